@@ -1,0 +1,77 @@
+# Everything a change needs, on a machine with Python 3.11+ and make.
+#
+#   make run    VQE for H2 and LiH on the embedded service
+#   make test   what a change must pass: format, lint, layers, types, docs, tests
+#   make help   the rest
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SOURCES := prefect_qiskit_runtime flows tests docs
+
+# `make run` and the tests keep their Prefect database and embedded service to themselves.
+RUN_ENV := PREFECT_HOME=$(CURDIR)/.run/prefect PREFECT_SERVER_ANALYTICS_ENABLED=false \
+	PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW=ignore
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format test-fast test-all bench docs docs-serve serve requirements clean
+
+help:  ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(READY): requirements-dev.txt pyproject.toml
+	@if command -v uv >/dev/null 2>&1; then \
+		uv venv --quiet --allow-existing --seed --python $(PYTHON) $(VENV) && \
+		uv pip install --quiet --python $(BIN)/python -r requirements-dev.txt && \
+		uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .; \
+	else \
+		$(PYTHON) -m venv $(VENV) && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .; \
+	fi
+	@touch $@
+
+run: $(READY)  ## VQE for H2 and LiH as runtime programs, streamed into a Prefect flow
+	@$(RUN_ENV) $(BIN)/python flows/vqe.py
+
+test: check docs test-fast  ## Everything a change must pass
+
+check: $(READY)  ## Format, lint, spelling, layers, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/codespell
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+test-fast: $(READY)  ## The tests without the slow ones
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+
+test-all: $(READY)  ## All tests
+	$(BIN)/python -m pytest
+
+bench: $(READY)  ## Benchmarks, as ratios against plain qiskit in the same run
+	$(BIN)/python -m pytest tests/benchmarks -m slow -s -p no:xdist
+
+docs: $(READY)  ## Build the documentation strictly
+	$(BIN)/mkdocs build --strict --quiet
+
+docs-serve: $(READY)  ## Read the documentation in a browser
+	$(BIN)/mkdocs serve
+
+format: $(READY)  ## Format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+serve: $(READY)  ## Start a Prefect server with its UI and keep it in the foreground
+	@$(RUN_ENV) $(BIN)/prefect server start
+
+requirements:  ## Pin the newest versions that pyproject.toml allows (needs uv)
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade \
+		--custom-compile-command "make requirements" --quiet -o requirements.txt
+	uv pip compile pyproject.toml --group dev --constraint requirements.txt --universal \
+		--python-version 3.11 --generate-hashes --upgrade \
+		--custom-compile-command "make requirements" --quiet -o requirements-dev.txt
+
+clean:  ## Remove what make made
+	rm -rf $(VENV) .run site .pytest_cache .ruff_cache

@@ -1,0 +1,269 @@
+"""What client and service say to each other, as typed objects: the written protocol in code.
+
+Both ends import this module and nothing of each other. Encoded values (inputs, interim
+results, results) are never in a model: they travel as the bytes they are.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+
+PROTOCOL_VERSION = 1
+"""Version of what our own client and service add to IBM's protocol. Part of the embedded home."""
+
+IfExists = Literal["update", "new", "error"]
+
+
+class ReasonCode:
+    """Numbers for the end of a job. Four digits are IBM's, five digits are ours."""
+
+    RAN_TOO_LONG = 1305
+    INTERRUPTED = 1500
+    PROGRAM_RAISED = 90001
+    PROGRAM_EXITED = 90002
+    KILLED_BY_SIGNAL = 90003
+    MEMORY_LIMIT = 90004
+    START_FAILED = 90005
+    RESULT_NOT_ENCODABLE = 90006
+
+
+class JobStatus(StrEnum):
+    """States of a job. It goes down this list and ends in one of the last three."""
+
+    QUEUED = "Queued"
+    RUNNING = "Running"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the job has ended."""
+        return self in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+class _Wire(BaseModel):
+    """Unknown fields are kept out of the way, not refused: services add fields."""
+
+    model_config = ConfigDict(extra="ignore", populate_by_name=True)
+
+
+class ProgramSpec(_Wire):
+    """JSON schemas of what goes into a program and what comes out, and what it needs.
+
+    Attributes:
+        parameters: JSON schema of the inputs, as they are on the wire.
+        return_values: JSON schema of the result.
+        interim_results: JSON schema of an interim result.
+        backend_requirements: What a backend must have, e.g. `{"min_num_qubits": 5}`.
+    """
+
+    parameters: dict[str, Any] | None = None
+    return_values: dict[str, Any] | None = None
+    interim_results: dict[str, Any] | None = None
+    backend_requirements: dict[str, Any] | None = None
+
+
+class ProgramMetadata(_Wire):
+    """What a program says of itself. Immutable with its source: a change is a new version."""
+
+    name: str = Field(min_length=1, max_length=200)
+    description: str = ""
+    max_execution_time: int | None = Field(
+        default=None, ge=1, validation_alias=AliasChoices("max_execution_time", "cost")
+    )
+    spec: ProgramSpec = Field(default_factory=ProgramSpec)
+
+
+class ProgramInfo(_Wire):
+    """A program as the service shows it.
+
+    Attributes:
+        cost: IBM's name for max_execution_time, in seconds; 0 means the service's limit.
+        version: Number of the current version, from 1.
+        content_hash: SHA-256 of the version's source and metadata.
+        data: The source; only for the owner, and only when one program is asked for.
+    """
+
+    id: str
+    name: str
+    description: str = ""
+    cost: int = 0
+    is_public: bool = False
+    creation_date: datetime
+    update_date: datetime
+    spec: ProgramSpec = Field(default_factory=ProgramSpec)
+    version: int = 1
+    content_hash: str | None = None
+    owner: str | None = None
+    data: str | None = None
+
+
+class ProgramUploaded(_Wire):
+    """Answer to an upload.
+
+    Attributes:
+        outcome: "created", "updated" (a new version of the same id) or "unchanged".
+    """
+
+    id: str
+    version: int = 1
+    outcome: Literal["created", "updated", "unchanged"] = "created"
+
+
+class JobState(_Wire):
+    """Where a job is, and why it ended."""
+
+    status: JobStatus
+    reason: str | None = None
+    reason_code: int | None = Field(
+        default=None, validation_alias=AliasChoices("reason_code", "reasonCode")
+    )
+
+
+class JobProgram(_Wire):
+    """Which program, in which version, a job runs."""
+
+    id: str
+    version: int | None = None
+
+
+class JobInfo(_Wire):
+    """A job as the service shows it, without its inputs.
+
+    Attributes:
+        runtime: The image: the Python environment that the job runs in.
+        cost: Its max_execution_time in seconds.
+        attempt: Which attempt of one evaluation it is, from 1.
+        interim_count: How many interim results it has published so far.
+    """
+
+    id: str
+    backend: str
+    state: JobState
+    program: JobProgram
+    created: datetime
+    started: datetime | None = None
+    ended: datetime | None = None
+    tags: list[str] = Field(default_factory=list)
+    runtime: str | None = None
+    cost: int | None = None
+    session_id: str | None = None
+    private: bool = False
+    attempt: int = 1
+    interim_count: int = 0
+
+
+class JobSubmitted(_Wire):
+    """Answer to a submission.
+
+    Attributes:
+        messages: Warnings of the service, each `{"data": text}`.
+    """
+
+    id: str
+    backend: str
+    messages: list[dict[str, Any]] = Field(default_factory=list)
+
+
+class JobMetrics(_Wire):
+    """Times and usage of a job.
+
+    Attributes:
+        timestamps: `created`, `running`, `finished` as ISO 8601 UTC, or None.
+        usage: `seconds` (wall clock while running) and `quantum_seconds` (time on a device;
+            0 on a simulator).
+    """
+
+    timestamps: dict[str, datetime | None] = Field(default_factory=dict)
+    usage: dict[str, float] = Field(default_factory=dict)
+    qiskit_version: str | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
+
+
+class BackendStatus(_Wire):
+    """Whether a backend takes jobs and how many wait."""
+
+    name: str
+    qubits: int
+    simulator: bool = False
+    operational: bool = True
+    queue_length: int = 0
+
+
+class InterimEvent(_Wire):
+    """One interim result of the stream; `data` is its encoded text."""
+
+    type: Literal["interim"] = "interim"
+    seq: int
+    data: str
+
+
+class StatusEvent(_Wire):
+    """The job moved to another state."""
+
+    type: Literal["status"] = "status"
+    status: JobStatus
+
+
+class EndEvent(_Wire):
+    """The job has ended; nothing follows. `state` says how."""
+
+    type: Literal["end"] = "end"
+    state: JobState
+    interim_count: int = 0
+
+
+class Heartbeat(_Wire):
+    """Nothing happened, the connection lives."""
+
+    type: Literal["heartbeat"] = "heartbeat"
+
+
+StreamEvent = InterimEvent | StatusEvent | EndEvent | Heartbeat
+
+
+class Discovery(_Wire):
+    """How a client finds the embedded service of a home. Holds no token.
+
+    Attributes:
+        host: Name of the machine it runs on.
+        boot_id: The kernel's id of this boot; a file of another boot is stale.
+    """
+
+    url: str
+    pid: int
+    host: str
+    boot_id: str
+    protocol_version: int = PROTOCOL_VERSION
+    package_version: str
+    started_at: datetime
+
+
+class ServiceIdentity(_Wire):
+    """Answer of `/.well-known/qiskit-runtime`: who listens, and proof that it knows the token.
+
+    Attributes:
+        proof: Hex HMAC-SHA256 of the caller's nonce under the token, where a nonce was given.
+    """
+
+    product: Literal["prefect-qiskit-runtime"]
+    protocol_version: int
+    package_version: str
+    proof: str | None = None
+
+
+class ServiceStatus(_Wire):
+    """What a running service says of itself."""
+
+    package_version: str
+    protocol_version: int
+    pid: int
+    started_at: datetime
+    jobs_queued: int = 0
+    jobs_running: int = 0
+    streams_open: int = 0

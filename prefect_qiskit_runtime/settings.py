@@ -1,0 +1,77 @@
+"""Settings of the package, read from the environment (`PREFECT_QISKIT_RUNTIME_…`).
+
+What belongs to one flow is on a block or an argument; here is what belongs to a machine.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MEBIBYTE = 1024**2
+
+
+def _default_home() -> Path:
+    # Prefect's own setting is read from the environment rather than through Prefect, whose
+    # import takes more than a second and which neither the client nor the service needs.
+    prefect_home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    return prefect_home / "qiskit-runtime"
+
+
+class Settings(BaseSettings):
+    """What can be set for all flows and for the service of this machine."""
+
+    model_config = SettingsConfigDict(env_prefix="PREFECT_QISKIT_RUNTIME_", frozen=True)
+
+    home: Path = Field(
+        default_factory=_default_home,
+        description="Folder of the embedded service: its database, logs and token.",
+    )
+    start_timeout_seconds: float = Field(
+        default=60.0, gt=0, description="How long a client waits for the embedded service to start."
+    )
+    idle_seconds: float = Field(
+        default=900.0,
+        gt=0,
+        description="The embedded service ends after this time without job, session or stream.",
+    )
+    request_timeout_seconds: float = Field(
+        default=60.0, gt=0, description="How long one request to a service may take."
+    )
+    max_concurrent_jobs: int = Field(
+        default_factory=lambda: max(2, os.cpu_count() or 1),
+        ge=1,
+        description="How many jobs the service runs at once; further ones wait in its queue.",
+    )
+    max_execution_seconds: int = Field(
+        default=8 * 3600,
+        ge=1,
+        description="Wall-clock limit of a job whose program names none, and the highest allowed.",
+    )
+    terminate_grace_seconds: float = Field(
+        default=5.0, ge=0, description="Time between the request to end a job and its kill."
+    )
+    job_memory_bytes: int = Field(
+        default=8192 * MEBIBYTE, ge=64 * MEBIBYTE, description="Memory limit of a job's process."
+    )
+    job_file_bytes: int = Field(
+        default=1024 * MEBIBYTE, ge=MEBIBYTE, description="Largest file a job may write."
+    )
+    log_bytes: int = Field(
+        default=8 * MEBIBYTE, ge=64 * 1024, description="How much of a job's log is kept."
+    )
+    retention_days: float = Field(
+        default=90.0, gt=0, description="The embedded service keeps ended jobs this long."
+    )
+    retention_bytes: int = Field(
+        default=5 * 1024 * MEBIBYTE,
+        gt=0,
+        description="Above this size the embedded service drops its oldest ended jobs.",
+    )
+
+    def embedded_dir(self, protocol_version: int) -> Path:
+        """Folder of the embedded service of one protocol version."""
+        return self.home.expanduser().resolve() / f"v{protocol_version}"
