@@ -1,0 +1,296 @@
+"""The folder through which a client and the embedded service of one machine find each other.
+
+Paths, locks, the token, the discovery file and the proof of identity, for both ends. Nothing
+here talks over a socket or starts a process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+from prefect_qiskit_runtime.errors import EmbeddedServiceError
+from prefect_qiskit_runtime.models import Discovery
+
+__all__ = [
+    "EmbeddedHome",
+    "boot_id",
+    "host_name",
+    "identity_proof",
+    "network_file_system",
+    "package_version",
+    "process_exists",
+    "version_key",
+]
+
+# SQLite's write-ahead log needs memory shared between processes, and flock needs one kernel:
+# https://sqlite.org/wal.html ("All processes using a database must be on the same host").
+# FUSE names its file systems `fuse.<program>`; local ones (fuse.ntfs, fuseblk) are fine.
+_NETWORK_FILE_SYSTEM = re.compile(
+    r"nfs\d?|smb(fs|\d)|cifs|ncpfs|afpfs|afs|coda|9p|vboxsf|prl_fs|webdav|davfs|lustre|gpfs|beegfs"
+    r"|ceph|glusterfs|gfs2?|ocfs2|orangefs|pvfs2|panfs|wekafs"
+    r"|fuse\.(sshfs|gcsfuse|rclone|davfs|glusterfs|ceph.*|juicefs|smbnetfs|blobfuse\d?|.*s3.*)"
+)
+
+
+@dataclass(frozen=True)
+class EmbeddedHome:
+    """Paths in the folder of an embedded service (`Settings.embedded_dir`), and what is in them."""
+
+    root: Path
+
+    @property
+    def token_path(self) -> Path:
+        """The token, readable by its owner only."""
+        return self.root / "token"
+
+    @property
+    def discovery_path(self) -> Path:
+        """Where the service says who and where it is."""
+        return self.root / "service.json"
+
+    @property
+    def start_lock_path(self) -> Path:
+        """Held while somebody starts the service, and while it decides to end idle."""
+        return self.root / "start.lock"
+
+    @property
+    def service_lock_path(self) -> Path:
+        """Held by the service process for all its life."""
+        return self.root / "service.lock"
+
+    @property
+    def log_path(self) -> Path:
+        """Standard output and error of the service process."""
+        return self.root / "service.log"
+
+    @property
+    def database_path(self) -> Path:
+        """The service's SQLite file."""
+        return self.root / "runtime.db"
+
+    @property
+    def job_logs_dir(self) -> Path:
+        """Folder of the logs of the jobs."""
+        return self.root / "logs"
+
+    @property
+    def scratch_dir(self) -> Path:
+        """Folder of the working folders of running jobs."""
+        return self.root / "scratch"
+
+    def ensure(self) -> None:
+        """Create the folder, for its owner only.
+
+        Raises:
+            EmbeddedServiceError: It lies on a network file system or cannot be written.
+        """
+        file_system = network_file_system(self.root)
+        if file_system is not None:
+            raise EmbeddedServiceError(
+                f"Cannot keep the embedded service in {self.root}: it is on a network file system"
+                f" ({file_system}), where its database and locks are not safe. Set"
+                " PREFECT_QISKIT_RUNTIME_HOME to a folder on a local disk."
+            )
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            self.root.chmod(0o700)
+        except OSError as exc:
+            raise EmbeddedServiceError(
+                f"Cannot create the folder of the embedded service, {self.root}: {exc.strerror}."
+                " Set PREFECT_QISKIT_RUNTIME_HOME to a folder that you may write."
+            ) from exc
+
+    def read_token(self) -> str | None:
+        """Return the token, or None where there is none yet."""
+        try:
+            return self.token_path.read_text(encoding="ascii").strip() or None
+        except FileNotFoundError:
+            return None
+
+    def read_or_create_token(self) -> str:
+        """Return the token of this home; the first caller makes it, all get the same."""
+        token = self.read_token()
+        if token is not None:
+            return token
+        # Written whole under another name and linked: no reader can see half a token, and
+        # of several processes that make one at once exactly one wins.
+        draft = _write_private(self.token_path, secrets.token_urlsafe(32))
+        try:
+            with suppress(FileExistsError):
+                os.link(draft, self.token_path)
+        finally:
+            draft.unlink()
+        return self.token_path.read_text(encoding="ascii").strip()
+
+    def read_discovery(self) -> Discovery | None:
+        """Return the discovery file, or None where there is none that can be read."""
+        try:
+            return Discovery.model_validate_json(self.discovery_path.read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def write_discovery(self, discovery: Discovery) -> None:
+        """Write the discovery file in one step."""
+        draft = _write_private(self.discovery_path, discovery.model_dump_json())
+        draft.replace(self.discovery_path)
+
+    def remove_discovery(self) -> None:
+        """Remove the discovery file, if it is there."""
+        self.discovery_path.unlink(missing_ok=True)
+
+    @contextmanager
+    def try_lock(self, path: Path, *, wait_seconds: float = 0.0) -> Iterator[bool]:
+        """Lock one of the lock files; give whether that worked.
+
+        The kernel frees a lock with its process, however that ends.
+
+        Args:
+            path: The lock file.
+            wait_seconds: How long to try. The service gives its own lock a second, because
+                `service_lives` touches it for a moment.
+        """
+        import fcntl
+
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        deadline = time.monotonic() + wait_seconds
+        try:
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if time.monotonic() >= deadline:
+                        yield False
+                        return
+                    time.sleep(0.02)
+                else:
+                    yield True
+                    return
+        finally:
+            os.close(descriptor)
+
+    def service_lives(self) -> bool:
+        """Say whether a service process holds this home."""
+        import fcntl
+
+        try:
+            descriptor = os.open(self.service_lock_path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            # A shared lock, so that two who look at once do not see each other.
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+
+def identity_proof(token: str, nonce: str) -> str:
+    """Return the proof that its maker knows the token: hex HMAC-SHA256 of the nonce under it."""
+    return hmac.new(token.encode(), nonce.encode(), hashlib.sha256).hexdigest()
+
+
+def host_name() -> str:
+    """Return the name of this machine (in a container: of the container)."""
+    return socket.gethostname()
+
+
+@cache
+def boot_id() -> str:
+    """Return the kernel's id of this boot: process ids of another boot mean nothing."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        answer = subprocess.run(
+            ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return answer.stdout.strip()
+
+
+def process_exists(pid: int) -> bool:
+    """Say whether this machine has a process of that id (it may be another by now)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@cache
+def package_version() -> str:
+    """Return the version of this package."""
+    try:
+        return metadata.version("prefect-qiskit-runtime")
+    except metadata.PackageNotFoundError:  # a source tree on the path
+        return "0.0.0"
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """Return the release numbers of a version, to compare two of them."""
+    release = re.match(r"\d+(\.\d+)*", version)
+    return tuple(int(number) for number in release[0].split(".")) if release else ()
+
+
+def network_file_system(path: Path) -> str | None:
+    """Return the name of the network file system that a path lies on; None if on a local one."""
+    name = _file_system(path)
+    return name if _NETWORK_FILE_SYSTEM.fullmatch(name) else None
+
+
+def _file_system(path: Path) -> str:
+    """Return the type of the file system of a path that need not exist, "" where unknown."""
+    longest, found = -1, ""
+    for mount_point, name in _mounts():
+        if path.is_relative_to(mount_point) and len(mount_point.parts) >= longest:
+            longest, found = len(mount_point.parts), name  # later mounts hide earlier ones
+    return found
+
+
+def _mounts() -> Iterator[tuple[Path, str]]:
+    if sys.platform == "darwin":
+        # "//user@host/share on /Volumes/share (smbfs, nodev, nosuid)"
+        listing = subprocess.run(["/sbin/mount"], capture_output=True, text=True, check=False)
+        for line in listing.stdout.splitlines():
+            if parts := re.fullmatch(r".* on (/.*) \(([^,)]+).*\)", line):
+                yield Path(parts[1]), parts[2]
+        return
+    try:
+        table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return
+    for line in table.splitlines():
+        # man 5 proc_pid_mountinfo: the type follows a lone hyphen; blanks are octal escapes.
+        fields, _, rest = line.partition(" - ")
+        mount_point = re.sub(r"\\(\d{3})", lambda m: chr(int(m[1], 8)), fields.split(" ")[4])
+        yield Path(mount_point), rest.split(" ")[0]
+
+
+def _write_private(target: Path, text: str) -> Path:
+    """Write text to a new 0600 file beside the target, safe on disk; return its path."""
+    descriptor, draft = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(descriptor)
+    return Path(draft)
