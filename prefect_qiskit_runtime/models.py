@@ -115,6 +115,25 @@ class ProgramUploaded(_Wire):
     outcome: Literal["created", "updated", "unchanged"] = "created"
 
 
+class RuntimeOptions(BaseModel):
+    """How one job is to run. What is left out follows the backend block, then the program.
+
+    Attributes:
+        max_execution_time: Wall-clock limit in seconds; never above the program's own.
+        log_level: Level of the job's `logging`: DEBUG, INFO, WARNING, ERROR or CRITICAL.
+        tags: Labels to find the job by.
+        image: The Python environment that the job runs in; default: the caller's own on the
+            embedded service, the service's default elsewhere.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_execution_time: int | None = Field(default=None, ge=1)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None = None
+    tags: tuple[str, ...] = ()
+    image: str | None = None
+
+
 class JobState(_Wire):
     """Where a job is, and why it ended."""
 
