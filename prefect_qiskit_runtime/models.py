@@ -49,7 +49,8 @@ class JobStatus(StrEnum):
 class _Wire(BaseModel):
     """Unknown fields are kept out of the way, not refused: services add fields."""
 
-    model_config = ConfigDict(extra="ignore", populate_by_name=True)
+    # Errors of validation name the place, not what stood there: it may be an input or a result.
+    model_config = ConfigDict(extra="ignore", populate_by_name=True, hide_input_in_errors=True)
 
 
 class ProgramSpec(_Wire):
@@ -182,11 +183,14 @@ class JobSubmitted(_Wire):
 
     Attributes:
         messages: Warnings of the service, each `{"data": text}`.
+        replayed: Whether the idempotency key was known: this is the job of the first submission.
+            Set by the client from the header `Idempotent-Replayed`.
     """
 
     id: str
     backend: str
     messages: list[dict[str, Any]] = Field(default_factory=list)
+    replayed: bool = Field(default=False, exclude=True)
 
 
 class JobMetrics(_Wire):
