@@ -1,1 +1,202 @@
-"""Prefect blocks and tasks for Qiskit Runtime."""
+"""Prefect blocks and tasks for Qiskit Runtime.
+
+Blocks hold credentials and backend configuration; tasks upload programs, run them, stream their
+interim results and decode what comes back. The names below are the public ones. They are loaded
+when first used: Prefect's server and workers import every collection, and need neither qiskit
+nor a web server for it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prefect_qiskit_runtime.backend import (
+        RuntimeBackend as RuntimeBackend,
+    )
+    from prefect_qiskit_runtime.client import (
+        RuntimeClient as RuntimeClient,
+        SyncRuntimeClient as SyncRuntimeClient,
+    )
+    from prefect_qiskit_runtime.credentials import (
+        RuntimeServiceCredentials as RuntimeServiceCredentials,
+    )
+    from prefect_qiskit_runtime.errors import (
+        AccessDeniedError as AccessDeniedError,
+        AuthenticationError as AuthenticationError,
+        ConfigurationError as ConfigurationError,
+        ConflictError as ConflictError,
+        DecodingError as DecodingError,
+        EmbeddedServiceError as EmbeddedServiceError,
+        EncodingError as EncodingError,
+        InvalidInputError as InvalidInputError,
+        JobCancelledError as JobCancelledError,
+        JobError as JobError,
+        JobInterruptedError as JobInterruptedError,
+        JobProcessError as JobProcessError,
+        JobTimedOutError as JobTimedOutError,
+        NotFoundError as NotFoundError,
+        ProgramFailedError as ProgramFailedError,
+        ProtocolError as ProtocolError,
+        QiskitRuntimeError as QiskitRuntimeError,
+        RateLimitedError as RateLimitedError,
+        ServiceUnavailableError as ServiceUnavailableError,
+    )
+    from prefect_qiskit_runtime.jobs import (
+        aattach_job as aattach_job,
+        acancel_job as acancel_job,
+        adelete_job as adelete_job,
+        afetch_job_logs as afetch_job_logs,
+        afetch_job_metrics as afetch_job_metrics,
+        afetch_result as afetch_result,
+        alist_jobs as alist_jobs,
+        arun_program as arun_program,
+        astream_results as astream_results,
+        asubmit_program as asubmit_program,
+        attach_job as attach_job,
+        aupdate_job_tags as aupdate_job_tags,
+        await_for_job as await_for_job,
+        cancel_job as cancel_job,
+        delete_job as delete_job,
+        fetch_job_logs as fetch_job_logs,
+        fetch_job_metrics as fetch_job_metrics,
+        fetch_result as fetch_result,
+        list_jobs as list_jobs,
+        run_program as run_program,
+        stream_results as stream_results,
+        submit_program as submit_program,
+        update_job_tags as update_job_tags,
+        wait_for_job as wait_for_job,
+    )
+    from prefect_qiskit_runtime.models import (
+        JobStatus as JobStatus,
+        ProgramMetadata as ProgramMetadata,
+        ProgramSpec as ProgramSpec,
+        RuntimeOptions as RuntimeOptions,
+    )
+    from prefect_qiskit_runtime.program import (
+        ProgramBackend as ProgramBackend,
+        ResultDecoder as ResultDecoder,
+        UserMessenger as UserMessenger,
+    )
+    from prefect_qiskit_runtime.programs import (
+        RuntimeProgram as RuntimeProgram,
+        adelete_program as adelete_program,
+        aget_program as aget_program,
+        alist_programs as alist_programs,
+        aprint_programs as aprint_programs,
+        aset_program_visibility as aset_program_visibility,
+        aupdate_program as aupdate_program,
+        aupload_program as aupload_program,
+        delete_program as delete_program,
+        get_program as get_program,
+        list_programs as list_programs,
+        print_programs as print_programs,
+        set_program_visibility as set_program_visibility,
+        update_program as update_program,
+        upload_program as upload_program,
+    )
+    from prefect_qiskit_runtime.runtime_job import (
+        RuntimeJob as RuntimeJob,
+    )
+
+_HOMES = {
+    "backend": ("RuntimeBackend",),
+    "client": (
+        "RuntimeClient",
+        "SyncRuntimeClient",
+    ),
+    "credentials": ("RuntimeServiceCredentials",),
+    "errors": (
+        "AccessDeniedError",
+        "AuthenticationError",
+        "ConfigurationError",
+        "ConflictError",
+        "DecodingError",
+        "EmbeddedServiceError",
+        "EncodingError",
+        "InvalidInputError",
+        "JobCancelledError",
+        "JobError",
+        "JobInterruptedError",
+        "JobProcessError",
+        "JobTimedOutError",
+        "NotFoundError",
+        "ProgramFailedError",
+        "ProtocolError",
+        "QiskitRuntimeError",
+        "RateLimitedError",
+        "ServiceUnavailableError",
+    ),
+    "jobs": (
+        "aattach_job",
+        "acancel_job",
+        "adelete_job",
+        "afetch_job_logs",
+        "afetch_job_metrics",
+        "afetch_result",
+        "alist_jobs",
+        "arun_program",
+        "astream_results",
+        "asubmit_program",
+        "attach_job",
+        "aupdate_job_tags",
+        "await_for_job",
+        "cancel_job",
+        "delete_job",
+        "fetch_job_logs",
+        "fetch_job_metrics",
+        "fetch_result",
+        "list_jobs",
+        "run_program",
+        "stream_results",
+        "submit_program",
+        "update_job_tags",
+        "wait_for_job",
+    ),
+    "models": (
+        "JobStatus",
+        "ProgramMetadata",
+        "ProgramSpec",
+        "RuntimeOptions",
+    ),
+    "program": (
+        "ProgramBackend",
+        "ResultDecoder",
+        "UserMessenger",
+    ),
+    "programs": (
+        "RuntimeProgram",
+        "adelete_program",
+        "aget_program",
+        "alist_programs",
+        "aprint_programs",
+        "aset_program_visibility",
+        "aupdate_program",
+        "aupload_program",
+        "delete_program",
+        "get_program",
+        "list_programs",
+        "print_programs",
+        "set_program_visibility",
+        "update_program",
+        "upload_program",
+    ),
+    "runtime_job": ("RuntimeJob",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [*_HOME_OF]  # noqa: PLE0604 # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

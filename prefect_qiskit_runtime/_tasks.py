@@ -1,0 +1,44 @@
+"""How the package's tasks are made: in pairs, never cached by Prefect, with the same name.
+
+Prefect's own cache would key a circuit by its memory, and a cached submission would hand out a
+job that no longer exists. What may be cached is decided in `caching`, not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from typing import Any, ParamSpec, TypeVar
+
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE
+
+from prefect_qiskit_runtime._sync import sync_iterator_twin, sync_twin
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def async_task(
+    function: Callable[P, Coroutine[Any, Any, T]],
+) -> Task[P, Coroutine[Any, Any, T]]:
+    """Make a task of an async function; in the UI it bears the name without the `a`."""
+    return task(name=function.__name__.removeprefix("a"), cache_policy=NO_CACHE)(function)
+
+
+def sync_task(twin: Task[P, Coroutine[Any, Any, T]]) -> Task[P, T]:
+    """Make the synchronous task that belongs to an async one."""
+    return task(name=twin.name, cache_policy=NO_CACHE)(sync_twin(twin.fn))
+
+
+def async_generator_task(
+    function: Callable[P, AsyncGenerator[T, None]],
+) -> Task[P, AsyncGenerator[T, None]]:
+    """Make a task of an async generator function."""
+    return task(name=function.__name__.removeprefix("a"), cache_policy=NO_CACHE)(function)
+
+
+def sync_generator_task(
+    twin: Task[P, AsyncGenerator[T, None]],
+) -> Task[P, Generator[T, None, None]]:
+    """Make the synchronous generator task that belongs to an async one."""
+    return task(name=twin.name, cache_policy=NO_CACHE)(sync_iterator_twin(twin.fn))

@@ -1,0 +1,209 @@
+"""Following a job from inside a flow: deliver its interim results, wait for its end.
+
+Used by the tasks of `jobs` and by `RuntimeJob`. A failure to ask or to decode is a problem of
+this side and never changes the job; a caller that goes away takes its job along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_logger, get_run_logger
+
+from prefect_qiskit_runtime._decoders import Decoders
+from prefect_qiskit_runtime._sync import deliver
+from prefect_qiskit_runtime.backend import RuntimeBackend
+from prefect_qiskit_runtime.client import RuntimeApi, job_error
+from prefect_qiskit_runtime.codec import decode, encode_inputs
+from prefect_qiskit_runtime.errors import JobError, ProtocolError, QiskitRuntimeError
+from prefect_qiskit_runtime.models import (
+    EndEvent,
+    InterimEvent,
+    JobStatus,
+    RuntimeOptions,
+    StatusEvent,
+)
+
+Logger = logging.Logger | logging.LoggerAdapter[Any]
+
+InterimCallback = Callable[..., Any]
+"""`callback(job_id, interim)`; one that has a parameter `seq` is also told the number."""
+
+CANCEL_SECONDS = 10.0
+"""How long a caller that is going away tries to cancel its job."""
+
+LOG_TAIL_CHARACTERS = 4000
+
+
+def logger_here() -> Logger:
+    """The run's logger inside a flow or task, the package's elsewhere."""
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return get_logger("prefect_qiskit_runtime")
+
+
+class InterimDelivery:
+    """Gives each interim result to the user's callback, decoded, in order, in their thread."""
+
+    def __init__(self, job_id: str, callback: InterimCallback | None, decoders: Decoders) -> None:
+        self._job_id = job_id
+        self._callback = callback
+        self._decoders = decoders
+        self._logger = logger_here()
+        self._wants_number = callback is not None and "seq" in _parameters(callback)
+
+    async def __call__(self, event: InterimEvent) -> None:
+        """Deliver one; a callback that raises is logged and does not end the flow."""
+        if self._callback is None:
+            return
+        await deliver(self._call, event)
+
+    def _call(self, event: InterimEvent) -> Any:
+        assert self._callback is not None  # noqa: S101 - for the type checker
+        number = {"seq": event.seq} if self._wants_number else {}
+        try:
+            interim = self._decoders.decode_interim(event.data)
+            outcome = self._callback(self._job_id, interim, **number)
+        except Exception:  # noqa: BLE001 - the user's code: logged with its traceback
+            self._complain(event.seq)
+            return None
+        return self._awaited(outcome, event.seq) if inspect.isawaitable(outcome) else outcome
+
+    async def _awaited(self, outcome: Any, seq: int) -> None:
+        try:
+            await outcome
+        except Exception:  # noqa: BLE001 - the user's code: logged with its traceback
+            self._complain(seq)
+
+    def _complain(self, seq: int) -> None:
+        self._logger.exception(
+            "The callback failed on interim result %d of job %s; the job goes on.",
+            seq,
+            self._job_id,
+        )
+
+
+def _parameters(callback: Callable[..., Any]) -> frozenset[str]:
+    try:
+        return frozenset(inspect.signature(callback).parameters)
+    except (TypeError, ValueError):  # some builtins have no signature
+        return frozenset()
+
+
+async def follow(api: RuntimeApi, job_id: str, delivery: InterimDelivery) -> EndEvent:
+    """Read the stream of a job to its end, delivering on the way."""
+    logger = logger_here()
+    seen: JobStatus | None = None
+    async for event in api.stream(job_id):
+        if isinstance(event, InterimEvent):
+            await delivery(event)
+        elif isinstance(event, StatusEvent) and event.status is not seen:
+            seen = event.status
+            logger.info("Job %s is %s.", job_id, seen.value.lower())
+        elif isinstance(event, EndEvent):
+            return event
+    raise ProtocolError(
+        f"The stream of job {job_id} stopped without saying how the job ended. The job is not "
+        f"affected; attach to it again with attach_job({job_id!r}, backend=…)."
+    )
+
+
+async def submit(
+    api: RuntimeApi,
+    program_id: str,
+    inputs: Mapping[str, Any],
+    backend: RuntimeBackend,
+    options: RuntimeOptions,
+) -> str:
+    """Encode the inputs and submit a job; returns its id.
+
+    A caller that is cancelled while the request is under way must not leave a job behind that
+    nobody knows of: the answer is awaited, and the job cancelled.
+    """
+    params = await asyncio.to_thread(encode_inputs, inputs)
+    submitting = asyncio.ensure_future(
+        api.submit_job(
+            program_id,
+            params,
+            backend=backend.name,
+            image=options.image,
+            tags=options.tags,
+            max_execution_time=options.max_execution_time,
+            log_level=options.log_level,
+        )
+    )
+    try:
+        submitted = await asyncio.shield(submitting)
+    except asyncio.CancelledError:
+        with suppress(QiskitRuntimeError, TimeoutError):
+            submitted = await asyncio.wait_for(submitting, CANCEL_SECONDS)
+            await _cancel_quietly(api, submitted.id)
+        raise
+    logger = logger_here()
+    logger.info(
+        "Job %s of program %s submitted to %s (%s service).",
+        submitted.id,
+        program_id,
+        submitted.backend,
+        backend.service,
+    )
+    for message in submitted.messages:
+        logger.warning("Job %s: %s", submitted.id, message.get("data"))
+    return submitted.id
+
+
+async def fetch_decoded(api: RuntimeApi, job_id: str, status: JobStatus, decoders: Decoders) -> Any:
+    """Fetch and decode the result of a job that has ended.
+
+    Raises:
+        JobError: It ended without a result; the class says how.
+        DecodingError: The result came, the decoder failed on it.
+    """
+    if status is not JobStatus.COMPLETED:
+        error = await fetch_job_error(api, job_id)
+        if error is not None:
+            raise error
+    body = await api.job_result(job_id)
+    return await asyncio.to_thread(decoders.decode_final, body.decode()) if body else None
+
+
+async def fetch_job_error(api: RuntimeApi, job_id: str) -> JobError | None:
+    """Why a job ended without a result; None if it has one, or has not ended."""
+    info = await api.get_job(job_id)
+    if info.state.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
+        return None
+    body, log = await asyncio.gather(api.job_result(job_id), api.job_logs(job_id))
+    return job_error(info, body, log[-LOG_TAIL_CHARACTERS:] or None)
+
+
+async def inputs_of(api: RuntimeApi, job_id: str) -> dict[str, Any]:
+    """Fetch and decode the inputs of a job."""
+    text = await api.job_inputs(job_id)
+    return await asyncio.to_thread(decode, text)
+
+
+@asynccontextmanager
+async def cancelled_with_caller(api: RuntimeApi, job_id: str) -> AsyncIterator[None]:
+    """Cancel the job if the caller is cancelled meanwhile; nothing is left running behind."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        logger_here().warning("Cancelling job %s, because its caller was cancelled.", job_id)
+        # A task of its own: the one we are in is being cancelled.
+        cancelling = asyncio.create_task(_cancel_quietly(api, job_id))
+        await asyncio.wait({cancelling}, timeout=CANCEL_SECONDS)
+        raise
+
+
+async def _cancel_quietly(api: RuntimeApi, job_id: str) -> None:
+    try:
+        await api.cancel_job(job_id)
+    except QiskitRuntimeError as error:
+        logger_here().error("Job %s may still be running: cancelling it failed: %s", job_id, error)

@@ -1,0 +1,117 @@
+"""The block that says where circuits go: which service, which backend, with which options.
+
+It names the service, so nothing silently runs somewhere else.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import Literal
+
+from prefect.blocks.core import Block
+from pydantic import Field, model_validator
+
+from prefect_qiskit_runtime.client import RuntimeApi, embedded_api
+from prefect_qiskit_runtime.credentials import RuntimeServiceCredentials
+from prefect_qiskit_runtime.errors import ConfigurationError
+from prefect_qiskit_runtime.models import RuntimeOptions
+
+
+class RuntimeBackend(Block):
+    """A backend of a Runtime service, and how jobs are to run on it.
+
+    Example:
+        Load a saved backend and run a program on it:
+        ```python
+        from prefect_qiskit_runtime import RuntimeBackend, run_program
+
+        backend = RuntimeBackend.load("BLOCK_NAME")
+        result = run_program("hello-world-1a2b3c4d", {"iterations": 3}, backend=backend)
+        ```
+    """
+
+    _block_type_name = "Qiskit Runtime Backend"
+    _block_type_slug = "qiskit-runtime-backend"
+
+    name: str = Field(
+        default="aer_simulator",
+        min_length=1,
+        description="Name of the backend, for example aer_simulator or fake_manila.",
+    )
+    service: Literal["embedded", "team"] = Field(
+        default="embedded",
+        description=(
+            "Which service has the backend: the embedded one of this machine, or your team's."
+        ),
+    )
+    credentials: RuntimeServiceCredentials | None = Field(
+        default=None, description="Login to the team's service; the embedded one needs none."
+    )
+    max_execution_time: int | None = Field(
+        default=None,
+        ge=1,
+        description="Wall-clock limit of each job, in seconds; empty for the program's own.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None = Field(
+        default=None, description="How much the programs write to their logs; empty for WARNING."
+    )
+    image: str | None = Field(
+        default=None,
+        description=(
+            "Python environment that the jobs run in; empty for the flow's own environment "
+            "on the embedded service and for the default of a team's."
+        ),
+    )
+    tags: list[str] = Field(
+        default_factory=list, description="Labels that each job gets, to find it again."
+    )
+
+    @model_validator(mode="after")
+    def _credentials_fit_the_service(self) -> RuntimeBackend:
+        if self.service == "team" and self.credentials is None:
+            raise ValueError(
+                "service='team' needs credentials: give a RuntimeServiceCredentials block. "
+                "Without one the job would have to run somewhere else, which is never done."
+            )
+        if self.service == "embedded" and self.credentials is not None:
+            raise ValueError(
+                "service='embedded' takes no credentials: set service='team' to use them, "
+                "or leave them out."
+            )
+        return self
+
+    def connect(self) -> AbstractAsyncContextManager[RuntimeApi]:
+        """Open a connection to the service of this backend; starts the embedded one if needed."""
+        if self.credentials is not None:
+            return self.credentials.api()
+        return embedded_api()
+
+    def options(self, given: RuntimeOptions | dict[str, object] | None) -> RuntimeOptions:
+        """Lay the options of one call over those of the block."""
+        asked = given if isinstance(given, RuntimeOptions) else RuntimeOptions(**(given or {}))  # type: ignore[arg-type]
+        return RuntimeOptions(
+            max_execution_time=asked.max_execution_time or self.max_execution_time,
+            log_level=asked.log_level or self.log_level,
+            tags=tuple(dict.fromkeys([*self.tags, *asked.tags])),
+            image=asked.image or self.image,
+        )
+
+
+BackendLike = RuntimeBackend | str
+"""A block, or the name of a backend of the embedded service."""
+
+
+def as_backend(backend: BackendLike) -> RuntimeBackend:
+    """Take a block as it is, and a name as that backend of the embedded service.
+
+    Raises:
+        ConfigurationError: It is neither.
+    """
+    if isinstance(backend, RuntimeBackend):
+        return backend
+    if isinstance(backend, str):
+        return RuntimeBackend(name=backend)
+    raise ConfigurationError(
+        f"backend must be a RuntimeBackend block or the name of a backend of the embedded "
+        f"service, not {type(backend).__name__}: {backend!r:.80}"
+    )

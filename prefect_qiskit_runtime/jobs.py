@@ -1,0 +1,305 @@
+"""Jobs: submit, run, attach, stream, wait, fetch, cancel.
+
+A job lives in the service. What is here holds its id and asks; whatever dies on this side, the
+job goes on and `attach_job` finds it again. Each call is a pair: `run_program` for synchronous
+flows, `arun_program` for asynchronous ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any
+
+from prefect_qiskit_runtime._decoders import Decoders, ResultDecoderLike
+from prefect_qiskit_runtime._tasks import (
+    async_generator_task,
+    async_task,
+    sync_generator_task,
+    sync_task,
+)
+from prefect_qiskit_runtime._watching import (
+    InterimCallback,
+    InterimDelivery,
+    cancelled_with_caller,
+    deliver,
+    fetch_decoded,
+    follow,
+    submit,
+)
+from prefect_qiskit_runtime.backend import BackendLike, as_backend
+from prefect_qiskit_runtime.models import JobInfo, JobMetrics, JobStatus, RuntimeOptions
+from prefect_qiskit_runtime.runtime_job import RuntimeJob
+
+OptionsLike = RuntimeOptions | dict[str, Any] | None
+
+
+@async_task
+async def asubmit_program(
+    program_id: str,
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    backend: BackendLike,
+    options: OptionsLike = None,
+    result_decoder: ResultDecoderLike = None,
+) -> RuntimeJob:
+    """Submit a job that runs a program, and return at once.
+
+    Args:
+        program_id: What `upload_program` returned.
+        inputs: Keyword arguments of the program's `main`; anything that the codec can encode.
+        backend: A `RuntimeBackend`, or the name of a backend of the embedded service.
+        options: `RuntimeOptions`, or a dict of its fields, laid over those of the backend.
+        result_decoder: How `job.result()` decodes: a class, a pair (interim, final), or an
+            import path.
+
+    Returns:
+        The job; it goes on whatever happens to the flow.
+
+    Raises:
+        EncodingError: An input cannot be encoded; the error names its path.
+        InvalidInputError: The inputs break the program's schema, or the backend does not meet
+            its requirements.
+        NotFoundError: There is no such program or backend.
+    """
+    backend = as_backend(backend)
+    decoders = Decoders.choose(result_decoder)
+    async with backend.connect() as api:
+        job_id = await submit(api, program_id, inputs or {}, backend, backend.options(options))
+    return RuntimeJob(job_id, backend, program_id=program_id, inputs=inputs, decoders=decoders)
+
+
+submit_program = sync_task(asubmit_program)
+"""Synchronous twin of `asubmit_program`."""
+
+
+@async_task
+async def arun_program(
+    program_id: str,
+    inputs: Mapping[str, Any] | None = None,
+    *,
+    backend: BackendLike,
+    options: OptionsLike = None,
+    callback: InterimCallback | None = None,
+    include_final: bool = False,
+    result_decoder: ResultDecoderLike = None,
+) -> Any:
+    """Run a program and wait for its result, with its interim results on the way.
+
+    If the caller is cancelled, interrupted or times out, the job is cancelled.
+
+    Args:
+        program_id: What `upload_program` returned.
+        inputs: Keyword arguments of the program's `main`; anything that the codec can encode.
+        backend: A `RuntimeBackend`, or the name of a backend of the embedded service.
+        options: `RuntimeOptions`, or a dict of its fields, laid over those of the backend.
+        callback: Called as `callback(job_id, interim)` with each interim result while the job
+            runs, in order, once each. One with a parameter `seq` is told the number too. One
+            that raises is logged and does not end the flow.
+        include_final: Whether the callback gets the final result as well.
+        result_decoder: A class with `decode(text)`, a pair of them (interim, final), or an
+            import path as text. Default: `ResultDecoder`.
+
+    Returns:
+        What the program returned, decoded.
+
+    Raises:
+        EncodingError: An input cannot be encoded; the error names its path.
+        InvalidInputError: The inputs break the program's schema, or the backend does not meet
+            its requirements.
+        NotFoundError: There is no such program or backend.
+        JobError: The job ended without a result; the class says how.
+    """
+    backend = as_backend(backend)
+    decoders = Decoders.choose(result_decoder)
+    async with backend.connect() as api:
+        job_id = await submit(api, program_id, inputs or {}, backend, backend.options(options))
+        async with cancelled_with_caller(api, job_id):
+            end = await follow(api, job_id, InterimDelivery(job_id, callback, decoders))
+        result = await fetch_decoded(api, job_id, end.state.status, decoders)
+    if include_final and callback is not None:
+        await deliver(callback, job_id, result)
+    return result
+
+
+run_program = sync_task(arun_program)
+"""Synchronous twin of `arun_program`."""
+
+
+@async_task
+async def aattach_job(
+    job_id: str, *, backend: BackendLike, result_decoder: ResultDecoderLike = None
+) -> RuntimeJob:
+    """Take up a job that already exists, whoever submitted it.
+
+    Args:
+        job_id: The job.
+        backend: Any backend of the service that has the job.
+        result_decoder: How `job.result()` decodes, as in `run_program`.
+
+    Returns:
+        The job, on the backend where it really runs.
+
+    Raises:
+        NotFoundError: The service has no such job.
+    """
+    backend = as_backend(backend)
+    async with backend.connect() as api:
+        info = await api.get_job(job_id)
+    return RuntimeJob.from_info(info, backend, decoders=Decoders.choose(result_decoder))
+
+
+attach_job = sync_task(aattach_job)
+"""Synchronous twin of `aattach_job`."""
+
+
+@async_task
+async def alist_jobs(
+    *,
+    backend: BackendLike,
+    limit: int | None = 10,
+    skip: int = 0,
+    pending: bool | None = None,
+    program_id: str | None = None,
+    tags: Sequence[str] = (),
+) -> list[JobInfo]:
+    """List the jobs of a service, newest first.
+
+    Args:
+        backend: Any backend of the service; jobs on its other backends are listed too.
+        limit: At most this many; None for all.
+        skip: Leave out this many of the newest.
+        pending: True for queued and running jobs only, False for ended ones only.
+        program_id: Jobs of this program only.
+        tags: Jobs that have all of these tags only.
+    """
+    async with as_backend(backend).connect() as api:
+        return await api.list_jobs(
+            limit=limit, offset=skip, pending=pending, program=program_id, tags=list(tags)
+        )
+
+
+list_jobs = sync_task(alist_jobs)
+"""Synchronous twin of `alist_jobs`."""
+
+
+@async_generator_task
+async def astream_results(
+    job_id: str,
+    *,
+    backend: BackendLike,
+    from_: int = 0,
+    result_decoder: ResultDecoderLike = None,
+) -> AsyncGenerator[Any, None]:
+    """Give the interim results of a job, from any number, while it runs or long after.
+
+    Args:
+        job_id: The job.
+        backend: Any backend of the service that has the job.
+        from_: Number of the first one to give; they count from 0 without gaps.
+        result_decoder: Decoder of the interim results, as in `run_program`.
+
+    Yields:
+        Each interim result, decoded.
+    """
+    job = RuntimeJob(job_id, as_backend(backend), decoders=Decoders.choose(result_decoder))
+    async for interim in job.astream(from_):
+        yield interim
+
+
+stream_results = sync_generator_task(astream_results)
+"""Synchronous twin of `astream_results`."""
+
+
+@async_task
+async def await_for_job(
+    job_id: str, *, backend: BackendLike, timeout_seconds: float | None = None
+) -> JobStatus:
+    """Wait until a job has ended, however it ends.
+
+    Raises:
+        TimeoutError: It has not ended in time; it goes on.
+    """
+    return await RuntimeJob(job_id, as_backend(backend)).await_for_final_state(timeout_seconds)
+
+
+wait_for_job = sync_task(await_for_job)
+"""Synchronous twin of `await_for_job`."""
+
+
+@async_task
+async def afetch_result(
+    job_id: str, *, backend: BackendLike, result_decoder: ResultDecoderLike = None
+) -> Any:
+    """Wait for a job and return its result, decoded.
+
+    Raises:
+        JobError: The job ended without a result; the class says how.
+    """
+    return await RuntimeJob(job_id, as_backend(backend)).aresult(result_decoder)
+
+
+fetch_result = sync_task(afetch_result)
+"""Synchronous twin of `afetch_result`."""
+
+
+@async_task
+async def acancel_job(job_id: str, *, backend: BackendLike) -> None:
+    """Cancel a job, queued or running.
+
+    Raises:
+        ConflictError: It has already ended.
+    """
+    async with as_backend(backend).connect() as api:
+        await api.cancel_job(job_id)
+
+
+cancel_job = sync_task(acancel_job)
+"""Synchronous twin of `acancel_job`."""
+
+
+@async_task
+async def adelete_job(job_id: str, *, backend: BackendLike) -> None:
+    """Delete a job that has ended, with its inputs, results and log.
+
+    Raises:
+        ConflictError: It is still queued or running; cancel it first.
+    """
+    async with as_backend(backend).connect() as api:
+        await api.delete_job(job_id)
+
+
+delete_job = sync_task(adelete_job)
+"""Synchronous twin of `adelete_job`."""
+
+
+@async_task
+async def afetch_job_logs(job_id: str, *, backend: BackendLike) -> str:
+    """Return what the program has printed and logged, also while it runs."""
+    async with as_backend(backend).connect() as api:
+        return await api.job_logs(job_id)
+
+
+fetch_job_logs = sync_task(afetch_job_logs)
+"""Synchronous twin of `afetch_job_logs`."""
+
+
+@async_task
+async def afetch_job_metrics(job_id: str, *, backend: BackendLike) -> JobMetrics:
+    """Return the times and the usage of a job."""
+    async with as_backend(backend).connect() as api:
+        return await api.job_metrics(job_id)
+
+
+fetch_job_metrics = sync_task(afetch_job_metrics)
+"""Synchronous twin of `afetch_job_metrics`."""
+
+
+@async_task
+async def aupdate_job_tags(job_id: str, tags: Sequence[str], *, backend: BackendLike) -> None:
+    """Replace the tags of a job."""
+    async with as_backend(backend).connect() as api:
+        await api.update_job_tags(job_id, list(tags))
+
+
+update_job_tags = sync_task(aupdate_job_tags)
+"""Synchronous twin of `aupdate_job_tags`."""

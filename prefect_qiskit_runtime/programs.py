@@ -1,0 +1,311 @@
+"""Runtime programs: upload, update, delete, visibility, get, list - and the `RuntimeProgram` block.
+
+A program is uploaded once and run many times by its id. Uploading it again is idempotent by
+content, so a flow simply uploads what it needs at its start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prefect.blocks.abstract import JobBlock
+from pydantic import Field, model_validator
+
+from prefect_qiskit_runtime._decoders import Decoders
+from prefect_qiskit_runtime._sources import locate, source_argument
+from prefect_qiskit_runtime._sync import run_sync
+from prefect_qiskit_runtime._tasks import async_task, sync_task
+from prefect_qiskit_runtime._watching import submit
+from prefect_qiskit_runtime.backend import BackendLike, RuntimeBackend, as_backend
+from prefect_qiskit_runtime.client import (
+    format_programs,
+    read_changes,
+    read_program,
+    read_source,
+)
+from prefect_qiskit_runtime.errors import ConfigurationError
+from prefect_qiskit_runtime.models import IfExists, ProgramInfo, ProgramMetadata
+from prefect_qiskit_runtime.runtime_job import RuntimeJob
+
+MetadataLike = ProgramMetadata | Mapping[str, Any] | str | Path | None
+
+
+@async_task
+async def aupload_program(
+    source: str | bytes | Path,
+    metadata: MetadataLike = None,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    max_execution_time: int | None = None,
+    spec: Mapping[str, Any] | None = None,
+    if_exists: IfExists = "update",
+    backend: BackendLike | None = None,
+) -> str:
+    """Upload a program, unless the service has it already, and return its id.
+
+    Args:
+        source: Path of the Python file, relative to the flow's file; or the source itself.
+        metadata: Path of a JSON file, a mapping, or `ProgramMetadata`.
+        name: Over the metadata's; default: the name of the file.
+        description: Over the metadata's.
+        max_execution_time: Wall-clock limit of its jobs in seconds, over the metadata's.
+        spec: JSON schemas of parameters, return values and interim results, over the metadata's.
+        if_exists: When you have a program of this name with another content: `update` makes a
+            new version with the same id (jobs keep the version they were submitted with),
+            `new` makes another program, `error` refuses.
+        backend: Any backend of the service to upload to; default: the embedded service.
+
+    Returns:
+        The program's id. Equal source and metadata give the same id again.
+
+    Raises:
+        ConfigurationError: A file is missing or is not what it should be.
+        InvalidInputError: The source has no `main`, does not compile, or the metadata is wrong.
+        ConflictError: The name is taken and `if_exists="error"`.
+    """
+    if isinstance(metadata, str | Path):
+        metadata = locate(metadata)
+    program = read_program(
+        source_argument(source),
+        metadata,
+        name=name,
+        description=description,
+        max_execution_time=max_execution_time,
+        spec=spec,
+    )
+    async with as_backend(backend or RuntimeBackend()).connect() as api:
+        uploaded = await api.upload_program(program.source, program.metadata, if_exists=if_exists)
+    return uploaded.id
+
+
+upload_program = sync_task(aupload_program)
+"""Synchronous twin of `aupload_program`."""
+
+
+@async_task
+async def aupdate_program(
+    program_id: str,
+    *,
+    source: str | bytes | Path | None = None,
+    metadata: MetadataLike = None,
+    name: str | None = None,
+    description: str | None = None,
+    max_execution_time: int | None = None,
+    spec: Mapping[str, Any] | None = None,
+    backend: BackendLike | None = None,
+) -> None:
+    """Change the source or the metadata of a program; its id stays, its version counts up.
+
+    Args:
+        program_id: The program.
+        source: New source, as in `upload_program`.
+        metadata: New metadata, as in `upload_program`; what it leaves out stays.
+        name: Over the metadata's.
+        description: Over the metadata's.
+        max_execution_time: Over the metadata's.
+        spec: Over the metadata's.
+        backend: Any backend of the service that has the program.
+
+    Raises:
+        ConfigurationError: Nothing to change is given.
+        NotFoundError: You have no such program.
+    """
+    if isinstance(metadata, str | Path):
+        metadata = locate(metadata)
+    changes = read_changes(
+        metadata,
+        name=name,
+        description=description,
+        max_execution_time=max_execution_time,
+        spec=spec,
+    )
+    if source is None and not changes:
+        raise ConfigurationError(
+            f"Nothing to change in program {program_id}: give source, metadata, or a field."
+        )
+    async with as_backend(backend or RuntimeBackend()).connect() as api:
+        if source is not None:
+            await api.update_program_data(program_id, read_source(source_argument(source)))
+        if changes:
+            await api.update_program_metadata(program_id, changes)
+
+
+update_program = sync_task(aupdate_program)
+"""Synchronous twin of `aupdate_program`."""
+
+
+@async_task
+async def adelete_program(program_id: str, *, backend: BackendLike | None = None) -> None:
+    """Delete a program. Jobs that ran it keep their results and its source.
+
+    Raises:
+        NotFoundError: You have no such program.
+    """
+    async with as_backend(backend or RuntimeBackend()).connect() as api:
+        await api.delete_program(program_id)
+
+
+delete_program = sync_task(adelete_program)
+"""Synchronous twin of `adelete_program`."""
+
+
+@async_task
+async def aset_program_visibility(
+    program_id: str, public: bool, *, backend: BackendLike | None = None
+) -> None:
+    """Let every user of the service run a program, or only you.
+
+    Raises:
+        NotFoundError: You have no such program.
+    """
+    async with as_backend(backend or RuntimeBackend()).connect() as api:
+        await api.set_program_visibility(program_id, public=public)
+
+
+set_program_visibility = sync_task(aset_program_visibility)
+"""Synchronous twin of `aset_program_visibility`."""
+
+
+@async_task
+async def aget_program(program_id: str, *, backend: BackendLike | None = None) -> ProgramInfo:
+    """Return a program with its metadata and, if it is yours, its source.
+
+    Raises:
+        NotFoundError: There is no such program for you.
+    """
+    async with as_backend(backend or RuntimeBackend()).connect() as api:
+        return await api.get_program(program_id)
+
+
+get_program = sync_task(aget_program)
+"""Synchronous twin of `aget_program`."""
+
+
+@async_task
+async def alist_programs(
+    *, backend: BackendLike | None = None, limit: int | None = None, skip: int = 0
+) -> list[ProgramInfo]:
+    """List the programs that you may run: yours and the public ones.
+
+    Args:
+        backend: Any backend of the service; default: the embedded service.
+        limit: At most this many; None for all.
+        skip: Leave out this many of the first.
+    """
+    async with as_backend(backend or RuntimeBackend()).connect() as api:
+        return await api.list_programs(limit=limit, offset=skip)
+
+
+list_programs = sync_task(alist_programs)
+"""Synchronous twin of `alist_programs`."""
+
+
+@async_task
+async def aprint_programs(
+    *,
+    backend: BackendLike | None = None,
+    limit: int | None = 20,
+    skip: int = 0,
+    detailed: bool = False,
+) -> None:
+    """Print the programs that you may run, with their descriptions.
+
+    Args:
+        backend: Any backend of the service; default: the embedded service.
+        limit: At most this many; None for all.
+        skip: Leave out this many of the first.
+        detailed: Print their parameters and results as well.
+    """
+    async with as_backend(backend or RuntimeBackend()).connect() as api:
+        programs = await api.list_programs(limit=limit, offset=skip)
+    print(format_programs(programs, detailed=detailed))  # noqa: T201 - it is what it is for
+
+
+print_programs = sync_task(aprint_programs)
+"""Synchronous twin of `aprint_programs`."""
+
+
+class RuntimeProgram(JobBlock[Any]):
+    """A runtime program with the inputs and the backend that it is usually run with.
+
+    Example:
+        Load a saved program, run it, and wait for its result:
+        ```python
+        from prefect_qiskit_runtime import RuntimeProgram
+
+        program = RuntimeProgram.load("BLOCK_NAME")
+        job = program.trigger()
+        result = job.result()
+        ```
+    """
+
+    _block_type_name = "Qiskit Runtime Program"
+    _block_type_slug = "qiskit-runtime-program"
+
+    program_id: str | None = Field(
+        default=None, description="Id of a program that has been uploaded."
+    )
+    source: str | None = Field(
+        default=None,
+        description="Path of its Python file instead, uploaded when the program is triggered.",
+    )
+    metadata: str | None = Field(
+        default=None, description="Path of the JSON file with the metadata that belongs to it."
+    )
+    inputs: dict[str, Any] = Field(
+        default_factory=dict, description="Inputs that every run of the program gets."
+    )
+    backend: RuntimeBackend = Field(
+        default_factory=RuntimeBackend, description="Backend that the program runs on."
+    )
+    result_decoder: str | None = Field(
+        default=None,
+        description=(
+            "Import path of the class that decodes its results, for example "
+            "my_package.decoders:EnergyDecoder."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _one_program(self) -> RuntimeProgram:
+        if (self.program_id is None) == (self.source is None):
+            raise ValueError("Give either program_id or source, to say which program to run.")
+        return self
+
+    async def aupload(self) -> str:
+        """Upload the source, unless the service has it already; returns the program's id."""
+        if self.program_id is not None:
+            return self.program_id
+        assert self.source is not None  # noqa: S101 - the validator has seen to it
+        return await aupload_program.fn(self.source, self.metadata, backend=self.backend)
+
+    async def atrigger(self, **inputs: Any) -> RuntimeJob:
+        """Submit a job of the program.
+
+        Args:
+            inputs: Laid over the inputs of the block.
+        """
+        program_id = await self.aupload()
+        together = {**self.inputs, **inputs}
+        async with self.backend.connect() as api:
+            job_id = await submit(
+                api, program_id, together, self.backend, self.backend.options(None)
+            )
+        return RuntimeJob(
+            job_id,
+            self.backend,
+            program_id=program_id,
+            inputs=together,
+            decoders=Decoders.choose(self.result_decoder),
+        )
+
+    def trigger(self, **inputs: Any) -> RuntimeJob:  # type: ignore[override]
+        """Submit a job of the program.
+
+        Args:
+            inputs: Laid over the inputs of the block.
+        """
+        return run_sync(self.atrigger(**inputs))

@@ -1,0 +1,272 @@
+"""`RuntimeJob`: one job of a service, held by its id.
+
+It keeps no connection and no secret of its own, so it can be returned from a task, pickled to
+another worker, and asked again there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from prefect.blocks.abstract import JobRun
+
+from prefect_qiskit_runtime._decoders import Decoders, ResultDecoderLike
+from prefect_qiskit_runtime._sync import iterate_sync, run_sync
+from prefect_qiskit_runtime._watching import (
+    InterimDelivery,
+    fetch_decoded,
+    fetch_job_error,
+    follow,
+    inputs_of,
+)
+from prefect_qiskit_runtime.backend import RuntimeBackend
+from prefect_qiskit_runtime.models import InterimEvent, JobInfo, JobMetrics, JobStatus
+
+
+class RuntimeJob(JobRun[Any]):
+    """A job that was submitted, or found again.
+
+    Each method that asks the service has an async twin with the prefix `a`.
+
+    Attributes:
+        job_id: The service's id of the job.
+        backend: The backend it runs on, with the service that has it.
+        program_id: The program it runs; None where only the id of the job is known.
+        tags: Its labels, as they were when this object was made.
+    """
+
+    def __init__(
+        self,
+        job_id: str,
+        backend: RuntimeBackend,
+        *,
+        program_id: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        tags: Sequence[str] = (),
+        decoders: Decoders | None = None,
+    ) -> None:
+        self.job_id = job_id
+        self.backend = backend
+        self.program_id = program_id
+        self.tags = list(tags)
+        self._inputs = None if inputs is None else dict(inputs)
+        self._decoders = decoders or Decoders()
+
+    @classmethod
+    def from_info(
+        cls, info: JobInfo, backend: RuntimeBackend, *, decoders: Decoders | None = None
+    ) -> RuntimeJob:
+        """Make it from what the service says of a job."""
+        return cls(
+            info.id,
+            backend.model_copy(update={"name": info.backend}),
+            program_id=info.program.id,
+            tags=info.tags,
+            decoders=decoders,
+        )
+
+    def __repr__(self) -> str:
+        return f"RuntimeJob({self.job_id!r}, backend={self.backend.name!r})"
+
+    # -- asking ------------------------------------------------------------------------------
+
+    async def ainfo(self) -> JobInfo:
+        """Everything the service says of the job, but for its inputs and results."""
+        async with self.backend.connect() as api:
+            return await api.get_job(self.job_id)
+
+    def info(self) -> JobInfo:
+        """Everything the service says of the job, but for its inputs and results."""
+        return run_sync(self.ainfo())
+
+    async def astatus(self) -> JobStatus:
+        """Where the job is."""
+        return (await self.ainfo()).state.status
+
+    def status(self) -> JobStatus:
+        """Where the job is."""
+        return run_sync(self.astatus())
+
+    async def ainputs(self) -> dict[str, Any]:
+        """The inputs of the job; asked from the service if it was not submitted from here."""
+        if self._inputs is None:
+            async with self.backend.connect() as api:
+                self._inputs = await inputs_of(api, self.job_id)
+        return self._inputs
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The inputs of the job; asked from the service if it was not submitted from here."""
+        return run_sync(self.ainputs())
+
+    async def alogs(self) -> str:
+        """What the program has printed and logged so far."""
+        async with self.backend.connect() as api:
+            return await api.job_logs(self.job_id)
+
+    def logs(self) -> str:
+        """What the program has printed and logged so far."""
+        return run_sync(self.alogs())
+
+    async def ametrics(self) -> JobMetrics:
+        """Times and usage of the job."""
+        async with self.backend.connect() as api:
+            return await api.job_metrics(self.job_id)
+
+    def metrics(self) -> JobMetrics:
+        """Times and usage of the job."""
+        return run_sync(self.ametrics())
+
+    @property
+    def usage(self) -> dict[str, float]:
+        """Wall-clock `seconds` and `quantum_seconds` that the job has used."""
+        return self.metrics().usage
+
+    async def aerror_message(self) -> str | None:
+        """Why the job ended without a result; None if it did not."""
+        async with self.backend.connect() as api:
+            error = await fetch_job_error(api, self.job_id)
+        return None if error is None else str(error)
+
+    def error_message(self) -> str | None:
+        """Why the job ended without a result; None if it did not."""
+        return run_sync(self.aerror_message())
+
+    async def aprovenance(self) -> dict[str, Any]:
+        """Where a result comes from: ids, versions, backend, times and usage, ready for JSON."""
+        async with self.backend.connect() as api:
+            info, metrics = await asyncio.gather(
+                api.get_job(self.job_id), api.job_metrics(self.job_id)
+            )
+        return {
+            "job_id": info.id,
+            "program_id": info.program.id,
+            "program_version": info.program.version,
+            "backend": info.backend,
+            "service": self.backend.service,
+            "image": info.runtime,
+            "attempt": info.attempt,
+            "tags": info.tags,
+            "status": info.state.status.value,
+            "versions": {
+                "prefect-qiskit-runtime": version("prefect-qiskit-runtime"),
+                **metrics.versions,
+            },
+            **metrics.model_dump(mode="json", include={"timestamps", "usage"}),
+        }
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Where a result comes from: ids, versions, backend, times and usage, ready for JSON."""
+        return run_sync(self.aprovenance())
+
+    # -- waiting -----------------------------------------------------------------------------
+
+    async def astream(self, from_: int = 0) -> AsyncGenerator[Any, None]:
+        """Give the interim results from number `from_` on, decoded, until the job has ended."""
+        async with self.backend.connect() as api:
+            async for event in api.stream(self.job_id, from_seq=from_):
+                if isinstance(event, InterimEvent):
+                    yield self._decoders.decode_interim(event.data)
+
+    def stream(self, from_: int = 0) -> Generator[Any, None, None]:
+        """Give the interim results from number `from_` on, decoded, until the job has ended."""
+        yield from iterate_sync(self.astream(from_))
+
+    async def await_for_final_state(self, timeout_seconds: float | None = None) -> JobStatus:
+        """Wait until the job has ended, however it ends.
+
+        Raises:
+            TimeoutError: It has not ended in time; it goes on.
+        """
+        nobody = InterimDelivery(self.job_id, None, self._decoders)
+        try:
+            async with self.backend.connect() as api, asyncio.timeout(timeout_seconds):
+                return (await follow(api, self.job_id, nobody)).state.status
+        except TimeoutError as error:
+            raise TimeoutError(
+                f"Job {self.job_id} has not ended within {timeout_seconds:g} s. It goes on; "
+                f"wait again, or cancel it."
+            ) from error
+
+    def wait_for_final_state(self, timeout_seconds: float | None = None) -> JobStatus:
+        """Wait until the job has ended, however it ends.
+
+        Raises:
+            TimeoutError: It has not ended in time; it goes on.
+        """
+        return run_sync(self.await_for_final_state(timeout_seconds))
+
+    async def await_for_completion(self) -> None:
+        """Wait until the job has ended; the name that Prefect's job runs share."""
+        await self.await_for_final_state()
+
+    def wait_for_completion(self) -> None:  # type: ignore[override]
+        """Wait until the job has ended; the name that Prefect's job runs share."""
+        run_sync(self.await_for_completion())
+
+    async def aresult(self, decoder: ResultDecoderLike = None) -> Any:
+        """Wait for the job and return its result, decoded.
+
+        Args:
+            decoder: Instead of the decoder that was given when it was submitted.
+
+        Raises:
+            JobError: The job ended without a result; the class says how.
+        """
+        decoders = Decoders.choose(decoder) if decoder else self._decoders
+        async with self.backend.connect() as api:
+            nobody = InterimDelivery(self.job_id, None, decoders)
+            end = await follow(api, self.job_id, nobody)
+            return await fetch_decoded(api, self.job_id, end.state.status, decoders)
+
+    def result(self, decoder: ResultDecoderLike = None) -> Any:
+        """Wait for the job and return its result, decoded.
+
+        Args:
+            decoder: Instead of the decoder that was given when it was submitted.
+
+        Raises:
+            JobError: The job ended without a result; the class says how.
+        """
+        return run_sync(self.aresult(decoder))
+
+    async def afetch_result(self) -> Any:
+        """Wait for the job and return its result; the name that Prefect's job runs share."""
+        return await self.aresult()
+
+    def fetch_result(self) -> Any:  # type: ignore[override]
+        """Wait for the job and return its result; the name that Prefect's job runs share."""
+        return self.result()
+
+    # -- changing ----------------------------------------------------------------------------
+
+    async def acancel(self) -> None:
+        """Cancel the job.
+
+        Raises:
+            ConflictError: It has already ended.
+        """
+        async with self.backend.connect() as api:
+            await api.cancel_job(self.job_id)
+
+    def cancel(self) -> None:
+        """Cancel the job.
+
+        Raises:
+            ConflictError: It has already ended.
+        """
+        run_sync(self.acancel())
+
+    async def aupdate_tags(self, tags: Sequence[str]) -> None:
+        """Replace the tags of the job."""
+        async with self.backend.connect() as api:
+            await api.update_job_tags(self.job_id, list(tags))
+        self.tags = list(tags)
+
+    def update_tags(self, tags: Sequence[str]) -> None:
+        """Replace the tags of the job."""
+        run_sync(self.aupdate_tags(tags))
