@@ -1,0 +1,29 @@
+"""The client of the Runtime protocol: authentication, requests, streams, errors.
+
+`RuntimeApi` asks a service by its url, `embedded_api` finds or starts the one of this machine;
+both carry encoded text and know nothing of Qiskit.
+
+It never decodes in the transport, never submits twice, and knows no Prefect.
+"""
+
+from __future__ import annotations
+
+from prefect_qiskit_runtime.client._api import RuntimeApi
+from prefect_qiskit_runtime.client._embedded import (
+    EmbeddedStatus,
+    embedded_api,
+    embedded_status,
+    own_image,
+    start_embedded,
+    stop_embedded,
+)
+
+__all__ = [
+    "EmbeddedStatus",
+    "RuntimeApi",
+    "embedded_api",
+    "embedded_status",
+    "own_image",
+    "start_embedded",
+    "stop_embedded",
+]

@@ -1,0 +1,168 @@
+"""From what came back (or did not) to an error of this package: the one place that maps them."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+from pydantic import ValidationError
+
+from prefect_qiskit_runtime.errors import (
+    AccessDeniedError,
+    AuthenticationError,
+    ConfigurationError,
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    ProtocolError,
+    QiskitRuntimeError,
+    RateLimitedError,
+    ServiceUnavailableError,
+)
+
+_REFUSALS: dict[int, tuple[type[QiskitRuntimeError], str]] = {
+    401: (AuthenticationError, "Check the token, or log in again."),
+    403: (AccessDeniedError, "The user of this token may not do this."),
+    409: (ConflictError, ""),
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One question to a service, in the words that an error needs.
+
+    Attributes:
+        method: The HTTP method.
+        path: Path below the base of the service.
+        doing: What is tried, as in "get job abc".
+        kind: What is missing if the answer is 404 (see `NotFoundError.kind`).
+        identifier: The id or name of it.
+        repeatable: Whether sending it twice has the effect of sending it once.
+    """
+
+    method: str
+    path: str
+    doing: str
+    kind: str = "page"
+    identifier: str | None = None
+    repeatable: bool = False
+
+
+def error_from_response(call: Call, response: httpx.Response, token: str) -> QiskitRuntimeError:
+    """Turn a refusal into an error. The body of the response must have been read.
+
+    Args:
+        call: What was asked.
+        response: The answer, with a status of 300 or above.
+        token: Taken out of what the service says, should it echo it.
+    """
+    told = _Told.of(response, token)
+    status = response.status_code
+    answer = f"{response.request.url.host} answered {status}{told.sentence}"
+    tried = f"Cannot {call.doing}: {answer}"
+    if status == 404:
+        return NotFoundError(tried, kind=call.kind, identifier=call.identifier)
+    if status == 429:
+        return RateLimitedError(tried, retry_after_seconds=_retry_after_seconds(response))
+    if status in (400, 413, 422):
+        return InvalidInputError(tried, path=told.path, rule=told.rule)
+    if status == 408 or status >= 500:
+        return ServiceUnavailableError(f"{tried} This may pass: try again.")
+    kind, advice = _REFUSALS.get(status, (ProtocolError, "Is this a Qiskit Runtime service?"))
+    return kind(f"{tried} {advice}".rstrip())
+
+
+def error_from_fault(call: Call, url: str, fault: httpx.HTTPError) -> QiskitRuntimeError:
+    """Turn a failure to get any answer into an error."""
+    tried = f"Cannot {call.doing} at {url}:"
+    if isinstance(fault, httpx.UnsupportedProtocol):
+        return ConfigurationError(f"{tried} the url must begin with http:// or https://.")
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(fault)):
+        return ConfigurationError(
+            f"{tried} its certificate is not trusted ({fault}). Give the path of the certificate"
+            " as verify=, or verify=False if you trust the network."
+        )
+    if isinstance(fault, httpx.TimeoutException):
+        return ServiceUnavailableError(
+            f"{tried} no answer in time ({type(fault).__name__}). Is the service overloaded?"
+        )
+    what = str(fault) or type(fault).__name__
+    return ServiceUnavailableError(f"{tried} {what}. Is the service running and reachable?")
+
+
+def malformed(call: Call, exc: Exception) -> ProtocolError:
+    """Say that an answer is not what the protocol has there, without citing its content."""
+    if isinstance(exc, ValidationError):
+        places = exc.errors(include_input=False, include_url=False, include_context=False)
+        first = places[0]
+        where = ".".join(str(part) for part in first["loc"])
+        what = f"{where}: {first['msg']}" if where else first["type"]
+    else:
+        what = type(exc).__name__
+    return ProtocolError(
+        f"Cannot {call.doing}: the answer is not one of the protocol ({what})."
+        " Is this a Qiskit Runtime service, of a version that fits?"
+    )
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What the body of a refusal says, whichever of the known forms it has."""
+
+    message: str = ""
+    path: str | None = None
+    rule: str | None = None
+    solution: str = ""
+
+    @classmethod
+    def of(cls, response: httpx.Response, token: str) -> _Told:
+        try:
+            body = json.loads(response.content)
+        except ValueError:  # a proxy's page, or nothing: the status has to say it
+            return cls()
+        told = cls._fields(body)
+        return cls(**{name: str(text).replace(token, "***") for name, text in told.items() if text})
+
+    @staticmethod
+    def _fields(body: Any) -> dict[str, Any]:
+        if not isinstance(body, dict):
+            return {}
+        error = body.get("error") or body.get("detail") or body
+        errors = body.get("errors")
+        if isinstance(errors, list) and errors:  # IBM Quantum Platform has a list
+            error = errors[0]
+        if isinstance(error, str):
+            return {"message": error}
+        if not isinstance(error, dict):
+            return {}
+        return {name: error.get(name) for name in ("message", "path", "rule", "solution")}
+
+    @property
+    def sentence(self) -> str:
+        parts = [part.rstrip(".") + "." for part in (self.message, self.solution) if part]
+        return f": {' '.join(parts)}" if parts else "."
+
+
+def _retry_after_seconds(response: httpx.Response) -> float | None:
+    value = response.headers.get("Retry-After", "")
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def _causes(exc: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = exc
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__

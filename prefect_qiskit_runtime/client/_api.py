@@ -1,0 +1,416 @@
+"""The protocol of a Qiskit Runtime service, one method per endpoint. Values stay encoded."""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import TypeAdapter, ValidationError
+
+from prefect_qiskit_runtime.client._answers import Call, malformed
+from prefect_qiskit_runtime.client._calls import (
+    Page,
+    job_call,
+    program_call,
+    read_json,
+    read_model,
+    read_pages,
+)
+from prefect_qiskit_runtime.client._stream import ResultStream
+from prefect_qiskit_runtime.client._transport import Transport
+from prefect_qiskit_runtime.models import (
+    BackendStatus,
+    EndEvent,
+    IfExists,
+    JobInfo,
+    JobMetrics,
+    JobState,
+    JobSubmitted,
+    ProgramInfo,
+    ProgramMetadata,
+    ProgramUploaded,
+    ServiceStatus,
+    StreamEvent,
+)
+
+_TEXTS = TypeAdapter(list[str])
+# Above every number of an interim result: a stream from here brings states and the end only.
+_NO_INTERIM = 2**31 - 1
+
+
+class RuntimeApi(Transport):
+    """Asks one Runtime service; an async context manager.
+
+    Programs, jobs and backends are named by their ids. Inputs and results are the encoded text
+    that goes over the wire; `codec` makes and reads it. Questions that change nothing, or have
+    the same effect when they arrive twice, are asked again after passing faults.
+
+    Args:
+        url: Base of the service's API.
+        token: Who asks. It stands in no message, log or repr.
+        instance: The instance (CRN) to use, where the service has several.
+        verify: Whether to verify TLS certificates, or the path of a certificate to trust.
+        settings: Timeouts; read from the environment by default.
+
+    Every method raises the errors of `errors` that its answer may mean, at least
+    `AuthenticationError`, `ServiceUnavailableError` and `ProtocolError`.
+    """
+
+    # Programs -----------------------------------------------------------------------------
+
+    async def upload_program(
+        self,
+        source: str,
+        metadata: ProgramMetadata,
+        *,
+        is_public: bool = False,
+        if_exists: IfExists = "update",
+    ) -> ProgramUploaded:
+        """Upload a program.
+
+        Args:
+            source: Its Python source, with a `main`.
+            metadata: What it says of itself.
+            is_public: Whether other users of the service may run it.
+            if_exists: What to do when this user has a program of that name: make a new
+                version of it if anything changed, upload another one, or refuse.
+
+        Raises:
+            InvalidInputError: The source or the metadata break a rule.
+            ConflictError: It exists and `if_exists` is "error".
+        """
+        body = {
+            **_metadata_fields(metadata),
+            "data": _base64(source),
+            "is_public": is_public,
+            "if_exists": if_exists,
+        }
+        call = Call(
+            "POST",
+            "/programs",
+            f"upload program {metadata.name!r}",
+            kind="program",
+            identifier=metadata.name,
+            repeatable=if_exists == "update",
+        )
+        return read_model(call, await self.request(call, content=json.dumps(body)), ProgramUploaded)
+
+    async def get_program(self, program_id: str) -> ProgramInfo:
+        """Return a program, with its source if it is this user's."""
+        call = program_call("GET", program_id, "get", repeatable=True)
+        return read_model(call, await self.request(call), ProgramInfo)
+
+    async def program_version_source(self, program_id: str, version: int) -> str:
+        """Return the source of a version of this user's program, also of a past one."""
+        path = f"/versions/{version}"
+        call = program_call("GET", program_id, f"get version {version} of", path, repeatable=True)
+        return (await self.request(call)).text
+
+    async def list_programs(
+        self, *, limit: int | None = None, offset: int = 0, name: str | None = None
+    ) -> list[ProgramInfo]:
+        """Return the programs that this user sees, the newest first.
+
+        Args:
+            limit: How many at most; None for all.
+            offset: How many to leave out at the beginning.
+            name: Those of this name only.
+        """
+        call = Call("GET", "/programs", "list programs", repeatable=True)
+        return await read_pages(
+            self, call, {"name": name}, Page("programs", ProgramInfo, limit, offset)
+        )
+
+    async def update_program_data(self, program_id: str, source: str) -> None:
+        """Give a program another source: a new version of it."""
+        call = program_call("PUT", program_id, "update the source of", "/data", repeatable=True)
+        headers = {"Content-Type": "application/octet-stream"}
+        await self.request(call, content=_base64(source), headers=headers)
+
+    async def update_program_metadata(
+        self,
+        program_id: str,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        max_execution_time: int | None = None,
+        spec: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Change what a program says of itself; what is None stays."""
+        changes = {
+            "name": name,
+            "description": description,
+            "cost": max_execution_time,
+            "spec": spec,
+        }
+        given = {field: value for field, value in changes.items() if value is not None}
+        call = program_call("PATCH", program_id, "update", repeatable=True)
+        await self.request(call, content=json.dumps(given))
+
+    async def set_program_visibility(self, program_id: str, *, public: bool) -> None:
+        """Let all users of the service run a program, or its owner only."""
+        path = "/public" if public else "/private"
+        call = program_call("PUT", program_id, f"make {path[1:]}", path, repeatable=True)
+        await self.request(call)
+
+    async def delete_program(self, program_id: str) -> None:
+        """Delete a program. Jobs that ran it keep their version."""
+        await self.request(program_call("DELETE", program_id, "delete"))
+
+    # Jobs ---------------------------------------------------------------------------------
+
+    async def submit_job(
+        self,
+        program_id: str,
+        params_text: str,
+        *,
+        backend: str | None = None,
+        image: str | None = None,
+        idempotency_key: str | None = None,
+        tags: Iterable[str] = (),
+        attempt: int = 1,
+        max_execution_time: int | None = None,
+        log_level: str | None = None,
+        session_id: str | None = None,
+        private: bool = False,
+    ) -> JobSubmitted:
+        """Submit a job: once, however often the question has to be sent.
+
+        Args:
+            program_id: The program to run.
+            params_text: Its inputs, an encoded JSON object.
+            backend: Where its circuits go; the service chooses when None.
+            image: The Python environment that it runs in.
+            idempotency_key: The same key gives the same job, also days later. One is made up
+                when None, so that a broken connection does not submit twice.
+            tags: To find the job by.
+            attempt: Which attempt of one evaluation this is, from 1.
+            max_execution_time: Its wall-clock limit in seconds.
+            log_level: Level of the job's own log, e.g. "DEBUG".
+            session_id: The session that it belongs to.
+            private: Whether the service shall forget inputs and results when they were read.
+
+        Raises:
+            NotFoundError: No such program or backend.
+            InvalidInputError: The inputs break the program's schema (`path` and `rule` say
+                where), or the key was used for another submission.
+        """
+        fields = {
+            "program_id": program_id,
+            "backend": backend,
+            "runtime": image,
+            "tags": list(tags),
+            "attempt": attempt,
+            "cost": max_execution_time,
+            "log_level": log_level,
+            "session_id": session_id,
+            "private": private or None,
+        }
+        head = json.dumps({name: value for name, value in fields.items() if value is not None})
+        call = Call(
+            "POST",
+            "/jobs",
+            f"submit a job of program {program_id}" + (f" to {backend}" if backend else ""),
+            kind="program",
+            identifier=program_id,
+            repeatable=True,  # because of the key
+        )
+        # The inputs go in as they are: encoding them again could change them, and costs.
+        body = f'{head[:-1]}, "params": {params_text}}}'
+        headers = {"Idempotency-Key": idempotency_key or f"once-{uuid.uuid4()}"}
+        response = await self.request(call, content=body, headers=headers)
+        submitted = read_model(call, response, JobSubmitted)
+        replayed = response.headers.get("Idempotent-Replayed", "").lower() == "true"
+        return submitted.model_copy(update={"replayed": replayed})
+
+    async def get_job(self, job_id: str) -> JobInfo:
+        """Return a job, without its inputs."""
+        call = job_call("GET", job_id, "get", repeatable=True)
+        return read_model(call, await self.request(call, query={"exclude_params": True}), JobInfo)
+
+    async def job_inputs(self, job_id: str) -> str:
+        """Return the inputs of a job as encoded JSON text."""
+        call = job_call("GET", job_id, "get the inputs of", repeatable=True)
+        body = read_json(call, await self.request(call, query={"exclude_params": False}))
+        return json.dumps(body.get("params", {}))
+
+    async def list_jobs(
+        self,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        pending: bool | None = None,
+        program_id: str | None = None,
+        backend: str | None = None,
+        tags: Iterable[str] = (),
+        session_id: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        oldest_first: bool = False,
+    ) -> list[JobInfo]:
+        """Return this user's jobs, the newest first.
+
+        Args:
+            limit: How many at most; None for all.
+            offset: How many to leave out at the beginning.
+            pending: True for those that have not ended, False for those that have.
+            program_id: Those of this program only.
+            backend: Those on this backend only.
+            tags: Those that have all of these tags only.
+            session_id: Those of this session only.
+            created_after: Those made after this time only (aware, or local).
+            created_before: Those made before this time only.
+            oldest_first: Turn the order round.
+        """
+        query: dict[str, str | bool | list[str] | None] = {
+            "exclude_params": True,
+            "pending": pending,
+            "program": program_id,
+            "backend": backend,
+            "tags": list(tags),
+            "session_id": session_id,
+            "created_after": _utc(created_after),
+            "created_before": _utc(created_before),
+            "sort": "ASC" if oldest_first else None,
+        }
+        call = Call("GET", "/jobs", "list jobs", repeatable=True)
+        return await read_pages(self, call, query, Page("jobs", JobInfo, limit, offset))
+
+    async def job_result(self, job_id: str) -> bytes | None:
+        """Return the encoded result of a job, or its error with traceback; None if it has none."""
+        call = job_call("GET", job_id, "get the result of", "/results", repeatable=True)
+        return (await self.request(call)).content or None
+
+    async def job_interim_results(self, job_id: str) -> list[str]:
+        """Return the encoded interim results of a job that there are so far."""
+        call = job_call(
+            "GET", job_id, "get the interim results of", "/interim_results", repeatable=True
+        )
+        response = await self.request(call)
+        try:
+            return _TEXTS.validate_json(response.content)
+        except ValidationError as exc:
+            raise malformed(call, exc) from exc
+
+    async def job_logs(self, job_id: str) -> str:
+        """Return the log of a job: what it wrote to standard output and error."""
+        call = job_call("GET", job_id, "get the logs of", "/logs", repeatable=True)
+        return (await self.request(call)).content.decode("utf-8", errors="replace")
+
+    async def job_metrics(self, job_id: str) -> JobMetrics:
+        """Return times, usage and versions of a job."""
+        call = job_call("GET", job_id, "get the metrics of", "/metrics", repeatable=True)
+        return read_model(call, await self.request(call), JobMetrics)
+
+    async def update_job_tags(self, job_id: str, tags: Iterable[str]) -> None:
+        """Replace the tags of a job."""
+        call = job_call("PUT", job_id, "update the tags of", "/tags", repeatable=True)
+        await self.request(call, content=json.dumps({"tags": list(tags)}))
+
+    async def cancel_job(self, job_id: str) -> None:
+        """Cancel a job.
+
+        Raises:
+            ConflictError: It has ended already.
+        """
+        await self.request(job_call("POST", job_id, "cancel", "/cancel"))
+
+    async def delete_job(self, job_id: str) -> None:
+        """Delete an ended job with its inputs, results and log.
+
+        Raises:
+            ConflictError: It has not ended.
+        """
+        await self.request(job_call("DELETE", job_id, "delete"))
+
+    def stream(self, job_id: str, from_seq: int = 0) -> AsyncGenerator[StreamEvent]:
+        """Follow a job: its state, interim results from a number, heartbeats, and its end.
+
+        Each interim result comes once and in order, also across broken connections and long
+        after the end. To close the connection at a known time, put `contextlib.aclosing`
+        around it.
+
+        Raises:
+            NotFoundError: No such job.
+            ServiceUnavailableError: The service could not be reached for two minutes.
+        """
+        return ResultStream(self, job_id, from_seq).events()
+
+    async def wait_for_job(self, job_id: str) -> JobState:
+        """Return how a job ended, as soon as it has. No interim result is transferred."""
+        async for event in self.stream(job_id, _NO_INTERIM):
+            if isinstance(event, EndEvent):
+                return event.state
+        raise AssertionError  # a stream ends with its EndEvent or raises
+
+    # Backends and the service -------------------------------------------------------------
+
+    async def list_backends(self) -> list[BackendStatus]:
+        """Return the backends of the service."""
+        call = Call("GET", "/backends", "list backends", repeatable=True)
+        body = read_json(call, await self.request(call))
+        try:
+            return [_backend_status(device) for device in body["devices"]]
+        except (KeyError, TypeError, AttributeError, ValidationError) as exc:
+            raise malformed(call, exc) from exc
+
+    async def backend_configuration(self, name: str) -> dict[str, Any]:
+        """Return the configuration of a backend, in IBM's form."""
+        return await self._backend_page(name, "configuration")
+
+    async def backend_properties(self, name: str) -> dict[str, Any]:
+        """Return the calibration of a backend, in IBM's form; empty for an ideal one."""
+        return await self._backend_page(name, "properties")
+
+    async def backend_status(self, name: str) -> dict[str, Any]:
+        """Return `state`, `status`, `length_queue` and `backend_version` of a backend."""
+        return await self._backend_page(name, "status")
+
+    async def service_status(self) -> ServiceStatus:
+        """Return what the service says of itself."""
+        call = Call("GET", "/service/status", "get the status of the service", repeatable=True)
+        return read_model(call, await self.request(call), ServiceStatus)
+
+    async def shutdown(self, *, only_if_idle: bool = True) -> None:
+        """Ask an embedded service to end.
+
+        Raises:
+            ConflictError: Jobs run or wait and `only_if_idle` is set.
+        """
+        call = Call("POST", "/service/shutdown", "stop the service")
+        await self.request(call, query={"only_if_idle": only_if_idle})
+
+    async def _backend_page(self, name: str, page: str) -> dict[str, Any]:
+        path = f"/backends/{quote(name, safe='')}/{page}"
+        call = Call("GET", path, f"get the {page} of backend {name}", "backend", name, True)
+        return read_json(call, await self.request(call))
+
+
+def _metadata_fields(metadata: ProgramMetadata) -> dict[str, Any]:
+    fields = metadata.model_dump(exclude_none=True)
+    if "max_execution_time" in fields:
+        fields["cost"] = fields.pop("max_execution_time")
+    return fields
+
+
+def _base64(source: str) -> str:
+    return base64.b64encode(source.encode()).decode()
+
+
+def _utc(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _backend_status(device: Mapping[str, Any]) -> BackendStatus:
+    return BackendStatus(
+        name=device["name"],
+        qubits=device["qubits"],
+        simulator=device.get("simulator", False),
+        operational=device.get("status", {}).get("name") == "online",
+        queue_length=device.get("queue_length", 0),
+    )

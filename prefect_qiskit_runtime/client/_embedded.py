@@ -1,0 +1,343 @@
+"""Find the embedded service of this machine, or start it, and talk to it.
+
+The discovery file in the home says where it listens. Before the token is sent, the listener
+proves that it knows it: a port may have another owner by now.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import secrets
+import sys
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import httpx
+from pydantic import ValidationError
+
+from prefect_qiskit_runtime._home import (
+    EmbeddedHome,
+    boot_id,
+    host_name,
+    identity_proof,
+    package_version,
+    process_exists,
+    version_key,
+)
+from prefect_qiskit_runtime.client._api import RuntimeApi
+from prefect_qiskit_runtime.client._process import ServiceProcess
+from prefect_qiskit_runtime.errors import ConflictError, EmbeddedServiceError
+from prefect_qiskit_runtime.models import (
+    PROTOCOL_VERSION,
+    Discovery,
+    JobSubmitted,
+    ServiceIdentity,
+    ServiceStatus,
+)
+from prefect_qiskit_runtime.settings import Settings
+
+_POLL_SECONDS = 0.05
+_PROOF_SECONDS = 5.0
+# A service that was quiet for longer may have ended, and another process taken its port.
+_TRUST_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class EmbeddedStatus:
+    """A running embedded service.
+
+    Attributes:
+        discovery: Who and where it is.
+        status: What it says of itself.
+        token_file: Where its token is kept.
+    """
+
+    discovery: Discovery
+    status: ServiceStatus
+    token_file: Path
+
+
+class EmbeddedApi(RuntimeApi):
+    """The embedded service of this machine, started when first needed and again when it ended.
+
+    Jobs run in the caller's Python environment unless another image is named.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        settings = settings or Settings()
+        self._home = EmbeddedHome(settings.embedded_dir(PROTOCOL_VERSION))
+        self._trusted_until = 0.0
+        super().__init__("http://127.0.0.1", "", settings=settings)
+
+    async def __aenter__(self) -> Self:
+        await self._locate()
+        return await super().__aenter__()
+
+    async def submit_job(
+        self,
+        program_id: str,
+        params_text: str,
+        *,
+        backend: str | None = None,
+        image: str | None = None,
+        idempotency_key: str | None = None,
+        tags: Iterable[str] = (),
+        attempt: int = 1,
+        max_execution_time: int | None = None,
+        log_level: str | None = None,
+        session_id: str | None = None,
+        private: bool = False,
+    ) -> JobSubmitted:
+        """Submit a job (see `RuntimeApi.submit_job`); it runs in this environment by default."""
+        return await super().submit_job(
+            program_id,
+            params_text,
+            backend=backend,
+            image=image or own_image(),
+            idempotency_key=idempotency_key,
+            tags=tags,
+            attempt=attempt,
+            max_execution_time=max_execution_time,
+            log_level=log_level,
+            session_id=session_id,
+            private=private,
+        )
+
+    async def _before_send(self) -> None:
+        if time.monotonic() >= self._trusted_until:
+            await self._locate()
+        self._trusted_until = time.monotonic() + _TRUST_SECONDS
+
+    def _lost(self) -> None:
+        self._trusted_until = 0.0
+
+    async def _locate(self) -> None:
+        discovery = await find_or_start(self._home, self._settings)
+        self._url = discovery.url.rstrip("/")
+        self._token = self._home.read_token() or ""
+        self._trusted_until = time.monotonic() + _TRUST_SECONDS
+
+
+def embedded_api(settings: Settings | None = None) -> EmbeddedApi:
+    """Return the embedded service of this machine, to be used with `async with`.
+
+    Entering it finds the service, or starts it; leaving it closes the connection only.
+
+    Raises:
+        EmbeddedServiceError: On entering: it could not be started or trusted.
+    """
+    return EmbeddedApi(settings)
+
+
+def own_image() -> str:
+    """Return the image that is this process's own Python environment."""
+    # Not resolved: the `python` of a virtual environment is a link, and where it lies is what
+    # makes it that environment.
+    return f"python:{Path(sys.executable).absolute()}"
+
+
+async def start_embedded(settings: Settings | None = None) -> EmbeddedStatus:
+    """Find or start the embedded service and say what it is."""
+    settings = settings or Settings()
+    async with embedded_api(settings) as api:
+        return await _status_of(api, EmbeddedHome(settings.embedded_dir(PROTOCOL_VERSION)))
+
+
+async def embedded_status(settings: Settings | None = None) -> EmbeddedStatus | None:
+    """Say what the embedded service is; None if it does not run. Never starts it."""
+    settings = settings or Settings()
+    home = EmbeddedHome(settings.embedded_dir(PROTOCOL_VERSION))
+    discovery = await _find(home)
+    if discovery is None:
+        return None
+    async with _api_of(home, discovery, settings) as api:
+        return await _status_of(api, home)
+
+
+async def stop_embedded(settings: Settings | None = None, *, only_if_idle: bool = True) -> bool:
+    """End the embedded service and wait until it is gone; False if none runs. Never starts it.
+
+    Args:
+        settings: Whose home is meant.
+        only_if_idle: Refuse while jobs run or wait.
+
+    Raises:
+        ConflictError: Jobs run or wait, and `only_if_idle` is set.
+        EmbeddedServiceError: It did not end in time.
+    """
+    settings = settings or Settings()
+    home = EmbeddedHome(settings.embedded_dir(PROTOCOL_VERSION))
+    discovery = await _find(home)
+    if discovery is None:
+        return False
+    await _shut_down(home, discovery, settings, only_if_idle=only_if_idle)
+    return True
+
+
+async def find_or_start(home: EmbeddedHome, settings: Settings) -> Discovery:
+    """Return the discovery of a service that runs and has proved itself.
+
+    Raises:
+        EmbeddedServiceError: There is none and it could not be started.
+    """
+    _refuse_windows()
+    discovery = await _find(home)
+    if discovery is not None and not _is_older(discovery):
+        return discovery
+    await asyncio.to_thread(home.ensure)
+    deadline = time.monotonic() + settings.start_timeout_seconds
+    async with _start_lock(home, deadline):
+        discovery = await _find_when_up(home, deadline)
+        if discovery is not None and _is_older(discovery):
+            discovery = await _replace_if_idle(home, discovery, settings)
+        return discovery or await _start(home, settings, deadline)
+
+
+async def _find(home: EmbeddedHome) -> Discovery | None:
+    """Return the discovery of the service of this home if it runs, listens and proves itself."""
+    discovery, token = home.read_discovery(), home.read_token()
+    if discovery is None or token is None:
+        return None
+    if (discovery.host, discovery.boot_id) != (host_name(), boot_id()):
+        return None
+    if not process_exists(discovery.pid):
+        return None
+    return discovery if await _proves_itself(discovery.url, token) else None
+
+
+async def _find_when_up(home: EmbeddedHome, deadline: float) -> Discovery | None:
+    """Return the service once it answers; None if no process holds this home.
+
+    A service holds its lock before it listens and still while it ends: in both cases starting
+    a second one would only fail.
+    """
+    while True:
+        discovery = await _find(home)
+        if discovery is not None or not home.service_lives():
+            return discovery
+        if time.monotonic() >= deadline:
+            known = home.read_discovery()
+            where = f" (process {known.pid} on {known.host})" if known else ""
+            raise EmbeddedServiceError(
+                f"The embedded service of {home.root} runs{where} but does not answer here."
+                f" See {home.log_path}; end its process if it hangs. Containers that share a"
+                " folder need a PREFECT_QISKIT_RUNTIME_HOME each."
+            )
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _proves_itself(url: str, token: str) -> bool:
+    """Ask the listener for proof that it knows the token, without telling it."""
+    nonce = secrets.token_hex(32)
+    try:
+        async with httpx.AsyncClient(trust_env=False, verify=False, timeout=_PROOF_SECONDS) as http:  # noqa: S501 - loopback without TLS
+            response = await http.get(
+                f"{url.rstrip('/')}/.well-known/qiskit-runtime", params={"nonce": nonce}
+            )
+        identity = ServiceIdentity.model_validate_json(response.content)
+    except (httpx.HTTPError, httpx.InvalidURL, ValidationError):
+        return False  # nobody, or somebody else: either way not our service
+    return hmac.compare_digest(identity.proof or "", identity_proof(token, nonce))
+
+
+@asynccontextmanager
+async def _start_lock(home: EmbeddedHome, deadline: float) -> AsyncIterator[None]:
+    """Hold the lock under which one client at a time starts the service."""
+    while True:
+        with home.try_lock(home.start_lock_path) as locked:
+            if locked:
+                yield
+                return
+        if time.monotonic() >= deadline:
+            raise EmbeddedServiceError(
+                f"Another process has been starting the embedded service of {home.root} for too"
+                f" long. See {home.log_path}."
+            )
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _start(home: EmbeddedHome, settings: Settings, deadline: float) -> Discovery:
+    """Start the service process and wait until it has proved itself."""
+    token = home.read_or_create_token()
+    process = await asyncio.to_thread(ServiceProcess.start, home, settings, own_image())
+    try:
+        while True:
+            discovery = await _find(home)
+            if discovery is not None and discovery.pid == process.pid:
+                return discovery
+            if process.exit_code() is not None:
+                what = f"ended with exit code {process.exit_code()} while starting."
+                break
+            if time.monotonic() >= deadline:
+                process.kill()
+                what = (
+                    f"was not ready after {settings.start_timeout_seconds:g} s."
+                    " Set PREFECT_QISKIT_RUNTIME_START_TIMEOUT_SECONDS higher if it is only slow."
+                )
+                break
+            await asyncio.sleep(_POLL_SECONDS)
+    finally:
+        process.let_go()
+    raise EmbeddedServiceError(
+        f"The embedded service of {home.root} {what} The end of {home.log_path}:\n"
+        f"{process.log_tail(token)}"
+    )
+
+
+def _is_older(discovery: Discovery) -> bool:
+    return version_key(discovery.package_version) < version_key(package_version())
+
+
+async def _replace_if_idle(
+    home: EmbeddedHome, discovery: Discovery, settings: Settings
+) -> Discovery | None:
+    """End a service of an older version of this package; keep it if it has jobs.
+
+    It speaks the same protocol, so that its jobs are not stranded for the sake of an upgrade.
+    """
+    try:
+        await _shut_down(home, discovery, settings, only_if_idle=True)
+    except ConflictError:
+        return discovery
+    return None
+
+
+async def _shut_down(
+    home: EmbeddedHome, discovery: Discovery, settings: Settings, *, only_if_idle: bool
+) -> None:
+    async with _api_of(home, discovery, settings) as api:
+        await api.shutdown(only_if_idle=only_if_idle)
+    deadline = time.monotonic() + settings.start_timeout_seconds
+    while home.service_lives():
+        if time.monotonic() >= deadline:
+            raise EmbeddedServiceError(
+                f"The embedded service (process {discovery.pid}) was told to end"
+                f" {settings.start_timeout_seconds:g} s ago and still runs. See {home.log_path}."
+            )
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+def _api_of(home: EmbeddedHome, discovery: Discovery, settings: Settings) -> RuntimeApi:
+    """Talk to exactly this service: it is not started again if it ends."""
+    return RuntimeApi(discovery.url, home.read_token() or "", settings=settings)
+
+
+async def _status_of(api: RuntimeApi, home: EmbeddedHome) -> EmbeddedStatus:
+    status = await api.service_status()
+    discovery = home.read_discovery()
+    if discovery is None:
+        raise EmbeddedServiceError(f"The embedded service of {home.root} has just ended.")
+    return EmbeddedStatus(discovery, status, home.token_path)
+
+
+def _refuse_windows() -> None:
+    if sys.platform == "win32":
+        raise EmbeddedServiceError(
+            "The embedded service needs Linux or macOS. On Windows, use a team service: a"
+            " RuntimeServiceCredentials block, or RuntimeClient(url, token)."
+        )

@@ -1,0 +1,226 @@
+"""Send a question to a service, ask again where that is safe, and give back its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+import time
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Self
+
+import httpx
+
+from prefect_qiskit_runtime._home import package_version
+from prefect_qiskit_runtime.client._answers import Call, error_from_fault, error_from_response
+from prefect_qiskit_runtime.errors import (
+    ConfigurationError,
+    QiskitRuntimeError,
+    RateLimitedError,
+    is_retryable,
+)
+from prefect_qiskit_runtime.settings import Settings
+
+_RETRIES = 5
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 5.0
+_CONNECT_SECONDS = 10.0
+
+# Faults before a byte of the request left: any request may be sent again after them.
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+Query = Mapping[str, str | int | bool | list[str] | None]
+Verify = bool | str | Path | ssl.SSLContext
+
+
+class TokenAuth(httpx.Auth):
+    """Says who asks: the token and, for a service that has several, the instance."""
+
+    def __init__(self, token: str, instance: str | None = None) -> None:
+        self._token = token
+        self._instance = instance
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Put the headers on the request."""
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        if self._instance:
+            request.headers["Service-CRN"] = self._instance
+        yield request
+
+
+class Transport:
+    """A connection to one service. An async context manager: it lives in one event loop."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        instance: str | None = None,
+        verify: Verify = True,
+        settings: Settings | None = None,
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._token = token
+        self._instance = instance
+        self._verify = verify
+        self._settings = settings or Settings()
+        self._http: httpx.AsyncClient | None = None
+
+    @property
+    def url(self) -> str:
+        """Base of the service's API."""
+        return self._url
+
+    async def __aenter__(self) -> Self:
+        self._http = self._open()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        http, self._http = self._http, None
+        if http is not None:
+            await http.aclose()
+
+    async def request(
+        self,
+        call: Call,
+        *,
+        query: Query | None = None,
+        content: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        """Return the answer to a call; ask again after passing faults where that is safe.
+
+        Raises:
+            QiskitRuntimeError: Of the class that fits (see `errors`); a transient one only after
+                several tries within `Settings.request_timeout_seconds`.
+        """
+        deadline = time.monotonic() + self._settings.request_timeout_seconds
+        for pause_seconds in _pauses():
+            timeout = max(1.0, deadline - time.monotonic())
+            try:
+                return await self._send(call, timeout, query, content, headers)
+            except QiskitRuntimeError as exc:
+                if not (call.repeatable or isinstance(exc.__cause__, _NOT_SENT)):
+                    raise
+                wait_seconds = _wait_seconds(exc, pause_seconds)
+                if wait_seconds is None or time.monotonic() + wait_seconds >= deadline:
+                    raise
+            await asyncio.sleep(wait_seconds)
+        raise AssertionError  # the last pause is None, which ends the loop above
+
+    @asynccontextmanager
+    async def open_stream(
+        self, call: Call, *, query: Query, silence_seconds: float
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Give the chunks of a long answer as they come. Nothing is asked again here.
+
+        Args:
+            call: What to ask.
+            query: Its query.
+            silence_seconds: How long nothing may come before that is a fault.
+        """
+        response = await self._send(call, silence_seconds, query, None, None, stream=True)
+        try:
+            yield self._chunks(call, response)
+        finally:
+            await response.aclose()
+
+    async def _before_send(self) -> None:
+        """See that the listener is the service; the embedded one is found and proved here."""
+
+    def _lost(self) -> None:
+        """Take note that nobody listens there any more."""
+
+    async def _send(
+        self,
+        call: Call,
+        timeout_seconds: float,
+        query: Query | None,
+        content: bytes | str | None,
+        headers: Mapping[str, str] | None,
+        *,
+        stream: bool = False,
+    ) -> httpx.Response:
+        if self._http is None:
+            raise ConfigurationError(
+                f"Cannot {call.doing}: the client is not open. Use it inside `async with`."
+            )
+        await self._before_send()
+        request = self._http.build_request(
+            call.method,
+            self._url + call.path,
+            params={name: value for name, value in (query or {}).items() if value is not None},
+            content=content,
+            headers=headers,
+            timeout=httpx.Timeout(timeout_seconds, connect=min(timeout_seconds, _CONNECT_SECONDS)),
+        )
+        try:
+            auth = TokenAuth(self._token, self._instance)
+            response = await self._http.send(request, auth=auth, stream=stream)
+            if response.status_code < 300:
+                return response
+            await response.aread()
+        except httpx.HTTPError as fault:
+            if isinstance(fault, _NOT_SENT):
+                self._lost()
+            raise error_from_fault(call, self._url, fault) from fault
+        raise error_from_response(call, response, self._token)
+
+    async def _chunks(self, call: Call, response: httpx.Response) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in response.aiter_bytes():
+                yield chunk
+        except httpx.HTTPError as fault:
+            raise error_from_fault(call, self._url, fault) from fault
+
+    def _open(self) -> httpx.AsyncClient:
+        try:
+            url = httpx.URL(self._url)
+        except httpx.InvalidURL as exc:
+            raise ConfigurationError(f"{self._url!r} is not a url: {exc}.") from exc
+        return httpx.AsyncClient(
+            headers={"User-Agent": f"prefect-qiskit-runtime/{package_version()}"},
+            # Without TLS nothing is verified, and loading the certificates takes 20 ms.
+            verify=False if url.scheme == "http" else _verification(self._verify),
+            # A proxy of the environment must not see what is meant for this machine.
+            trust_env=not _is_loopback(url.host),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+        )
+
+
+def _pauses() -> Iterator[float | None]:
+    """Give the pause after each try, growing and jittered; None after the last."""
+    for number in range(_RETRIES):
+        pause_seconds = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**number)
+        yield pause_seconds * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+    yield None
+
+
+def _wait_seconds(error: QiskitRuntimeError, pause_seconds: float | None) -> float | None:
+    """Say how long to wait before asking again; None if that is of no use."""
+    if pause_seconds is None or not is_retryable(error):
+        return None
+    asked = error.retry_after_seconds if isinstance(error, RateLimitedError) else None
+    return max(pause_seconds, asked or 0.0)
+
+
+def _verification(verify: Verify) -> bool | ssl.SSLContext:
+    if isinstance(verify, bool | ssl.SSLContext):
+        return verify
+    try:
+        return ssl.create_default_context(cafile=str(verify))
+    except (OSError, ssl.SSLError) as exc:
+        raise ConfigurationError(
+            f"Cannot read a certificate from {verify}: {exc}. Give the path of a PEM file."
+        ) from exc
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
