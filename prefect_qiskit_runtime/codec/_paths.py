@@ -1,0 +1,114 @@
+"""Finds which part of a value has no encoding. Runs only when encoding failed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prefect_qiskit_runtime.errors import EncodingError
+
+_PLAIN = (str, int, float, type(None))
+
+
+@dataclass(frozen=True)
+class _Fault:
+    path: str
+    reason: str
+    rule: str
+
+
+def refuse(value: Any, encoder: type[json.JSONEncoder], cause: Exception) -> EncodingError:
+    """Build the error for a value that an encoder could not write.
+
+    Args:
+        value: The whole value.
+        encoder: The encoder that failed.
+        cause: What it raised.
+
+    Returns:
+        The error, with the path of the part that has no encoding.
+    """
+    try:
+        fault = _Search(encoder()).in_value(value, "$")
+    except RecursionError:
+        fault = None
+    if fault is None:
+        name = type(cause).__name__
+        fault = _Fault("$", f"{encoder.__name__} raised {name}: {cause}", "encodable")
+    return EncodingError(
+        f"Cannot encode {fault.path}: {fault.reason}.", path=fault.path, rule=fault.rule
+    )
+
+
+def _type_name(value: Any) -> str:
+    cls = type(value)
+    return cls.__name__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+class _Search:
+    def __init__(self, encoder: json.JSONEncoder) -> None:
+        self._encoder = encoder
+        self._open: set[int] = set()
+
+    def in_value(self, value: Any, path: str) -> _Fault | None:
+        """Return the first fault at or below a value."""
+        if isinstance(value, _PLAIN):
+            return None
+        if id(value) in self._open:
+            return _Fault(path, "it contains itself", "no circular references")
+        self._open.add(id(value))
+        try:
+            if isinstance(value, dict):
+                return self._in_dict(value, path)
+            if isinstance(value, (list, tuple)):
+                return self._in_list(value, path)
+            return self._in_object(value, path)
+        finally:
+            self._open.discard(id(value))
+
+    def _in_dict(self, value: dict[Any, Any], path: str) -> _Fault | None:
+        for key, item in value.items():
+            if not isinstance(key, _PLAIN):
+                reason = f"a key of the dict is of type {_type_name(key)}. Make the keys text"
+                return _Fault(path, reason, "keys are text")
+            if fault := self.in_value(item, f"{path}.{key}"):
+                return fault
+        return None
+
+    def _in_list(self, value: list[Any] | tuple[Any, ...], path: str) -> _Fault | None:
+        for index, item in enumerate(value):
+            if fault := self.in_value(item, f"{path}[{index}]"):
+                return fault
+        return None
+
+    def _in_object(self, value: Any, path: str) -> _Fault | None:
+        try:
+            encoded = self._encoder.default(value)
+        # Any failure of the encoder on this object is the answer that is looked for.
+        except Exception as exc:  # noqa: BLE001
+            return _Fault(path, _no_encoding(value, exc), "encodable")
+        if isinstance(encoded, Mapping) and "__value__" in encoded:
+            encoded = encoded["__value__"]
+        return self.in_value(encoded, path)
+
+
+def _no_encoding(value: Any, exc: Exception) -> str:
+    name = _type_name(value)
+    if isinstance(exc, EncodingError):
+        return f"a value of type {name}: {exc}"
+    if not isinstance(exc, TypeError):
+        return f"a value of type {name} could not be written ({type(exc).__name__}: {exc})"
+    return f"a value of type {name} has no encoding. {_advice(value)}"
+
+
+def _advice(value: Any) -> str:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return "Pass it as text, e.g. base64.b64encode(value).decode()"
+    if isinstance(value, type) or callable(value):
+        return "Functions and classes do not travel: pass what they compute, or their name"
+    return (
+        "Turn it into dicts, lists, numbers, text, numpy arrays or Qiskit objects, "
+        "or give its class a to_json() method that returns JSON text"
+    )

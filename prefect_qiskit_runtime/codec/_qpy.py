@@ -1,0 +1,125 @@
+"""Circuits, parameters and parameter expressions as base64 text.
+
+QPY has a public form for circuits only, so expressions travel inside a circuit that has no
+other content. Reading and writing QPY is Qiskit's; so are its versions.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import struct
+import uuid
+import zlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from prefect_qiskit_runtime.errors import DecodingError, EncodingError
+
+if TYPE_CHECKING:
+    import json
+
+    from qiskit.circuit import QuantumCircuit
+
+# Type checkers see the compiled classes of Qiskit as variables, not as types.
+_Parameter = Any
+_Expression = Any
+
+# The newest QPY that qiskit-ibm-runtime 0.51 writes. A later Qiskit can still write it, and
+# what is older is read in more environments.
+_NEWEST_QPY_VERSION = 17
+
+# A parameter alone, as `qiskit.qpy` packs it: length of the name, UUID, then the name.
+_PARAMETER_HEAD = struct.Struct("!H16s")
+
+
+def circuit_to_text(circuit: QuantumCircuit, metadata_encoder: type[json.JSONEncoder]) -> str:
+    """Write a circuit as compressed QPY."""
+    from qiskit import qpy
+    from qiskit.qpy import common
+
+    # `version` is unknown to Qiskit before 1.1, which writes nothing newer than it anyway.
+    version: dict[str, Any] = {}
+    if common.QPY_VERSION > _NEWEST_QPY_VERSION:
+        version["version"] = _NEWEST_QPY_VERSION
+    buffer = io.BytesIO()
+    qpy.dump(circuit, buffer, metadata_encoder, **version)
+    return base64.standard_b64encode(zlib.compress(buffer.getvalue())).decode("ascii")
+
+
+def circuit_from_text(text: str, metadata_decoder: type[json.JSONDecoder]) -> QuantumCircuit:
+    """Read a circuit from compressed QPY.
+
+    Raises:
+        DecodingError: The QPY is newer than the installed Qiskit reads, or needs sympy.
+    """
+    from qiskit import qpy
+    from qiskit.qpy import common
+
+    data = zlib.decompress(base64.standard_b64decode(text))
+    # Every QPY file begins with the word QISKIT and one byte with the version.
+    version = data[6] if len(data) > 6 else 0
+    if version > common.QPY_VERSION:
+        raise DecodingError(
+            f"Cannot read a circuit: it was written as QPY version {version}, the Qiskit of this "
+            f"environment reads up to {common.QPY_VERSION}. Use the same Qiskit at both ends, or "
+            "a newer one here."
+        )
+    try:
+        loaded = qpy.load(io.BytesIO(data), metadata_decoder)
+    except ImportError as exc:  # expressions before QPY 13 are text of sympy
+        raise DecodingError(
+            f"Cannot read a circuit of QPY version {version}: {exc}. Its parameter expressions "
+            "were written with sympy or symengine: install it in this environment."
+        ) from exc
+    return loaded[0]
+
+
+def parameter_to_text(parameter: _Parameter) -> str:
+    """Write a single parameter with its identity."""
+    name = parameter.name.encode()
+    return base64.standard_b64encode(
+        _PARAMETER_HEAD.pack(len(name), parameter.uuid.bytes) + name
+    ).decode("ascii")
+
+
+def parameter_from_text(text: str) -> _Parameter:
+    """Read a single parameter; it equals the one that was written."""
+    from qiskit.circuit import Parameter
+
+    data = base64.standard_b64decode(text)
+    length, identity = _PARAMETER_HEAD.unpack_from(data)
+    name = data[_PARAMETER_HEAD.size : _PARAMETER_HEAD.size + length].decode()
+    return Parameter(name, uuid=uuid.UUID(bytes=identity))
+
+
+def expressions_to_text(
+    expressions: Sequence[_Expression], metadata_encoder: type[json.JSONEncoder]
+) -> str:
+    """Write parameter expressions, as the angles of a circuit with nothing else in it.
+
+    Raises:
+        EncodingError: The installed Qiskit does not bring the expression back as it was.
+    """
+    from qiskit.circuit import QuantumCircuit
+
+    carrier = QuantumCircuit(1)
+    for expression in expressions:
+        carrier.rz(expression, 0)
+    text = circuit_to_text(carrier, metadata_encoder)
+    # Qiskit 2.6 swaps the real and imaginary part of complex constants inside expressions:
+    # (2+1j)*p comes back as (1+2j)*p. A wrong value must not leave silently.
+    if expressions_from_text(text) != list(expressions):
+        raise EncodingError(
+            "the installed Qiskit does not store this parameter expression faithfully (it swaps "
+            "real and imaginary parts of complex constants): keep the constants real"
+        )
+    return text
+
+
+def expressions_from_text(text: str) -> list[_Expression]:
+    """Read what `expressions_to_text` wrote."""
+    import json
+
+    carrier = circuit_from_text(text, json.JSONDecoder)
+    return [instruction.operation.params[0] for instruction in carrier.data]
