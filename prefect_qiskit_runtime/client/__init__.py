@@ -17,13 +17,27 @@ from prefect_qiskit_runtime.client._embedded import (
     start_embedded,
     stop_embedded,
 )
+from prefect_qiskit_runtime.client._listing import format_programs
+from prefect_qiskit_runtime.client._outcome import job_error
+from prefect_qiskit_runtime.client._sources import (
+    ProgramDraft,
+    read_changes,
+    read_program,
+    read_source,
+)
 
 __all__ = [
     "EmbeddedStatus",
+    "ProgramDraft",
     "RuntimeApi",
     "embedded_api",
     "embedded_status",
+    "format_programs",
+    "job_error",
     "own_image",
+    "read_changes",
+    "read_program",
+    "read_source",
     "start_embedded",
     "stop_embedded",
 ]

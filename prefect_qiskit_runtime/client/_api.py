@@ -85,7 +85,7 @@ class RuntimeApi(Transport):
             ConflictError: It exists and `if_exists` is "error".
         """
         body = {
-            **_metadata_fields(metadata),
+            **_with_cost(metadata.model_dump(exclude_none=True)),
             "data": _base64(source),
             "is_public": is_public,
             "if_exists": if_exists,
@@ -132,25 +132,16 @@ class RuntimeApi(Transport):
         headers = {"Content-Type": "application/octet-stream"}
         await self.request(call, content=_base64(source), headers=headers)
 
-    async def update_program_metadata(
-        self,
-        program_id: str,
-        *,
-        name: str | None = None,
-        description: str | None = None,
-        max_execution_time: int | None = None,
-        spec: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Change what a program says of itself; what is None stays."""
-        changes = {
-            "name": name,
-            "description": description,
-            "cost": max_execution_time,
-            "spec": spec,
-        }
-        given = {field: value for field, value in changes.items() if value is not None}
+    async def update_program_metadata(self, program_id: str, changes: Mapping[str, Any]) -> None:
+        """Change what a program says of itself: a new version of it.
+
+        Args:
+            program_id: The program.
+            changes: Any of `name`, `description`, `max_execution_time` and `spec`; what it
+                leaves out stays.
+        """
         call = program_call("PATCH", program_id, "update", repeatable=True)
-        await self.request(call, content=json.dumps(given))
+        await self.request(call, content=json.dumps(_with_cost(changes)))
 
     async def set_program_visibility(self, program_id: str, *, public: bool) -> None:
         """Let all users of the service run a program, or its owner only."""
@@ -391,11 +382,12 @@ class RuntimeApi(Transport):
         return read_json(call, await self.request(call))
 
 
-def _metadata_fields(metadata: ProgramMetadata) -> dict[str, Any]:
-    fields = metadata.model_dump(exclude_none=True)
-    if "max_execution_time" in fields:
-        fields["cost"] = fields.pop("max_execution_time")
-    return fields
+def _with_cost(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Name the limit of a program as IBM's protocol does."""
+    return {
+        "cost" if field == "max_execution_time" else field: value
+        for field, value in metadata.items()
+    }
 
 
 def _base64(source: str) -> str:

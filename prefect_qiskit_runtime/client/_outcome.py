@@ -1,0 +1,77 @@
+"""From a job that ended without a result to the error that says why."""
+
+from __future__ import annotations
+
+from prefect_qiskit_runtime.errors import (
+    JobCancelledError,
+    JobError,
+    JobInterruptedError,
+    JobProcessError,
+    JobTimedOutError,
+    ProgramFailedError,
+)
+from prefect_qiskit_runtime.models import JobInfo, JobStatus, ReasonCode
+
+_CLASSES: dict[int, type[JobError]] = {
+    ReasonCode.RAN_TOO_LONG: JobTimedOutError,
+    ReasonCode.INTERRUPTED: JobInterruptedError,
+    ReasonCode.PROGRAM_RAISED: ProgramFailedError,
+    ReasonCode.PROGRAM_EXITED: ProgramFailedError,
+    ReasonCode.RESULT_NOT_ENCODABLE: ProgramFailedError,
+    ReasonCode.KILLED_BY_SIGNAL: JobProcessError,
+    ReasonCode.MEMORY_LIMIT: JobProcessError,
+    ReasonCode.START_FAILED: JobProcessError,
+}
+
+_ADVICE: dict[type[JobError], str] = {
+    JobTimedOutError: "Give it a higher max_execution_time, or less to do.",
+    JobInterruptedError: "Submit it again: the service does not run a started job twice.",
+    JobProcessError: "The end of its log is in `log_tail`.",
+    ProgramFailedError: "Its own traceback is in `traceback`.",
+}
+
+
+def job_error(job: JobInfo, body: bytes | None, log_tail: str | None) -> JobError:
+    """Make the error of a job that failed or was cancelled.
+
+    Args:
+        job: The job, ended.
+        body: What the service has in place of a result: the error, with the traceback.
+        log_tail: The last lines of the job's log.
+    """
+    text = (body or b"").decode("utf-8", errors="replace").strip()
+    kind = _class_of(job, text)
+    traceback = text if kind is ProgramFailedError and "Traceback" in text else None
+    reason = (job.state.reason or _last_line(text) or job.state.status.value).rstrip(".")
+    ended = "was cancelled" if job.state.status is JobStatus.CANCELLED else "failed"
+    what = "ran too long" if kind is JobTimedOutError else ended
+    advice = _ADVICE.get(kind, "")
+    if kind is ProgramFailedError and traceback is None:
+        advice = _ADVICE[JobProcessError]
+    return kind(
+        f"Job {job.id} of program {job.program.id} on {job.backend} {what}: {reason}."
+        f" {advice}".rstrip(),
+        job_id=job.id,
+        program_id=job.program.id,
+        backend=job.backend,
+        reason=job.state.reason,
+        reason_code=job.state.reason_code,
+        traceback=traceback,
+        log_tail=log_tail,
+    )
+
+
+def _class_of(job: JobInfo, text: str) -> type[JobError]:
+    state = job.state
+    if state.reason_code in _CLASSES:
+        return _CLASSES[state.reason_code]
+    # Older services say it in words only ("Ran too long", without a code).
+    if "ran too long" in (state.reason or "").lower():
+        return JobTimedOutError
+    if state.status is JobStatus.CANCELLED:
+        return JobCancelledError
+    return ProgramFailedError if "Traceback" in text else JobProcessError
+
+
+def _last_line(text: str) -> str:
+    return text.rsplit("\n", 1)[-1].strip()
