@@ -1,0 +1,88 @@
+"""The public names, what importing them loads, and what their errors survive."""
+
+from __future__ import annotations
+
+import ast
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import prefect_qiskit_runtime
+from prefect_qiskit_runtime import errors
+
+PACKAGE = Path(prefect_qiskit_runtime.__file__).parent
+
+
+@pytest.mark.parametrize("name", prefect_qiskit_runtime.__all__)
+def test_every_public_name_can_be_imported(name: str) -> None:
+    assert getattr(prefect_qiskit_runtime, name).__class__ is not None
+    assert name in dir(prefect_qiskit_runtime)
+
+
+def test_type_checkers_see_the_names_that_exist() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = [
+        alias.name
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    ]
+    assert sorted(seen) == sorted(prefect_qiskit_runtime.__all__)
+
+
+def test_each_sync_call_has_its_async_twin() -> None:
+    names = set(prefect_qiskit_runtime.__all__)
+    calls = {name for name in names if name.islower()}
+    sync_calls = {name for name in calls if f"a{name}" in names}
+    assert calls == sync_calls | {f"a{name}" for name in sync_calls}
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'run_progam'"):
+        _ = prefect_qiskit_runtime.run_progam
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import prefect_qiskit_runtime",
+        "from prefect_qiskit_runtime import RuntimeBackend, run_program, upload_program",
+    ],
+)
+def test_importing_loads_neither_qiskit_nor_a_server(code: str) -> None:
+    heavy = "{'qiskit', 'qiskit_aer', 'qiskit_ibm_runtime', 'matplotlib', 'scipy'}"
+    if code == "import prefect_qiskit_runtime":
+        heavy = f"{heavy} | {{'fastapi', 'prefect', 'sqlalchemy', 'pydantic', 'httpx'}}"
+    script = f"{code}\nimport sys\nprint(sorted({heavy} & set(sys.modules)))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert loaded.stdout.strip() == "[]"
+
+
+ERRORS = [
+    error
+    for name in errors.__all__
+    if isinstance(error := getattr(errors, name), type) and issubclass(error, Exception)
+]
+
+
+@pytest.mark.parametrize("cls", ERRORS, ids=lambda cls: cls.__name__)
+def test_every_error_survives_pickling(cls: type[errors.QiskitRuntimeError]) -> None:
+    attributes = {"job_id": "j1", "traceback": "…"} if issubclass(cls, errors.JobError) else {}
+    error = cls("what was tried", **attributes)
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is cls
+    assert str(copy) == "what was tried"
+    assert copy.__dict__ == error.__dict__
+
+
+def test_only_errors_that_may_pass_are_retryable() -> None:
+    assert errors.is_retryable(errors.RateLimitedError("", retry_after_seconds=2))
+    assert errors.is_retryable(errors.JobInterruptedError("", job_id="j1"))
+    assert not errors.is_retryable(errors.AuthenticationError(""))
+    assert not errors.is_retryable(ValueError())
