@@ -1,0 +1,126 @@
+"""Put the end of a program that gave no result in words: type, message, code, traceback."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from prefect_qiskit_runtime.runner import _process
+
+__all__ = ["JobFailure", "ReasonCode", "describe", "format_traceback"]
+
+_RUNNER_FOLDER = str(Path(__file__).resolve().parent)
+_MESSAGE_CHARACTERS = 8 * 1024
+_TRACEBACK_CHARACTERS = 256 * 1024
+
+
+class ReasonCode:
+    """The numbers of `models.ReasonCode` that a job can tell itself.
+
+    A copy: images need not have pydantic, which `models` needs. A test compares the two.
+    """
+
+    PROGRAM_RAISED = 90001
+    PROGRAM_EXITED = 90002
+    MEMORY_LIMIT = 90004
+    START_FAILED = 90005
+    RESULT_NOT_ENCODABLE = 90006
+
+
+class JobFailure(Exception):  # noqa: N818 - an end to report, not an error of the runner
+    """The job ended without a result, in the words that its user reads."""
+
+    def __init__(
+        self,
+        error_type: str,
+        message: str,
+        *,
+        reason_code: int = ReasonCode.PROGRAM_RAISED,
+        traceback_text: str = "",
+        exit_code: int = 1,
+    ) -> None:
+        super().__init__(message)
+        self.error_type = error_type
+        self.message = _shorten(message, _MESSAGE_CHARACTERS)
+        self.reason_code = reason_code
+        self.traceback_text = _shorten(traceback_text, _TRACEBACK_CHARACTERS)
+        self.exit_code = exit_code
+
+
+def describe(
+    exc: BaseException, *, filename: str, reason_code: int = ReasonCode.PROGRAM_RAISED
+) -> JobFailure:
+    """Say what an exception means for the user of the program in `filename`."""
+    if isinstance(exc, JobFailure):
+        return exc
+    exit_code = 1
+    message = _text_of(exc)
+    if isinstance(exc, MemoryError):
+        _process.lift_memory_limit()
+        reason_code = ReasonCode.MEMORY_LIMIT
+        message = f"the program needed more memory than it may use. {message}".strip()
+    elif isinstance(exc, SystemExit):
+        reason_code = ReasonCode.PROGRAM_EXITED
+        exit_code = exit_code_of(exc)
+        message = f"the program called sys.exit({exc.code!r}) before its main returned"
+    elif isinstance(exc, ModuleNotFoundError):
+        message = (
+            f"{message}. The job ran in {sys.executable}: install the module there, or submit "
+            "the job with an image that has it."
+        )
+    return JobFailure(
+        type(exc).__name__,
+        message,
+        reason_code=reason_code,
+        traceback_text=format_traceback(exc, filename),
+        exit_code=exit_code,
+    )
+
+
+def exit_code_of(exc: SystemExit) -> int:
+    """Give the exit code that Python would end with."""
+    if exc.code is None:
+        return 0
+    return exc.code & 0xFF if isinstance(exc.code, int) else 1
+
+
+def format_traceback(exc: BaseException, filename: str) -> str:
+    """Format an exception and its causes from the program's first frame on."""
+    formatted = traceback.TracebackException.from_exception(exc, compact=True)
+    for part in _parts(formatted):
+        frames = [frame.filename for frame in part.stack]
+        if filename in frames:
+            del part.stack[: frames.index(filename)]
+        else:
+            part.stack[:] = [
+                frame for frame in part.stack if not frame.filename.startswith(_RUNNER_FOLDER)
+            ]
+    return "".join(formatted.format())
+
+
+def _parts(
+    formatted: traceback.TracebackException | None,
+) -> Iterator[traceback.TracebackException]:
+    if formatted is None:
+        return
+    yield formatted
+    yield from _parts(formatted.__cause__)
+    yield from _parts(formatted.__context__)
+    for member in getattr(formatted, "exceptions", None) or ():
+        yield from _parts(member)
+
+
+def _text_of(exc: BaseException) -> str:
+    try:
+        return str(exc)
+    except Exception as broken:  # noqa: BLE001 - any code of the program may stand there
+        return f"(its message cannot be shown: __str__ raised {type(broken).__name__})"
+
+
+def _shorten(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]}\n... {len(text) - 2 * half} characters left out ...\n{text[-half:]}"

@@ -1,0 +1,311 @@
+"""Runs each job in a process of its own on this machine, forked from a warm one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect_qiskit_runtime.errors import ProtocolError
+from prefect_qiskit_runtime.models import ReasonCode
+from prefect_qiskit_runtime.service._job_log import JobLog
+from prefect_qiskit_runtime.service._job_messages import MessageParser
+from prefect_qiskit_runtime.service._zygote import JobProcess, JobSource, SingleUseSource, Zygote
+from prefect_qiskit_runtime.service.executor import (
+    Event,
+    Exited,
+    JobLaunch,
+    LaunchError,
+    ProgramError,
+)
+from prefect_qiskit_runtime.settings import Settings
+
+__all__ = ["ForkExecutor"]
+
+_logger = logging.getLogger(__name__)
+
+_READ_BYTES = 256 * 1024
+_PIPE_BYTES = 1024 * 1024
+_LOG_END_SECONDS = 5.0
+_LOG_TAIL_BYTES = 64 * 1024
+# What C libraries write when they get no memory and end the process.
+_MEMORY_WORDS = (b"bad_alloc", b"MemoryError", b"Cannot allocate memory", b"Memory allocation")
+
+
+class ForkExecutor:
+    """Runs jobs in processes forked from one fork server per image.
+
+    Where fork is not safe (macOS) each job gets a process that was started in advance.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        single_use: bool = sys.platform == "darwin",
+        threads: int | None = None,
+    ) -> None:
+        self._settings = settings
+        self._kind = SingleUseSource if single_use else Zygote
+        self._threads = threads or _usable_cpus()
+        self._sources: dict[str, JobSource] = {}
+        self._starting: dict[str, asyncio.Lock] = {}
+        self._executions: set[ForkExecution] = set()
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    async def warm(self, image: str) -> None:
+        """Load an image's libraries now, rather than with its first job."""
+        await self._source(image)
+
+    async def launch(self, launch: JobLaunch) -> ForkExecution:
+        """Start a job."""
+        source = await self._source(launch.image)
+        await asyncio.to_thread(self._write_scratch, launch)
+        pipes = _Pipes.open()
+        try:
+            execution = await self._start(source, launch, pipes)
+        except BaseException:
+            pipes.close_reading()
+            await asyncio.to_thread(shutil.rmtree, launch.scratch, ignore_errors=True)
+            raise
+        finally:
+            pipes.close_writing()
+        self._executions.add(execution)
+        execution.ended.add_done_callback(lambda _: self._executions.discard(execution))
+        return execution
+
+    async def close(self) -> None:
+        """End all jobs and all fork servers."""
+        await asyncio.gather(*(execution.terminate() for execution in list(self._executions)))
+        sources = list(self._sources.values())
+        self._sources.clear()
+        await asyncio.gather(*(source.close() for source in sources), *self._retiring)
+
+    async def _source(self, image: str) -> JobSource:
+        async with self._starting.setdefault(image, asyncio.Lock()):
+            source = self._sources.get(image)
+            if source is not None and source.is_usable:
+                if await asyncio.to_thread(source.is_current):
+                    return source
+                self._retire(self._sources.pop(image))
+            self._sources[image] = await self._kind.start(
+                image,
+                threads=self._threads,
+                timeout_seconds=self._settings.start_timeout_seconds,
+            )
+            return self._sources[image]
+
+    def _retire(self, source: JobSource) -> None:
+        _logger.info("Libraries of an image have changed: its next jobs get a new fork server.")
+        task = asyncio.create_task(source.retire())
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    async def _start(self, source: JobSource, launch: JobLaunch, pipes: _Pipes) -> ForkExecution:
+        async def spawn(source: JobSource) -> JobProcess:
+            return await source.spawn(
+                launch.job_id, launch.scratch, pipes.messages[1], pipes.log[1]
+            )
+
+        try:
+            process = await spawn(source)
+        except LaunchError:
+            # It may have died since the last job; nothing of the program has run.
+            if source.is_usable:
+                raise
+            process = await spawn(await self._source(launch.image))
+        return await ForkExecution.open(process, launch, pipes, self._settings)
+
+    def _write_scratch(self, launch: JobLaunch) -> None:
+        launch.scratch.mkdir(parents=True, mode=0o700)
+        job = {
+            "v": 1,
+            "job_id": launch.job_id,
+            "program_id": launch.program_id,
+            "backend": launch.backend,
+            "log_level": launch.log_level,
+            "max_execution_seconds": launch.max_execution_seconds,
+            "memory_bytes": self._settings.job_memory_bytes,
+            "file_bytes": self._settings.job_file_bytes,
+            "threads": self._threads,
+        }
+        (launch.scratch / "program.py").write_text(launch.source, "utf-8")
+        (launch.scratch / "inputs.json").write_bytes(launch.inputs)
+        (launch.scratch / "job.json").write_text(json.dumps(job), "utf-8")
+
+
+class ForkExecution:
+    """One job in its process.
+
+    Attributes:
+        ended: Done when the process and its children are gone, its log is complete and its
+            scratch folder removed.
+    """
+
+    def __init__(
+        self, process: JobProcess, launch: JobLaunch, streams: _Streams, settings: Settings
+    ) -> None:
+        self._process = process
+        self._launch = launch
+        self._streams = streams
+        self._grace_seconds = settings.terminate_grace_seconds
+        self._killed_by_us = False
+        self._oom_kills = _oom_kills()
+        self._log = JobLog(launch.log_path, settings.log_bytes)
+        self._logging = asyncio.create_task(self._keep_log())
+        self.ended = asyncio.create_task(self._wait())
+
+    @classmethod
+    async def open(
+        cls, process: JobProcess, launch: JobLaunch, pipes: _Pipes, settings: Settings
+    ) -> ForkExecution:
+        """Connect the pipes of a process that has just started."""
+        return cls(process, launch, await _Streams.connect(pipes), settings)
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        """Give the events, once."""
+        return self._events()
+
+    async def terminate(self) -> None:
+        """Ask the process group to end, after the grace kill it; return when all is gone."""
+        if not self.ended.done():
+            self._killed_by_us = True
+            self._process.signal(signal.SIGTERM)
+            done, _ = await asyncio.wait([self.ended], timeout=self._grace_seconds)
+            if not done:
+                self._process.signal(signal.SIGKILL)
+        await asyncio.shield(self.ended)
+
+    async def _events(self) -> AsyncIterator[Event]:
+        parser = MessageParser()
+        memory_exceeded = False
+        try:
+            while data := await self._streams.messages.read(_READ_BYTES):
+                for event in parser.feed(data):
+                    if isinstance(event, ProgramError):
+                        memory_exceeded = event.reason_code == ReasonCode.MEMORY_LIMIT
+                    yield event
+        except ProtocolError as exc:
+            self._streams.close_messages()
+            await self.terminate()
+            yield ProgramError(
+                "ProtocolError",
+                f"The program wrote into the job's own pipe: {exc}.",
+                ReasonCode.PROGRAM_RAISED,
+                "",
+            )
+        exit_code, number = await asyncio.shield(self.ended)
+        self._streams.close_messages()
+        if number is not None:
+            memory_exceeded = await asyncio.to_thread(self._died_of_memory, number)
+        yield Exited(exit_code, number, memory_exceeded)
+
+    async def _wait(self) -> tuple[int | None, int | None]:
+        status = await self._process.exited
+        # What holds the log open now can only be a process that took another user's rights.
+        done, _ = await asyncio.wait([self._logging], timeout=_LOG_END_SECONDS)
+        if not done:
+            self._logging.cancel()
+        self._streams.close_log()
+        await asyncio.to_thread(shutil.rmtree, self._launch.scratch, ignore_errors=True)
+        return status
+
+    async def _keep_log(self) -> None:
+        try:
+            while data := await self._streams.log.read(_READ_BYTES):
+                await asyncio.to_thread(self._log.write, data)
+        finally:
+            self._log.close()
+
+    def _died_of_memory(self, number: int) -> bool:
+        if self._killed_by_us:
+            return False
+        if number == signal.SIGKILL:
+            return _oom_kills() > self._oom_kills
+        with self._launch.log_path.open("rb") as log:
+            log.seek(max(0, self._launch.log_path.stat().st_size - _LOG_TAIL_BYTES))
+            tail = log.read()
+        return any(words in tail for words in _MEMORY_WORDS)
+
+
+@dataclass(frozen=True)
+class _Pipes:
+    """Descriptors of a job's two pipes, as (read, write)."""
+
+    messages: tuple[int, int]
+    log: tuple[int, int]
+
+    @classmethod
+    def open(cls) -> _Pipes:
+        pipes = cls(os.pipe(), os.pipe())
+        if hasattr(fcntl, "F_SETPIPE_SZ"):
+            # Fewer turns for large results; refused beyond the user's quota, and then slower.
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(pipes.messages[1], fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        return pipes
+
+    def close_reading(self) -> None:
+        for descriptor in (self.messages[0], self.log[0]):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+    def close_writing(self) -> None:
+        for descriptor in (self.messages[1], self.log[1]):
+            os.close(descriptor)
+
+
+class _Streams:
+    """The reading ends of a job's two pipes in the event loop."""
+
+    def __init__(
+        self,
+        messages: tuple[asyncio.StreamReader, asyncio.ReadTransport],
+        log: tuple[asyncio.StreamReader, asyncio.ReadTransport],
+    ) -> None:
+        self.messages, self._messages_transport = messages
+        self.log, self._log_transport = log
+
+    @classmethod
+    async def connect(cls, pipes: _Pipes) -> _Streams:
+        return cls(await _reader(pipes.messages[0]), await _reader(pipes.log[0]))
+
+    def close_messages(self) -> None:
+        self._messages_transport.close()
+
+    def close_log(self) -> None:
+        self._log_transport.close()
+
+
+async def _reader(descriptor: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
+    reader = asyncio.StreamReader(limit=_READ_BYTES)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
+    )
+    return reader, transport
+
+
+def _usable_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _oom_kills() -> int:
+    """Count what the kernel killed for lack of memory since it started; 0 if it does not say."""
+    counters = Path("/proc/vmstat")
+    if not counters.is_file():
+        return 0
+    for line in counters.read_text().splitlines():
+        name, _, value = line.partition(" ")
+        if name == "oom_kill":
+            return int(value)
+    return 0

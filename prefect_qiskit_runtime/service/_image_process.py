@@ -1,0 +1,243 @@
+"""An image's interpreter with the runner in it, and the socket to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prefect_qiskit_runtime.service._job_environment import MARKER, job_environment
+from prefect_qiskit_runtime.service.executor import LaunchError
+
+__all__ = ["ExitStatus", "ImageProcess", "interpreter_of"]
+
+_RUNNER = Path(__file__).resolve().parent.parent / "runner" / "__main__.py"
+_TAIL_LINES = 20
+_READ_BYTES = 64 * 1024
+_END_SECONDS = 10.0
+
+ExitStatus = tuple[int | None, int | None]
+"""Exit code and signal of a process; one of them is None."""
+
+
+def interpreter_of(image: str) -> str:
+    """Give the path in an image's name.
+
+    Raises:
+        LaunchError: It is no image of this executor.
+    """
+    kind, _, path = image.partition(":")
+    # The path is used as it is: resolving a virtual environment's link would leave it.
+    if kind != "python" or not os.path.isabs(path):  # noqa: PTH117
+        raise LaunchError(
+            f"The image {image!r} is not of the form python:<absolute path of an interpreter>.",
+            image=image,
+        )
+    return path
+
+
+class ImageProcess:
+    """Starts the runner in an image and exchanges lines of JSON with it.
+
+    Attributes:
+        image: Its image.
+    """
+
+    def __init__(
+        self, image: str, process: asyncio.subprocess.Process, control: socket.socket, marker: str
+    ) -> None:
+        self.image = image
+        self._process = process
+        self._control = control
+        self._marker = marker
+        self._received = b""
+        self._answers: deque[dict[str, Any]] = deque()
+        self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._reading = asyncio.create_task(self._read_output())
+        self._site_folders: dict[str, int] = {}
+
+    @classmethod
+    async def start(
+        cls, image: str, *, single_use: bool, threads: int, timeout_seconds: float
+    ) -> ImageProcess:
+        """Start it and wait until it can run jobs.
+
+        Raises:
+            LaunchError: It cannot, and why.
+        """
+        interpreter = interpreter_of(image)
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        marker = secrets.token_hex(16)
+        options = ["--single-use"] if single_use else []
+        try:
+            process = await asyncio.create_subprocess_exec(
+                interpreter,
+                str(_RUNNER),
+                "--control",
+                str(theirs.fileno()),
+                *options,
+                pass_fds=[theirs.fileno()],
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                env=job_environment(os.environ, threads=threads, marker=marker),
+                cwd="/",
+                start_new_session=True,
+            )
+        except OSError as exc:
+            ours.close()
+            raise LaunchError(
+                f"The image {image} cannot be started: {exc.strerror or exc}.", image=image
+            ) from exc
+        finally:
+            theirs.close()
+        started = cls(image, process, ours, marker)
+        try:
+            await started._wait_until_ready(timeout_seconds)
+        except BaseException:
+            await started.close()
+            raise
+        return started
+
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return self._process.pid
+
+    def is_current(self) -> bool:
+        """Whether the libraries that it loaded are still those of its environment (blocks)."""
+        return all(_changed_at(path) == at for path, at in self._site_folders.items())
+
+    async def send(self, request: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
+        """Send one request.
+
+        Raises:
+            ConnectionError: The process has ended.
+        """
+        line = json.dumps(request).encode("ascii") + b"\n"
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                # All of it or nothing: it is far smaller than a socket's buffer.
+                socket.send_fds(self._control, [line], descriptors)
+            except BlockingIOError:
+                writable = loop.create_future()
+                loop.add_writer(self._control, writable.set_result, None)
+                try:
+                    await writable
+                finally:
+                    loop.remove_writer(self._control)
+            except OSError as exc:
+                raise ConnectionError(f"{self.image} has ended") from exc
+            else:
+                return
+
+    async def receive(self) -> dict[str, Any]:
+        """Wait for the next answer.
+
+        Raises:
+            EOFError: The process has ended.
+        """
+        loop = asyncio.get_running_loop()
+        while not self._answers:
+            try:
+                data = await loop.sock_recv(self._control, _READ_BYTES)
+            except OSError:
+                data = b""
+            if not data:
+                raise EOFError(f"{self.image} has ended")
+            *lines, self._received = (self._received + data).split(b"\n")
+            self._answers.extend(json.loads(line) for line in lines)
+        return self._answers.popleft()
+
+    async def wait(self) -> ExitStatus:
+        """Wait for its end, and end what it left behind."""
+        code = await self._process.wait()
+        await asyncio.to_thread(_kill_marked, self._marker)
+        return (code, None) if code >= 0 else (None, -code)
+
+    def signal_group(self, number: int) -> None:
+        """Send a signal to it and to those of its children that are still in its group."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+    async def close(self) -> None:
+        """End it, with all that it started."""
+        self._control.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), _END_SECONDS)
+        except TimeoutError:
+            self.signal_group(signal.SIGKILL)
+        await self.wait()
+        await self._finish_output()
+
+    async def _wait_until_ready(self, timeout_seconds: float) -> None:
+        try:
+            answer = await asyncio.wait_for(self.receive(), timeout_seconds)
+        except TimeoutError:
+            self.signal_group(signal.SIGKILL)
+            raise self._broken(f"it was not ready within {timeout_seconds:g} s") from None
+        except EOFError:
+            code = await self._process.wait()
+            await self._finish_output()
+            how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+            raise self._broken(f"its interpreter ended with {how} at start") from None
+        self._site_folders = answer["site_folders"]
+
+    def _broken(self, problem: str) -> LaunchError:
+        tail = "\n".join(self._tail)
+        return LaunchError(
+            f"The image {self.image} cannot run jobs: {problem}. It must be a Python "
+            f"environment with qiskit. Its last lines:\n{tail or '(no output)'}",
+            image=self.image,
+            stderr_tail=tail,
+        )
+
+    async def _read_output(self) -> None:
+        output = self._process.stdout
+        assert output is not None  # noqa: S101 - it was asked for
+        rest = ""
+        while data := await output.read(_READ_BYTES):
+            *lines, rest = (rest + data.decode("utf-8", "replace")).split("\n")
+            self._tail.extend(lines)
+            rest = rest[-_READ_BYTES:]
+        if rest:
+            self._tail.append(rest)
+
+    async def _finish_output(self) -> None:
+        # A process that cannot be killed may hold the pipe open.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._reading, _END_SECONDS)
+
+
+def _changed_at(path: str) -> int | None:
+    try:
+        return Path(path).stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _kill_marked(marker: str) -> None:
+    """Kill processes that were started with the marker, where the system shows them."""
+    processes = Path("/proc")
+    needle = f"{MARKER}={marker}".encode()
+    found = processes.is_dir()
+    while found:
+        found = False
+        for entry in processes.iterdir():
+            if not entry.name.isdigit():
+                continue
+            # Those of other users cannot be read, and many end while they are looked at.
+            with contextlib.suppress(OSError):
+                if needle in (entry / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(entry.name), signal.SIGKILL)
+                    found = True

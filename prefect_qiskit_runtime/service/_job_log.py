@@ -1,0 +1,74 @@
+"""The file with a job's output, held to a size: its begin and its end are kept."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["JobLog"]
+
+
+class JobLog:
+    """Appends to a file that can be read at any time and never grows beyond `limit` bytes.
+
+    When it is full, its middle is replaced by one line that says how much is missing: the first
+    quarter of `limit` stays for good, of the rest the newest quarter. All calls block.
+    """
+
+    def __init__(self, path: Path, limit: int) -> None:
+        self._path = path
+        self._limit = limit
+        self._dropped = 0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("wb", buffering=0)
+        self._head = b""
+        self._size = 0
+
+    def write(self, data: bytes) -> None:
+        """Append."""
+        if self._size + len(data) > self._limit:
+            self._shorten(data)
+        else:
+            self._file.write(data)
+            self._size += len(data)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _shorten(self, data: bytes) -> None:
+        quarter = self._limit // 4
+        content = self._path.read_bytes()
+        if not self._dropped:
+            content += data
+            self._head = _first_lines(content, quarter)
+            rest = content[len(self._head) :]
+        else:
+            rest = content[len(self._head) + len(self._marker()) :] + data
+        tail = _last_lines(rest, quarter)
+        self._dropped += len(rest) - len(tail)
+        self._replace(self._head + self._marker() + tail)
+
+    def _marker(self) -> bytes:
+        return b"[... %d bytes of the log were dropped here ...]\n" % self._dropped
+
+    def _replace(self, content: bytes) -> None:
+        # In one step, so that a reader finds the old file or the new one.
+        self._file.close()
+        draft = self._path.with_name(self._path.name + ".draft")
+        self._file = draft.open("wb", buffering=0)
+        self._file.write(content)
+        os.replace(draft, self._path)  # noqa: PTH105 - keeps the open file
+        self._size = len(content)
+
+
+def _first_lines(content: bytes, size: int) -> bytes:
+    head = content[:size]
+    end = head.rfind(b"\n") + 1
+    return head[:end] if end else head + b"\n"
+
+
+def _last_lines(content: bytes, size: int) -> bytes:
+    tail = content[-size:]
+    begin = tail.find(b"\n") + 1
+    return tail[begin:] if 0 < begin < len(tail) else tail

@@ -1,0 +1,94 @@
+"""Read the messages that a job writes to its pipe, as `runner/messages.schema.json` has them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from prefect_qiskit_runtime.errors import ProtocolError
+from prefect_qiskit_runtime.service.executor import (
+    Event,
+    Interim,
+    ProgramError,
+    Result,
+    Started,
+    Usage,
+)
+
+__all__ = ["MessageParser"]
+
+_VERSION = 1
+_HEADER_BYTES = 64 * 1024
+
+
+class MessageParser:
+    """Turns bytes, cut anywhere, into events. What never becomes whole is never given."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._header: dict[str, Any] | None = None
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """Take the next bytes and give the events that are complete with them.
+
+        Raises:
+            ProtocolError: These are not a job's messages, or of another version.
+        """
+        self._buffer += data
+        position = 0
+        try:
+            while True:
+                if self._header is None:
+                    end = self._buffer.find(b"\n", position)
+                    if end < 0:
+                        self._check_length(position)
+                        return
+                    self._header = _parse_header(self._buffer[position:end])
+                    position = end + 1
+                end = position + self._header["bytes"]
+                if len(self._buffer) < end:
+                    return
+                event = _event_of(self._header, self._buffer[position:end])
+                position = end
+                self._header = None
+                yield event
+        finally:
+            # Once per read, not once per message: this moves the rest of the buffer.
+            del self._buffer[:position]
+
+    def _check_length(self, position: int) -> None:
+        if len(self._buffer) - position > _HEADER_BYTES:
+            raise ProtocolError("a message of the job has a header without end")
+
+
+def _parse_header(line: bytearray) -> dict[str, Any]:
+    try:
+        header = json.loads(line)
+        known = header["v"] == _VERSION and header["type"] in _EVENTS and header["bytes"] >= 0
+    except (ValueError, TypeError, KeyError) as exc:
+        raise ProtocolError("the job's pipe holds something that is no message") from exc
+    if not known:
+        raise ProtocolError(
+            f"the job sent a message of type {header['type']!r} in version {header['v']!r}; "
+            f"version {_VERSION} is understood"
+        )
+    return header
+
+
+def _event_of(header: dict[str, Any], body: bytearray) -> Event:
+    try:
+        return _EVENTS[header["type"]](header, body.decode("utf-8"))
+    except (ValueError, TypeError, KeyError) as exc:
+        raise ProtocolError(f"the job sent a malformed message {header['type']!r}") from exc
+
+
+_EVENTS: dict[str, Callable[[dict[str, Any], str], Event]] = {
+    "started": lambda header, _: Started(dict(header["versions"])),
+    "interim": lambda _, body: Interim(body),
+    "result": lambda _, body: Result(body),
+    "error": lambda header, body: ProgramError(
+        header["error_type"], header["message"], int(header["reason_code"]), body
+    ),
+    "usage": lambda header, _: Usage(float(header["seconds"]), float(header["quantum_seconds"])),
+}
