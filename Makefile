@@ -11,8 +11,7 @@ READY := $(VENV)/.ready
 SOURCES := prefect_qiskit_runtime flows tests docs
 
 # `make run` and the tests keep their Prefect database and embedded service to themselves.
-RUN_ENV := PREFECT_HOME=$(CURDIR)/.run/prefect PREFECT_SERVER_ANALYTICS_ENABLED=false \
-	PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW=ignore
+RUN_ENV := PREFECT_HOME=$(CURDIR)/.run/prefect PREFECT_SERVER_ANALYTICS_ENABLED=false
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check format test-fast test-all bench docs docs-serve serve requirements clean

@@ -5,16 +5,20 @@ It names the service, so nothing silently runs somewhere else.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Literal
+from typing import Any, Literal
 
 from prefect.blocks.core import Block
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from prefect_qiskit_runtime.client import RuntimeApi, embedded_api
 from prefect_qiskit_runtime.credentials import RuntimeServiceCredentials
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.models import RuntimeOptions
+
+OptionsLike = RuntimeOptions | Mapping[str, Any] | None
+"""Options as an object, or as a mapping of its fields."""
 
 
 class RuntimeBackend(Block):
@@ -86,15 +90,32 @@ class RuntimeBackend(Block):
             return self.credentials.api()
         return embedded_api()
 
-    def options(self, given: RuntimeOptions | dict[str, object] | None) -> RuntimeOptions:
-        """Lay the options of one call over those of the block."""
-        asked = given if isinstance(given, RuntimeOptions) else RuntimeOptions(**(given or {}))  # type: ignore[arg-type]
+    def options(self, given: OptionsLike = None) -> RuntimeOptions:
+        """Lay the options of one call over those of the block.
+
+        Raises:
+            ConfigurationError: There is no such option, or it has a wrong value.
+        """
+        asked = _as_options(given)
         return RuntimeOptions(
             max_execution_time=asked.max_execution_time or self.max_execution_time,
             log_level=asked.log_level or self.log_level,
             tags=tuple(dict.fromkeys([*self.tags, *asked.tags])),
             image=asked.image or self.image,
         )
+
+
+def _as_options(given: OptionsLike) -> RuntimeOptions:
+    if isinstance(given, RuntimeOptions):
+        return given
+    try:
+        return RuntimeOptions.model_validate(given or {})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ConfigurationError(
+            f"Option {'.'.join(map(str, first['loc']))!r}: {first['msg']}. The options of a job "
+            f"are {', '.join(RuntimeOptions.model_fields)}."
+        ) from error
 
 
 BackendLike = RuntimeBackend | str

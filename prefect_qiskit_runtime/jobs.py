@@ -26,11 +26,9 @@ from prefect_qiskit_runtime._watching import (
     follow,
     submit,
 )
-from prefect_qiskit_runtime.backend import BackendLike, as_backend
-from prefect_qiskit_runtime.models import JobInfo, JobMetrics, JobStatus, RuntimeOptions
+from prefect_qiskit_runtime.backend import BackendLike, OptionsLike, as_backend
+from prefect_qiskit_runtime.models import JobInfo, JobMetrics, JobStatus
 from prefect_qiskit_runtime.runtime_job import RuntimeJob
-
-OptionsLike = RuntimeOptions | dict[str, Any] | None
 
 
 @async_task

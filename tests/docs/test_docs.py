@@ -1,0 +1,101 @@
+"""Everything that the documentation shows is executed as a reader would do it.
+
+A fenced block with a title is a file; other Python blocks of a page run in order in one namespace;
+lines of a console block that begin with `$` are commands.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+# These are what runs this test, or want a clean machine.
+NOT_RUN_HERE = ("make test", "make bench", "pip install", "git clone", "cd ")
+
+FENCE = re.compile(
+    r'^```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```$',
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block of a page."""
+
+    language: str
+    title: str | None
+    text: str
+    line: int
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """The fenced blocks of a page, in order."""
+    content = page.read_text()
+    for match in FENCE.finditer(content):
+        line = content.count("\n", 0, match.start()) + 2
+        yield Block(match["language"], match["title"], match["text"], line)
+
+
+def has_code(page: Path) -> bool:
+    return any(block.language in ("python", "console") for block in blocks(page))
+
+
+def environment() -> dict[str, str]:
+    """The variables of a shell in which the project's environment is active."""
+    from prefect.settings import get_current_settings
+
+    settings = get_current_settings().to_environment_variables(exclude_unset=True)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, **settings, "PATH": path}
+
+
+def run_console(text: str, folder: Path) -> None:
+    for line in text.splitlines():
+        command = line.removeprefix("$ ")
+        if command == line or command.startswith(NOT_RUN_HERE):
+            continue
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=folder,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=150,
+            check=False,
+        )
+        assert done.returncode == 0, f"$ {command}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if has_code(page)], ids=lambda page: str(page.relative_to(ROOT))
+)
+@pytest.mark.usefixtures("service_home", "prefect_server")
+def test_what_a_page_shows_works(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = ROOT if page.name == "README.md" else tmp_path
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    namespace: dict[str, Any] = {"__name__": "page"}
+    for block in blocks(page):
+        if block.title is not None:
+            file = folder / block.title
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(block.text)
+        elif block.language == "python":
+            code = "\n" * (block.line - 1) + block.text
+            exec(compile(code, str(page), "exec"), namespace)
+        elif block.language == "console":
+            run_console(block.text, folder)
