@@ -50,7 +50,7 @@ test-all: $(READY)  ## All tests
 	$(BIN)/python -m pytest
 
 bench: $(READY)  ## Benchmarks, as ratios against plain qiskit in the same run
-	$(BIN)/python -m pytest tests/benchmarks -m slow -s -p no:xdist
+	$(BIN)/python tests/benchmarks
 
 docs: $(READY)  ## Build the documentation strictly
 	$(BIN)/mkdocs build --strict --quiet

@@ -1,0 +1,165 @@
+"""Benchmarks: `make bench`. Each figure stands beside a peer or a limit, taken in the same run.
+
+Absolute times say little on a shared machine; the ratios are what to compare over time.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect_qiskit_runtime.client import SyncRuntimeClient
+
+TRIVIAL = "def main(backend, user_messenger, *, value):\n    return value\n"
+PUBLISHING = """
+def main(backend, user_messenger, *, count):
+    for number in range(count):
+        user_messenger.publish({"number": number, "energy": -1.137})
+"""
+ESTIMATING = Path(__file__).with_name("estimating.py")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the report."""
+
+    what: str
+    ours: float
+    peer_name: str
+    peer: float
+    unit: str = "ms"
+    larger_is_better: bool = False
+
+    def __str__(self) -> str:
+        ratio = self.ours / self.peer
+        sense = "larger is better" if self.larger_is_better else "smaller is better"
+        return (
+            f"{self.what:<46} {self.ours:>10.1f} {self.unit:<5} {self.peer_name:<38}"
+            f" {self.peer:>10.1f} {self.unit:<5} {ratio:>6.2f}x  ({sense})"
+        )
+
+
+def median_ms(call: Callable[[], object], times: int) -> float:
+    """Median time of a call, in milliseconds."""
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken) * 1000
+
+
+@contextmanager
+def fresh_home() -> Iterator[None]:
+    """A home that no service has run in yet; its service is stopped at the end."""
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["PREFECT_QISKIT_RUNTIME_HOME"] = home
+        try:
+            yield
+        finally:
+            command = [sys.executable, "-m", "prefect_qiskit_runtime.cli", "service", "stop"]
+            subprocess.run(command, check=True, capture_output=True)
+
+
+def cold_start() -> Figure:
+    """From nothing to the first result; importing what the job needs is the limit."""
+    script = "import numpy, qiskit, qiskit_aer, qiskit_ibm_runtime"
+    imports = median_ms(lambda: subprocess.run([sys.executable, "-c", script], check=True), 2)
+
+    def first_result() -> None:
+        with SyncRuntimeClient() as client:
+            program_id = client.upload_program(TRIVIAL, name="trivial")
+            client.run(program_id, {"value": 1}, backend="aer_simulator").result()
+
+    with fresh_home():
+        return Figure(
+            "cold start to first result", median_ms(first_result, 1), "the imports alone", imports
+        )
+
+
+def trivial_program(client: SyncRuntimeClient) -> Figure:
+    """A program that does nothing, warm, from submission to decoded result."""
+    program_id = client.upload_program(TRIVIAL, name="trivial")
+
+    def run() -> None:
+        client.run(program_id, {"value": 1}, backend="aer_simulator").result()
+
+    run()
+    return Figure("trivial program, submit to result", median_ms(run, 40), "aim", 50.0)
+
+
+def interim_results(client: SyncRuntimeClient, count: int = 10_000) -> Figure:
+    """How many interim results a second reach the consumer; the peer is a bare pipe."""
+    program_id = client.upload_program(PUBLISHING, name="publishing")
+
+    def run() -> None:
+        job = client.run(program_id, {"count": count}, backend="aer_simulator")
+        assert sum(1 for _ in job.stream()) == count
+
+    run()
+    ours = count / (median_ms(run, 3) / 1000)
+    bare = count / (median_ms(lambda: _bare_pipe(count), 3) / 1000)
+    return Figure(
+        "interim results, published to consumed", ours, "JSON over a bare pipe", bare, "/s", True
+    )
+
+
+def _bare_pipe(count: int) -> None:
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("fork").Process(target=_send, args=(sender, count))
+    process.start()
+    sender.close()
+    for _ in range(count):
+        json.loads(receiver.recv_bytes())
+    process.join()
+
+
+def _send(sender: multiprocessing.connection.Connection, count: int) -> None:
+    for number in range(count):
+        sender.send_bytes(json.dumps({"number": number, "energy": -1.137}).encode())
+
+
+def estimator_evaluations(client: SyncRuntimeClient) -> list[Figure]:
+    """Energies of a parametrised circuit, one call each, in a program and in plain qiskit."""
+    program_id = client.upload_program(ESTIMATING, name="estimating")
+    figures = []
+    for qubits, shots, peer_name in (
+        (4, None, "qiskit StatevectorEstimator"),
+        (4, 4096, "qiskit BackendEstimatorV2 on Aer"),
+    ):
+        inputs = {"qubits": qubits, "shots": shots, "evaluations": 60}
+        job = client.run(program_id, inputs, backend="aer_simulator")
+        ours = job.result()
+        plain = subprocess.run(
+            [sys.executable, str(ESTIMATING), json.dumps(inputs)],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        what = f"estimator, {qubits} qubits, {'exact' if shots is None else f'{shots} shots'}"
+        figures.append(Figure(what, ours, peer_name, float(plain.stdout)))
+    return figures
+
+
+def report() -> Iterator[Figure]:
+    """All figures, as they are taken."""
+    yield cold_start()
+    with fresh_home(), SyncRuntimeClient() as client:
+        yield trivial_program(client)
+        yield interim_results(client)
+        yield from estimator_evaluations(client)
+
+
+if __name__ == "__main__":
+    for figure in report():
+        print(figure, flush=True)
