@@ -1,0 +1,31 @@
+"""What an uploaded program imports: its messenger, its backend, its decoder.
+
+What it does: gives `main(backend, user_messenger, **inputs)` a Qiskit backend that simulates
+here, with exact and sampled primitives, and a messenger for interim results.
+
+What it never does: talk to the service (the runner hands the messenger a function that does),
+reach the network, or import the rest of the package: it also runs in environments that have
+Qiskit and nothing else of ours. Qiskit itself is imported when `ProgramBackend` is first used.
+
+Entry points: `UserMessenger`, `ProgramBackend`, `ResultDecoder`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from prefect_qiskit_runtime.program._decoder import ResultDecoder
+from prefect_qiskit_runtime.program._messenger import UserMessenger
+
+if TYPE_CHECKING:
+    from prefect_qiskit_runtime.program._backend import ProgramBackend
+
+__all__ = ["ProgramBackend", "ResultDecoder", "UserMessenger"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "ProgramBackend":
+        from prefect_qiskit_runtime.program._backend import ProgramBackend
+
+        return ProgramBackend
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

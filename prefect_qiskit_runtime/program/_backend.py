@@ -1,0 +1,255 @@
+"""The backend that a program gets: a Qiskit backend that simulates in this process."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+
+from qiskit.circuit import QuantumCircuit
+from qiskit.providers import BackendV2
+
+from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError, NotFoundError
+from prefect_qiskit_runtime.program._compile import CircuitCompiler
+from prefect_qiskit_runtime.program._isa import require_isa
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qiskit.primitives import BaseEstimatorV2, BaseSamplerV2
+    from qiskit.transpiler import CouplingMap
+
+IDEAL_NAME = "aer_simulator"
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a program has run so far.
+
+    Attributes:
+        circuits: How many circuits, each set of parameter values counted as one.
+        shots: How many shots in all of them; an exact evaluation takes none.
+        quantum_seconds: Time on a quantum device: none, as long as backends are simulators.
+    """
+
+    circuits: int = 0
+    shots: int = 0
+    quantum_seconds: float = 0.0
+
+
+class ProgramBackend(BackendV2):
+    """A backend for programs.
+
+    It works wherever Qiskit takes a backend: `backend.run`, `transpile`, preset pass managers,
+    `BackendSamplerV2`, and `SamplerV2(mode=backend)` of qiskit-ibm-runtime. `estimator()` and
+    `sampler()` are its own primitives: the estimator can be exact.
+
+    There are two kinds. The ideal one has no noise and connects all qubits; it takes any
+    circuit. The others imitate a device, with its noise, and like the device they take only
+    circuits in its instruction set: transpile first.
+    """
+
+    def __init__(self, name: str, device: Any = None) -> None:
+        """Create a backend; `ProgramBackend.from_name` is the usual way.
+
+        Args:
+            name: Name of the backend.
+            device: A `BackendV2` whose target and noise are imitated; None for the ideal one.
+        """
+        super().__init__(
+            name=name,
+            description="Ideal simulator" if device is None else f"Simulator of {name} with noise",
+            backend_version=None if device is None else device.backend_version,
+        )
+        self._device = device
+        self._usage = Usage()
+        self._usage_lock = threading.Lock()
+
+    @classmethod
+    def from_name(cls, name: str) -> ProgramBackend:
+        """Build the backend of a name.
+
+        Args:
+            name: `aer_simulator`, or `fake_<x>` for a device snapshot of qiskit-ibm-runtime.
+
+        Raises:
+            NotFoundError: There is no such backend in this environment.
+            ConfigurationError: This environment lacks qiskit-aer or qiskit-ibm-runtime.
+        """
+        return cls(name, None if name == IDEAL_NAME else _device_snapshot(name))
+
+    # `Any` in what overrides BackendV2: its abstract methods look to type checkers as if they
+    # returned None. Options are those of AerSimulator; a target is a Target; a run is a Job.
+    @classmethod
+    def _default_options(cls) -> Any:
+        return _aer_simulator_class()._default_options()
+
+    @property
+    def is_ideal(self) -> bool:
+        """Whether it has no noise, so that exact expectation values mean something."""
+        return self._device is None
+
+    @property
+    def usage(self) -> Usage:
+        """What has run on it so far."""
+        return self._usage
+
+    @property
+    def target(self) -> Any:
+        """Instructions, connections and, of a device, their errors."""
+        return self._simulator.target if self._device is None else self._device.target
+
+    @property
+    def coupling_map(self) -> CouplingMap | None:
+        """Which qubits are connected. All of them, on the ideal simulator."""
+        if self._device is not None:
+            return self._device.coupling_map
+        # Its target says None for this; `AerSimulator.from_backend` needs the pairs.
+        from qiskit.transpiler import CouplingMap
+
+        return CouplingMap.from_full(self.num_qubits)
+
+    @property
+    def max_circuits(self) -> None:
+        """How many circuits one call of `run` takes: any number."""
+        return
+
+    def configuration(self) -> Any:
+        """Return the configuration, as programs written for older backends ask for it."""
+        return (self._simulator if self._device is None else self._device).configuration()
+
+    def properties(self) -> Any:
+        """Return the calibration of the imitated device; None for the ideal simulator."""
+        return None if self._device is None else self._device.properties()
+
+    def run(self, run_input: QuantumCircuit | Sequence[QuantumCircuit], **options: Any) -> Any:
+        """Run circuits.
+
+        Args:
+            run_input: A circuit or several.
+            options: Options of this run, as AerSimulator has them: `shots` (1024 unless set),
+                `seed_simulator`, `memory`, `parameter_binds`, `method` and others.
+
+        Returns:
+            A job of Qiskit; its `result()` waits.
+
+        Raises:
+            InvalidInputError: A circuit is not in the instruction set of the imitated device.
+        """
+        circuits = [run_input] if isinstance(run_input, QuantumCircuit) else list(run_input)
+        if not circuits:
+            raise InvalidInputError(
+                "backend.run was given no circuit.", rule="one or more circuits"
+            )
+        if self._device is None:
+            circuits = [self.compiler.compiled(circuit) for circuit in circuits]
+        else:
+            for circuit in circuits:
+                require_isa(circuit, self.target, str(self.name))
+        run_options = {**self._changed_options(), **options}
+        shots = run_options.get("shots") or self._default_options().shots
+        binds = run_options.get("parameter_binds")
+        count = sum(map(_bind_count, binds)) if binds else len(circuits)
+        self._count(circuits=count, shots=count * shots)
+        return self._simulator.run(circuits, **run_options)
+
+    def estimator(
+        self,
+        *,
+        shots: int | None = None,
+        precision: float | None = None,
+        seed: int | None = None,
+    ) -> BaseEstimatorV2:
+        """Return an estimator of expectation values.
+
+        Without shots and precision it is exact on the ideal backend, with zero standard
+        deviation, and takes 4096 shots on one with noise. A precision in a PUB or in `run`
+        takes precedence over both.
+
+        Args:
+            shots: Shots for each group of observables that are measured together.
+            precision: In place of shots: 1/precision**2 shots, rounded up, for each group.
+            seed: Makes the sequence of results reproducible. Each call still samples afresh.
+        """
+        from prefect_qiskit_runtime.program._estimator import ProgramEstimator
+
+        return ProgramEstimator(self, shots=shots, precision=precision, seed=seed)
+
+    def sampler(self, shots: int | None = None, seed: int | None = None) -> BaseSamplerV2:
+        """Return a sampler of measured bit strings.
+
+        Args:
+            shots: Shots of a PUB that names none; 4096 if None.
+            seed: Makes the sequence of results reproducible. Each call still samples afresh.
+        """
+        from prefect_qiskit_runtime.program._sampler import ProgramSampler
+
+        return ProgramSampler(self, shots=shots, seed=seed)
+
+    @cached_property
+    def compiler(self) -> CircuitCompiler:
+        """Translates circuits for the ideal simulator."""
+        return CircuitCompiler(self._simulator)
+
+    @cached_property
+    def _simulator(self) -> Any:
+        # The noise of a device with 127 qubits takes 2 s to build: only when something runs.
+        simulator = _aer_simulator_class()
+        return simulator() if self._device is None else simulator.from_backend(self._device)
+
+    def _run_exactly(self, circuit: QuantumCircuit, **options: Any) -> Any:
+        """Run a circuit with save instructions, which takes no shots."""
+        binds = options.get("parameter_binds")
+        self._count(circuits=sum(map(_bind_count, binds)) if binds else 1, shots=0)
+        return self._simulator.run(circuit, shots=1, **options).result()
+
+    def _count(self, *, circuits: int, shots: int) -> None:
+        with self._usage_lock:
+            before = self._usage
+            self._usage = Usage(before.circuits + circuits, before.shots + shots)
+
+    def _changed_options(self) -> dict[str, Any]:
+        defaults, options = self._default_options(), cast(Any, self.options)
+        return {
+            name: value
+            for name, value in options.items()
+            if value is not defaults.get(name) and value != defaults.get(name)
+        }
+
+
+def _bind_count(bind: dict[Any, Any]) -> int:
+    for values in bind.values():
+        return len(values) if hasattr(values, "__len__") else 1
+    return 1
+
+
+def _aer_simulator_class() -> Any:
+    try:
+        from qiskit_aer import AerSimulator
+    except ModuleNotFoundError as exc:
+        raise ConfigurationError(
+            "Backends of programs simulate with qiskit-aer, which this environment (image) does "
+            "not have: install qiskit-aer in it."
+        ) from exc
+    return AerSimulator
+
+
+def _device_snapshot(name: str) -> Any:
+    try:
+        from qiskit_ibm_runtime import fake_provider
+    except ModuleNotFoundError as exc:
+        raise ConfigurationError(
+            f"Backend {name!r} is a device snapshot of qiskit-ibm-runtime, which this environment "
+            "(image) does not have: install qiskit-ibm-runtime in it."
+        ) from exc
+    for candidate in vars(fake_provider).values():
+        # Class names differ (FakeManilaV2, FakeSherbrooke), the backend's own name does not.
+        if isinstance(candidate, type) and getattr(candidate, "backend_name", None) == name:
+            return candidate()
+    raise NotFoundError(
+        f"There is no backend {name!r} in this environment: {IDEAL_NAME}, or fake_<device> for a "
+        "snapshot of qiskit_ibm_runtime.fake_provider.",
+        kind="backend",
+        identifier=name,
+    )

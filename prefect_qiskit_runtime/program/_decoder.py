@@ -1,0 +1,31 @@
+"""How the results of a program are turned back into values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect_qiskit_runtime.codec import decode
+
+
+class ResultDecoder:
+    """Decodes the results of a program; subclass it for a program with a form of its own.
+
+    ```python
+    class VQEResultDecoder(ResultDecoder):
+        @classmethod
+        def decode(cls, data):
+            return VQEResult(**super().decode(data))
+    ```
+    """
+
+    @classmethod
+    def decode(cls, data: str | bytes) -> Any:
+        """Decode an interim or final result.
+
+        Args:
+            data: The encoded text.
+
+        Raises:
+            DecodingError: It is not text that an encoder of the runtime wrote.
+        """
+        return decode(data)

@@ -1,0 +1,138 @@
+"""Exact expectation values and states, for many sets of parameter values at once.
+
+Aer evolves the state vectors of a whole batch in one call; the expectation values are then
+products with sparse matrices. Measured on 2 cores for LiH on 8 qubits (672 gates, 276 terms,
+100 parameter sets): 0.13 s, against 0.23 s for Aer with `save_expectation_value`, 0.86 s for
+Aer's EstimatorV2 and 2 s for `qiskit.quantum_info.Statevector`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qiskit.quantum_info import SparsePauliOp, Statevector
+
+from prefect_qiskit_runtime.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from qiskit.circuit import QuantumCircuit
+
+    from prefect_qiskit_runtime.program._backend import ProgramBackend
+    from prefect_qiskit_runtime.program._pubs import Evaluations
+
+# Amplitudes of one batch: 2**24 complex numbers are 256 MiB.
+_BATCH_AMPLITUDES = 2**24
+# Up to here an observable is a sparse matrix; beyond, its matrix outgrows its terms.
+_MATRIX_QUBITS = 12
+
+_NOT_UNITARY = frozenset(
+    {
+        "measure", "reset", "kraus", "superop", "quantum_channel", "roerror", "store",
+        "if_else", "while_loop", "for_loop", "switch_case",
+    }
+)  # fmt: skip
+
+
+def is_unitary(circuit: QuantumCircuit) -> bool:
+    """Say whether a circuit is all gates, so that one state vector describes its end."""
+    names = circuit.count_ops().keys()
+    if "initialize" in names and _initializes_late(circuit):
+        return False
+    return _NOT_UNITARY.isdisjoint(names)
+
+
+def _initializes_late(circuit: QuantumCircuit) -> bool:
+    """Say whether `initialize`, which resets, comes after something else on its qubits."""
+    touched: set[Any] = set()
+    for instruction in circuit.data:
+        if instruction.operation.name == "initialize" and touched & set(instruction.qubits):
+            return True
+        touched.update(instruction.qubits)
+    return False
+
+
+def exact_values(backend: ProgramBackend, evaluations: Evaluations) -> NDArray[np.float64]:
+    """Compute exact expectation values.
+
+    Args:
+        backend: An ideal backend.
+        evaluations: What to compute.
+
+    Returns:
+        1D array, in the order of `evaluations.rows`.
+
+    Raises:
+        InvalidInputError: The circuit measures, resets or branches, or is too large.
+    """
+    circuit = backend.compiler.compiled(evaluations.circuit)
+    if not is_unitary(circuit):
+        raise InvalidInputError(
+            f"Circuit {circuit.name!r} measures, resets or branches, so it has no exact "
+            "expectation value here. Remove final measurements "
+            "(circuit.remove_final_measurements()), or sample: backend.estimator(shots=…).",
+            rule="exact circuits are unitary",
+        )
+    values = np.zeros(len(evaluations.rows))
+    for start, states in state_batches(backend, circuit, evaluations):
+        inside = (evaluations.rows >= start) & (evaluations.rows < start + len(states))
+        for column, positions in evaluations.by_observable():
+            chosen = positions[inside[positions]]
+            if chosen.size:
+                observable = evaluations.observables[column]
+                values[chosen] = _expectation(observable, states[evaluations.rows[chosen] - start])
+    return values
+
+
+def state_batches(
+    backend: ProgramBackend, circuit: QuantumCircuit, evaluations: Evaluations
+) -> Iterator[tuple[int, NDArray[np.complex128]]]:
+    """Yield the states of the rows of parameter values, batch by batch.
+
+    Args:
+        backend: An ideal backend.
+        circuit: The compiled circuit.
+        evaluations: The rows.
+
+    Yields:
+        The first row of the batch; 2D array, each row a state vector.
+    """
+    saving = circuit.copy()
+    saving.save_statevector()  # type: ignore[attr-defined] (Aer adds it)
+    count = len(evaluations.values)
+    step = max(1, _BATCH_AMPLITUDES >> circuit.num_qubits)
+    if count == 1 or not circuit.parameters:
+        # Binding first saves the simulator's own binding: 8 ms in place of 11 for 700 gates.
+        bound = evaluations.bound(saving)
+        states = _states(backend._run_exactly(bound), 1)
+        for start in range(0, count, step):
+            yield start, np.broadcast_to(states[0], (min(step, count - start), states.shape[1]))
+        return
+    for start in range(0, count, step):
+        stop = min(start + step, count)
+        result = backend._run_exactly(
+            saving,
+            parameter_binds=evaluations.binds(circuit, slice(start, stop)),
+            runtime_parameter_bind_enable=True,
+        )
+        yield start, _states(result, stop - start)
+
+
+def _states(result: Any, count: int) -> NDArray[np.complex128]:
+    if not result.success:
+        raise InvalidInputError(
+            f"The exact simulation failed: {result.status}. A state vector of n qubits takes "
+            "2**n * 16 bytes; for larger circuits sample: backend.estimator(shots=…).",
+            rule="exact circuits fit in memory",
+        )
+    return np.array([np.asarray(result.data(index)["statevector"]) for index in range(count)])
+
+
+def _expectation(observable: SparsePauliOp, states: NDArray[np.complex128]) -> Any:
+    """Return the expectation value in each of the states."""
+    if (observable.num_qubits or 0) <= _MATRIX_QUBITS:
+        matrix: Any = observable.to_matrix(sparse=True)
+        return np.einsum("bi,ib->b", states.conj(), matrix @ states.T).real
+    return [np.real(Statevector(state).expectation_value(observable)) for state in states]

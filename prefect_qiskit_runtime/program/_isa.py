@@ -1,0 +1,64 @@
+"""Says whether a circuit is in the instruction set of a device."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from prefect_qiskit_runtime.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from qiskit.circuit import QuantumCircuit
+    from qiskit.transpiler import Target
+
+# What the simulator understands beside gates; none of these would run on the device either,
+# but each is an explicit wish of the program.
+_SIMULATOR_PREFIXES = ("save_", "set_")
+_SIMULATOR_NAMES = frozenset({"barrier", "kraus", "superop", "quantum_channel", "roerror"})
+
+
+def require_isa(circuit: QuantumCircuit, target: Target, backend_name: str) -> None:
+    """Refuse a circuit that the device could not run.
+
+    Its noise is known for its own instructions only: anything else would run without noise.
+
+    Raises:
+        InvalidInputError: The circuit is too wide, or has an instruction the device lacks.
+    """
+    width = target.num_qubits
+    if width is not None and circuit.num_qubits > width:
+        fault = f"it has {circuit.num_qubits} qubits, the backend {width}"
+    else:
+        fault = _first_fault(circuit, target, list(range(circuit.num_qubits)))
+    if fault is None:
+        return
+    raise InvalidInputError(
+        f"Circuit {circuit.name!r} is not in the instruction set of {backend_name}: {fault}. "
+        "Transpile it first: generate_preset_pass_manager(optimization_level=1, "
+        "backend=backend).run(circuit); observables follow with "
+        "observable.apply_layout(circuit.layout).",
+        rule="circuits are in the instruction set of the backend",
+    )
+
+
+def _first_fault(circuit: QuantumCircuit, target: Target, qubits: list[int]) -> str | None:
+    """Look through a circuit, or a block of one whose qubits are `qubits` of the device."""
+    position = {bit: qubits[index] for index, bit in enumerate(circuit.qubits)}
+    supported: dict[tuple[str, tuple[int, ...]], bool] = {}
+    for instruction in circuit.data:
+        operation: Any = instruction.operation
+        places = tuple(position[bit] for bit in instruction.qubits)
+        blocks = getattr(operation, "blocks", ())
+        if blocks:
+            for block in blocks:
+                if fault := _first_fault(block, target, list(places)):
+                    return fault
+            continue
+        name = operation.name
+        if name in _SIMULATOR_NAMES or name.startswith(_SIMULATOR_PREFIXES):
+            continue
+        key = (name, places)
+        if key not in supported:
+            supported[key] = target.instruction_supported(name, places)
+        if not supported[key]:
+            return f"it has no {name!r} on qubits {places}"
+    return None
