@@ -1,7 +1,8 @@
 """The client of the Runtime protocol: authentication, requests, streams, errors.
 
 `RuntimeApi` asks a service by its url, `embedded_api` finds or starts the one of this machine;
-both carry encoded text and know nothing of Qiskit.
+both carry encoded text and know nothing of Qiskit. `RuntimeClient` and its twin
+`SyncRuntimeClient` encode and decode, for notebooks and tests.
 
 It never decodes in the transport, never submits twice, and knows no Prefect.
 """
@@ -9,6 +10,8 @@ It never decodes in the transport, never submits twice, and knows no Prefect.
 from __future__ import annotations
 
 from prefect_qiskit_runtime.client._api import RuntimeApi
+from prefect_qiskit_runtime.client._blocking import SyncRuntimeClient, SyncRuntimeClientJob
+from prefect_qiskit_runtime.client._client_job import RuntimeClientJob
 from prefect_qiskit_runtime.client._embedded import (
     EmbeddedStatus,
     embedded_api,
@@ -19,6 +22,7 @@ from prefect_qiskit_runtime.client._embedded import (
 )
 from prefect_qiskit_runtime.client._listing import format_programs
 from prefect_qiskit_runtime.client._outcome import job_error
+from prefect_qiskit_runtime.client._runtime import RuntimeClient
 from prefect_qiskit_runtime.client._sources import (
     ProgramDraft,
     read_changes,
@@ -30,6 +34,10 @@ __all__ = [
     "EmbeddedStatus",
     "ProgramDraft",
     "RuntimeApi",
+    "RuntimeClient",
+    "RuntimeClientJob",
+    "SyncRuntimeClient",
+    "SyncRuntimeClientJob",
     "embedded_api",
     "embedded_status",
     "format_programs",

@@ -1,0 +1,222 @@
+"""The synchronous twins of `RuntimeClient` and its jobs, made from them so that they cannot drift.
+
+Each client has an event loop in a thread of its own; a call hands its coroutine over and waits.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import ExitStack
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+from anyio import to_thread
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from prefect_qiskit_runtime._decoders import ResultDecoderLike
+from prefect_qiskit_runtime.client._client_job import InterimCallback, RuntimeClientJob
+from prefect_qiskit_runtime.client._runtime import RuntimeClient
+from prefect_qiskit_runtime.client._transport import Verify
+from prefect_qiskit_runtime.errors import ConfigurationError
+from prefect_qiskit_runtime.settings import Settings
+
+_CLEAN_UP_SECONDS = 10.0
+_END = object()
+
+P = ParamSpec("P")
+Answer = TypeVar("Answer")
+
+
+def _of_client(
+    method: Callable[Concatenate[RuntimeClient, P], Awaitable[Answer]],
+) -> Callable[Concatenate[SyncRuntimeClient, P], Answer]:
+    @functools.wraps(method)
+    def call(self: SyncRuntimeClient, *args: P.args, **kwargs: P.kwargs) -> Answer:
+        return self._wait(functools.partial(method, self._client, *args, **kwargs))
+
+    return call
+
+
+def _job_of_client(
+    method: Callable[Concatenate[RuntimeClient, P], Awaitable[RuntimeClientJob]],
+) -> Callable[Concatenate[SyncRuntimeClient, P], SyncRuntimeClientJob]:
+    @functools.wraps(method)
+    def call(self: SyncRuntimeClient, *args: P.args, **kwargs: P.kwargs) -> SyncRuntimeClientJob:
+        job = self._wait(functools.partial(method, self._client, *args, **kwargs))
+        return SyncRuntimeClientJob(self, job)
+
+    return call
+
+
+def _jobs_of_client(
+    method: Callable[Concatenate[RuntimeClient, P], Awaitable[list[RuntimeClientJob]]],
+) -> Callable[Concatenate[SyncRuntimeClient, P], list[SyncRuntimeClientJob]]:
+    @functools.wraps(method)
+    def call(
+        self: SyncRuntimeClient, *args: P.args, **kwargs: P.kwargs
+    ) -> list[SyncRuntimeClientJob]:
+        jobs = self._wait(functools.partial(method, self._client, *args, **kwargs))
+        return [SyncRuntimeClientJob(self, job) for job in jobs]
+
+    return call
+
+
+def _of_job(
+    method: Callable[Concatenate[RuntimeClientJob, P], Awaitable[Answer]],
+) -> Callable[Concatenate[SyncRuntimeClientJob, P], Answer]:
+    @functools.wraps(method)
+    def call(self: SyncRuntimeClientJob, *args: P.args, **kwargs: P.kwargs) -> Answer:
+        return self._client._wait(functools.partial(method, self._job, *args, **kwargs))
+
+    return call
+
+
+class _ThreadedClient(RuntimeClient):
+    """A client whose callbacks have a thread, so that a slow one does not hold up the loop."""
+
+    def _prepare(self, callback: InterimCallback) -> InterimCallback:
+        async def call(job_id: str, interim: Any) -> None:
+            outcome = await to_thread.run_sync(callback, job_id, interim)
+            if inspect.isawaitable(outcome):
+                await outcome
+
+        return call
+
+
+class SyncRuntimeClient:
+    """`RuntimeClient` for scripts and notebooks: the same methods, each waiting for its answer.
+
+    Use it inside `with`, or call `open()` and `close()`. Callbacks run in a thread of their own
+    while the client is open. It works inside a running event loop too (notebooks have one).
+
+    Args:
+        url: Base of the service's API; None for the embedded service.
+        token: The user's token for it.
+        instance: The instance (CRN) to use, where the service has several.
+        verify: Whether to verify TLS certificates, or the path of a certificate to trust.
+        settings: Home, time limits; read from the environment by default.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        instance: str | None = None,
+        verify: Verify = True,
+        settings: Settings | None = None,
+    ) -> None:
+        self._client = _ThreadedClient(
+            url, token, instance=instance, verify=verify, settings=settings
+        )
+        self._open = ExitStack()
+        self._portal: BlockingPortal | None = None
+
+    def open(self) -> Self:
+        """Connect to the service; starts the embedded one if that is meant and needed."""
+        with ExitStack() as stack:
+            portal = stack.enter_context(
+                start_blocking_portal("asyncio", name="qiskit-runtime-client")
+            )
+            stack.enter_context(portal.wrap_async_context_manager(self._client))
+            self._portal, self._open = portal, stack.pop_all()
+        return self
+
+    def close(self) -> None:
+        """Close the connection. Jobs go on."""
+        self._portal = None
+        self._open.close()
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    upload_program = _of_client(RuntimeClient.upload_program)
+    update_program = _of_client(RuntimeClient.update_program)
+    delete_program = _of_client(RuntimeClient.delete_program)
+    set_program_visibility = _of_client(RuntimeClient.set_program_visibility)
+    program = _of_client(RuntimeClient.program)
+    programs = _of_client(RuntimeClient.programs)
+    pprint_programs = _of_client(RuntimeClient.pprint_programs)
+    run = _job_of_client(RuntimeClient.run)
+    job = _job_of_client(RuntimeClient.job)
+    jobs = _jobs_of_client(RuntimeClient.jobs)
+    delete_job = _of_client(RuntimeClient.delete_job)
+    backends = _of_client(RuntimeClient.backends)
+    backend = _of_client(RuntimeClient.backend)
+
+    def _wait(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Run a coroutine in the loop's thread; interrupted here, it is cancelled there."""
+        if self._portal is None:
+            raise ConfigurationError(
+                "The client is not open. Use it inside `with`, or call open()."
+            )
+        finished = threading.Event()
+
+        async def answer() -> Answer:
+            try:
+                return await ask()
+            finally:
+                finished.set()
+
+        future = self._portal.start_task_soon(answer)
+        try:
+            return future.result()
+        except BaseException:
+            if future.cancel():  # Ctrl-C in this thread: let it clean up there
+                finished.wait(_CLEAN_UP_SECONDS)
+            raise
+
+
+class SyncRuntimeClientJob:
+    """The synchronous twin of `RuntimeClientJob`."""
+
+    def __init__(self, client: SyncRuntimeClient, job: RuntimeClientJob) -> None:
+        self._client = client
+        self._job = job
+
+    def __repr__(self) -> str:
+        return f"Sync{self._job!r}"
+
+    @property
+    def job_id(self) -> str:
+        """Id of the job."""
+        return self._job.job_id
+
+    @property
+    def program_id(self) -> str:
+        """The program that it runs."""
+        return self._job.program_id
+
+    @property
+    def backend(self) -> str:
+        """The name of the backend that it runs on."""
+        return self._job.backend
+
+    info = _of_job(RuntimeClientJob.info)
+    status = _of_job(RuntimeClientJob.status)
+    inputs = _of_job(RuntimeClientJob.inputs)
+    wait_for_final_state = _of_job(RuntimeClientJob.wait_for_final_state)
+    result = _of_job(RuntimeClientJob.result)
+    interim_results = _of_job(RuntimeClientJob.interim_results)
+    cancel = _of_job(RuntimeClientJob.cancel)
+    logs = _of_job(RuntimeClientJob.logs)
+    metrics = _of_job(RuntimeClientJob.metrics)
+    update_tags = _of_job(RuntimeClientJob.update_tags)
+    error_message = _of_job(RuntimeClientJob.error_message)
+
+    def stream(self, from_: int = 0, decoder: ResultDecoderLike = None) -> Generator[Any]:
+        """Give the decoded interim results from a number on, until the job has ended."""
+        interim_results = self._job.stream(from_, decoder)
+        try:
+            while True:
+                interim = self._client._wait(functools.partial(anext, interim_results, _END))
+                if interim is _END:
+                    return
+                yield interim
+        finally:
+            self._client._wait(interim_results.aclose)

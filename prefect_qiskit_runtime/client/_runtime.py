@@ -1,0 +1,414 @@
+"""The client for people: the method names of the Qiskit Runtime services, without Prefect."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Self
+
+from pydantic import ValidationError
+
+from prefect_qiskit_runtime._decoders import Decoders, ResultDecoderLike
+from prefect_qiskit_runtime.client._api import RuntimeApi
+from prefect_qiskit_runtime.client._client_job import InterimCallback, RuntimeClientJob
+from prefect_qiskit_runtime.client._embedded import embedded_api
+from prefect_qiskit_runtime.client._listing import format_programs
+from prefect_qiskit_runtime.client._sources import (
+    Metadata,
+    Source,
+    read_changes,
+    read_program,
+    read_source,
+)
+from prefect_qiskit_runtime.client._transport import Verify
+from prefect_qiskit_runtime.codec import encode_inputs
+from prefect_qiskit_runtime.errors import ConfigurationError, NotFoundError
+from prefect_qiskit_runtime.models import (
+    BackendStatus,
+    IfExists,
+    JobInfo,
+    JobState,
+    ProgramInfo,
+    RuntimeOptions,
+)
+from prefect_qiskit_runtime.settings import Settings
+
+Options = RuntimeOptions | Mapping[str, Any] | None
+
+# What the Qiskit Runtime clients call these options.
+_IBM_NAMES = {"backend_name": "backend", "job_tags": "tags"}
+
+
+class RuntimeClient:
+    """Programs and jobs of one Runtime service; an async context manager.
+
+    Without a url it is the embedded service of this machine, started when needed.
+
+    Args:
+        url: Base of the service's API; None for the embedded service.
+        token: The user's token for it.
+        instance: The instance (CRN) to use, where the service has several.
+        verify: Whether to verify TLS certificates, or the path of a certificate to trust.
+        settings: Home, time limits; read from the environment by default.
+
+    Example:
+        ```python
+        from prefect_qiskit_runtime import RuntimeClient
+
+        async with RuntimeClient() as client:
+            program_id = await client.upload_program("hello_world.py")
+            job = await client.run(program_id, {"iterations": 3}, callback=print)
+            print(await job.result())
+        ```
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        instance: str | None = None,
+        verify: Verify = True,
+        settings: Settings | None = None,
+    ) -> None:
+        if (url is None) != (token is None):
+            raise ConfigurationError(
+                "Give both url and token, or neither for the embedded service of this machine."
+            )
+        self._api: RuntimeApi
+        if url is None or token is None:
+            self._api = embedded_api(settings)
+        else:
+            self._api = RuntimeApi(url, token, instance=instance, verify=verify, settings=settings)
+        self._deliveries: set[asyncio.Task[JobState | None]] = set()
+
+    async def __aenter__(self) -> Self:
+        await self._api.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        for delivery in self._deliveries:
+            delivery.cancel()
+        await asyncio.gather(*self._deliveries, return_exceptions=True)
+        await self._api.__aexit__(*exc_info)
+
+    # Programs -----------------------------------------------------------------------------
+
+    async def upload_program(
+        self,
+        source: Source,
+        metadata: Metadata = None,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        max_execution_time: int | None = None,
+        spec: Mapping[str, Any] | None = None,
+        is_public: bool = False,
+        if_exists: IfExists = "update",
+    ) -> str:
+        """Upload a program and return its id.
+
+        Args:
+            source: Path of the Python file, or the source itself as text or bytes.
+            metadata: Path of a JSON file, a mapping, or `ProgramMetadata`.
+            name: Over the metadata's; default: the name of the file.
+            description: Over the metadata's.
+            max_execution_time: Wall-clock limit of its jobs in seconds, over the metadata's.
+            spec: JSON schemas of parameters, return values and interim results.
+            is_public: Whether other users of the service may run it.
+            if_exists: When you have a program of this name with another content: `update`
+                makes a new version with the same id, `new` another program, `error` refuses.
+
+        Raises:
+            ConfigurationError: A file cannot be read, or there is no name.
+            InvalidInputError: The source or the metadata break a rule.
+            ConflictError: The name is taken and `if_exists="error"`.
+        """
+        draft = await asyncio.to_thread(
+            read_program,
+            source,
+            metadata,
+            name=name,
+            description=description,
+            max_execution_time=max_execution_time,
+            spec=spec,
+        )
+        uploaded = await self._api.upload_program(
+            draft.source, draft.metadata, is_public=is_public, if_exists=if_exists
+        )
+        return uploaded.id
+
+    async def update_program(
+        self,
+        program_id: str,
+        source: Source | None = None,
+        metadata: Metadata = None,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        max_execution_time: int | None = None,
+        spec: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Change the source or the metadata of a program; what is left out stays.
+
+        Raises:
+            ConfigurationError: Nothing to change is given.
+            NotFoundError: You have no such program.
+        """
+        changes = await asyncio.to_thread(
+            read_changes,
+            metadata,
+            name=name,
+            description=description,
+            max_execution_time=max_execution_time,
+            spec=spec,
+        )
+        if source is None and not changes:
+            raise ConfigurationError(
+                f"Nothing to change in program {program_id}: give source, metadata or a field."
+            )
+        if source is not None:
+            text = await asyncio.to_thread(read_source, source)
+            await self._api.update_program_data(program_id, text)
+        if changes:
+            await self._api.update_program_metadata(program_id, changes)
+
+    async def delete_program(self, program_id: str) -> None:
+        """Delete a program. Jobs that ran it keep their results."""
+        await self._api.delete_program(program_id)
+
+    async def set_program_visibility(self, program_id: str, public: bool) -> None:
+        """Let every user of the service run a program, or only you."""
+        await self._api.set_program_visibility(program_id, public=public)
+
+    async def program(self, program_id: str) -> ProgramInfo:
+        """Return a program with its metadata and, if it is yours, its source."""
+        return await self._api.get_program(program_id)
+
+    async def programs(
+        self,
+        refresh: bool = True,  # noqa: ARG002 - nothing is cached; for callers of older clients
+        limit: int | None = 20,
+        skip: int = 0,
+    ) -> list[ProgramInfo]:
+        """List the programs that you may run, the newest first.
+
+        Args:
+            refresh: Without effect: the answer is always fresh.
+            limit: At most this many; None for all.
+            skip: Leave out this many of the first.
+        """
+        return await self._api.list_programs(limit=limit, offset=skip)
+
+    async def pprint_programs(
+        self,
+        refresh: bool = True,
+        detailed: bool = False,
+        limit: int | None = 20,
+        skip: int = 0,
+    ) -> None:
+        """Print the programs that you may run.
+
+        Args:
+            refresh: Without effect: the answer is always fresh.
+            detailed: Print their limits and schemas as well.
+            limit: At most this many; None for all.
+            skip: Leave out this many of the first.
+        """
+        programs = await self.programs(refresh, limit, skip)
+        print(format_programs(programs, detailed=detailed))  # noqa: T201 - what it is for
+
+    # Jobs ---------------------------------------------------------------------------------
+
+    async def run(
+        self,
+        program_id: str,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        options: Options = None,
+        backend: str | None = None,
+        callback: InterimCallback | None = None,
+        result_decoder: ResultDecoderLike = None,
+        image: str | None = None,
+        tags: Iterable[str] = (),
+        max_execution_time: int | None = None,
+        log_level: str | None = None,
+        session_id: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> RuntimeClientJob:
+        """Submit a job of a program and return it, without waiting for it.
+
+        Args:
+            program_id: The program.
+            inputs: What its `main` gets.
+            options: The options below as a mapping or `RuntimeOptions`; keywords win.
+            backend: Name of the backend; None lets the service choose.
+            callback: Called as `callback(job_id, interim)` with each decoded interim result
+                while this client is open; one that raises is logged.
+            result_decoder: A class with `decode(text)`, a pair of them (interim, final), or an
+                import path as text.
+            image: The Python environment to run in; on the embedded service by default the
+                caller's own.
+            tags: To find the job by.
+            max_execution_time: Its wall-clock limit in seconds.
+            log_level: Level of the job's own log, e.g. "DEBUG".
+            session_id: The session that it belongs to.
+            idempotency_key: The same key gives the same job again.
+
+        Raises:
+            EncodingError: An input has no encoding; `path` names it.
+            NotFoundError: No such program or backend.
+            InvalidInputError: The inputs break the program's schema.
+        """
+        keywords = {
+            "backend": backend,
+            "image": image,
+            "tags": tuple(tags) or None,
+            "max_execution_time": max_execution_time,
+            "log_level": log_level,
+        }
+        chosen_backend, chosen = _merge(options, keywords)
+        Decoders.choose(result_decoder)  # refused here, a wrong one does not cost a job
+        params = await asyncio.to_thread(encode_inputs, inputs or {})
+        submitted = await self._api.submit_job(
+            program_id,
+            params,
+            backend=chosen_backend,
+            image=chosen.image,
+            idempotency_key=idempotency_key,
+            tags=chosen.tags,
+            max_execution_time=chosen.max_execution_time,
+            log_level=chosen.log_level,
+            session_id=session_id,
+        )
+        job = RuntimeClientJob(
+            self._api,
+            submitted.id,
+            program_id=program_id,
+            backend=submitted.backend,
+            result_decoder=result_decoder,
+        )
+        if callback is not None:
+            self._deliveries.add(delivery := job.deliver(self._prepare(callback)))
+            delivery.add_done_callback(self._deliveries.discard)
+        return job
+
+    def _prepare(self, callback: InterimCallback) -> InterimCallback:
+        """Make a callback ready to be called in the event loop."""
+        return callback
+
+    async def job(self, job_id: str) -> RuntimeClientJob:
+        """Return a job of yours, running or ended.
+
+        Raises:
+            NotFoundError: You have no such job.
+        """
+        return self._job(await self._api.get_job(job_id))
+
+    async def jobs(
+        self,
+        limit: int | None = 10,
+        skip: int = 0,
+        *,
+        backend_name: str | None = None,
+        pending: bool | None = None,
+        program_id: str | None = None,
+        job_tags: Iterable[str] = (),
+        session_id: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        descending: bool = True,
+    ) -> list[RuntimeClientJob]:
+        """List your jobs, the newest first.
+
+        Args:
+            limit: At most this many; None for all.
+            skip: Leave out this many of the first.
+            backend_name: Those on this backend only.
+            pending: True for those that have not ended, False for those that have.
+            program_id: Those of this program only.
+            job_tags: Those that have all of these tags only.
+            session_id: Those of this session only.
+            created_after: Those made after this time only.
+            created_before: Those made before this time only.
+            descending: False for the oldest first.
+        """
+        infos = await self._api.list_jobs(
+            limit=limit,
+            offset=skip,
+            backend=backend_name,
+            pending=pending,
+            program_id=program_id,
+            tags=job_tags,
+            session_id=session_id,
+            created_after=created_after,
+            created_before=created_before,
+            oldest_first=not descending,
+        )
+        return [self._job(info) for info in infos]
+
+    async def delete_job(self, job_id: str) -> None:
+        """Delete an ended job with its inputs, results and log.
+
+        Raises:
+            ConflictError: It has not ended.
+        """
+        await self._api.delete_job(job_id)
+
+    def _job(self, info: JobInfo) -> RuntimeClientJob:
+        return RuntimeClientJob(
+            self._api, info.id, program_id=info.program.id, backend=info.backend
+        )
+
+    # Backends -----------------------------------------------------------------------------
+
+    async def backends(
+        self,
+        name: str | None = None,
+        *,
+        min_num_qubits: int | None = None,
+        simulator: bool | None = None,
+        operational: bool | None = None,
+    ) -> list[BackendStatus]:
+        """List the backends of the service; None does not filter."""
+        return [
+            backend
+            for backend in await self._api.list_backends()
+            if name in (None, backend.name)
+            and backend.qubits >= (min_num_qubits or 0)
+            and simulator in (None, backend.simulator)
+            and operational in (None, backend.operational)
+        ]
+
+    async def backend(self, name: str) -> BackendStatus:
+        """Return a backend by its name.
+
+        Raises:
+            NotFoundError: The service has none of that name.
+        """
+        found = await self.backends(name)
+        if not found:
+            raise NotFoundError(
+                f"The service at {self._api.url} has no backend {name!r}; backends() lists them.",
+                kind="backend",
+                identifier=name,
+            )
+        return found[0]
+
+
+def _merge(options: Options, keywords: Mapping[str, Any]) -> tuple[str | None, RuntimeOptions]:
+    """Lay keywords over options; return the backend and the rest."""
+    given = (
+        options.model_dump(exclude_unset=True)
+        if isinstance(options, RuntimeOptions)
+        else {_IBM_NAMES.get(field, field): value for field, value in (options or {}).items()}
+    )
+    given.update((field, value) for field, value in keywords.items() if value is not None)
+    backend = given.pop("backend", None)
+    try:
+        return backend, RuntimeOptions.model_validate(given)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False, include_context=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(f"Option {field!r} is wrong: {first['msg']}.") from exc
