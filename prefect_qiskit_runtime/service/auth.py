@@ -1,0 +1,90 @@
+"""Who calls: the one place that turns the headers of a request into a user and an instance."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from prefect_qiskit_runtime.errors import AuthenticationError, ServiceUnavailableError
+from prefect_qiskit_runtime.service.context import ServiceContext
+from prefect_qiskit_runtime.service.store.records import Owner
+
+_SCHEMES = ("bearer", "apikey")
+
+
+@dataclass(frozen=True)
+class Authenticator:
+    """Knows the tokens. The embedded service has one, and one user.
+
+    Attributes:
+        token: The token of the embedded service.
+    """
+
+    token: str
+    user: str = "local"
+
+    def identify(self, token: str) -> Owner:
+        """Return whose token it is.
+
+        Raises:
+            AuthenticationError: Nobody's.
+        """
+        if not hmac.compare_digest(token.encode(), self.token.encode()):
+            raise AuthenticationError("The token was refused. Log in again, or correct the block.")
+        return Owner(self.user, "")
+
+
+def get_context(connection: HTTPConnection) -> ServiceContext:
+    """Return the running service that a request has come to."""
+    return connection.app.state.context
+
+
+def observer(connection: HTTPConnection) -> Owner:
+    """Return who asks, without counting it as use of the service.
+
+    Raises:
+        AuthenticationError: No token, or a wrong one.
+    """
+    token = _token(connection)
+    if token is None:
+        raise AuthenticationError("This needs a token, as `Authorization: Bearer <token>`.")
+    return get_context(connection).authenticator.identify(token)
+
+
+async def caller(connection: HTTPConnection) -> Owner:
+    """Return who calls, and take note that the service is in use.
+
+    Raises:
+        AuthenticationError: No token, or a wrong one.
+        ServiceUnavailableError: The service is about to end; nothing was done.
+    """
+    owner = observer(connection)
+    context = get_context(connection)
+    if context.activity.ending:
+        raise ServiceUnavailableError("The service is ending. Connect again; nothing was done.")
+    context.activity.touch()
+    return owner
+
+
+async def _observer(connection: HTTPConnection) -> Owner:
+    return observer(connection)
+
+
+async def _context(connection: HTTPConnection) -> ServiceContext:
+    return get_context(connection)
+
+
+Caller = Annotated[Owner, Depends(caller)]
+Observer = Annotated[Owner, Depends(_observer)]
+Context = Annotated[ServiceContext, Depends(_context)]
+
+
+def _token(connection: HTTPConnection) -> str | None:
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    if scheme.lower() in _SCHEMES and token.strip():
+        return token.strip()
+    return connection.headers.get("x-access-token")

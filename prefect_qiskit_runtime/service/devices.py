@@ -1,0 +1,117 @@
+"""The backends of the service, as JSON: the ideal simulator and the noisy fake devices.
+
+The snapshots are read as the files that qiskit-ibm-runtime installs; importing that package
+takes seconds and is left to the jobs.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import json
+import math
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from prefect_qiskit_runtime.errors import InvalidInputError, NotFoundError
+from prefect_qiskit_runtime.service.inputs import unmet_requirement
+
+IDEAL_SIMULATOR = "aer_simulator"
+_PREFIX = "fake_"
+_AER_CONFIGURATION = Path(__file__).parent / "data" / "aer_simulator.json"
+_STATEVECTOR_BYTES_PER_AMPLITUDE = 16
+
+
+class Devices:
+    """The backends by name, each read when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._configurations: dict[str, dict[str, Any]] = {}
+
+    @cached_property
+    def _folders(self) -> dict[str, Path]:
+        # find_spec of a top-level package looks for it without importing it.
+        package = importlib.util.find_spec("qiskit_ibm_runtime")
+        if package is None or not package.submodule_search_locations:
+            return {}
+        root = Path(next(iter(package.submodule_search_locations)))
+        configurations = (root / "fake_provider" / "backends").glob("*/conf_*.json")
+        return {_PREFIX + path.parent.name: path.parent for path in sorted(configurations)}
+
+    @property
+    def names(self) -> list[str]:
+        """All names, the ideal simulator first."""
+        return [IDEAL_SIMULATOR, *self._folders]
+
+    def configuration(self, name: str) -> dict[str, Any]:
+        """Return the configuration of a backend, in IBM's form.
+
+        Raises:
+            NotFoundError: There is no such backend; the message lists close names.
+        """
+        known = self._configurations.get(name)
+        if known is None:
+            self._require(name)
+            known = _ideal() if name == IDEAL_SIMULATOR else _snapshot(self._folders[name], "conf")
+            known["backend_name"] = name
+            self._configurations[name] = known
+        return known
+
+    def properties(self, name: str) -> dict[str, Any]:
+        """Return the calibration of a backend, in IBM's form; nothing for an ideal one.
+
+        Raises:
+            NotFoundError: There is no such backend.
+        """
+        self._require(name)
+        if name == IDEAL_SIMULATOR:
+            return {}
+        return {**_snapshot(self._folders[name], "props"), "backend_name": name}
+
+    def choose(self, name: str | None, requirements: Mapping[str, Any]) -> str:
+        """Return the backend for a job: the one asked for, or the simplest that is good enough.
+
+        Raises:
+            NotFoundError: There is no such backend.
+            InvalidInputError: It, or every one, lacks something that the program requires.
+        """
+        if name is not None:
+            unmet = unmet_requirement(requirements, self.configuration(name))
+            if unmet is None:
+                return name
+            message = f"Backend {name} does not meet the program's requirement {unmet}."
+            raise InvalidInputError(message, path="$.backend", rule=unmet)
+        for candidate in self.names:
+            if unmet_requirement(requirements, self.configuration(candidate)) is None:
+                return candidate
+        raise InvalidInputError("No backend of this service meets the program's requirements.")
+
+    def _require(self, name: str) -> None:
+        if name == IDEAL_SIMULATOR or name in self._folders:
+            return
+        close = difflib.get_close_matches(name, self.names, n=3, cutoff=0.5)
+        hint = f" Close names: {', '.join(close)}." if close else ""
+        raise NotFoundError(f"There is no backend {name!r}.{hint}", kind="backend", identifier=name)
+
+
+def _ideal() -> dict[str, Any]:
+    configuration = json.loads(_AER_CONFIGURATION.read_bytes())
+    # As Aer states it: as many qubits as have a state vector that fits the machine's memory.
+    memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    configuration["n_qubits"] = int(math.log2(memory_bytes / _STATEVECTOR_BYTES_PER_AMPLITUDE))
+    try:
+        configuration["backend_version"] = metadata.version("qiskit-aer")
+    except metadata.PackageNotFoundError:
+        configuration["backend_version"] = "unknown"
+    return configuration
+
+
+def _snapshot(folder: Path, kind: str) -> dict[str, Any]:
+    path = folder / f"{kind}_{folder.name}.json"
+    if not path.exists():
+        path = min(folder.glob(f"{kind}_*.json"))
+    return json.loads(path.read_bytes())

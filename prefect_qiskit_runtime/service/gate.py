@@ -1,0 +1,90 @@
+"""What every request passes first: the host it names, the size of its body, its prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from prefect_qiskit_runtime.service.problem import (
+    PayloadTooLargeError,
+    error_response,
+    problem_response,
+)
+
+LARGEST_BODY_BYTES = 300 * 1000**2
+"""IBM's limit for the inputs of a job."""
+
+# IBM's clients of several generations insist on one or another of these (see the reference of
+# the protocol). Stripped here rather than routed four times over, which would cost start time.
+_PREFIXES = ("/experimental/api/v1", "/experimental", "/api")
+
+
+class Gate:
+    """ASGI middleware around the whole app.
+
+    Args:
+        app: The app.
+        hosts: Values of `Host` that are answered; None for any. A web page that made its name
+            resolve to this machine sends its own name there, and is turned away.
+    """
+
+    def __init__(self, app: ASGIApp, *, hosts: Collection[str] | None) -> None:
+        self._app = app
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what may not pass, hand on the rest."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        host = headers.get(b"host", b"").decode("latin-1")
+        if self._hosts is not None and host not in self._hosts:
+            await _refuse_host(scope, receive, send)
+            return
+        scope = {**scope, "path": _without_prefix(scope["path"])}
+        if scope["type"] == "websocket":
+            await self._app(scope, receive, send)
+            return
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length) > LARGEST_BODY_BYTES:
+            await error_response(_too_large())(scope, receive, send)
+            return
+        await self._app(scope, _limited(receive), send)
+
+
+def _limited(receive: Receive) -> Receive:
+    """Count a body that does not say its length."""
+    received = 0
+
+    async def count() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > LARGEST_BODY_BYTES:
+            raise _too_large()
+        return message
+
+    return count
+
+
+def _too_large() -> PayloadTooLargeError:
+    return PayloadTooLargeError(
+        f"The request is larger than {LARGEST_BODY_BYTES} bytes. Send less, or a reference to it."
+    )
+
+
+def _without_prefix(path: str) -> str:
+    for prefix in _PREFIXES:
+        if path.startswith(f"{prefix}/"):
+            return path.removeprefix(prefix)
+    return path
+
+
+async def _refuse_host(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    response = problem_response(421, "This service does not answer to that host name.")
+    await response(scope, receive, send)

@@ -1,0 +1,163 @@
+"""Check inputs against a program's JSON schema, and a backend against its requirements.
+
+jsonschema is imported when a schema is first met: most of its import time is not needed to
+take the first request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from prefect_qiskit_runtime.errors import InvalidInputError
+from prefect_qiskit_runtime.service.store.records import Program
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
+    from jsonschema.protocols import Validator
+
+_CACHED_VALIDATORS = 128
+_INLINE_BYTES = 64 * 1024
+_CHECKED_REQUIREMENTS = ("min_num_qubits", "simulator", "max_shots", "basis_gates")
+_LONGEST_RULE = 200
+
+
+class InputRules:
+    """The schemas of programs, compiled once per version."""
+
+    def __init__(self) -> None:
+        self._validators: OrderedDict[tuple[str, int], Validator] = OrderedDict()
+
+    async def check(self, program: Program, inputs: Mapping[str, Any], *, size: int) -> None:
+        """Check the inputs of a job against the schema of its program.
+
+        Args:
+            program: The program, in the version that the job will run.
+            inputs: The encoded inputs, parsed.
+            size: Length of their text; large ones are checked off the event loop.
+
+        Raises:
+            InvalidInputError: They break a rule; the error names the path and the rule, never
+                the values.
+        """
+        schema = program.content.spec.get("parameters")
+        if not schema:
+            return
+        if size <= _INLINE_BYTES and (program.id, program.version) in self._validators:
+            self._check(program, schema, inputs)
+        else:
+            await asyncio.to_thread(self._check, program, schema, inputs)
+
+    def _check(self, program: Program, schema: dict[str, Any], inputs: Mapping[str, Any]) -> None:
+        from jsonschema.exceptions import best_match
+        from referencing.exceptions import Unresolvable
+
+        try:
+            fault = best_match(self._validator(program, schema).iter_errors(inputs))
+        except Unresolvable as exc:
+            raise InvalidInputError(
+                f"The schema of program {program.id} refers to {exc.ref!r}, which it does not"
+                " contain. Put the definition into the schema (`$defs`).",
+                rule="$ref",
+            ) from exc
+        if fault is not None:
+            rule = _rule(fault)
+            raise InvalidInputError(
+                f"The inputs of program {program.id} break the rule `{rule}` at {fault.json_path}.",
+                path=fault.json_path,
+                rule=rule,
+            )
+
+    def _validator(self, program: Program, schema: dict[str, Any]) -> Validator:
+        key = (program.id, program.version)
+        validator = self._validators.get(key)
+        if validator is None:
+            validator = _compile(schema)
+            self._validators[key] = validator
+            while len(self._validators) > _CACHED_VALIDATORS:
+                self._validators.popitem(last=False)
+        return validator
+
+
+def check_schema(schema: dict[str, Any], path: str) -> None:
+    """Check that a program's schema is a JSON schema.
+
+    Raises:
+        InvalidInputError: It is not; the error names the place in it.
+    """
+    from jsonschema.exceptions import SchemaError
+    from jsonschema.validators import Draft202012Validator, validator_for
+
+    try:
+        validator_for(schema, default=Draft202012Validator).check_schema(schema)
+    except SchemaError as exc:
+        place = path + exc.json_path.removeprefix("$")
+        message = f"{path} is not a valid JSON schema: {exc.message} (at {place})."
+        raise InvalidInputError(message, path=place, rule="JSON schema") from exc
+
+
+def check_requirements_known(requirements: Mapping[str, Any], path: str) -> None:
+    """Check the values of the backend requirements that the service understands.
+
+    Raises:
+        InvalidInputError: One has a value of the wrong kind.
+    """
+    kinds: dict[str, tuple[type, str]] = {
+        "min_num_qubits": (int, "a whole number"),
+        "max_shots": (int, "a whole number"),
+        "simulator": (bool, "true or false"),
+        "basis_gates": (list, "a list of names"),
+    }
+    for name, (kind, words) in kinds.items():
+        value = requirements.get(name)
+        is_bool = isinstance(value, bool)
+        if value is not None and (not isinstance(value, kind) or (is_bool and kind is int)):
+            place = f"{path}.{name}"
+            raise InvalidInputError(f"{place} must be {words}.", path=place, rule=words)
+
+
+def unmet_requirement(
+    requirements: Mapping[str, Any], configuration: Mapping[str, Any]
+) -> str | None:
+    """Return the first requirement that a backend does not meet, in words; None if it meets all."""
+    wanted_qubits = requirements.get("min_num_qubits")
+    if wanted_qubits is not None and configuration["n_qubits"] < wanted_qubits:
+        return f"min_num_qubits: {wanted_qubits} (it has {configuration['n_qubits']})"
+    simulator = requirements.get("simulator")
+    if simulator is not None and configuration["simulator"] is not simulator:
+        return f"simulator: {json.dumps(simulator)}"
+    shots = requirements.get("max_shots")
+    if shots is not None and configuration.get("max_shots", shots) < shots:
+        return f"max_shots: {shots} (it takes {configuration['max_shots']})"
+    missing = sorted(set(requirements.get("basis_gates") or ()) - set(configuration["basis_gates"]))
+    return f"basis_gates: {', '.join(missing)}" if missing else None
+
+
+def unchecked_requirements(requirements: Mapping[str, Any]) -> list[str]:
+    """Return the names of the requirements that the service does not understand."""
+    return sorted(set(requirements) - set(_CHECKED_REQUIREMENTS))
+
+
+def _compile(schema: dict[str, Any]) -> Validator:
+    from jsonschema.validators import Draft202012Validator, validator_for
+    from referencing import Registry
+
+    # An empty registry: a schema must not make the service fetch something from elsewhere.
+    return validator_for(schema, default=Draft202012Validator)(schema, registry=Registry())
+
+
+def _rule(fault: ValidationError) -> str:
+    """Return the broken rule of the schema in words, without any of the inputs' values."""
+    value = fault.validator_value
+    if fault.validator == "required" and isinstance(fault.instance, dict):
+        names = fault.validator_value if isinstance(fault.validator_value, list) else []
+        value = [name for name in names if name not in fault.instance]
+    words = f"{fault.validator}: {json.dumps(value)}"
+    if fault.validator == "additionalProperties" and isinstance(fault.instance, dict):
+        known = fault.schema.get("properties", {}) if isinstance(fault.schema, dict) else {}
+        unknown = [name for name in fault.instance if name not in known]
+        words += f" (not in the schema: {', '.join(unknown[:5])})"
+    return words if len(words) <= _LONGEST_RULE else f"{words[:_LONGEST_RULE]}…"

@@ -1,0 +1,250 @@
+"""What may become a job, and how one request becomes one job, however often it is sent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import secrets
+import string
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, field_validator
+from sqlalchemy import Connection
+
+from prefect_qiskit_runtime.errors import ConflictError, InvalidInputError, NotFoundError
+from prefect_qiskit_runtime.service.context import ServiceContext
+from prefect_qiskit_runtime.service.inputs import unchecked_requirements
+from prefect_qiskit_runtime.service.problem import KeyReusedError
+from prefect_qiskit_runtime.service.programs import visible
+from prefect_qiskit_runtime.service.request_json import JsonObject, validate
+from prefect_qiskit_runtime.service.store import jobs as statements
+from prefect_qiskit_runtime.service.store.programs import find_program
+from prefect_qiskit_runtime.service.store.records import Job, NewJob, Owner, Program
+
+logger = logging.getLogger(__name__)
+
+Tag = Annotated[str, Field(min_length=1, max_length=200)]
+_ID_CHARACTERS = string.ascii_lowercase + string.digits
+_ID_LENGTH = 20
+_LONGEST_KEY = 255
+
+
+class JobRequest(BaseModel):
+    """Body of a submission, without the inputs."""
+
+    program_id: str = Field(min_length=1)
+    backend: str | None = None
+    runtime: str | None = None
+    log_level: str | None = None
+    session_id: str | None = Field(default=None, max_length=200)
+    start_session: bool = False
+    tags: list[Tag] | None = Field(default=None, max_length=50)
+    cost: int | None = Field(default=None, ge=0)
+    private: bool = False
+    attempt: int = Field(default=1, ge=1)
+
+    @field_validator("log_level")
+    @classmethod
+    def _known_level(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        level = value.upper()
+        if level not in logging.getLevelNamesMapping():
+            raise ValueError("must be DEBUG, INFO, WARNING, ERROR or CRITICAL")
+        return level
+
+
+class TagsChange(BaseModel):
+    """Body of a change of tags."""
+
+    tags: list[Tag] = Field(max_length=50)
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Answer to a submission.
+
+    Attributes:
+        replayed: Whether it was sent before, and this is the job of that time.
+        warnings: What the submitter should know.
+    """
+
+    job_id: str
+    backend: str
+    replayed: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+async def submit(
+    context: ServiceContext, owner: Owner, body: JsonObject, key: str | None
+) -> Submission:
+    """Queue a job, or find the one that the same request queued before.
+
+    Raises:
+        InvalidInputError: The request, its inputs or its key break a rule.
+        NotFoundError: There is no such program or backend.
+    """
+    request = validate(JobRequest, body.fields, "job")
+    inputs, params = _inputs(body)
+    _check_key(key)
+    request_hash = _request_hash(body, params)
+    before, program = await context.store.read(_look, key, request.program_id, owner)
+    if before is not None:
+        return _replay(before, request_hash)
+    # A replay must be found even when its program is gone, so only now may that be an error.
+    program = program or await context.store.read(visible, request.program_id, owner)
+    requirements = program.content.spec.get("backend_requirements") or {}
+    backend = context.devices.choose(request.backend, requirements)
+    image = choose_image(request.runtime, context.default_image)
+    await context.rules.check(program, inputs, size=len(params))
+    limit, warnings = _limit(request.cost, program, context.settings.max_execution_seconds)
+    job_id = "".join(secrets.choice(_ID_CHARACTERS) for _ in range(_ID_LENGTH))
+    new = NewJob(
+        id=job_id,
+        owner=owner,
+        program_id=program.id,
+        program_version=program.version,
+        backend=backend,
+        image=image,
+        # IBM's older clients have no call that opens a session: its first job names it.
+        session_id=job_id if request.start_session else request.session_id,
+        log_level=request.log_level or "WARNING",
+        max_execution_seconds=limit,
+        private=request.private,
+        attempt=request.attempt,
+        idempotency_key=key,
+        request_hash=request_hash,
+        tags=tuple(request.tags or ()),
+        params=params,
+        created_at=datetime.now(UTC),
+    )
+    if not await context.store.write(statements.insert_job, new):
+        before, _ = await context.store.read(_look, key, request.program_id, owner)
+        assert before is not None  # noqa: S101 - the key's own job stood in the way
+        return _replay(before, request_hash)
+    context.scheduler.wake()
+    logger.info("Job %s of program %s v%d queued", job_id, program.id, program.version)
+    warnings += [
+        f"Backend requirement {name!r} is not checked."
+        for name in unchecked_requirements(requirements)
+    ]
+    return Submission(job_id, backend, warnings=tuple(warnings))
+
+
+async def find(context: ServiceContext, job_id: str, owner: Owner) -> Job:
+    """Return a job of the owner.
+
+    Raises:
+        NotFoundError: There is none, or it is another user's.
+    """
+    job = await context.store.read(statements.find_job, job_id, owner)
+    if job is None:
+        raise NotFoundError(f"There is no job {job_id!r}.", kind="job", identifier=job_id)
+    return job
+
+
+async def cancel(context: ServiceContext, job_id: str, owner: Owner) -> None:
+    """Cancel a job and return once it has ended.
+
+    Raises:
+        NotFoundError: There is no such job.
+        ConflictError: It has ended already.
+    """
+    job = await find(context, job_id, owner)
+    if not await context.scheduler.cancel(job.id):
+        job = await find(context, job_id, owner)
+        raise ConflictError(f"Job {job_id} cannot be cancelled: it is {job.state.value} already.")
+
+
+async def delete(context: ServiceContext, job_id: str, owner: Owner) -> None:
+    """Delete an ended job with its inputs, results and log.
+
+    Raises:
+        NotFoundError: There is no such job.
+        ConflictError: It has not ended.
+    """
+    job = await find(context, job_id, owner)
+    if not await context.store.write(statements.delete_ended_job, job.id):
+        raise ConflictError(f"Job {job_id} has not ended: cancel it first.")
+    context.log_path(job.id).unlink(missing_ok=True)
+
+
+def choose_image(asked: str | None, default: str) -> str:
+    """Return the image of a job: `python:<absolute path of an interpreter>`.
+
+    Raises:
+        InvalidInputError: It has another form, or there is no such interpreter.
+    """
+    if not asked:
+        return default
+    kind, _, path = asked.partition(":")
+    if kind != "python" or not Path(path).is_absolute():
+        raise InvalidInputError(
+            f"Image {asked!r} is not of the form python:<absolute path of an interpreter>.",
+            path="$.runtime",
+            rule="python:<absolute path>",
+        )
+    if not Path(path).is_file() or not os.access(path, os.X_OK):
+        raise InvalidInputError(
+            f"Image {asked!r}: there is no interpreter of that path.",
+            path="$.runtime",
+            rule="an executable file",
+        )
+    return asked
+
+
+def _inputs(body: JsonObject) -> tuple[dict[str, Any], bytes]:
+    """Return the inputs parsed, to check them, and as sent, to keep them."""
+    inputs = body.fields.get("params")
+    if inputs is None:
+        return {}, b"{}"
+    if not isinstance(inputs, dict):
+        message = "The inputs (`params`) must be a JSON object."
+        raise InvalidInputError(message, path="$.params", rule="type: object")
+    return inputs, body.raw("params").encode()
+
+
+def _look(
+    connection: Connection, key: str | None, program_id: str, owner: Owner
+) -> tuple[Job | None, Program | None]:
+    """Return the job of a key, and the program, where there are such."""
+    before = None if key is None else statements.find_by_key(connection, key, owner)
+    return before, find_program(connection, program_id, owner)
+
+
+def _replay(before: Job, request_hash: str) -> Submission:
+    if before.request_hash != request_hash:
+        raise KeyReusedError(
+            f"This Idempotency-Key belongs to another request, which became job {before.id}."
+            " A new request needs a new key.",
+            rule="one key, one request",
+        )
+    return Submission(before.id, before.backend, replayed=True)
+
+
+def _request_hash(body: JsonObject, params: bytes) -> str:
+    """Return what makes two requests the same: the inputs as sent, the rest by value."""
+    rest = {name: value for name, value in body.fields.items() if name != "params"}
+    digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode())
+    digest.update(b"\0")
+    digest.update(params)
+    return digest.hexdigest()
+
+
+def _check_key(key: str | None) -> None:
+    if key is not None and not 0 < len(key) <= _LONGEST_KEY:
+        raise InvalidInputError(f"An Idempotency-Key has 1 to {_LONGEST_KEY} characters.")
+
+
+def _limit(asked: int | None, program: Program, highest: int) -> tuple[int, list[str]]:
+    """Return a job's wall-clock limit: the smallest of the request's, program's and service's."""
+    limits = [seconds for seconds in (asked, program.content.cost) if seconds]
+    limit = min([*limits, highest])
+    if limits and min(limits) > highest:
+        return limit, [f"The job's limit is {highest} s, the highest of this service."]
+    return limit, []

@@ -1,0 +1,13 @@
+"""Tell Alembic which connection to use: the one that the store hands over."""
+
+from alembic import context
+
+from prefect_qiskit_runtime.service.store.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    transactional_ddl=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

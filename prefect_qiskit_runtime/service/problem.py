@@ -1,0 +1,104 @@
+"""Errors as the protocol answers them: a status and `{"error": {"message", "code", ...}}`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from prefect_qiskit_runtime.errors import (
+    AccessDeniedError,
+    AuthenticationError,
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    QiskitRuntimeError,
+    ServiceUnavailableError,
+)
+
+_STATUS: dict[type[QiskitRuntimeError], int] = {
+    InvalidInputError: 400,
+    AuthenticationError: 401,
+    AccessDeniedError: 403,
+    NotFoundError: 404,
+    ConflictError: 409,
+    ServiceUnavailableError: 503,
+}
+
+
+class KeyReusedError(InvalidInputError):
+    """An idempotency key came again with another body. Answered with 422, as IETF's draft says."""
+
+
+class PayloadTooLargeError(InvalidInputError):
+    """The body of a request is larger than the service takes."""
+
+
+def problem_response(
+    status: int,
+    message: str,
+    *,
+    code: int | str | None = None,
+    path: str | None = None,
+    rule: str | None = None,
+) -> JSONResponse:
+    """Return an error answer; IBM's clients need both `message` and `code`."""
+    error: dict[str, Any] = {"message": message, "code": status if code is None else code}
+    if path is not None:
+        error["path"] = path
+    if rule is not None:
+        error["rule"] = rule
+    return JSONResponse({"error": error}, status_code=status)
+
+
+def error_response(error: QiskitRuntimeError) -> JSONResponse:
+    """Return the answer that tells a client of one of the package's errors."""
+    path, rule = getattr(error, "path", None), getattr(error, "rule", None)
+    return problem_response(_status_of(error), str(error), path=path, rule=rule)
+
+
+def invalid_from(error: ValidationError | RequestValidationError, what: str) -> InvalidInputError:
+    """Return the first fault that pydantic found as an error that names path and rule."""
+    fault = error.errors()[0]
+    # FastAPI puts the place ("query", "path") first; a caller knows where the name belongs.
+    location = [part for part in fault["loc"] if part not in ("query", "path", "body", "header")]
+    path = "$" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location)
+    return InvalidInputError(
+        f"Invalid {what} at {path}: {fault['msg']}.", path=path, rule=fault["msg"]
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Make the app answer every error in the protocol's form."""
+
+    @app.exception_handler(QiskitRuntimeError)
+    async def _ours(_request: Request, error: QiskitRuntimeError) -> JSONResponse:
+        return error_response(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def _parameters(_request: Request, error: RequestValidationError) -> JSONResponse:
+        return error_response(invalid_from(error, "request"))
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        message = f"{request.method} {request.url.path}: {error.detail}."
+        return problem_response(error.status_code, message)
+
+    @app.exception_handler(Exception)
+    async def _unexpected(_request: Request, error: Exception) -> JSONResponse:
+        # The server logs the traceback; the answer must not show inner things.
+        return problem_response(
+            500, f"The service failed with {type(error).__name__}; see its log."
+        )
+
+
+def _status_of(error: QiskitRuntimeError) -> int:
+    if isinstance(error, KeyReusedError):
+        return 422
+    if isinstance(error, PayloadTooLargeError):
+        return 413
+    return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)

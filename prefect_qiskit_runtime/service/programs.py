@@ -1,0 +1,290 @@
+"""What may become a program, and what an upload or a change does. No source is executed here."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import binascii
+import hashlib
+import json
+import re
+import secrets
+import string
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import AliasChoices, BaseModel, Field
+from sqlalchemy import Connection
+
+from prefect_qiskit_runtime.errors import (
+    AccessDeniedError,
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+)
+from prefect_qiskit_runtime.models import (
+    IfExists,
+    ProgramMetadata,
+    ProgramSpec,
+    ProgramUploaded,
+)
+from prefect_qiskit_runtime.service.inputs import check_requirements_known, check_schema
+from prefect_qiskit_runtime.service.store import programs as statements
+from prefect_qiskit_runtime.service.store.records import Owner, Program, ProgramContent
+
+_ID_CHARACTERS = string.ascii_lowercase + string.digits
+_LONGEST_SLUG = 60
+
+
+class ProgramUpload(ProgramMetadata):
+    """Body of an upload.
+
+    Attributes:
+        data: The source as base64.
+        if_exists: What to do where the owner has a program of that name; IBM's clients do not
+            send it and get a new program each time.
+    """
+
+    data: str
+    is_public: bool | None = None
+    if_exists: IfExists = "new"
+
+
+class ProgramChange(BaseModel):
+    """Body of a change of a program's metadata: what is absent stays."""
+
+    name: str | None = Field(default=None, min_length=1, max_length=200)
+    description: str | None = None
+    cost: int | None = Field(
+        default=None, ge=0, validation_alias=AliasChoices("cost", "max_execution_time")
+    )
+    spec: ProgramSpec | None = None
+
+
+def decode_source(data: str) -> str:
+    """Return the source of an upload.
+
+    Raises:
+        InvalidInputError: It is not base64 of UTF-8 text.
+    """
+    try:
+        return base64.b64decode("".join(data.split()), validate=True).decode("utf-8")
+    except (binascii.Error, ValueError) as exc:
+        message = "The program's source must be base64 of UTF-8 text."
+        raise InvalidInputError(message, path="$.data", rule="base64") from exc
+
+
+def make_content(
+    *, source: str, description: str, cost: int | None, spec: ProgramSpec
+) -> ProgramContent:
+    """Check source and metadata and return them as the content of a version.
+
+    Raises:
+        InvalidInputError: The source has no `main` or is no Python, or the metadata is wrong.
+    """
+    check_source(source)
+    _check_spec(spec)
+    body: dict[str, Any] = {
+        "source": source,
+        "description": description,
+        "cost": cost or 0,
+        "spec": spec.model_dump(exclude_none=True),
+    }
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    return ProgramContent(**body, content_hash=hashlib.sha256(canonical.encode()).hexdigest())
+
+
+def check_source(source: str) -> None:
+    """Check that a source is Python with a `main` that can be called.
+
+    Raises:
+        InvalidInputError: It is not; the error names the line.
+    """
+    try:
+        tree = ast.parse(source)
+    except SyntaxError as exc:
+        raise InvalidInputError(
+            f"The program's source is not valid Python: {exc.msg} (line {exc.lineno}).",
+            path="$.data",
+            rule=f"syntax, line {exc.lineno}",
+        ) from exc
+    except (ValueError, RecursionError, MemoryError) as exc:
+        message = f"The program's source cannot be parsed: {exc}."
+        raise InvalidInputError(message, path="$.data", rule="syntax") from exc
+    for statement in _module_level(tree.body):
+        if isinstance(statement, ast.AsyncFunctionDef) and statement.name == "main":
+            raise InvalidInputError(
+                f"`main` (line {statement.lineno}) must be a plain function, not `async`.",
+                path="$.data",
+                rule="def main(backend, user_messenger, **kwargs)",
+            )
+        if "main" in _names(statement):
+            return
+    raise InvalidInputError(
+        "The program's source defines no `main(backend, user_messenger, **kwargs)`.",
+        path="$.data",
+        rule="def main(backend, user_messenger, **kwargs)",
+    )
+
+
+def upload(
+    connection: Connection,
+    *,
+    owner: Owner,
+    request: ProgramUpload,
+    content: ProgramContent,
+) -> ProgramUploaded:
+    """Store an upload: a new program, a new version of one, or nothing new.
+
+    Raises:
+        ConflictError: `if_exists` is "error" and the owner has a program of that name.
+    """
+    now = datetime.now(UTC)
+    existing = (
+        None
+        if request.if_exists == "new"
+        else statements.find_newest_named(connection, request.name, owner)
+    )
+    if existing is None:
+        program_id = _new_id(request.name)
+        program = Program(
+            id=program_id,
+            owner=owner,
+            name=request.name,
+            is_public=bool(request.is_public),
+            version=1,
+            created_at=now,
+            updated_at=now,
+            content=content,
+        )
+        statements.insert_program(connection, program)
+        return ProgramUploaded(id=program_id, version=1, outcome="created")
+    if request.if_exists == "error":
+        raise ConflictError(
+            f"There is a program of the name {request.name!r} already: {existing.id}. Choose"
+            " another name, or upload with if_exists 'update' or 'new'."
+        )
+    if request.is_public is not None and request.is_public != existing.is_public:
+        statements.set_visibility(connection, existing.id, is_public=request.is_public)
+    if existing.content.content_hash == content.content_hash:
+        return ProgramUploaded(id=existing.id, version=existing.version, outcome="unchanged")
+    version = statements.add_version(connection, existing, content, now)
+    return ProgramUploaded(id=existing.id, version=version, outcome="updated")
+
+
+def change_metadata(
+    connection: Connection, program_id: str, owner: Owner, change: ProgramChange
+) -> None:
+    """Change what a program says of itself; all but the name makes a new version."""
+    program = owned(connection, program_id, owner)
+    if change.name is not None and change.name != program.name:
+        statements.rename_program(connection, program_id, change.name, datetime.now(UTC))
+    now = program.content
+    content = make_content(
+        source=now.source,
+        description=now.description if change.description is None else change.description,
+        cost=now.cost if change.cost is None else change.cost,
+        spec=ProgramSpec.model_validate(now.spec) if change.spec is None else change.spec,
+    )
+    _add_if_new(connection, program, content)
+
+
+def change_source(connection: Connection, program_id: str, owner: Owner, source: str) -> None:
+    """Give a program another source, as a new version."""
+    program = owned(connection, program_id, owner)
+    content = make_content(
+        source=source,
+        description=program.content.description,
+        cost=program.content.cost,
+        spec=ProgramSpec.model_validate(program.content.spec),
+    )
+    _add_if_new(connection, program, content)
+
+
+def delete(connection: Connection, program_id: str, owner: Owner) -> None:
+    """Delete a program of the owner."""
+    owned(connection, program_id, owner)
+    statements.delete_program(connection, program_id, datetime.now(UTC))
+
+
+def set_visibility(
+    connection: Connection, program_id: str, owner: Owner, *, is_public: bool
+) -> None:
+    """Let others use a program of the owner, or no longer."""
+    owned(connection, program_id, owner)
+    statements.set_visibility(connection, program_id, is_public=is_public)
+
+
+def visible(connection: Connection, program_id: str, viewer: Owner) -> Program:
+    """Return a program that the viewer may use.
+
+    Raises:
+        NotFoundError: There is none, or it is another user's private one.
+    """
+    program = statements.find_program(connection, program_id, viewer)
+    if program is None:
+        raise NotFoundError(
+            f"There is no program {program_id!r}.", kind="program", identifier=program_id
+        )
+    return program
+
+
+def owned(connection: Connection, program_id: str, owner: Owner) -> Program:
+    """Return a program that is the owner's to change.
+
+    Raises:
+        NotFoundError: There is none that they can see.
+        AccessDeniedError: It is another user's public one.
+    """
+    program = visible(connection, program_id, owner)
+    if program.owner != owner:
+        raise AccessDeniedError(f"Program {program_id} belongs to another user.")
+    return program
+
+
+def _add_if_new(connection: Connection, program: Program, content: ProgramContent) -> None:
+    if content.content_hash != program.content.content_hash:
+        statements.add_version(connection, program, content, datetime.now(UTC))
+
+
+def _check_spec(spec: ProgramSpec) -> None:
+    for name in ("parameters", "return_values", "interim_results"):
+        schema = getattr(spec, name)
+        if schema:
+            check_schema(schema, f"$.spec.{name}")
+    if spec.backend_requirements:
+        check_requirements_known(spec.backend_requirements, "$.spec.backend_requirements")
+
+
+def _module_level(statements_: Iterable[ast.stmt]) -> Iterable[ast.stmt]:
+    """Give the statements of a module, those within `if`, `try` and `with` included."""
+    for statement in statements_:
+        yield statement
+        for block in ("body", "orelse", "finalbody"):
+            if isinstance(statement, ast.If | ast.Try | ast.With):
+                yield from _module_level(getattr(statement, block, ()))
+        for handler in getattr(statement, "handlers", ()):
+            yield from _module_level(handler.body)
+
+
+def _names(statement: ast.stmt) -> set[str]:
+    """Return the names that a statement binds."""
+    match statement:
+        case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+            return {name}
+        case ast.Assign(targets=targets):
+            return {node.id for t in targets for node in ast.walk(t) if isinstance(node, ast.Name)}
+        case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr()):
+            return {name}
+        case ast.Import(names=aliases):
+            return {alias.asname or alias.name for alias in aliases}
+        case ast.ImportFrom(names=aliases):
+            # What a star brings is known only when it runs.
+            return {"main" if a.name == "*" else a.asname or a.name for a in aliases}
+    return set()
+
+
+def _new_id(name: str) -> str:
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_LONGEST_SLUG] or "program"
+    return f"{slug}-{''.join(secrets.choice(_ID_CHARACTERS) for _ in range(8))}"

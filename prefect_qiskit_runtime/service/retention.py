@@ -1,0 +1,77 @@
+"""Forget old jobs: those that ended long ago, and the oldest where they take too much room."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from prefect_qiskit_runtime.service.store import Store, jobs, programs
+
+logger = logging.getLogger(__name__)
+
+_BATCH = 100
+_INTERVAL_SECONDS = 3600.0
+
+
+async def keep_tidy(store: Store, logs: Path, *, max_days: float, max_bytes: int) -> None:
+    """Forget what is too old or too much, now and every hour, until cancelled."""
+    while True:
+        try:
+            await forget_old_jobs(store, logs, max_days=max_days, max_bytes=max_bytes)
+        except Exception:  # boundary: tidying must never end the service
+            logger.exception("Old jobs could not be deleted; trying again later")
+        await asyncio.sleep(_INTERVAL_SECONDS)
+
+
+async def forget_old_jobs(store: Store, logs: Path, *, max_days: float, max_bytes: int) -> int:
+    """Delete ended jobs beyond an age, then the oldest ones beyond a size; return how many.
+
+    Args:
+        store: Where they are.
+        logs: Folder of their logs, which count and go with them.
+        max_days: Days after its end that a job is kept.
+        max_bytes: Size of database and logs above which the oldest ended jobs go.
+    """
+    deleted = 0
+    horizon = datetime.now(UTC) - timedelta(days=max_days)
+    while batch := await store.read(jobs.oldest_ended, limit=_BATCH, before=horizon):
+        deleted += await _delete(store, logs, batch)
+    deleted += await _shrink(store, logs, max_bytes)
+    if deleted:
+        await store.write(_give_back)
+        logger.info("Deleted %d ended jobs that were too old or too large", deleted)
+    return deleted
+
+
+async def _delete(store: Store, logs: Path, job_ids: list[str]) -> int:
+    for job_id in job_ids:
+        await store.write(jobs.delete_ended_job, job_id)
+        (logs / f"{job_id}.log").unlink(missing_ok=True)
+    return len(job_ids)
+
+
+def _give_back(connection: Connection) -> None:
+    programs.purge_deleted_programs(connection)
+    connection.exec_driver_sql("PRAGMA incremental_vacuum").fetchall()
+
+
+async def _shrink(store: Store, logs: Path, max_bytes: int) -> int:
+    """Delete the oldest ended jobs, one after the other, until the rest is small enough."""
+    sizes = await asyncio.to_thread(_log_sizes, logs)
+    in_logs = sum(sizes.values())
+    deleted = 0
+    while in_logs + await store.read(jobs.used_bytes) > max_bytes:
+        oldest = await store.read(jobs.oldest_ended, limit=1)
+        if not oldest:
+            break
+        deleted += await _delete(store, logs, oldest)
+        in_logs -= sizes.get(f"{oldest[0]}.log", 0)
+    return deleted
+
+
+def _log_sizes(logs: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_size for path in logs.glob("*.log")}

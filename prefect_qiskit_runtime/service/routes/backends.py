@@ -1,0 +1,75 @@
+"""Endpoints of backends."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter
+
+from prefect_qiskit_runtime.service.auth import Caller, Context
+from prefect_qiskit_runtime.service.store.jobs import count_pending
+
+router = APIRouter(prefix="/backends")
+
+
+@router.get("")
+async def list_backends(context: Context, _: Caller) -> dict[str, Any]:
+    """List the backends with their queues."""
+    waiting = _by_backend(await context.store.read(count_pending))
+    names = context.devices.names
+    configurations = await asyncio.to_thread(
+        lambda: [context.devices.configuration(name) for name in names]
+    )
+    devices = [
+        {
+            "name": name,
+            "status": {"name": "online"},
+            "queue_length": waiting.get(name, 0),
+            "qubits": configuration["n_qubits"],
+            "simulator": configuration["simulator"],
+        }
+        for name, configuration in zip(names, configurations, strict=True)
+    ]
+    return {"devices": devices}
+
+
+@router.get("/{name}/configuration")
+async def get_configuration(name: str, context: Context, _: Caller) -> dict[str, Any]:
+    """Return what the backend is."""
+    return context.devices.configuration(name)
+
+
+@router.get("/{name}/properties")
+async def get_properties(name: str, context: Context, _: Caller) -> dict[str, Any]:
+    """Return its calibration; nothing for an ideal one."""
+    return await asyncio.to_thread(context.devices.properties, name)
+
+
+@router.get("/{name}/defaults")
+async def get_defaults(name: str, context: Context, _: Caller) -> dict[str, Any]:
+    """Return no pulse defaults: a 404 would break `backend.target` of older clients."""
+    context.devices.configuration(name)
+    return {}
+
+
+@router.get("/{name}/status")
+async def get_status(name: str, context: Context, _: Caller) -> dict[str, Any]:
+    """Return that it takes jobs, and how many wait."""
+    configuration = context.devices.configuration(name)
+    waiting = _by_backend(await context.store.read(count_pending))
+    return {
+        "backend_name": name,
+        "backend_version": configuration["backend_version"],
+        "state": True,
+        "status": "active",
+        "message": "",
+        "length_queue": waiting.get(name, 0),
+    }
+
+
+def _by_backend(pending: dict[tuple[str, Any], int]) -> dict[str, int]:
+    totals: dict[str, int] = {}
+    for (backend, _state), count in pending.items():
+        totals[backend] = totals.get(backend, 0) + count
+    return totals

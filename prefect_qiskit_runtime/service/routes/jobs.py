@@ -1,0 +1,169 @@
+"""Endpoints of jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+
+from prefect_qiskit_runtime.service import jobs
+from prefect_qiskit_runtime.service.auth import Caller, Context
+from prefect_qiskit_runtime.service.request_json import read_model, read_object
+from prefect_qiskit_runtime.service.store import jobs as statements, results
+from prefect_qiskit_runtime.service.store.records import JobFilter
+from prefect_qiskit_runtime.service.views import job_text, job_view, metrics_view
+
+router = APIRouter(prefix="/jobs")
+
+_INTERIM_PAGE_BYTES = 8 * 1024**2
+
+
+@router.post("")
+async def submit_job(
+    request: Request,
+    context: Context,
+    owner: Caller,
+    idempotency_key: Annotated[str | None, Header()] = None,
+) -> JSONResponse:
+    """Submit a job; the same key again gives the same job."""
+    body = await read_object(request)
+    submitted = await jobs.submit(context, owner, body, idempotency_key)
+    answer: dict[str, Any] = {"id": submitted.job_id, "backend": submitted.backend}
+    if submitted.warnings:
+        answer["messages"] = [{"data": warning} for warning in submitted.warnings]
+    headers = {"Idempotent-Replayed": "true"} if submitted.replayed else None
+    return JSONResponse(answer, headers=headers)
+
+
+@dataclass
+class _Listing:
+    """Query of a listing, under the names of the protocol."""
+
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200
+    offset: Annotated[int, Query(ge=0)] = 0
+    pending: bool | None = None
+    program: str | None = None
+    backend: str | None = None
+    session_id: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    sort: Literal["ASC", "DESC", "asc", "desc"] = "DESC"
+
+    def filter(self, tags: list[str]) -> JobFilter:
+        """Return it as the store takes it."""
+        return JobFilter(
+            limit=self.limit,
+            offset=self.offset,
+            oldest_first=self.sort.upper() == "ASC",
+            pending=self.pending,
+            program_id=self.program,
+            backend=self.backend,
+            session_id=self.session_id,
+            created_after=_utc(self.created_after),
+            created_before=_utc(self.created_before),
+            tags=tuple(tags),
+        )
+
+
+@router.get("")
+async def list_jobs(
+    context: Context,
+    owner: Caller,
+    listing: Annotated[_Listing, Depends()],
+    tags: Annotated[list[str] | None, Query()] = None,
+) -> dict[str, Any]:
+    """List the caller's jobs, the newest first unless asked otherwise."""
+    page, count = await context.store.read(statements.page_jobs, owner, listing.filter(tags or []))
+    return {"jobs": [job_view(job) for job in page], "count": count}
+
+
+@router.get("/{job_id}")
+async def get_job(
+    job_id: str, context: Context, owner: Caller, exclude_params: bool = False
+) -> Response:
+    """Return a job, with its inputs as they were sent unless it is private."""
+    job = await jobs.find(context, job_id, owner)
+    params = None
+    if not exclude_params and not job.private:
+        params = await context.store.read(results.find_inputs, job_id)
+    return Response(job_text(job, params), media_type="application/json")
+
+
+@router.get("/{job_id}/results")
+async def get_result(job_id: str, context: Context, owner: Caller) -> Response:
+    """Return the encoded final result, or of a failed job its error; 204 if there is neither."""
+    await jobs.find(context, job_id, owner)
+    text = await context.store.read(results.find_result, job_id)
+    return Response(status_code=204) if text is None else PlainTextResponse(text)
+
+
+@router.get("/{job_id}/interim_results")
+async def get_interim_results(job_id: str, context: Context, owner: Caller) -> Response:
+    """Return the interim results so far: a JSON array of encoded texts."""
+    await jobs.find(context, job_id, owner)
+    parts: list[str] = []
+    from_seq, complete = 0, False
+    while not complete:
+        page = await context.store.read(
+            results.read_interim, job_id, from_seq, max_bytes=_INTERIM_PAGE_BYTES
+        )
+        parts += [json.dumps(text) for _, text in page.results]
+        from_seq, complete = from_seq + len(page.results), page.complete
+    return Response(f"[{','.join(parts)}]", media_type="application/json")
+
+
+@router.get("/{job_id}/logs")
+async def get_logs(job_id: str, context: Context, owner: Caller) -> Response:
+    """Return the job's log, also while it runs."""
+    await jobs.find(context, job_id, owner)
+    log = await asyncio.to_thread(_read_if_there, context.log_path(job_id))
+    return Response(log, media_type="text/plain; charset=utf-8")
+
+
+@router.get("/{job_id}/metrics")
+async def get_metrics(job_id: str, context: Context, owner: Caller) -> dict[str, Any]:
+    """Return times, usage and versions."""
+    return metrics_view(await jobs.find(context, job_id, owner))
+
+
+@router.put("/{job_id}/tags", status_code=204)
+async def update_tags(job_id: str, request: Request, context: Context, owner: Caller) -> Response:
+    """Replace the job's tags."""
+    change = await read_model(request, jobs.TagsChange, "tags")
+    job = await jobs.find(context, job_id, owner)
+    await context.store.write(statements.replace_tags, job.id, change.tags)
+    return Response(status_code=204)
+
+
+@router.post("/{job_id}/cancel", status_code=204)
+async def cancel_job(job_id: str, context: Context, owner: Caller) -> Response:
+    """Cancel the job; when this answers, it has ended."""
+    await jobs.cancel(context, job_id, owner)
+    return Response(status_code=204)
+
+
+@router.delete("/{job_id}", status_code=204)
+async def delete_job(job_id: str, context: Context, owner: Caller) -> Response:
+    """Delete the ended job with all that belongs to it."""
+    await jobs.delete(context, job_id, owner)
+    return Response(status_code=204)
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    """Take a time without a zone for UTC, as IBM's service does."""
+    if moment is None or moment.tzinfo is not None:
+        return moment
+    return moment.replace(tzinfo=UTC)
+
+
+def _read_if_there(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""

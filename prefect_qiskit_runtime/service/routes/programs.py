@@ -1,0 +1,118 @@
+"""Endpoints of programs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+
+from prefect_qiskit_runtime.errors import InvalidInputError, NotFoundError
+from prefect_qiskit_runtime.service import programs
+from prefect_qiskit_runtime.service.auth import Caller, Context
+from prefect_qiskit_runtime.service.request_json import read_model
+from prefect_qiskit_runtime.service.store import programs as statements
+from prefect_qiskit_runtime.service.views import program_view
+
+router = APIRouter(prefix="/programs")
+
+
+@router.post("")
+async def upload_program(request: Request, context: Context, owner: Caller) -> Response:
+    """Upload a program."""
+    upload = await read_model(request, programs.ProgramUpload, "program")
+    content = await asyncio.to_thread(
+        programs.make_content,
+        source=programs.decode_source(upload.data),
+        description=upload.description,
+        cost=upload.max_execution_time,
+        spec=upload.spec,
+    )
+    uploaded = await context.store.write(
+        programs.upload, owner=owner, request=upload, content=content
+    )
+    status = 201 if uploaded.outcome == "created" else 200
+    return JSONResponse(uploaded.model_dump(mode="json"), status_code=status)
+
+
+@router.get("")
+async def list_programs(
+    context: Context,
+    viewer: Caller,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 20,
+    offset: Annotated[int, Query(ge=0)] = 0,
+    name: str | None = None,
+) -> dict[str, Any]:
+    """List the programs that the caller may use."""
+    page, count = await context.store.read(
+        statements.page_programs, viewer, limit=limit, offset=offset, name=name
+    )
+    return {"programs": [program_view(program, viewer) for program in page], "count": count}
+
+
+@router.get("/{program_id}")
+async def get_program(program_id: str, context: Context, viewer: Caller) -> dict[str, Any]:
+    """Return a program, to its owner with the source."""
+    program = await context.store.read(programs.visible, program_id, viewer)
+    return program_view(program, viewer, with_source=True)
+
+
+@router.get("/{program_id}/versions/{version}")
+async def get_version(
+    program_id: str, version: int, context: Context, owner: Caller
+) -> PlainTextResponse:
+    """Return the source of any version of a program, also of a deleted one that jobs ran."""
+    content = await context.store.read(statements.find_version, program_id, version, owner)
+    if content is None:
+        raise NotFoundError(
+            f"There is no version {version} of a program {program_id!r} of yours.",
+            kind="program",
+            identifier=program_id,
+        )
+    return PlainTextResponse(content.source)
+
+
+@router.put("/{program_id}/data", status_code=204)
+async def update_source(
+    program_id: str, request: Request, context: Context, owner: Caller
+) -> Response:
+    """Give a program another source."""
+    try:
+        data = (await request.body()).decode("ascii")
+    except UnicodeDecodeError as exc:
+        raise InvalidInputError("The source must be sent as base64.", rule="base64") from exc
+    source = programs.decode_source(data)
+    await context.store.write(programs.change_source, program_id, owner, source)
+    return Response(status_code=204)
+
+
+@router.patch("/{program_id}", status_code=204)
+async def update_metadata(
+    program_id: str, request: Request, context: Context, owner: Caller
+) -> Response:
+    """Change what a program says of itself."""
+    change = await read_model(request, programs.ProgramChange, "change of a program")
+    await context.store.write(programs.change_metadata, program_id, owner, change)
+    return Response(status_code=204)
+
+
+@router.put("/{program_id}/public", status_code=204)
+async def make_public(program_id: str, context: Context, owner: Caller) -> Response:
+    """Let all users of the service run a program."""
+    await context.store.write(programs.set_visibility, program_id, owner, is_public=True)
+    return Response(status_code=204)
+
+
+@router.put("/{program_id}/private", status_code=204)
+async def make_private(program_id: str, context: Context, owner: Caller) -> Response:
+    """Let only its owner run a program."""
+    await context.store.write(programs.set_visibility, program_id, owner, is_public=False)
+    return Response(status_code=204)
+
+
+@router.delete("/{program_id}", status_code=204)
+async def delete_program(program_id: str, context: Context, owner: Caller) -> Response:
+    """Delete a program; jobs that ran it keep their version of it."""
+    await context.store.write(programs.delete, program_id, owner)
+    return Response(status_code=204)

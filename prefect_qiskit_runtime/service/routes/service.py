@@ -1,0 +1,68 @@
+"""Endpoints of the service itself: who it is, how it is, and its end."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import JSONResponse
+
+from prefect_qiskit_runtime._home import identity_proof, package_version
+from prefect_qiskit_runtime.errors import ConflictError
+from prefect_qiskit_runtime.models import (
+    PROTOCOL_VERSION,
+    JobStatus,
+    ServiceIdentity,
+    ServiceStatus,
+)
+from prefect_qiskit_runtime.service.auth import Context, Observer
+from prefect_qiskit_runtime.service.store.jobs import count_pending
+
+router = APIRouter()
+embedded_router = APIRouter()
+
+
+@router.get("/.well-known/qiskit-runtime")
+async def identify(
+    context: Context,
+    nonce: Annotated[str | None, Query(pattern="^[0-9a-fA-F]{16,128}$")] = None,
+) -> dict[str, Any]:
+    """Say who listens here and, to a nonce, prove that it knows the token. Asks for none."""
+    embedded = context.request_end is not None
+    proof = identity_proof(context.authenticator.token, nonce) if nonce and embedded else None
+    return ServiceIdentity(
+        product="prefect-qiskit-runtime",
+        protocol_version=PROTOCOL_VERSION,
+        package_version=package_version(),
+        proof=proof,
+    ).model_dump(mode="json")
+
+
+@router.get("/service/status")
+async def get_status(context: Context, _: Observer) -> dict[str, Any]:
+    """Say how the service is. Being asked does not keep it from ending idle."""
+    pending = await context.store.read(count_pending)
+    counts = dict.fromkeys(JobStatus, 0)
+    for (_backend, state), count in pending.items():
+        counts[state] += count
+    return ServiceStatus(
+        package_version=package_version(),
+        protocol_version=PROTOCOL_VERSION,
+        pid=os.getpid(),
+        started_at=context.started_at,
+        jobs_queued=counts[JobStatus.QUEUED],
+        jobs_running=counts[JobStatus.RUNNING],
+        streams_open=context.feed.open_streams,
+    ).model_dump(mode="json")
+
+
+@embedded_router.post("/service/shutdown")
+async def shut_down(context: Context, _: Observer, only_if_idle: bool = True) -> Response:
+    """End the service; running jobs are ended as interrupted unless that is refused."""
+    if only_if_idle and await context.store.read(count_pending):
+        raise ConflictError("Jobs run or wait: the service goes on.")
+    context.activity.ending = True
+    if context.request_end is not None:
+        context.request_end()
+    return JSONResponse({}, status_code=202)

@@ -1,0 +1,235 @@
+"""Run one job from its launch to its recorded end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+
+from prefect_qiskit_runtime.models import JobStatus, ReasonCode
+from prefect_qiskit_runtime.service.executor import (
+    Event,
+    Execution,
+    Executor,
+    Exited,
+    Interim,
+    JobLaunch,
+    LaunchError,
+    ProgramError,
+    Result,
+    Started,
+    Usage,
+)
+from prefect_qiskit_runtime.service.feed import Feed
+from prefect_qiskit_runtime.service.recorder import InterimRecorder
+from prefect_qiskit_runtime.service.store import Store, jobs as statements
+from prefect_qiskit_runtime.service.store.records import ClaimedJob, JobEnd
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_REASON = 1000
+
+INTERRUPTED = JobEnd(
+    JobStatus.FAILED,
+    reason="The service stopped while the job ran. A started job is not run again by itself:"
+    " submit it again.",
+    reason_code=ReasonCode.INTERRUPTED,
+)
+CANCELLED = JobEnd(JobStatus.CANCELLED, reason="Cancelled on request")
+RAN_TOO_LONG = JobEnd(
+    JobStatus.CANCELLED, reason="Ran too long", reason_code=ReasonCode.RAN_TOO_LONG
+)
+
+
+class Stop(Enum):
+    """Why the service ends a job before it ends itself; the value is how that is recorded."""
+
+    CANCELLED = CANCELLED
+    RAN_TOO_LONG = RAN_TOO_LONG
+    INTERRUPTED = INTERRUPTED
+
+
+@dataclass(frozen=True)
+class JobFolders:
+    """Where running jobs have their files."""
+
+    scratch: Path
+    logs: Path
+
+
+class JobRun:
+    """One running job. `run` takes it to its end; `stop` may be called at any time."""
+
+    def __init__(
+        self,
+        claimed: ClaimedJob,
+        *,
+        store: Store,
+        executor: Executor,
+        feed: Feed,
+        folders: JobFolders,
+    ) -> None:
+        self._claimed = claimed
+        self._store = store
+        self._executor = executor
+        self._feed = feed
+        self._folders = folders
+        self._recorder = InterimRecorder(store, feed, claimed.job.id)
+        self._execution: Execution | None = None
+        self._stop: Stop | None = None
+        self._terminating: asyncio.Task[None] | None = None
+        self._seen: dict[type[Event], Event] = {}
+        self._ended_by: Stop | None = None
+        self._ended = asyncio.Event()
+
+    async def run(self) -> None:
+        """Run the job and record how it ended."""
+        job_id = self._claimed.job.id
+        try:
+            end, ended_by = await self._execute()
+        except Exception:  # the job's boundary: a fault of the service must not end the others
+            logger.exception("The service failed to follow job %s", job_id)
+            end, ended_by = INTERRUPTED, None
+        try:
+            now = datetime.now(UTC)
+            await self._store.write(statements.end_job, job_id, end, now, was=JobStatus.RUNNING)
+            self._ended_by = ended_by
+        finally:
+            self._ended.set()
+            self._feed.notify(job_id)
+        logger.info("Job %s %s%s", job_id, end.state.value.lower(), _code(end))
+
+    async def stop(self, why: Stop) -> bool:
+        """End the job and return once that is recorded; say whether it ended for this reason.
+
+        The first reason counts, and a job that ended by itself meanwhile has done so.
+        """
+        if self._stop is None:
+            self._stop = why
+            if self._execution is not None:
+                self._terminating = asyncio.create_task(self._execution.terminate())
+        await self._ended.wait()
+        return self._ended_by is why
+
+    async def _execute(self) -> tuple[JobEnd, Stop | None]:
+        """Return how the job ended, and for what reason if it was stopped."""
+        try:
+            self._execution = await self._executor.launch(self._launch())
+        except LaunchError as exc:
+            return self._with_usage(_not_started(exc)), self._stop
+        try:
+            with self._clock():
+                await self._follow(self._execution)
+        except BaseException:
+            await self._execution.terminate()
+            raise
+        if self._terminating is not None:
+            await self._terminating
+        return self._with_usage(_own_end(self._seen)), self._stop
+
+    async def _follow(self, execution: Execution) -> None:
+        """Take the job's events, to the last."""
+        if self._stop is not None:  # asked for while it was being launched
+            self._terminating = asyncio.create_task(execution.terminate())
+        async for event in execution:
+            if isinstance(event, Interim):
+                await self._recorder.put(event.data)
+                continue
+            self._seen[type(event)] = event
+        await self._recorder.flush()
+
+    def _clock(self) -> _Alarm:
+        seconds = self._claimed.job.max_execution_seconds
+        return _Alarm(seconds, lambda: asyncio.create_task(self.stop(Stop.RAN_TOO_LONG)))
+
+    def _launch(self) -> JobLaunch:
+        job = self._claimed.job
+        return JobLaunch(
+            job_id=job.id,
+            program_id=job.program_id,
+            source=self._claimed.source,
+            inputs=self._claimed.params,
+            backend=job.backend,
+            image=job.image,
+            log_level=job.log_level,
+            max_execution_seconds=job.max_execution_seconds,
+            scratch=self._folders.scratch / job.id,
+            log_path=self._folders.logs / f"{job.id}.log",
+        )
+
+    def _with_usage(self, own: JobEnd) -> JobEnd:
+        """Return the job's own end, or that of its stop, with what it ran with and used."""
+        end = own if self._stop is None else self._stop.value
+        if isinstance(started := self._seen.get(Started), Started):
+            end = replace(end, versions=started.versions)
+        if isinstance(usage := self._seen.get(Usage), Usage):
+            end = replace(end, usage_seconds=usage.seconds, quantum_seconds=usage.quantum_seconds)
+        return end
+
+
+class _Alarm:
+    """Calls something once if its block takes longer than a time."""
+
+    def __init__(self, seconds: float, ring: Callable[[], object]) -> None:
+        self._seconds = seconds
+        self._ring = ring
+        self._rung: object = None
+
+    def __enter__(self) -> None:
+        self._handle = asyncio.get_running_loop().call_later(self._seconds, self._sound)
+
+    def __exit__(self, *_exception: object) -> None:
+        self._handle.cancel()
+
+    def _sound(self) -> None:
+        self._rung = self._ring()  # kept: the event loop holds tasks only weakly
+
+
+def _not_started(error: LaunchError) -> JobEnd:
+    reason = f"The job's process could not be started: {error}"
+    details = "\n".join(filter(None, (reason, error.stderr_tail)))
+    return JobEnd(JobStatus.FAILED, _shorten(reason), ReasonCode.START_FAILED, data=details)
+
+
+def _own_end(seen: dict[type[Event], Event]) -> JobEnd:
+    """Return how a job ended by itself."""
+    error, result, exited = seen.get(ProgramError), seen.get(Result), seen.get(Exited)
+    if isinstance(result, Result):
+        return JobEnd(JobStatus.COMPLETED, data=result.data)
+    if isinstance(error, ProgramError):
+        reason = f"{error.error_type}: {error.message}" if error.message else error.error_type
+        return JobEnd(
+            JobStatus.FAILED,
+            _shorten(reason),
+            error.reason_code,
+            data=error.traceback or reason,
+        )
+    reason, code = _unexplained(exited) if isinstance(exited, Exited) else ("Unknown", None)
+    return JobEnd(JobStatus.FAILED, reason, code, data=reason)
+
+
+def _unexplained(exited: Exited) -> tuple[str, int]:
+    """Say why a process ended that brought neither a result nor an error."""
+    if exited.memory_exceeded:
+        return "The job used more memory than it may.", ReasonCode.MEMORY_LIMIT
+    if exited.signal is not None:
+        name = signal.Signals(exited.signal).name
+        return f"The job's process was ended by {name}.", ReasonCode.KILLED_BY_SIGNAL
+    return (
+        f"The job's process exited with code {exited.exit_code} and no result.",
+        ReasonCode.PROGRAM_EXITED,
+    )
+
+
+def _shorten(reason: str) -> str:
+    """Keep listings of jobs short; the whole text is the job's result."""
+    return reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
+
+
+def _code(end: JobEnd) -> str:
+    return "" if end.reason_code is None else f" ({end.reason_code})"

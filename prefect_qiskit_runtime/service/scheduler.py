@@ -1,0 +1,139 @@
+"""The queue: start jobs in the order in which they came, as many at once as may run.
+
+A job is marked as running before anything of it starts, so that none is ever started twice:
+what the service was running when it died is ended as interrupted when it is back, and what was
+queued is run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+
+from prefect_qiskit_runtime.models import JobStatus
+from prefect_qiskit_runtime.service.executor import Executor
+from prefect_qiskit_runtime.service.feed import Feed
+from prefect_qiskit_runtime.service.run import CANCELLED, INTERRUPTED, JobFolders, JobRun, Stop
+from prefect_qiskit_runtime.service.store import Store, jobs as statements
+from prefect_qiskit_runtime.service.store.records import ClaimedJob
+
+logger = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 1.0
+
+
+class Scheduler:
+    """Runs the jobs of a store. `start` it once, `wake` it when a job was queued."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        executor: Executor,
+        feed: Feed,
+        folders: JobFolders,
+        max_concurrent_jobs: int,
+    ) -> None:
+        self._store = store
+        self._executor = executor
+        self._feed = feed
+        self._folders = folders
+        self._max_concurrent_jobs = max_concurrent_jobs
+        self._runs: dict[str, JobRun] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._closing = False
+        # Held from the claim of a job until it can be found in `_runs`, so that a cancel finds
+        # every job either queued or there.
+        self._claiming = asyncio.Lock()
+        self._dispatcher: asyncio.Task[None] | None = None
+
+    @property
+    def running_count(self) -> int:
+        """How many jobs run."""
+        return len(self._runs)
+
+    async def start(self) -> None:
+        """Clear up after a service that died, then begin to run what is queued."""
+        now = datetime.now(UTC)
+        for job_id in await self._store.write(statements.end_all_running, INTERRUPTED, now):
+            logger.warning("Job %s was running when the service stopped: interrupted", job_id)
+        self._dispatcher = asyncio.create_task(self._dispatch(), name="scheduler")
+        self.wake()
+
+    def wake(self) -> None:
+        """Look at the queue: a job was added, or may start now."""
+        self._wake.set()
+
+    async def cancel(self, job_id: str) -> bool:
+        """Cancel a job; return once it has ended, or False if it had ended otherwise."""
+        async with self._claiming:
+            run = self._runs.get(job_id)
+            if run is None:
+                return await self._cancel_queued(job_id)
+        return await run.stop(Stop.CANCELLED)
+
+    async def close(self) -> None:
+        """Start no more jobs and end the running ones as interrupted. Twice is once."""
+        # Not cancelled: a claim that is under way would be lost, its job interrupted for nothing.
+        self._closing = True
+        self.wake()
+        if self._dispatcher is not None:
+            await self._dispatcher
+        await asyncio.gather(*(run.stop(Stop.INTERRUPTED) for run in self._runs.values()))
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _cancel_queued(self, job_id: str) -> bool:
+        now = datetime.now(UTC)
+        cancelled = await self._store.write(
+            statements.end_job, job_id, CANCELLED, now, was=JobStatus.QUEUED
+        )
+        if cancelled:
+            logger.info("Job %s cancelled while queued", job_id)
+            self._feed.notify(job_id)
+        return cancelled
+
+    async def _dispatch(self) -> None:
+        while not self._closing:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._fill()
+            except Exception:  # boundary: a full disk must not end the queue for good
+                logger.exception("The queue could not be read; trying again")
+                await asyncio.sleep(_RETRY_SECONDS)
+                self.wake()
+
+    async def _fill(self) -> None:
+        """Start queued jobs until none waits or no more may run."""
+        while not self._closing and len(self._runs) < self._max_concurrent_jobs:
+            async with self._claiming:
+                claimed = await self._store.write(statements.claim_next, datetime.now(UTC))
+                if claimed is None:
+                    return
+                self._begin(claimed)
+
+    def _begin(self, claimed: ClaimedJob) -> None:
+        run = JobRun(
+            claimed,
+            store=self._store,
+            executor=self._executor,
+            feed=self._feed,
+            folders=self._folders,
+        )
+        self._runs[claimed.job.id] = run
+        self._feed.notify(claimed.job.id)
+        logger.info("Job %s started", claimed.job.id)
+        task = asyncio.create_task(self._follow(claimed.job.id, run), name=claimed.job.id)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _follow(self, job_id: str, run: JobRun) -> None:
+        try:
+            await run.run()
+        except Exception:  # boundary: its end could not be stored; it is interrupted at restart
+            logger.exception("The end of job %s could not be recorded", job_id)
+        finally:
+            del self._runs[job_id]
+            self.wake()

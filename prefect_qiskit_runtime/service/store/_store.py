@@ -1,0 +1,142 @@
+"""The store as the rest of the service sees it: open, read, write, close."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+
+from prefect_qiskit_runtime.errors import ConfigurationError
+from prefect_qiskit_runtime.service.store._writer import GroupCommitWriter
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+HEAD_REVISION = "0001"
+"""The newest migration. Stated here so that an up-to-date database starts without Alembic."""
+
+_READERS = 4
+_BUSY_TIMEOUT_MILLISECONDS = 10_000
+
+
+class StoreError(ConfigurationError):
+    """The database cannot be used as it is."""
+
+
+class Store:
+    """The service's database, for one event loop."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read_engine = _engine(path, begin="BEGIN", pool_size=_READERS, query_only=True)
+        write_engine = _engine(path, begin="BEGIN IMMEDIATE", pool_size=1, query_only=False)
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store-reader")
+        self._writer = GroupCommitWriter(write_engine)
+
+    @classmethod
+    def open(cls, path: Path) -> Store:
+        """Open a database, creating or migrating it where needed.
+
+        Raises:
+            StoreError: A newer version of the package wrote it.
+        """
+        _prepare(path)
+        return cls(path)
+
+    async def write(
+        self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run an operation and return once it is on disk; all of it is, or nothing.
+
+        Cancelling the wait takes the operation back only as long as it has not begun.
+        """
+        future = self._writer.submit(lambda connection: operation(connection, *args, **kwargs))
+        return await asyncio.wrap_future(future)
+
+    async def read(
+        self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run a query on one consistent snapshot of what is committed."""
+
+        def run() -> T:
+            with self._read_engine.begin() as connection:
+                return query(connection, *args, **kwargs)
+
+        return await asyncio.get_running_loop().run_in_executor(self._readers, run)
+
+    async def close(self) -> None:
+        """Finish what is queued and close all connections."""
+        await asyncio.to_thread(self._writer.close)
+        await asyncio.to_thread(self._readers.shutdown)
+        self._read_engine.dispose()
+
+
+def _engine(path: Path, *, begin: str, pool_size: int, query_only: bool) -> Engine:
+    engine = create_engine(
+        f"sqlite:///{path}",
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_reset_on_return=None,
+        hide_parameters=True,  # errors reach the log, inputs and sources must not
+    )
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: sqlite3.Connection, _record: Any) -> None:
+        # The driver would begin transactions by itself, and only before writes:
+        # https://docs.sqlalchemy.org/en/20/dialects/sqlite.html#pysqlite-serializable
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MILLISECONDS}")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute(f"PRAGMA query_only={int(query_only)}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _prepare(path: Path) -> None:
+    """Bring the database to the newest schema; a look is enough where it is there already."""
+    connection = sqlite3.connect(path)
+    try:
+        # Both are properties of the file. The first lets deleted jobs give their space back
+        # and has to come before the first table.
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        connection.execute("PRAGMA journal_mode=WAL")
+        revision = _revision(connection)
+    except sqlite3.DatabaseError as exc:
+        raise StoreError(f"Cannot use the database {path}: {exc}.") from exc
+    finally:
+        connection.close()
+    path.chmod(0o600)
+    if revision == HEAD_REVISION:
+        return
+    if revision is not None and revision > HEAD_REVISION:
+        raise StoreError(
+            f"The database {path} has schema {revision}; this version of the package knows"
+            f" schemas up to {HEAD_REVISION}. Use the newer version that wrote it."
+        )
+    from prefect_qiskit_runtime.service.store._migrate import upgrade
+
+    engine = _engine(path, begin="BEGIN IMMEDIATE", pool_size=1, query_only=False)
+    try:
+        upgrade(engine)
+    finally:
+        engine.dispose()
+
+
+def _revision(connection: sqlite3.Connection) -> str | None:
+    known = connection.execute(
+        "SELECT 1 FROM sqlite_master WHERE type='table' AND name='alembic_version'"
+    ).fetchone()
+    if known is None:
+        return None
+    row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return row[0] if row else None

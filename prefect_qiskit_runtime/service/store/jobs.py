@@ -1,0 +1,297 @@
+"""Statements about jobs: their queue, their states, their listing.
+
+A change of state is one UPDATE with the old state in its WHERE: of two that would end the same
+job, one finds nothing to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as insert_or
+
+from prefect_qiskit_runtime.models import JobStatus
+from prefect_qiskit_runtime.service.store.records import (
+    ClaimedJob,
+    Job,
+    JobEnd,
+    JobFilter,
+    NewJob,
+    Owner,
+)
+from prefect_qiskit_runtime.service.store.tables import (
+    interim_results,
+    job_inputs,
+    job_results,
+    job_tags,
+    jobs,
+    program_versions,
+    sessions,
+)
+
+_PENDING = (JobStatus.QUEUED, JobStatus.RUNNING)
+
+_INTERIM_COUNT = (
+    select(func.coalesce(func.max(interim_results.c.seq) + 1, 0))
+    .where(interim_results.c.job_id == jobs.c.id)
+    .correlate(jobs)
+    .scalar_subquery()
+    .label("interim_count")
+)
+_JOB = select(jobs, _INTERIM_COUNT)
+
+
+def insert_job(connection: Connection, new: NewJob) -> bool:
+    """Queue a job; return False, and change nothing, if its key has been used before."""
+    columns = {
+        "id": new.id,
+        "owner": new.owner.user,
+        "instance": new.owner.instance,
+        "program_id": new.program_id,
+        "program_version": new.program_version,
+        "backend": new.backend,
+        "image": new.image,
+        "session_id": new.session_id,
+        "log_level": new.log_level,
+        "max_execution_seconds": new.max_execution_seconds,
+        "private": new.private,
+        "attempt": new.attempt,
+        "idempotency_key": new.idempotency_key,
+        "request_hash": new.request_hash,
+        "state": JobStatus.QUEUED.value,
+        "created_at": new.created_at,
+    }
+    unique = ["owner", "instance", "idempotency_key"]
+    statement = insert_or(jobs).values(columns).on_conflict_do_nothing(index_elements=unique)
+    if connection.execute(statement).rowcount == 0:
+        return False
+    connection.execute(insert(job_inputs).values(job_id=new.id, params=new.params))
+    _insert_tags(connection, new.id, new.tags)
+    return True
+
+
+def find_by_key(connection: Connection, key: str, owner: Owner) -> Job | None:
+    """Return the job that was submitted with an idempotency key."""
+    return _one(connection, jobs.c.idempotency_key == key, _owned_by(owner))
+
+
+def find_job(connection: Connection, job_id: str, owner: Owner) -> Job | None:
+    """Return the owner's job of an id."""
+    return _one(connection, jobs.c.id == job_id, _owned_by(owner))
+
+
+def get_job(connection: Connection, job_id: str) -> Job | None:
+    """Return a job, whoever owns it: for what the service itself does."""
+    return _one(connection, jobs.c.id == job_id)
+
+
+def page_jobs(connection: Connection, owner: Owner, which: JobFilter) -> tuple[list[Job], int]:
+    """Return a page of the owner's jobs and how many there are in all."""
+    conditions = [_owned_by(owner), *_conditions(which)]
+    count = connection.execute(
+        select(func.count()).select_from(jobs).where(*conditions)
+    ).scalar_one()
+    order = jobs.c.number.asc() if which.oldest_first else jobs.c.number.desc()
+    rows = connection.execute(
+        _JOB.where(*conditions).order_by(order).limit(which.limit).offset(which.offset)
+    ).all()
+    return _with_tags(connection, rows), count
+
+
+def claim_next(connection: Connection, now: datetime) -> ClaimedJob | None:
+    """Make the oldest queued job Running and return it with what it needs to run."""
+    oldest = (
+        select(func.min(jobs.c.number))
+        .where(jobs.c.state == JobStatus.QUEUED.value)
+        .scalar_subquery()
+    )
+    claimed = connection.execute(
+        update(jobs)
+        .where(jobs.c.number == oldest, jobs.c.state == JobStatus.QUEUED.value)
+        .values(state=JobStatus.RUNNING.value, started_at=now)
+        .returning(jobs.c.id)
+    ).scalar_one_or_none()
+    if claimed is None:
+        return None
+    job = get_job(connection, claimed)
+    assert job is not None  # noqa: S101 - the UPDATE above returned it
+    params = connection.execute(
+        select(job_inputs.c.params).where(job_inputs.c.job_id == job.id)
+    ).scalar_one()
+    source = connection.execute(
+        select(program_versions.c.source).where(
+            program_versions.c.program_id == job.program_id,
+            program_versions.c.version == job.program_version,
+        )
+    ).scalar_one()
+    return ClaimedJob(job, source, params)
+
+
+def end_job(
+    connection: Connection, job_id: str, end: JobEnd, now: datetime, *, was: JobStatus
+) -> bool:
+    """End a job that is in a given state; return False if it is not."""
+    changed = connection.execute(
+        update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.state == was.value)
+        .values(
+            state=end.state.value,
+            reason=end.reason,
+            reason_code=end.reason_code,
+            ended_at=now,
+            usage_seconds=end.usage_seconds,
+            quantum_seconds=end.quantum_seconds,
+            versions=end.versions,
+        )
+    ).rowcount
+    if changed and end.data is not None:
+        connection.execute(insert(job_results).values(job_id=job_id, data=end.data))
+    return bool(changed)
+
+
+def end_all_running(connection: Connection, end: JobEnd, now: datetime) -> list[str]:
+    """End every running job in the same way; return their ids."""
+    statement = (
+        update(jobs)
+        .where(jobs.c.state == JobStatus.RUNNING.value)
+        .values(state=end.state.value, reason=end.reason, reason_code=end.reason_code, ended_at=now)
+        .returning(jobs.c.id)
+    )
+    return list(connection.execute(statement).scalars())
+
+
+def replace_tags(connection: Connection, job_id: str, tags: Sequence[str]) -> None:
+    """Give a job other tags."""
+    connection.execute(delete(job_tags).where(job_tags.c.job_id == job_id))
+    _insert_tags(connection, job_id, tags)
+
+
+def delete_ended_job(connection: Connection, job_id: str) -> bool:
+    """Delete a job with all that belongs to it; return False if it has not ended."""
+    pending = [state.value for state in _PENDING]
+    deleted = connection.execute(
+        delete(jobs).where(jobs.c.id == job_id, jobs.c.state.not_in(pending))
+    )
+    return bool(deleted.rowcount)
+
+
+def count_pending(connection: Connection) -> dict[tuple[str, JobStatus], int]:
+    """Count the jobs that wait or run, by backend and state."""
+    pending = [state.value for state in _PENDING]
+    rows = connection.execute(
+        select(jobs.c.backend, jobs.c.state, func.count())
+        .where(jobs.c.state.in_(pending))
+        .group_by(jobs.c.backend, jobs.c.state)
+    )
+    return {(backend, JobStatus(state)): count for backend, state, count in rows}
+
+
+def count_open_sessions(connection: Connection) -> int:
+    """Count the sessions that are not closed."""
+    return connection.execute(
+        select(func.count()).select_from(sessions).where(sessions.c.closed_at.is_(None))
+    ).scalar_one()
+
+
+def oldest_ended(
+    connection: Connection, *, limit: int, before: datetime | None = None
+) -> list[str]:
+    """Return ids of the jobs that ended first, at most up to a moment."""
+    statement = select(jobs.c.id).where(jobs.c.ended_at.is_not(None))
+    if before is not None:
+        statement = statement.where(jobs.c.ended_at < before)
+    return list(connection.execute(statement.order_by(jobs.c.ended_at).limit(limit)).scalars())
+
+
+def used_bytes(connection: Connection) -> int:
+    """Return how much of the database file is in use."""
+    page_size, pages, free = (
+        connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+        for name in ("page_size", "page_count", "freelist_count")
+    )
+    return page_size * (pages - free)
+
+
+def _one(connection: Connection, *conditions: ColumnElement[bool]) -> Job | None:
+    rows = connection.execute(_JOB.where(*conditions)).all()
+    found = _with_tags(connection, rows)
+    return found[0] if found else None
+
+
+def _owned_by(owner: Owner) -> ColumnElement[bool]:
+    return (jobs.c.owner == owner.user) & (jobs.c.instance == owner.instance)
+
+
+def _conditions(which: JobFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if which.pending is not None:
+        pending = jobs.c.state.in_([state.value for state in _PENDING])
+        conditions.append(pending if which.pending else ~pending)
+    for column, wanted in (
+        (jobs.c.program_id, which.program_id),
+        (jobs.c.backend, which.backend),
+        (jobs.c.session_id, which.session_id),
+    ):
+        if wanted is not None:
+            conditions.append(column == wanted)
+    if which.created_after is not None:
+        conditions.append(jobs.c.created_at > which.created_after)
+    if which.created_before is not None:
+        conditions.append(jobs.c.created_at < which.created_before)
+    for tag in which.tags:
+        tagged = select(job_tags.c.job_id).where(job_tags.c.tag == tag)
+        conditions.append(jobs.c.id.in_(tagged))
+    return conditions
+
+
+def _insert_tags(connection: Connection, job_id: str, tags: Sequence[str]) -> None:
+    rows = [
+        {"job_id": job_id, "position": position, "tag": tag}
+        for position, tag in enumerate(dict.fromkeys(tags))
+    ]
+    if rows:
+        connection.execute(insert(job_tags), rows)
+
+
+def _with_tags(connection: Connection, rows: Sequence[Row[Any]]) -> list[Job]:
+    tags: dict[str, list[str]] = {row.id: [] for row in rows}
+    if rows:
+        found = connection.execute(
+            select(job_tags.c.job_id, job_tags.c.tag)
+            .where(job_tags.c.job_id.in_(tags))
+            .order_by(job_tags.c.job_id, job_tags.c.position)
+        )
+        for job_id, tag in found:
+            tags[job_id].append(tag)
+    return [_job(row, tuple(tags[row.id])) for row in rows]
+
+
+def _job(row: Row[Any], tags: tuple[str, ...]) -> Job:
+    return Job(
+        id=row.id,
+        owner=Owner(row.owner, row.instance),
+        program_id=row.program_id,
+        program_version=row.program_version,
+        backend=row.backend,
+        image=row.image,
+        session_id=row.session_id,
+        log_level=row.log_level,
+        max_execution_seconds=row.max_execution_seconds,
+        private=row.private,
+        attempt=row.attempt,
+        request_hash=row.request_hash,
+        state=JobStatus(row.state),
+        reason=row.reason,
+        reason_code=row.reason_code,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        usage_seconds=row.usage_seconds,
+        quantum_seconds=row.quantum_seconds,
+        versions=row.versions,
+        interim_count=row.interim_count,
+        tags=tags,
+    )

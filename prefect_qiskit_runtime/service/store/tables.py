@@ -1,0 +1,168 @@
+"""The tables. The migrations are the truth; a test compares the two."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.engine import Dialect
+
+metadata = MetaData()
+
+
+class UtcTimestamp(TypeDecorator[datetime]):
+    """An aware time, kept in UTC."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:  # noqa: ARG002
+        """Drop the zone after the change to UTC: SQLite's column has none."""
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Give the zone back."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+programs = Table(
+    "programs",
+    metadata,
+    # Counts uploads, so that "the newest" is exact where two clock readings are equal.
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("owner", String, nullable=False),
+    Column("instance", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("is_public", Boolean, nullable=False),
+    Column("current_version", Integer, nullable=False),
+    Column("created_at", UtcTimestamp, nullable=False),
+    Column("updated_at", UtcTimestamp, nullable=False),
+    # Set instead of deleting the row while jobs refer to its versions.
+    Column("deleted_at", UtcTimestamp),
+    Index("programs_by_owner_and_name", "owner", "instance", "name"),
+    sqlite_autoincrement=True,
+)
+
+program_versions = Table(
+    "program_versions",
+    metadata,
+    Column("program_id", String, ForeignKey("programs.id"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("description", Text, nullable=False),
+    Column("cost", Integer, nullable=False),
+    Column("spec", JSON, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("content_hash", String, nullable=False),
+    Column("created_at", UtcTimestamp, nullable=False),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    # The place in the queue.
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("owner", String, nullable=False),
+    Column("instance", String, nullable=False),
+    Column("program_id", String, nullable=False),
+    Column("program_version", Integer, nullable=False),
+    Column("backend", String, nullable=False),
+    Column("image", String, nullable=False),
+    Column("session_id", String),
+    Column("log_level", String, nullable=False),
+    Column("max_execution_seconds", Integer, nullable=False),
+    Column("private", Boolean, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("idempotency_key", String),
+    Column("request_hash", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("reason", Text),
+    Column("reason_code", Integer),
+    Column("created_at", UtcTimestamp, nullable=False),
+    Column("started_at", UtcTimestamp),
+    Column("ended_at", UtcTimestamp),
+    Column("usage_seconds", Float),
+    Column("quantum_seconds", Float),
+    Column("versions", JSON),
+    ForeignKeyConstraint(
+        ["program_id", "program_version"],
+        ["program_versions.program_id", "program_versions.version"],
+    ),
+    UniqueConstraint("owner", "instance", "idempotency_key", name="jobs_idempotency_key"),
+    Index("jobs_by_state", "state", "number"),
+    Index("jobs_by_owner", "owner", "instance", "number"),
+    Index("jobs_by_program", "program_id"),
+    Index("jobs_by_session", "session_id"),
+    sqlite_autoincrement=True,
+)
+
+job_tags = Table(
+    "job_tags",
+    metadata,
+    Column("job_id", String, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("tag", String, nullable=False),
+    Index("job_tags_by_tag", "tag"),
+)
+
+# Inputs and results have tables of their own, so that listing jobs never reads them.
+job_inputs = Table(
+    "job_inputs",
+    metadata,
+    Column("job_id", String, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("params", LargeBinary, nullable=False),
+)
+
+job_results = Table(
+    "job_results",
+    metadata,
+    Column("job_id", String, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    # The encoded result of a completed job, the error's text of a failed one.
+    Column("data", Text, nullable=False),
+)
+
+interim_results = Table(
+    "interim_results",
+    metadata,
+    Column("job_id", String, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("data", Text, nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("owner", String, nullable=False),
+    Column("instance", String, nullable=False),
+    Column("backend", String, nullable=False),
+    Column("mode", String, nullable=False),
+    Column("image", String),
+    Column("state", String, nullable=False),
+    Column("accepting_jobs", Boolean, nullable=False),
+    Column("max_ttl_seconds", Integer),
+    Column("interactive_ttl_seconds", Integer),
+    Column("created_at", UtcTimestamp, nullable=False),
+    Column("started_at", UtcTimestamp),
+    Column("closed_at", UtcTimestamp),
+    Index("sessions_by_owner", "owner", "instance", "created_at"),
+)

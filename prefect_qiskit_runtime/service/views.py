@@ -1,0 +1,105 @@
+"""Records as the protocol shows them: IBM's fields and ours in one object."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from prefect_qiskit_runtime.models import JobMetrics, ProgramInfo, ProgramSpec, ReasonCode
+from prefect_qiskit_runtime.service.store.records import Job, Owner, Program
+
+
+def program_view(program: Program, viewer: Owner, *, with_source: bool = False) -> dict[str, Any]:
+    """Return a program; its source only on request and only to its owner."""
+    info = ProgramInfo(
+        id=program.id,
+        name=program.name,
+        description=program.content.description,
+        cost=program.content.cost,
+        is_public=program.is_public,
+        creation_date=program.created_at,
+        update_date=program.updated_at,
+        spec=ProgramSpec.model_validate(program.content.spec),
+        version=program.version,
+        content_hash=program.content.content_hash,
+        owner=program.owner.user,
+        data=program.content.source if with_source and viewer == program.owner else None,
+    )
+    return info.model_dump(mode="json", exclude_none=True)
+
+
+def job_view(job: Job) -> dict[str, Any]:
+    """Return a job without its inputs."""
+    return {
+        "id": job.id,
+        # The clients of three generations read these in different places.
+        "hub": "",
+        "group": "",
+        "project": "",
+        "status": _legacy_status(job),
+        "state": state_view(job),
+        "backend": job.backend,
+        "program": {"id": job.program_id, "version": job.program_version},
+        "created": _iso(job.created_at),
+        "started": _iso(job.started_at),
+        "ended": _iso(job.ended_at),
+        "tags": list(job.tags),
+        "runtime": job.image,
+        "cost": job.max_execution_seconds,
+        "session_id": job.session_id,
+        "private": job.private,
+        "attempt": job.attempt,
+        "interim_count": job.interim_count,
+        "estimated_running_time_seconds": job.max_execution_seconds,
+    }
+
+
+def state_view(job: Job) -> dict[str, Any]:
+    """Return where a job is and why it ended.
+
+    The code is in camel case only: qiskit-ibm-runtime 0.51 reads it first, ours reads both, and
+    clients up to 0.15 take a snake-case code as the sign of another kind of end.
+    """
+    state: dict[str, Any] = {"status": job.state.value}
+    if job.reason is not None:
+        state["reason"] = job.reason
+    if job.reason_code is not None:
+        state["reasonCode"] = job.reason_code
+    return state
+
+
+def job_text(job: Job, params: bytes | None) -> bytes:
+    """Return a job as JSON text with its inputs spliced in exactly as they were sent."""
+    text = json.dumps(job_view(job)).encode()
+    return text if params is None else b'%s, "params": %s}' % (text[:-1], params)
+
+
+def metrics_view(job: Job) -> dict[str, Any]:
+    """Return times, usage and versions of a job."""
+    seconds = job.usage_seconds
+    if seconds is None and job.started_at is not None and job.ended_at is not None:
+        seconds = (job.ended_at - job.started_at).total_seconds()
+    versions = job.versions or {}
+    metrics = JobMetrics(
+        timestamps={
+            "created": job.created_at,
+            "running": job.started_at,
+            "finished": job.ended_at,
+        },
+        usage={"seconds": seconds or 0.0, "quantum_seconds": job.quantum_seconds or 0.0},
+        qiskit_version=versions.get("qiskit"),
+        versions=versions,
+    )
+    return {**metrics.model_dump(mode="json"), "bss": {"seconds": seconds or 0.0}}
+
+
+def _legacy_status(job: Job) -> str:
+    # qiskit-ibmq-provider tells a job that ran too long by this text.
+    if job.reason_code == ReasonCode.RAN_TOO_LONG:
+        return "Cancelled - Ran too long"
+    return job.state.value
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
