@@ -1,0 +1,66 @@
+"""The molecules of the example flows: Hamiltonians on qubits, and what is known of them.
+
+Each JSON file holds one molecule at one geometry, in hartree:
+
+- `paulis`: the electronic Hamiltonian, a list of [Pauli string, coefficient], qubit 0 rightmost;
+- `constant_energy`: nuclear repulsion and, with an active space, the frozen electrons;
+- `hartree_fock_energy`, `exact_ground_energy`: total energies, with `constant_energy`; the exact
+  one is the lowest eigenvalue of `paulis`;
+- `hartree_fock_bitstring`: the Hartree-Fock state, qubit 0 rightmost;
+- `excitation_generators`: Hermitian operators G = i (T - T^dagger) of the excitations T, which
+  create the spin orbitals `to` after annihilating `from`, each in the order of its list:
+  exp(-i x G) = exp(x (T - T^dagger)).
+
+`generate_molecules.py` makes them again.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Molecule:
+    """A molecule at one geometry; energies are in hartree. See the module for the conventions."""
+
+    name: str
+    geometry: str
+    basis: str
+    num_qubits: int
+    paulis: list[list[Any]]
+    hartree_fock_bitstring: str
+    excitation_generators: list[dict[str, Any]]
+    constant_energy: float
+    hartree_fock_energy: float
+    exact_ground_energy: float
+
+    def error_millihartree(self, energy: float) -> float:
+        """Say how far an energy is above the exact one."""
+        return 1000 * (energy - self.exact_ground_energy)
+
+    def correlation_recovered(self, energy: float) -> float:
+        """Say which part of the correlation energy an energy has: 0 is Hartree-Fock, 1 exact."""
+        correlation = self.hartree_fock_energy - self.exact_ground_energy
+        return (self.hartree_fock_energy - energy) / correlation
+
+
+def molecule_names() -> list[str]:
+    """List the molecules."""
+    return sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+def load_molecule(name: str) -> Molecule:
+    """Read a molecule.
+
+    Raises:
+        ValueError: There is none of this name.
+    """
+    if name not in molecule_names():
+        raise ValueError(f"No molecule {name!r}; there are {', '.join(molecule_names())}")
+    document = json.loads((FOLDER / f"{name}.json").read_text())
+    return Molecule(**{field.name: document[field.name] for field in fields(Molecule)})
