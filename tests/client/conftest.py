@@ -176,9 +176,11 @@ async def tls_wire(tmp_path: Path) -> AsyncIterator[tuple[Wire, str]]:
     """Give a service behind a self-signed certificate, and the path of that."""
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-        + ["-nodes", "-days", "1", "-subj", "/CN=localhost", "-keyout", str(key)]
-        + ["-addext", "subjectAltName=IP:127.0.0.1", "-out", str(certificate)],
+        [
+            *"openssl req -x509 -nodes -days 1 -newkey ec -pkeyopt ec_paramgen_curve:P-256".split(),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", str(key), "-out", str(certificate)),
+        ],
         check=True,
         capture_output=True,
     )

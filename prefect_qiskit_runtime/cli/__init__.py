@@ -1,0 +1,67 @@
+"""The command line, `prefect-qiskit-runtime`: look at and steer the embedded service.
+
+What it does: starts and stops the service, lists and shows programs and jobs, follows a job.
+What it never does: start a service only to look at it (`service status`, `service stop`), print
+a token, or load Qiskit and a web server to answer a question.
+
+Entry point: `app`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from prefect_qiskit_runtime._home import package_version
+from prefect_qiskit_runtime.cli import _jobs, _programs, _service
+from prefect_qiskit_runtime.errors import QiskitRuntimeError
+
+__all__ = ["app"]
+
+
+class _Commands(TyperGroup):
+    """Shows errors of this package as one line instead of a traceback."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        try:
+            return super().invoke(ctx)
+        except (QiskitRuntimeError, TimeoutError) as exc:
+            typer.echo(f"Error: {exc}", err=True)
+            raise typer.Exit(1) from exc
+
+
+app = typer.Typer(
+    name="prefect-qiskit-runtime",
+    cls=_Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(_service.app, name="service")
+app.add_typer(_programs.app, name="programs")
+app.add_typer(_jobs.app, name="jobs")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(package_version())
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    *,
+    version: bool = typer.Option(
+        False,
+        "--version",
+        callback=_show_version,
+        is_eager=True,
+        help="Show the version and exit.",
+    ),
+) -> None:
+    """Programs, jobs and the embedded Qiskit Runtime service of this machine.
+
+    The service's folder is set by PREFECT_QISKIT_RUNTIME_HOME. Each listing takes --json.
+    """

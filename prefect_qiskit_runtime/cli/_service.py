@@ -1,0 +1,109 @@
+"""Commands on the embedded service: start, status, stop, logs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from prefect_qiskit_runtime.cli._output import Json, local_time, show_fields, show_json
+
+if TYPE_CHECKING:
+    from prefect_qiskit_runtime.client import EmbeddedStatus
+
+NOT_RUNNING = 3
+"""Exit code of `service status` when none runs, as for the status of a system service (LSB)."""
+
+app = typer.Typer(no_args_is_help=True, help="The embedded service of this machine.")
+
+
+@app.command()
+def start(*, as_json: Json = False) -> None:
+    """Start the embedded service, unless it runs. Flows do this by themselves."""
+    from prefect_qiskit_runtime.client import start_embedded
+
+    _show(asyncio.run(start_embedded()), as_json=as_json)
+
+
+@app.command()
+def status(*, as_json: Json = False) -> None:
+    """Show where the embedded service is and what it does. Exit code 3 if it does not run."""
+    from prefect_qiskit_runtime.client import embedded_status
+
+    running = asyncio.run(embedded_status())
+    if running is not None:
+        _show(running, as_json=as_json)
+        return
+    if as_json:
+        show_json({"running": False})
+    else:
+        typer.echo("The embedded service does not run. It starts with the first use.")
+    raise typer.Exit(NOT_RUNNING)
+
+
+@app.command()
+def stop(
+    *,
+    force: Annotated[
+        bool, typer.Option("--force", help="Stop it even if jobs run or wait; they are lost.")
+    ] = False,
+) -> None:
+    """Stop the embedded service. Programs, jobs and results are kept for its next start."""
+    from prefect_qiskit_runtime.client import stop_embedded
+    from prefect_qiskit_runtime.errors import ConflictError
+
+    try:
+        stopped = asyncio.run(stop_embedded(only_if_idle=not force))
+    except ConflictError as exc:
+        raise ConflictError(f"{exc} To stop it anyway, add --force.") from exc
+    typer.echo("Stopped." if stopped else "The embedded service does not run.")
+
+
+@app.command()
+def logs(
+    *,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many.")] = 200,
+) -> None:
+    """Show the last lines that the service itself has written. A job's own: `jobs logs`."""
+    from prefect_qiskit_runtime._home import EmbeddedHome
+    from prefect_qiskit_runtime.errors import NotFoundError
+    from prefect_qiskit_runtime.models import PROTOCOL_VERSION
+    from prefect_qiskit_runtime.settings import Settings
+
+    path = EmbeddedHome(Settings().embedded_dir(PROTOCOL_VERSION)).log_path
+    try:
+        with path.open(encoding="utf-8", errors="replace") as log:
+            last = deque(log, maxlen=lines)
+    except FileNotFoundError as exc:
+        raise NotFoundError(f"There is no log at {path}: no service has run there.") from exc
+    typer.echo("".join(last), nl=False)
+
+
+def _show(running: EmbeddedStatus, *, as_json: bool) -> None:
+    known, status = running.discovery, running.status
+    if as_json:
+        show_json(
+            {
+                "running": True,
+                "url": known.url,
+                "token_file": str(running.token_file),
+                "home": str(running.token_file.parent),
+                **status.model_dump(mode="json", exclude={"package_version"}),
+                "version": status.package_version,
+            }
+        )
+        return
+    fields: list[tuple[str, Any]] = [
+        ("Running at", known.url),
+        ("Process", status.pid),
+        ("Version", status.package_version),
+        ("Started", local_time(status.started_at)),
+        ("Folder", running.token_file.parent),
+        ("Token file", running.token_file),
+        ("Jobs running", str(status.jobs_running)),
+        ("Jobs waiting", str(status.jobs_queued)),
+        ("Streams open", str(status.streams_open)),
+    ]
+    show_fields(fields)
