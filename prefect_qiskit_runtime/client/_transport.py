@@ -133,7 +133,7 @@ class Transport:
         """See that the listener is the service; the embedded one is found and proved here."""
 
     def _lost(self) -> None:
-        """Take note that nobody listens there any more."""
+        """Take note that nobody listens there any more, or that the service is ending."""
 
     async def _send(
         self,
@@ -168,6 +168,8 @@ class Transport:
             if isinstance(fault, _NOT_SENT):
                 self._lost()
             raise error_from_fault(call, self._url, fault) from fault
+        if response.status_code == 503:
+            self._lost()
         raise error_from_response(call, response, self._token)
 
     async def _chunks(self, call: Call, response: httpx.Response) -> AsyncIterator[bytes]:
