@@ -14,7 +14,6 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from prefect_qiskit_runtime._home import package_version
 from prefect_qiskit_runtime.cli import _jobs, _programs, _service
 from prefect_qiskit_runtime.errors import QiskitRuntimeError
 
@@ -27,7 +26,7 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         try:
             return super().invoke(ctx)
-        except (QiskitRuntimeError, TimeoutError) as exc:
+        except QiskitRuntimeError as exc:
             typer.echo(f"Error: {exc}", err=True)
             raise typer.Exit(1) from exc
 
@@ -45,6 +44,8 @@ app.add_typer(_jobs.app, name="jobs")
 
 
 def _show_version(wanted: bool) -> None:
+    from prefect_qiskit_runtime._home import package_version
+
     if wanted:
         typer.echo(package_version())
         raise typer.Exit

@@ -68,11 +68,11 @@ def logs(
 ) -> None:
     """Show the last lines that the service itself has written. A job's own: `jobs logs`."""
     from prefect_qiskit_runtime._home import EmbeddedHome
+    from prefect_qiskit_runtime.client import settings_of_environment
     from prefect_qiskit_runtime.errors import NotFoundError
     from prefect_qiskit_runtime.models import PROTOCOL_VERSION
-    from prefect_qiskit_runtime.settings import Settings
 
-    path = EmbeddedHome(Settings().embedded_dir(PROTOCOL_VERSION)).log_path
+    path = EmbeddedHome(settings_of_environment().embedded_dir(PROTOCOL_VERSION)).log_path
     try:
         with path.open(encoding="utf-8", errors="replace") as log:
             last = deque(log, maxlen=lines)

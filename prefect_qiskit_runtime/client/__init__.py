@@ -29,6 +29,7 @@ from prefect_qiskit_runtime.client._sources import (
     read_program,
     read_source,
 )
+from prefect_qiskit_runtime.client._transport import settings_of_environment
 
 __all__ = [
     "EmbeddedStatus",
@@ -46,6 +47,7 @@ __all__ = [
     "read_changes",
     "read_program",
     "read_source",
+    "settings_of_environment",
     "start_embedded",
     "stop_embedded",
 ]

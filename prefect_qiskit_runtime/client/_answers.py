@@ -67,7 +67,9 @@ def error_from_response(call: Call, response: httpx.Response, token: str) -> Qis
     answer = f"{response.request.url.host} answered {status}{told.sentence}"
     tried = f"Cannot {call.doing}: {answer}"
     if status == 404:
-        return NotFoundError(tried, kind=call.kind, identifier=call.identifier)
+        # A submission names a program and a backend: the service may say which is missing.
+        kind, identifier = told.kind or call.kind, told.identifier or call.identifier
+        return NotFoundError(tried, kind=kind, identifier=identifier)
     if status == 429:
         return RateLimitedError(tried, retry_after_seconds=_retry_after_seconds(response))
     if status in (400, 413, 422):
@@ -119,6 +121,8 @@ class _Told:
     path: str | None = None
     rule: str | None = None
     solution: str = ""
+    kind: str | None = None
+    identifier: str | None = None
 
     @classmethod
     def of(cls, response: httpx.Response, token: str) -> _Told:
@@ -141,7 +145,8 @@ class _Told:
             return {"message": error}
         if not isinstance(error, dict):
             return {}
-        return {name: error.get(name) for name in ("message", "path", "rule", "solution")}
+        names = ("message", "path", "rule", "solution", "kind", "identifier")
+        return {name: error.get(name) for name in names}
 
     @property
     def sentence(self) -> str:

@@ -31,6 +31,7 @@ from prefect_qiskit_runtime._home import (
 )
 from prefect_qiskit_runtime.client._api import RuntimeApi
 from prefect_qiskit_runtime.client._process import ServiceProcess
+from prefect_qiskit_runtime.client._transport import settings_of_environment
 from prefect_qiskit_runtime.errors import ConflictError, EmbeddedServiceError
 from prefect_qiskit_runtime.models import (
     PROTOCOL_VERSION,
@@ -69,7 +70,7 @@ class EmbeddedApi(RuntimeApi):
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
-        settings = settings or Settings()
+        settings = settings or settings_of_environment()
         self._home = EmbeddedHome(settings.embedded_dir(PROTOCOL_VERSION))
         self._trusted_until = 0.0
         super().__init__("http://127.0.0.1", "", settings=settings)
@@ -143,14 +144,14 @@ def own_image() -> str:
 
 async def start_embedded(settings: Settings | None = None) -> EmbeddedStatus:
     """Find or start the embedded service and say what it is."""
-    settings = settings or Settings()
+    settings = settings or settings_of_environment()
     async with embedded_api(settings) as api:
         return await _status_of(api, EmbeddedHome(settings.embedded_dir(PROTOCOL_VERSION)))
 
 
 async def embedded_status(settings: Settings | None = None) -> EmbeddedStatus | None:
     """Say what the embedded service is; None if it does not run. Never starts it."""
-    settings = settings or Settings()
+    settings = settings or settings_of_environment()
     home = EmbeddedHome(settings.embedded_dir(PROTOCOL_VERSION))
     discovery = await _find(home)
     if discovery is None:
@@ -170,7 +171,7 @@ async def stop_embedded(settings: Settings | None = None, *, only_if_idle: bool 
         ConflictError: Jobs run or wait, and `only_if_idle` is set.
         EmbeddedServiceError: It did not end in time.
     """
-    settings = settings or Settings()
+    settings = settings or settings_of_environment()
     home = EmbeddedHome(settings.embedded_dir(PROTOCOL_VERSION))
     discovery = await _find(home)
     if discovery is None:

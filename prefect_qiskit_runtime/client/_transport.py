@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 import httpx
+from pydantic import ValidationError
 
 from prefect_qiskit_runtime._home import package_version
 from prefect_qiskit_runtime.client._answers import Call, error_from_fault, error_from_response
@@ -67,7 +68,7 @@ class Transport:
         self._token = token
         self._instance = instance
         self._verify = verify
-        self._settings = settings or Settings()
+        self._settings = settings or settings_of_environment()
         self._http: httpx.AsyncClient | None = None
 
     @property
@@ -192,6 +193,20 @@ class Transport:
             trust_env=not _is_loopback(url.host),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
         )
+
+
+def settings_of_environment() -> Settings:
+    """Read the settings.
+
+    Raises:
+        ConfigurationError: A variable of the environment has a value that it cannot have.
+    """
+    try:
+        return Settings()
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_context=False)[0]
+        name = f"PREFECT_QISKIT_RUNTIME_{first['loc'][0]}".upper()
+        raise ConfigurationError(f"{name} is wrong: {first['msg']}.") from exc
 
 
 def _pauses() -> Iterator[float | None]:

@@ -175,15 +175,11 @@ async def api(wire: Wire) -> AsyncIterator[RuntimeApi]:
 async def tls_wire(tmp_path: Path) -> AsyncIterator[tuple[Wire, str]]:
     """Give a service behind a self-signed certificate, and the path of that."""
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    subprocess.run(
-        [
-            *"openssl req -x509 -nodes -days 1 -newkey ec -pkeyopt ec_paramgen_curve:P-256".split(),
-            *("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"),
-            *("-keyout", str(key), "-out", str(certificate)),
-        ],
-        check=True,
-        capture_output=True,
+    command = (
+        "openssl req -x509 -nodes -days 1 -newkey ec -pkeyopt ec_paramgen_curve:P-256"
+        f" -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {certificate}"
     )
+    subprocess.run(command.split(), check=True, capture_output=True)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate, key)
     async for served in _serve(tls):

@@ -19,13 +19,13 @@ from prefect_qiskit_runtime import _home
 from prefect_qiskit_runtime._home import EmbeddedHome, boot_id, host_name, identity_proof
 from prefect_qiskit_runtime.client import (
     RuntimeClient,
+    _embedded as embedded_module,
     embedded_api,
     embedded_status,
     own_image,
     start_embedded,
     stop_embedded,
 )
-from prefect_qiskit_runtime.client import _embedded as embedded_module
 from prefect_qiskit_runtime.client._process import service_environment
 from prefect_qiskit_runtime.errors import ConflictError, EmbeddedServiceError
 from prefect_qiskit_runtime.models import Discovery, JobStatus

@@ -128,6 +128,14 @@ async def test_what_is_missing_is_named(wire: Wire, api: RuntimeApi) -> None:
     assert wire.seen[0].path == "/programs/p%2F1"
 
 
+async def test_the_service_may_say_what_is_missing(wire: Wire, api: RuntimeApi) -> None:
+    refusal = {"message": "no", "code": 404, "kind": "backend", "identifier": "nowhere"}
+    wire.on("POST /jobs", answer({"error": refusal}, 404))
+    with pytest.raises(NotFoundError) as caught:
+        await api.submit_job("p1", "{}", backend="nowhere")
+    assert (caught.value.kind, caught.value.identifier) == ("backend", "nowhere")
+
+
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
