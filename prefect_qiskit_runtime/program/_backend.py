@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from qiskit.transpiler import CouplingMap
 
 IDEAL_NAME = "aer_simulator"
+_WIDE_GATES = frozenset({"ccx", "ccz", "cswap"})
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,11 @@ class ProgramBackend(BackendV2):
         self._usage = Usage()
         self._usage_lock = threading.Lock()
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> ProgramBackend:
+        # Primitives of qiskit-ibm-runtime copy their options, and the backend stands in them:
+        # a second one would build its noise again and count what it runs for itself.
+        return self
+
     @classmethod
     def from_name(cls, name: str) -> ProgramBackend:
         """Build the backend of a name.
@@ -88,7 +94,7 @@ class ProgramBackend(BackendV2):
     @property
     def is_ideal(self) -> bool:
         """Whether it has no noise, so that exact expectation values mean something."""
-        return self._device is None
+        return self._device is None and cast(Any, self.options).noise_model is None
 
     @property
     def usage(self) -> Usage:
@@ -101,11 +107,25 @@ class ProgramBackend(BackendV2):
         return self._simulator.target if self._device is None else self._device.target
 
     @property
+    def operation_names(self) -> list[str]:
+        """Names of the instructions; of the ideal simulator, those on one and two qubits.
+
+        `transpile` refuses a backend that has a coupling map and lists wider gates. It compiles
+        for `target`, which has them all.
+        """
+        if self._device is not None:
+            return self._device.operation_names
+        return [name for name in self.target.operation_names if name not in _WIDE_GATES]
+
+    @property
     def coupling_map(self) -> CouplingMap | None:
-        """Which qubits are connected. All of them, on the ideal simulator."""
+        """Which qubits are connected: all of them, on the ideal simulator.
+
+        The target of the ideal simulator says None for this, and `AerSimulator.from_backend`,
+        with which Aer's primitives take a backend, needs the pairs.
+        """
         if self._device is not None:
             return self._device.coupling_map
-        # Its target says None for this; `AerSimulator.from_backend` needs the pairs.
         from qiskit.transpiler import CouplingMap
 
         return CouplingMap.from_full(self.num_qubits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -46,13 +47,14 @@ class Evaluations:
         circuit = pub.circuit
         table = np.asarray(pub.parameter_values.as_array(circuit.parameters), dtype=float)
         terms = np.asarray(pub.observables)
+        count = math.prod(table.shape[:-1])
         rows, columns = np.broadcast_arrays(
-            np.arange(max(1, _size(table.shape[:-1]))).reshape(table.shape[:-1]),
+            np.arange(count).reshape(table.shape[:-1]),
             np.arange(terms.size).reshape(terms.shape),
         )
         return cls(
             circuit=circuit,
-            values=table.reshape(-1, table.shape[-1]),
+            values=table.reshape(count, -1) if table.size else np.zeros((count, 0)),
             observables=[_operator(tuple(observable.items())) for observable in terms.ravel()],
             rows=rows.ravel(),
             columns=columns.ravel(),
@@ -64,28 +66,20 @@ class Evaluations:
         for column in range(len(self.observables)):
             yield column, np.flatnonzero(self.columns == column)
 
-    def bound(self, circuit: QuantumCircuit) -> QuantumCircuit:
-        """Return a circuit made of this one with its parameters set to the first row."""
-        given = dict(zip(self.circuit.parameters, self.values[0].tolist(), strict=True))
+    def bound(self, circuit: QuantumCircuit, row: int) -> QuantumCircuit:
+        """Return a circuit made of this one with its parameters set to a row."""
+        given = dict(zip(self.circuit.parameters, self.values[row].tolist(), strict=True))
         return circuit.assign_parameters({p: given[p] for p in circuit.parameters})
 
-    def binds(
-        self, circuit: QuantumCircuit, rows: Any = slice(None)
-    ) -> list[dict[Any, Any]] | None:
+    def binds(self, circuit: QuantumCircuit, rows: Any) -> dict[Any, list[float]]:
         """Return values for a circuit made of this one, as the simulator takes them.
 
         Args:
             circuit: It may have lost parameters on which nothing depends.
             rows: Which rows of `values`.
         """
-        if not circuit.parameters:
-            return None
         place = {parameter: index for index, parameter in enumerate(self.circuit.parameters)}
-        return [{p: self.values[rows, place[p]].tolist() for p in circuit.parameters}]
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    return int(np.prod(shape, dtype=int))
+        return {p: self.values[rows, place[p]].tolist() for p in circuit.parameters}
 
 
 # A loop asks for the same observables each time; parsing 276 terms takes 6 ms.
