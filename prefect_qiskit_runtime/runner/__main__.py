@@ -50,7 +50,9 @@ if __name__ == "__main__":
     _main()
 elif __name__ == "__mp_main__":
     # A process that the program started with multiprocessing's "spawn" or "forkserver": it is
-    # about to import the program, with the same old imports.
+    # about to import the program, with the same old imports. The job's own sys.path is left as
+    # the image has it: stevedore keeps a file in ~/.cache for each sys.path that it meets.
     from prefect_qiskit_runtime.program import _legacy_imports
 
+    sys.path.insert(0, str(Path(sys.argv[0]).parent))
     _legacy_imports.install()

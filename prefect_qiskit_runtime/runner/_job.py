@@ -18,7 +18,6 @@ from typing import Any, NoReturn
 
 from prefect_qiskit_runtime import codec, program
 from prefect_qiskit_runtime.errors import EncodingError
-from prefect_qiskit_runtime.program import _legacy_imports
 from prefect_qiskit_runtime.runner import _failure, _process
 from prefect_qiskit_runtime.runner._failure import JobFailure, ReasonCode
 from prefect_qiskit_runtime.runner._messages import MessageWriter
@@ -76,7 +75,6 @@ class _Job:
 
     def run(self) -> str:
         """Run the program and give its encoded result."""
-        _legacy_imports.install()
         main = self._load_main()
         inputs = self._prepare("the inputs cannot be decoded", self._read_inputs)
         name = self._settings["backend"]
@@ -152,7 +150,6 @@ class _Job:
         module.__file__ = str(path)
         # Classes of the program can be pickled, also to processes that it starts itself.
         sys.modules[_MODULE_NAME] = module
-        sys.path.insert(0, str(self._scratch))
         exec(compile(source, self.filename, "exec", dont_inherit=True), module.__dict__)  # noqa: S102
         main = getattr(module, "main", None)
         if not callable(main):

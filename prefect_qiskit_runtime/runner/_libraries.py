@@ -7,6 +7,7 @@ fork is unsafe.
 from __future__ import annotations
 
 import ctypes
+import functools
 import gc
 import importlib
 import os
@@ -15,6 +16,9 @@ import site
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
+
+from prefect_qiskit_runtime.program import _legacy_imports
 
 __all__ = ["load", "site_folders", "thread_count", "use_threads", "versions"]
 
@@ -25,21 +29,24 @@ _NEEDED = (
     "qiskit.primitives",
     "qiskit.qpy",
     "qiskit.quantum_info",
-    "qiskit.transpiler.preset_passmanagers.builtin_plugins",
 )
+# Also what qiskit itself loads at the first `transpile`.
 _USED_IF_THERE = (
+    "qiskit.transpiler.passes.synthesis.hls_plugins",
+    "qiskit.transpiler.preset_passmanagers.builtin_plugins",
     "scipy.optimize",
     "qiskit_aer",
     "qiskit_aer.noise",
     "qiskit_aer.primitives",
     "qiskit_ibm_runtime",
     "qiskit_ibm_runtime.fake_provider",
+    "qiskit_ibm_runtime.transpiler.plugin",
     "qiskit_ibm_runtime.utils.json",
 )
 _OURS = (
     "prefect_qiskit_runtime.codec",
     "prefect_qiskit_runtime.program",
-    "prefect_qiskit_runtime.program._legacy_imports",
+    "prefect_qiskit_runtime.program._backend",
     "prefect_qiskit_runtime.runner._job",
 )
 _DISTRIBUTIONS = ("qiskit", "qiskit-aer", "qiskit-ibm-runtime")
@@ -70,6 +77,8 @@ def load() -> None:
             sys.stderr.write(f"not in this environment: {name} ({exc})\n")
     for name in _OURS:
         importlib.import_module(name)
+    _legacy_imports.install()
+    _thread_setters()
     gc.collect()
     # What is shared with the children stays shared: the collector does not write to it.
     gc.freeze()
@@ -112,18 +121,24 @@ def use_threads(count: int) -> None:
     os.environ.update(
         dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), str(count))
     )
-    for path in _linear_algebra_files():
-        library = ctypes.CDLL(path)
-        for name in _SETTERS:
-            setter = getattr(library, name, None)
-            if setter is not None:
-                setter(ctypes.c_int(count))
-                break
+    for setter in _thread_setters():
+        setter(ctypes.c_int(count))
 
 
-def _linear_algebra_files() -> set[str]:
+@functools.cache
+def _thread_setters() -> list[Any]:
+    """Find the functions that set the number of threads, once for all jobs: it takes a while."""
     maps = Path("/proc/self/maps")
     if not maps.is_file():
-        return set()
-    paths = {line.split(maxsplit=5)[-1].strip() for line in maps.read_text().splitlines()}
-    return {path for path in paths if "openblas" in Path(path).name or "mkl_rt" in path}
+        return []
+    paths = {
+        line.split(maxsplit=5)[-1]
+        for line in maps.read_text().splitlines()
+        if "openblas" in line or "mkl_rt" in line
+    }
+    libraries = [ctypes.CDLL(path) for path in sorted(paths)]
+    found = [
+        next((getattr(library, name) for name in _SETTERS if hasattr(library, name)), None)
+        for library in libraries
+    ]
+    return [setter for setter in found if setter is not None]

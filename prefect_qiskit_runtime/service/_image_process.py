@@ -172,13 +172,16 @@ class ImageProcess:
 
     async def close(self) -> None:
         """End it, with all that it started."""
-        self._control.close()
+        # Whoever waits in `receive` is woken by this, and would not be by closing alone.
+        with contextlib.suppress(OSError):
+            self._control.shutdown(socket.SHUT_RDWR)
         try:
             await asyncio.wait_for(self._process.wait(), _END_SECONDS)
         except TimeoutError:
             self.signal_group(signal.SIGKILL)
         await self.wait()
         await self._finish_output()
+        self._control.close()
 
     async def _wait_until_ready(self, timeout_seconds: float) -> None:
         try:
