@@ -172,7 +172,7 @@ async def alist_jobs(
     """
     async with as_backend(backend).connect() as api:
         return await api.list_jobs(
-            limit=limit, offset=skip, pending=pending, program=program_id, tags=list(tags)
+            limit=limit, offset=skip, pending=pending, program_id=program_id, tags=tags
         )
 
 

@@ -57,7 +57,7 @@ def test_importing_loads_neither_qiskit_nor_a_server(code: str) -> None:
     heavy = "{'qiskit', 'qiskit_aer', 'qiskit_ibm_runtime', 'matplotlib', 'scipy'}"
     if code == "import prefect_qiskit_runtime":
         heavy = f"{heavy} | {{'fastapi', 'prefect', 'sqlalchemy', 'pydantic', 'httpx'}}"
-    script = f"{code}\nimport sys\nprint(sorted({heavy} & set(sys.modules)))"
+    script = f"{code}\nimport sys\nprint(sorted(({heavy}) & set(sys.modules)))"
     loaded = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
     )

@@ -78,7 +78,7 @@ def test_programs_are_listed_and_printed(capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.mark.parametrize(
     ("source", "complaint"),
-    [("x = 1\n", "main"), ("def main(:\n    pass\n", "line 1"), ("main = 3\n", "main")],
+    [("x = 1\n", "main"), ("def main(:\n    pass\n", "line 1")],
 )
 def test_a_source_that_cannot_run_is_refused(source: str, complaint: str) -> None:
     with pytest.raises(InvalidInputError, match=complaint):
