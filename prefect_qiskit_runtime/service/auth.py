@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hmac
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import Depends
@@ -16,16 +16,16 @@ from prefect_qiskit_runtime.service.store.records import Owner
 _SCHEMES = ("bearer", "apikey")
 
 
-@dataclass(frozen=True)
 class Authenticator:
-    """Knows the tokens. The embedded service has one, and one user.
+    """Knows who has which token.
 
-    Attributes:
-        token: The token of the embedded service.
+    Args:
+        owners: The users by their tokens.
     """
 
-    token: str
-    user: str = "local"
+    def __init__(self, owners: Mapping[str, Owner]) -> None:
+        # By digest: how long a look-up takes says nothing of the tokens themselves.
+        self._owners = {_digest(token): owner for token, owner in owners.items()}
 
     def identify(self, token: str) -> Owner:
         """Return whose token it is.
@@ -33,9 +33,10 @@ class Authenticator:
         Raises:
             AuthenticationError: Nobody's.
         """
-        if not hmac.compare_digest(token.encode(), self.token.encode()):
+        owner = self._owners.get(_digest(token))
+        if owner is None:
             raise AuthenticationError("The token was refused. Log in again, or correct the block.")
-        return Owner(self.user, "")
+        return owner
 
 
 def get_context(connection: HTTPConnection) -> ServiceContext:
@@ -88,3 +89,7 @@ def _token(connection: HTTPConnection) -> str | None:
     if scheme.lower() in _SCHEMES and token.strip():
         return token.strip()
     return connection.headers.get("x-access-token")
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

@@ -48,6 +48,7 @@ class ServiceContext:
     """What a request can reach.
 
     Attributes:
+        embedded_token: The token that the service proves to know; None for a team service.
         request_end: Asks the process to end; None where that is not a client's to ask.
     """
 
@@ -60,6 +61,7 @@ class ServiceContext:
     authenticator: Authenticator
     job_logs_dir: Path
     default_image: str
+    embedded_token: str | None = None
     request_end: Callable[[], None] | None = None
     rules: InputRules = field(default_factory=InputRules)
     activity: Activity = field(default_factory=Activity)

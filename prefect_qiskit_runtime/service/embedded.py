@@ -30,21 +30,24 @@ from prefect_qiskit_runtime.service.app import create_app
 from prefect_qiskit_runtime.service.auth import Authenticator
 from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.devices import Devices
-from prefect_qiskit_runtime.service.executor import LaunchError
+from prefect_qiskit_runtime.service.executor import Executor, LaunchError
 from prefect_qiskit_runtime.service.feed import Feed
 from prefect_qiskit_runtime.service.retention import keep_tidy
 from prefect_qiskit_runtime.service.run import JobFolders
 from prefect_qiskit_runtime.service.scheduler import Scheduler
 from prefect_qiskit_runtime.service.store import Store
 from prefect_qiskit_runtime.service.store.jobs import count_open_sessions, count_pending
+from prefect_qiskit_runtime.service.store.records import Owner
 from prefect_qiskit_runtime.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+_USER = "local"
 _LOCK_SECONDS = 30.0
 _LOCK_POLL_SECONDS = 0.05
 _LONGEST_IDLE_POLL_SECONDS = 10.0
 _LAST_ANSWERS_SECONDS = 3
+_CLOSE_SECONDS = 15.0
 _BACKLOG = 512
 
 
@@ -146,6 +149,7 @@ async def _context(
 ) -> AsyncIterator[ServiceContext]:
     """Open the parts of the service and close them again, in the right order."""
     store = await asyncio.to_thread(Store.open, home.database_path)
+    token = home.read_or_create_token()
     executor = ForkExecutor(settings)
     feed = Feed()
     scheduler = Scheduler(
@@ -164,15 +168,26 @@ async def _context(
             executor=executor,
             feed=feed,
             devices=Devices(),
-            authenticator=Authenticator(home.read_or_create_token()),
+            authenticator=Authenticator({token: Owner(_USER, "")}),
             job_logs_dir=home.job_logs_dir,
             default_image=options.image,
+            embedded_token=token,
             request_end=ending.set,
         )
     finally:
         await scheduler.close()
-        await executor.close()
+        await _close_executor(executor)
         await store.close()
+
+
+async def _close_executor(executor: Executor) -> None:
+    # Bounded: a process that cannot be killed must not keep the home locked. Whatever is left
+    # dies with this process.
+    try:
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await executor.close()
+    except TimeoutError:
+        logger.warning("The processes of the jobs did not end within %.0f s", _CLOSE_SECONDS)
 
 
 async def _wind_down(home: EmbeddedHome, context: ServiceContext, server: _Server) -> None:

@@ -104,10 +104,11 @@ def check_source(source: str) -> None:
     try:
         tree = ast.parse(source)
     except SyntaxError as exc:
+        place = "" if exc.lineno is None else f", line {exc.lineno}"
         raise InvalidInputError(
-            f"The program's source is not valid Python: {exc.msg} (line {exc.lineno}).",
+            f"The program's source is not valid Python: {exc.msg}{place}.",
             path="$.data",
-            rule=f"syntax, line {exc.lineno}",
+            rule=f"syntax{place}",
         ) from exc
     except (ValueError, RecursionError, MemoryError) as exc:
         message = f"The program's source cannot be parsed: {exc}."

@@ -7,8 +7,6 @@ import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Connection
-
 from prefect_qiskit_runtime.service.store import Store, jobs, programs
 
 logger = logging.getLogger(__name__)
@@ -42,7 +40,8 @@ async def forget_old_jobs(store: Store, logs: Path, *, max_days: float, max_byte
         deleted += await _delete(store, logs, batch)
     deleted += await _shrink(store, logs, max_bytes)
     if deleted:
-        await store.write(_give_back)
+        await store.write(programs.purge_deleted_programs)
+        await store.shrink()
         logger.info("Deleted %d ended jobs that were too old or too large", deleted)
     return deleted
 
@@ -52,11 +51,6 @@ async def _delete(store: Store, logs: Path, job_ids: list[str]) -> int:
         await store.write(jobs.delete_ended_job, job_id)
         (logs / f"{job_id}.log").unlink(missing_ok=True)
     return len(job_ids)
-
-
-def _give_back(connection: Connection) -> None:
-    programs.purge_deleted_programs(connection)
-    connection.exec_driver_sql("PRAGMA incremental_vacuum").fetchall()
 
 
 async def _shrink(store: Store, logs: Path, max_bytes: int) -> int:

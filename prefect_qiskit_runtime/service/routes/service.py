@@ -29,8 +29,8 @@ async def identify(
     nonce: Annotated[str | None, Query(pattern="^[0-9a-fA-F]{16,128}$")] = None,
 ) -> dict[str, Any]:
     """Say who listens here and, to a nonce, prove that it knows the token. Asks for none."""
-    embedded = context.request_end is not None
-    proof = identity_proof(context.authenticator.token, nonce) if nonce and embedded else None
+    token = context.embedded_token
+    proof = identity_proof(token, nonce) if token and nonce else None
     return ServiceIdentity(
         product="prefect-qiskit-runtime",
         protocol_version=PROTOCOL_VERSION,

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -22,6 +23,7 @@ HEAD_REVISION = "0001"
 
 _READERS = 4
 _BUSY_TIMEOUT_MILLISECONDS = 10_000
+_VACUUM_PAGES = 1000
 
 
 class StoreError(ConfigurationError):
@@ -69,11 +71,17 @@ class Store:
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, run)
 
+    async def shrink(self) -> None:
+        """Give the room of deleted rows back to the file system."""
+        await asyncio.to_thread(_vacuum, self._path)
+
     async def close(self) -> None:
         """Finish what is queued and close all connections."""
-        await asyncio.to_thread(self._writer.close)
         await asyncio.to_thread(self._readers.shutdown)
         self._read_engine.dispose()
+        # Last, because the last connection folds the log into the database file, which one
+        # that may only query cannot.
+        await asyncio.to_thread(self._writer.close)
 
 
 def _engine(path: Path, *, begin: str, pool_size: int, query_only: bool) -> Engine:
@@ -130,6 +138,15 @@ def _prepare(path: Path) -> None:
         upgrade(engine)
     finally:
         engine.dispose()
+
+
+def _vacuum(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MILLISECONDS}")
+        while connection.execute("PRAGMA freelist_count").fetchone()[0]:
+            # In steps, between which the writer gets its turn. As a script, because the driver
+            # stops a statement without columns after its first page.
+            connection.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
 
 
 def _revision(connection: sqlite3.Connection) -> str | None:
