@@ -1,0 +1,150 @@
+"""The store: what an answered write promises, and that the writer shares commits fairly."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, create_engine, inspect, text
+from sqlalchemy.exc import IntegrityError
+
+from prefect_qiskit_runtime.service.store import Store, StoreError
+from prefect_qiskit_runtime.service.store.tables import metadata
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    store = Store.open(tmp_path / "runtime.db")
+    await store.write(_execute, "CREATE TABLE t (x INTEGER PRIMARY KEY)")
+    yield store
+    await store.close()
+
+
+def _execute(connection: Connection, statement: str) -> None:
+    connection.execute(text(statement))
+
+
+def _insert(connection: Connection, value: int) -> int:
+    connection.execute(text(f"INSERT INTO t VALUES ({value})"))
+    return value
+
+
+def _values(connection: Connection) -> list[int]:
+    return list(connection.execute(text("SELECT x FROM t ORDER BY x")).scalars())
+
+
+async def test_a_write_that_returned_is_seen_by_every_reader(store: Store) -> None:
+    assert await store.write(_insert, 7) == 7
+    assert await store.read(_values) == [7]
+
+
+async def test_a_failing_operation_leaves_the_others_of_its_group_alone(store: Store) -> None:
+    await store.write(_insert, 5)
+    outcomes = await asyncio.gather(
+        *(store.write(_insert, value) for value in range(10)), return_exceptions=True
+    )
+    assert [value for value in outcomes if isinstance(value, int)] == [0, 1, 2, 3, 4, 6, 7, 8, 9]
+    assert [type(value) for value in outcomes if not isinstance(value, int)] == [IntegrityError]
+    assert await store.read(_values) == list(range(10))
+
+
+async def test_a_failing_operation_is_undone_as_a_whole(store: Store) -> None:
+    def half(connection: Connection) -> None:
+        _insert(connection, 1)
+        raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        await store.write(half)
+    assert await store.read(_values) == []
+
+
+async def test_operations_run_in_the_order_of_their_submission(store: Store) -> None:
+    order: list[int] = []
+
+    def note(connection: Connection, value: int) -> None:
+        order.append(value)
+
+    await asyncio.gather(*(store.write(note, value) for value in range(1000)))
+    assert order == list(range(1000))
+
+
+async def test_many_writes_share_a_commit(store: Store, tmp_path: Path) -> None:
+    def commits() -> int:
+        # Every commit appends at least one page to the write-ahead log.
+        return (tmp_path / "runtime.db-wal").stat().st_size // 4096
+
+    before = commits()
+    await asyncio.gather(*(store.write(_insert, value) for value in range(500)))
+    assert commits() - before < 50
+
+
+async def test_readers_cannot_write(store: Store) -> None:
+    with pytest.raises(Exception, match="readonly"):
+        await store.read(_insert, 1)
+
+
+async def test_what_is_queued_is_written_before_the_store_closes(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "other.db")
+    await store.write(_execute, "CREATE TABLE t (x INTEGER PRIMARY KEY)")
+    writes = [asyncio.ensure_future(store.write(_insert, value)) for value in range(100)]
+    await asyncio.sleep(0)  # lets them be submitted
+    await store.close()
+    await asyncio.gather(*writes)
+    with sqlite3.connect(tmp_path / "other.db") as connection:
+        assert connection.execute("SELECT count(*) FROM t").fetchone() == (100,)
+    connection.close()
+    assert not (tmp_path / "other.db-wal").exists()
+
+
+async def test_the_settings_that_the_promise_rests_on(store: Store) -> None:
+    def pragmas(connection: Connection) -> dict[str, object]:
+        names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        return {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in names}
+
+    expected = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 10_000}
+    assert await store.write(pragmas) == expected
+
+
+async def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "runtime.db"
+    await Store.open(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    with pytest.raises(StoreError, match="has schema 9999"):
+        Store.open(path)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "runtime.db").write_text("no database at all, but long enough to be looked at" * 50)
+    with pytest.raises(StoreError, match="Cannot use the database"):
+        Store.open(tmp_path / "runtime.db")
+
+
+async def test_the_migrations_make_the_tables_that_the_statements_use(tmp_path: Path) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    await Store.open(tmp_path / "runtime.db").close()
+    engine = create_engine(f"sqlite:///{tmp_path / 'runtime.db'}")
+    with engine.connect() as connection:
+        differences = compare_metadata(MigrationContext.configure(connection), metadata)
+        interim_key = inspect(connection).get_pk_constraint("interim_results")
+    engine.dispose()
+    assert differences == []
+    assert interim_key["constrained_columns"] == ["job_id", "seq"]
+
+
+async def test_the_stated_newest_migration_is_the_newest() -> None:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    from prefect_qiskit_runtime.service.store import _migrate, _store
+
+    config = Config()
+    config.set_main_option("script_location", str(_migrate._MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    assert ScriptDirectory.from_config(config).get_current_head() == _store.HEAD_REVISION
