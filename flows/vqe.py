@@ -197,7 +197,7 @@ def publish(
             "Hartree-Fock": molecule.hartree_fock_energy,
             "exact": molecule.exact_ground_energy,
         },
-        target=molecule.exact_ground_energy,
+        target="exact",
     )
     create_markdown_artifact(
         plot,
@@ -222,7 +222,7 @@ def publish(
         "Versions": versions,
     }
     create_markdown_artifact(
-        f"## VQE of {molecule.name}\n\n{markdown_table(rows)}",
+        f"## VQE of {molecule.name}\n\n{markdown_table(rows, header=('Quantity', 'Value'))}",
         key=artifact_key(molecule, "summary"),
         description=f"Result of the VQE of {molecule.name}",
     )

@@ -37,6 +37,9 @@ class ProgressReporter:
                 progress.report(100 * interim["iteration"] / maxiter))
     progress.report(100)
     ```
+
+    Attributes:
+        artifact_id: The artifact; None before the first report.
     """
 
     def __init__(
@@ -57,7 +60,7 @@ class ProgressReporter:
         self._key = key
         self._description = description
         self._min_interval_seconds = min_interval_seconds
-        self._artifact_id: UUID | None = None
+        self.artifact_id: UUID | None = None
         self._reported_at = -math.inf
 
     async def areport(self, percent: float, description: str | None = None) -> bool:
@@ -76,13 +79,13 @@ class ProgressReporter:
             return False
         self._reported_at = now
         self._description = description or self._description
-        if self._artifact_id is None:
-            self._artifact_id = await acreate_progress_artifact(
+        if self.artifact_id is None:
+            self.artifact_id = await acreate_progress_artifact(
                 percent, key=self._key, description=self._description
             )
         else:
             await aupdate_progress_artifact(
-                self._artifact_id, percent, description=self._description
+                self.artifact_id, percent, description=self._description
             )
         return True
 
@@ -98,7 +101,7 @@ def convergence_plot(
     value_label: str = "energy (hartree)",
     errors: Sequence[float] | None = None,
     references: Mapping[str, float] | None = None,
-    target: float | None = None,
+    target: str | None = None,
 ) -> str:
     """Draw how a value converges, as markdown with the picture in it.
 
@@ -108,7 +111,8 @@ def convergence_plot(
         value_label: Name and unit of the values.
         errors: Standard errors of the values, drawn as bars; None where they are exact.
         references: Horizontal lines to compare with, by name.
-        target: Adds a second picture of the distance to this value, on a logarithmic scale.
+        target: Name of a reference; adds a second picture of the distance to it, on a
+            logarithmic scale.
 
     Returns:
         Markdown; the picture is a PNG in a data URI, the one form that Prefect's UI renders.
@@ -119,15 +123,16 @@ def convergence_plot(
     figure = Figure(figsize=(7, 3.6 if target is None else 6.4), dpi=110, layout="constrained")
     rows = 1 if target is None else 2
     axes = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
-    _draw_values(axes[0], values, errors, references or {})
+    references = references or {}
+    _draw_values(axes[0], values, errors, references)
     axes[0].set(title=title, ylabel=value_label)
     if target is not None:
-        distances = [abs(value - target) for value in values]
+        distances = [abs(value - references[target]) for value in values]
         axes[1].plot(distances, marker=".", color="tab:red")
         # Nothing to show on a logarithmic scale if every distance is zero.
         if any(distances):
             axes[1].set_yscale("log")
-        axes[1].set(ylabel="distance to the target")
+        axes[1].set(ylabel=f"distance to {target}")
         axes[1].grid(visible=True, alpha=0.3)
     axes[-1].set(xlabel="iteration")
     return f"![{title}](data:image/png;base64,{_png(figure)})"

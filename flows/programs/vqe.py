@@ -196,16 +196,25 @@ def ansatz_from_circuit(circuit: QuantumCircuit) -> Ansatz:
     expressions: list[Any] = []
     for instruction in circuit.data:
         operation = instruction.operation
-        if operation.is_parameterized():
+        if _is_parametrised(operation):
             operation = operation.to_mutable()
             for place, value in enumerate(operation.params):
-                if isinstance(value, ParameterExpression) and value.parameters:
+                if _is_free(value):
                     operation.params[place] = angle = Parameter(f"angle{len(angles)}")
                     angles.append(angle)
                     expressions.append(value)
         split.append(operation, instruction.qubits)
     rules = [ShiftRule.two_term(1.0)] * len(angles)
     return Ansatz(split, angles, rules, expressions, list(circuit.parameters))
+
+
+def _is_free(value: Any) -> bool:
+    return isinstance(value, ParameterExpression) and bool(value.parameters)
+
+
+def _is_parametrised(operation: Any) -> bool:
+    # Not `operation.is_parameterized()`: it is False for controlled gates (qiskit 2.6).
+    return any(_is_free(value) for value in operation.params)
 
 
 def _unroll(circuit: QuantumCircuit) -> QuantumCircuit:
@@ -216,7 +225,7 @@ def _unroll(circuit: QuantumCircuit) -> QuantumCircuit:
             operation = instruction.operation
             if operation.name in ("measure", "reset") or hasattr(operation, "blocks"):
                 raise ValueError(f"ansatz: '{operation.name}' is not allowed in it, only gates")
-            if operation.is_parameterized() and operation.name not in ROTATION_GATES:
+            if _is_parametrised(operation) and operation.name not in ROTATION_GATES:
                 if operation.definition is None:
                     raise ValueError(
                         f"ansatz: no shift rule for the parametrised gate '{operation.name}'; "

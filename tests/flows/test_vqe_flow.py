@@ -1,0 +1,94 @@
+"""The VQE flow as a deployment runs it: loaded by its entrypoint, on the embedded service."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from prefect import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.utilities.callables import parameter_schema
+
+ENTRYPOINT = f"{Path(__file__).parents[2] / 'flows' / 'vqe.py'}:vqe"
+
+
+@pytest.fixture(scope="module")
+def vqe_flow() -> Flow[..., Any]:
+    return load_flow_from_entrypoint(ENTRYPOINT)
+
+
+@pytest.fixture(scope="module")
+def summary(vqe_flow, prefect_server, service_home) -> dict[str, Any]:
+    return vqe_flow(molecule="lih_1.595_4q")
+
+
+def artifact(what: str) -> Any:
+    async def read() -> Any:
+        async with get_client() as client:
+            found = await client.read_artifacts(
+                artifact_filter=ArtifactFilter(
+                    key=ArtifactFilterKey(any_=[f"vqe-lih-1-595-4q-{what}"])
+                )
+            )
+        assert len(found) == 1
+        return found[0]
+
+    return asyncio.run(read())
+
+
+def test_the_flow_reaches_the_exact_energy(summary):
+    assert abs(summary["error_millihartree"]) < 0.1
+    assert summary["correlation_recovered"] >= 0.98
+    assert summary["estimation"] == "exact"
+    assert summary["backend"] == "aer_simulator"
+
+
+def test_the_progress_artifact_ends_at_100_percent(summary):
+    assert float(artifact("progress").data) == 100.0
+
+
+def test_the_convergence_plot_is_a_picture_the_ui_shows(summary):
+    assert "](data:image/png;base64,iVBOR" in artifact("convergence").data
+
+
+def test_the_summary_artifact_says_what_came_out_and_where_from(summary):
+    text = artifact("summary").data
+
+    for expected in (
+        "-7.881145",
+        "millihartree",
+        summary["job_id"],
+        summary["program_id"],
+        "aer_simulator",
+        "| Seed | 1 |",
+        "qiskit ",
+    ):
+        assert expected in text
+
+
+def test_a_circuit_ansatz_goes_through_the_service(vqe_flow, prefect_server, service_home):
+    summary = vqe_flow(molecule="h2_0.735", ansatz="efficient_su2")
+
+    assert abs(summary["error_millihartree"]) < 0.1
+
+
+def test_the_form_in_the_ui_has_descriptions_choices_and_limits(vqe_flow):
+    properties = parameter_schema(vqe_flow).properties
+
+    assert all(described.get("description") for described in properties.values())
+    assert properties["optimizer"]["enum"] == ["auto", "L-BFGS-B", "SLSQP", "COBYLA", "SPSA"]
+    assert properties["maxiter"]["minimum"] == 1
+
+
+def test_the_form_offers_every_shipped_molecule(vqe_flow, molecules):
+    hints = vqe_flow.fn.__globals__
+
+    assert list(get_args(hints["MoleculeName"])) == molecules.molecule_names()
+
+
+def test_the_summary_is_plain_json(summary):
+    assert json.loads(json.dumps(summary)) == summary
