@@ -11,7 +11,8 @@ READY := $(VENV)/.ready
 SOURCES := prefect_qiskit_runtime flows tests docs
 
 # `make run` and the tests keep their Prefect database and embedded service to themselves.
-RUN_ENV := PREFECT_HOME=$(CURDIR)/.run/prefect PREFECT_SERVER_ANALYTICS_ENABLED=false
+RUN_ENV := PREFECT_HOME=$(CURDIR)/.run/prefect PREFECT_SERVER_ANALYTICS_ENABLED=false \
+	PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check format test-fast test-all bench docs docs-serve serve requirements clean
@@ -32,6 +33,7 @@ $(READY): requirements-dev.txt pyproject.toml
 	@touch $@
 
 run: $(READY)  ## VQE for H2 and LiH as runtime programs, streamed into a Prefect flow
+	@mkdir -p .run/prefect
 	@$(RUN_ENV) $(BIN)/python flows/vqe.py
 
 test: check docs test-fast  ## Everything a change must pass
@@ -63,6 +65,7 @@ format: $(READY)  ## Format and fix what can be fixed
 	$(BIN)/ruff check --fix .
 
 serve: $(READY)  ## Start a Prefect server with its UI and keep it in the foreground
+	@mkdir -p .run/prefect
 	@$(RUN_ENV) $(BIN)/prefect server start
 
 requirements:  ## Pin the newest versions that pyproject.toml allows (needs uv)
