@@ -54,6 +54,7 @@ class RuntimeClientJob:
         self._api = api
         self._decoder = result_decoder
         self._delivery: asyncio.Task[JobState | None] | None = None
+        self._ended: JobState | None = None
 
     def __repr__(self) -> str:
         return (
@@ -190,10 +191,10 @@ class RuntimeClientJob:
 
     async def _final_state(self) -> JobState:
         if self._delivery is not None and not self._delivery.cancelled():
-            state = await asyncio.shield(self._delivery)
-            if state is not None:
-                return state
-        return await self._api.wait_for_job(self.job_id)
+            self._ended = await asyncio.shield(self._delivery)
+        if self._ended is None:
+            self._ended = await self._api.wait_for_job(self.job_id)
+        return self._ended
 
     async def _error(self) -> JobError | None:
         info = await self.info()

@@ -31,7 +31,7 @@ from prefect_qiskit_runtime._home import (
 )
 from prefect_qiskit_runtime.client._api import RuntimeApi
 from prefect_qiskit_runtime.client._process import ServiceProcess
-from prefect_qiskit_runtime.client._transport import settings_of_environment
+from prefect_qiskit_runtime.client._transport import no_tls, settings_of_environment
 from prefect_qiskit_runtime.errors import ConflictError, EmbeddedServiceError
 from prefect_qiskit_runtime.models import (
     PROTOCOL_VERSION,
@@ -153,7 +153,7 @@ async def embedded_status(settings: Settings | None = None) -> EmbeddedStatus | 
     """Say what the embedded service is; None if it does not run. Never starts it."""
     settings = settings or settings_of_environment()
     home = EmbeddedHome(settings.embedded_dir(PROTOCOL_VERSION))
-    discovery = await _find(home)
+    discovery = await _find_running(home, settings)
     if discovery is None:
         return None
     async with _api_of(home, discovery, settings) as api:
@@ -169,11 +169,11 @@ async def stop_embedded(settings: Settings | None = None, *, only_if_idle: bool 
 
     Raises:
         ConflictError: Jobs run or wait, and `only_if_idle` is set.
-        EmbeddedServiceError: It did not end in time.
+        EmbeddedServiceError: It does not answer, or did not end in time.
     """
     settings = settings or settings_of_environment()
     home = EmbeddedHome(settings.embedded_dir(PROTOCOL_VERSION))
-    discovery = await _find(home)
+    discovery = await _find_running(home, settings)
     if discovery is None:
         return False
     await _shut_down(home, discovery, settings, only_if_idle=only_if_idle)
@@ -197,6 +197,12 @@ async def find_or_start(home: EmbeddedHome, settings: Settings) -> Discovery:
         if discovery is not None and _is_older(discovery):
             discovery = await _replace_if_idle(home, discovery, settings)
         return discovery or await _start(home, settings, deadline)
+
+
+async def _find_running(home: EmbeddedHome, settings: Settings) -> Discovery | None:
+    """Return the running service, also one that is just starting; None if there is none."""
+    _refuse_windows()
+    return await _find_when_up(home, time.monotonic() + settings.start_timeout_seconds)
 
 
 async def _find(home: EmbeddedHome) -> Discovery | None:
@@ -236,7 +242,9 @@ async def _proves_itself(url: str, token: str) -> bool:
     """Ask the listener for proof that it knows the token, without telling it."""
     nonce = secrets.token_hex(32)
     try:
-        async with httpx.AsyncClient(trust_env=False, verify=False, timeout=_PROOF_SECONDS) as http:  # noqa: S501 - loopback without TLS
+        async with httpx.AsyncClient(
+            trust_env=False, verify=no_tls(), timeout=_PROOF_SECONDS
+        ) as http:
             response = await http.get(
                 f"{url.rstrip('/')}/.well-known/qiskit-runtime", params={"nonce": nonce}
             )

@@ -148,6 +148,21 @@ def test_the_innermost_mount_decides(
     assert _home.network_file_system(Path("/home/me/.prefect")) == expected
 
 
+def test_the_mount_table_of_this_machine_is_read() -> None:
+    assert _home._file_system(Path("/proc/self")) == "proc"
+
+
+async def test_a_service_that_holds_its_home_and_does_not_answer_is_reported(
+    settings: Settings, home: EmbeddedHome
+) -> None:
+    hasty = settings.model_copy(update={"start_timeout_seconds": 0.3})
+    with home.try_lock(home.service_lock_path) as locked:
+        assert locked
+        for ask in (embedded_status, stop_embedded, start_embedded):
+            with pytest.raises(EmbeddedServiceError, match="runs but does not answer here"):
+                await ask(hasty)
+
+
 async def test_windows_is_told_what_to_use(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,26 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import sys
 import threading
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from prefect_qiskit_runtime.client import RuntimeClient, SyncRuntimeClient
+from prefect_qiskit_runtime.client import (
+    RuntimeClient,
+    SyncRuntimeClient,
+    embedded_status,
+    stop_embedded,
+)
 from prefect_qiskit_runtime.errors import (
     ConfigurationError,
     ConflictError,
     InvalidInputError,
     JobCancelledError,
+    JobInterruptedError,
     JobTimedOutError,
     NotFoundError,
     ProgramFailedError,
+    is_retryable,
 )
 from prefect_qiskit_runtime.models import JobStatus
+from prefect_qiskit_runtime.settings import Settings
 
 COUNTER = """
 import time
@@ -270,6 +281,38 @@ async def test_a_client_that_closes_ends_its_callbacks_and_not_its_jobs(
         again = await client.job(job.job_id)
         assert await again.status() is JobStatus.RUNNING
         await again.cancel()
+
+
+async def test_a_service_that_is_killed_interrupts_its_jobs_and_loses_none(
+    tmp_path: Path,
+) -> None:
+    settings = Settings(home=tmp_path / "runtime")
+    seen: list[int] = []
+    async with RuntimeClient(settings=settings) as client:
+        try:
+            program_id = await client.upload_program(COUNTER, name="counter")
+            done = await client.run(program_id, {"count": 2})
+            await done.result()
+            lost = await client.run(
+                program_id,
+                {"count": 2, "wait": 600},
+                callback=lambda _, interim: seen.append(interim["number"]),
+            )
+            async with aclosing(lost.stream(1)) as interim_results:
+                assert await anext(interim_results) == {"number": 1}
+                running = await embedded_status(settings)
+                assert running is not None
+                os.kill(running.discovery.pid, signal.SIGKILL)
+                # The stream goes on with the service that is started in its place.
+                assert [interim async for interim in interim_results] == []
+            with pytest.raises(JobInterruptedError) as caught:
+                await lost.result()
+            assert is_retryable(caught.value)
+            assert seen == [0, 1]
+            assert (await done.result())["total"] == 2
+            assert len(await done.interim_results()) == 2
+        finally:
+            await stop_embedded(settings, only_if_idle=False)
 
 
 # The synchronous twin ---------------------------------------------------------------------
