@@ -132,9 +132,9 @@ def test_an_image_without_qiskit_ibm_runtime_encodes_all_but_its_types(monkeypat
 def best_of(count: int, call) -> float:
     best = float("inf")
     for _ in range(count):
-        start = time.perf_counter()
+        start = time.process_time()
         call()
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
     return best
 
 
@@ -147,6 +147,6 @@ def test_large_values_cost_no_more_than_upstream(kind):
     )
     text = encode(value)
 
-    # The aim is 1.1; the margin is for a machine that does other things meanwhile.
-    assert best_of(5, lambda: encode(value)) < 1.5 * best_of(5, lambda: upstream_text(value))
-    assert best_of(5, lambda: decode(text)) < 1.5 * best_of(5, lambda: upstream_value(text))
+    # Processor time, which other work on the machine disturbs little. The aim is 1.1.
+    assert best_of(3, lambda: encode(value)) < 1.3 * best_of(3, lambda: upstream_text(value))
+    assert best_of(3, lambda: decode(text)) < 1.3 * best_of(3, lambda: upstream_value(text))

@@ -362,22 +362,22 @@ def test_a_batch_is_about_as_fast_as_plain_aer(ideal):
         + [("XX", [i, j], 0.2) for i in range(8) for j in range(i)],
         num_qubits=8,
     )
-    values = points(circuit, 50)
+    values = points(circuit, 20)
     saving = circuit.copy()
     saving.save_expectation_value(observable, range(8))
     binds = [{p: values[:, i] for i, p in enumerate(circuit.parameters)}]
     simulator = AerSimulator()
 
     def plain() -> float:
-        start = time.perf_counter()
+        start = time.process_time()
         result = simulator.run(saving, parameter_binds=binds).result()
         assert result.success
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     def ours() -> float:
-        start = time.perf_counter()
+        start = time.process_time()
         ideal.estimator().run([(circuit, observable, values)]).result()
-        return time.perf_counter() - start
+        return time.process_time() - start
 
-    # The aim is 1.1; the margin is for a machine that does other things meanwhile.
-    assert min(ours() for _ in range(4)) < 1.6 * min(plain() for _ in range(4))
+    # Processor time, which other work on the machine disturbs little. The aim is 1.1.
+    assert min(ours() for _ in range(3)) < 1.4 * min(plain() for _ in range(3))
