@@ -21,7 +21,7 @@ from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.inputs import unchecked_requirements
 from prefect_qiskit_runtime.service.problem import KeyReusedError
 from prefect_qiskit_runtime.service.programs import visible
-from prefect_qiskit_runtime.service.request_json import JsonObject, validate
+from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER, JsonObject, validate
 from prefect_qiskit_runtime.service.store import jobs as statements
 from prefect_qiskit_runtime.service.store.programs import find_program
 from prefect_qiskit_runtime.service.store.records import Job, NewJob, Owner, Program
@@ -44,9 +44,9 @@ class JobRequest(BaseModel):
     session_id: str | None = Field(default=None, max_length=200)
     start_session: bool = False
     tags: list[Tag] | None = Field(default=None, max_length=50)
-    cost: int | None = Field(default=None, ge=0)
+    cost: int | None = Field(default=None, ge=0, le=LARGEST_INTEGER)
     private: bool = False
-    attempt: int = Field(default=1, ge=1)
+    attempt: int = Field(default=1, ge=1, le=LARGEST_INTEGER)
 
     @field_validator("log_level")
     @classmethod

@@ -30,6 +30,7 @@ from prefect_qiskit_runtime.models import (
     ProgramUploaded,
 )
 from prefect_qiskit_runtime.service.inputs import check_requirements_known, check_schema
+from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER
 from prefect_qiskit_runtime.service.store import programs as statements
 from prefect_qiskit_runtime.service.store.records import Owner, Program, ProgramContent
 
@@ -47,6 +48,13 @@ class ProgramUpload(ProgramMetadata):
     """
 
     data: str
+    # As IBM's clients send it: 0 leaves the limit to the service.
+    max_execution_time: int | None = Field(
+        default=None,
+        ge=0,
+        le=LARGEST_INTEGER,
+        validation_alias=AliasChoices("max_execution_time", "cost"),
+    )
     is_public: bool | None = None
     if_exists: IfExists = "new"
 
@@ -57,7 +65,10 @@ class ProgramChange(BaseModel):
     name: str | None = Field(default=None, min_length=1, max_length=200)
     description: str | None = None
     cost: int | None = Field(
-        default=None, ge=0, validation_alias=AliasChoices("cost", "max_execution_time")
+        default=None,
+        ge=0,
+        le=LARGEST_INTEGER,
+        validation_alias=AliasChoices("cost", "max_execution_time"),
     )
     spec: ProgramSpec | None = None
 

@@ -18,6 +18,9 @@ from pydantic import BaseModel, ValidationError
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.service.problem import invalid_from
 
+LARGEST_INTEGER = 2**31 - 1
+"""The largest number that requests may hold where the store keeps a number."""
+
 _SPACE = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder()
 _INLINE_BYTES = 256 * 1024

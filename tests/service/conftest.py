@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -301,8 +302,10 @@ class LocalService:
 
 
 @asynccontextmanager
-async def run_locally(root: Path, **settings: Any) -> AsyncIterator[LocalService]:
+async def run_locally(root: Path, empty: Path, **settings: Any) -> AsyncIterator[LocalService]:
     given = Settings(home=root, **settings)
+    if not (root / "runtime.db").exists():
+        shutil.copy(empty, root / "runtime.db")
     store = Store.open(root / "runtime.db")
     executor, feed = ScriptedExecutor(), Feed()
     folders = JobFolders(scratch=root / "scratch", logs=root / "logs")
@@ -335,13 +338,26 @@ async def run_locally(root: Path, **settings: Any) -> AsyncIterator[LocalService
         await store.close()
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database that has its tables: to make them takes longer than most tests."""
+    path = tmp_path_factory.mktemp("database") / "runtime.db"
+
+    async def make() -> None:
+        await Store.open(path).close()
+
+    with asyncio.Runner() as runner:
+        runner.run(make())
+    return path
+
+
 @pytest.fixture
-async def local(tmp_path: Path) -> AsyncIterator[LocalService]:
-    async with run_locally(tmp_path, max_concurrent_jobs=2) as service:
+async def local(tmp_path: Path, empty_database: Path) -> AsyncIterator[LocalService]:
+    async with run_locally(tmp_path, empty_database, max_concurrent_jobs=2) as service:
         yield service
 
 
 @pytest.fixture
-def locally(tmp_path: Path) -> Callable[..., Any]:
+def locally(tmp_path: Path, empty_database: Path) -> Callable[..., Any]:
     """Run the app on the test's own folder, again and again on the same data."""
-    return lambda **settings: run_locally(tmp_path, **settings)
+    return lambda **settings: run_locally(tmp_path, empty_database, **settings)

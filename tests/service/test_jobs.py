@@ -26,6 +26,16 @@ def test_ten_thousand_interim_results_arrive_once_each_and_in_order(api, countin
     assert [json.loads(event["data"])["i"] for event in events] == list(range(10_000))
 
 
+def test_large_inputs_reach_the_program_unchanged(api) -> None:
+    source = "def main(backend, user_messenger, text):\n    return len(text)\n"
+    spec = {"parameters": {"properties": {"text": {"type": "string"}}}}
+    program_id = api.upload(source, name="length", spec=spec)
+    job_id = api.submit(program_id, params={"text": "x" * 20_000_000})
+    assert api.finish(job_id) == {"status": "Completed"}
+    assert api.http.get(f"/jobs/{job_id}/results").text == "20000000"
+    assert len(api.http.get(f"/jobs/{job_id}").json()["params"]["text"]) == 20_000_000
+
+
 def test_a_program_that_raises_leaves_its_traceback(api) -> None:
     program_id = api.upload("def main(backend, user_messenger):\n    1 / 0\n", name="raises")
     job_id = api.submit(program_id)
@@ -180,6 +190,7 @@ async def test_jobs_of_others_do_not_exist(local) -> None:
         "limit=0",
         "limit=many",
         "offset=-1",
+        f"offset={10**30}",
         "pending=perhaps",
         "sort=UP",
         "created_after=yesterday",

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -70,6 +71,32 @@ def test_everything_stored_survives_a_kill(start_service, tmp_path: Path) -> Non
     assert api.http.get(f"/jobs/{running}/interim_results").json() == ['{"i": 0}', '{"i": 1}']
     assert api.finish(queued) == {"status": "Completed"}
     assert not any((service.root / "scratch").iterdir())
+
+
+def test_every_answered_submission_survives_a_kill_at_any_moment(start_service) -> None:
+    service = start_service(max_concurrent_jobs=1)
+    api = service.api()
+    program_id = api.upload()
+    answered: list[str] = []
+    enough = threading.Event()
+
+    def submit() -> None:
+        with suppress(httpx.HTTPError):
+            while True:
+                key = f"key-{len(answered)}"
+                answered.append(api.submit(program_id, key=key, params={"wait_for": "/no"}))
+                if len(answered) == 100:
+                    enough.set()
+
+    submitter = threading.Thread(target=submit)
+    submitter.start()
+    assert enough.wait(60)
+    service.kill()
+    submitter.join()
+    api = start_service(max_concurrent_jobs=1).api()
+    stored = [job["id"] for job in api.http.get("/jobs?limit=1000&sort=ASC").json()["jobs"]]
+    assert stored[: len(answered)] == answered
+    assert len(stored) - len(answered) in (0, 1)  # the one whose answer was cut off
 
 
 def test_a_terminated_service_tells_its_streams_and_leaves_nothing_running(

@@ -198,6 +198,8 @@ async def test_a_source_that_cannot_run_is_refused(local, source, path, words) -
         ({"data": base64.b64encode(b"\xff\xfe").decode()}, "$.data"),
         ({"cost": -1}, "$.cost"),
         ({"cost": "long"}, "$.cost"),
+        ({"cost": 10**30}, "$.cost"),
+        ({"name": "\ud800"}, "$.name"),
         ({"spec": {"parameters": {"type": "nonsense"}}}, "$.spec.parameters.type"),
         ({"spec": {"parameters": ["list"]}}, "$.spec.parameters"),
         (

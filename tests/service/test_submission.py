@@ -242,6 +242,8 @@ async def test_the_smallest_limit_counts(locally, asked, program, highest, limit
         ({"log_level": "LOUD"}, "$.log_level"),
         ({"cost": -1}, "$.cost"),
         ({"attempt": 0}, "$.attempt"),
+        ({"attempt": 10**30}, "$.attempt"),
+        ({"tags": ["\ud800"]}, "$.tags[0]"),
         ({"program_id": 3}, "$.program_id"),
         ({"runtime": "docker:image"}, "$.runtime"),
         ({"runtime": "python:relative/python"}, "$.runtime"),
@@ -252,7 +254,7 @@ async def test_the_smallest_limit_counts(locally, asked, program, highest, limit
 async def test_a_wrong_field_is_refused_by_its_path(local, fields, path) -> None:
     async with local.client() as client:
         request = {"program_id": await local.program(client), **fields}
-        answer = await client.post("/jobs", json=request)
+        answer = await client.post("/jobs", content=json.dumps(request))
     assert answer.status_code == 400
     assert answer.json()["error"]["path"] == path
 

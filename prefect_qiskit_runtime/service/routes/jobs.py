@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from prefect_qiskit_runtime.service import jobs
 from prefect_qiskit_runtime.service.auth import Caller, Context
-from prefect_qiskit_runtime.service.request_json import read_model, read_object
+from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER, read_model, read_object
 from prefect_qiskit_runtime.service.store import jobs as statements, results
 from prefect_qiskit_runtime.service.store.records import JobFilter
 from prefect_qiskit_runtime.service.views import job_text, job_view, metrics_view
@@ -46,7 +46,7 @@ class _Listing:
     """Query of a listing, under the names of the protocol."""
 
     limit: Annotated[int, Query(ge=1, le=1000)] = 200
-    offset: Annotated[int, Query(ge=0)] = 0
+    offset: Annotated[int, Query(ge=0, le=LARGEST_INTEGER)] = 0
     pending: bool | None = None
     program: str | None = None
     backend: str | None = None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from prefect_qiskit_runtime.errors import InvalidInputError, NotFoundError
 from prefect_qiskit_runtime.service import programs
 from prefect_qiskit_runtime.service.auth import Caller, Context
-from prefect_qiskit_runtime.service.request_json import read_model
+from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER, read_model
 from prefect_qiskit_runtime.service.store import programs as statements
 from prefect_qiskit_runtime.service.views import program_view
 
@@ -41,7 +41,7 @@ async def list_programs(
     context: Context,
     viewer: Caller,
     limit: Annotated[int, Query(ge=1, le=1000)] = 20,
-    offset: Annotated[int, Query(ge=0)] = 0,
+    offset: Annotated[int, Query(ge=0, le=LARGEST_INTEGER)] = 0,
     name: str | None = None,
 ) -> dict[str, Any]:
     """List the programs that the caller may use."""
@@ -60,7 +60,10 @@ async def get_program(program_id: str, context: Context, viewer: Caller) -> dict
 
 @router.get("/{program_id}/versions/{version}")
 async def get_version(
-    program_id: str, version: int, context: Context, owner: Caller
+    program_id: str,
+    version: Annotated[int, Path(ge=1, le=LARGEST_INTEGER)],
+    context: Context,
+    owner: Caller,
 ) -> PlainTextResponse:
     """Return the source of any version of a program, also of a deleted one that jobs ran."""
     content = await context.store.read(statements.find_version, program_id, version, owner)
