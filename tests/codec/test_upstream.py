@@ -129,24 +129,26 @@ def test_an_image_without_qiskit_ibm_runtime_encodes_all_but_its_types(monkeypat
         _seams.upstream_decoder.cache_clear()
 
 
-def best_of(count: int, call) -> float:
-    best = float("inf")
-    for _ in range(count):
-        start = time.process_time()
-        call()
-        best = min(best, time.process_time() - start)
-    return best
+def least_seconds(ours, theirs) -> tuple[float, float]:
+    """Processor time of two calls, which other work on the machine disturbs little."""
+    least = [float("inf"), float("inf")]
+    for _ in range(5):  # in turn, so that both meet the same machine
+        for index, call in enumerate((ours, theirs)):
+            start = time.process_time()
+            call()
+            least[index] = min(least[index], time.process_time() - start)
+    return least[0], least[1]
 
 
 @pytest.mark.parametrize("kind", ["8 MB array", "50 qubits"])
 def test_large_values_cost_no_more_than_upstream(kind):
-    value = (
-        np.random.default_rng(0).random(2**20)
-        if kind == "8 MB array"
-        else efficient_su2(50, reps=8)
-    )
+    array = np.random.default_rng(0).random(2**20)
+    value = array if kind == "8 MB array" else efficient_su2(50, reps=40)
     text = encode(value)
 
-    # Processor time, which other work on the machine disturbs little. The aim is 1.1.
-    assert best_of(3, lambda: encode(value)) < 1.3 * best_of(3, lambda: upstream_text(value))
-    assert best_of(3, lambda: decode(text)) < 1.3 * best_of(3, lambda: upstream_value(text))
+    encoding = least_seconds(lambda: encode(value), lambda: upstream_text(value))
+    decoding = least_seconds(lambda: decode(text), lambda: upstream_value(text))
+
+    # The aim is 1.1.
+    assert encoding[0] < 1.3 * encoding[1]
+    assert decoding[0] < 1.3 * decoding[1]
