@@ -244,6 +244,7 @@ print(time.perf_counter() - start < 0.5, backend.num_qubits)
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)  # 70 noise models, up to 2 s each
+@pytest.mark.filterwarnings("ignore:Properties of fake_nighthawk")
 def test_every_snapshot_runs_a_circuit():
     from qiskit_ibm_runtime import fake_provider
 
