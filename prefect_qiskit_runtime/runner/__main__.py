@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -54,5 +55,5 @@ elif __name__ == "__mp_main__":
     # the image has it: stevedore keeps a file in ~/.cache for each sys.path that it meets.
     from prefect_qiskit_runtime.program import _legacy_imports
 
-    sys.path.insert(0, str(Path(sys.argv[0]).parent))
+    sys.path.insert(0, os.environ["QISKIT_RUNTIME_JOB_FOLDER"])
     _legacy_imports.install()

@@ -57,7 +57,7 @@ def enter(scratch: Path, job: JobSettings, log: int) -> None:
     """Set up this process for one job."""
     _redirect_output(log)
     os.chdir(scratch)
-    os.environ["TMPDIR"] = str(scratch)
+    os.environ["TMPDIR"] = os.environ["QISKIT_RUNTIME_JOB_FOLDER"] = str(scratch)
     tempfile.tempdir = None
     sys.argv = [str(scratch / "program.py")]
     _seed()

@@ -170,11 +170,15 @@ class ImageProcess:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
 
-    async def close(self) -> None:
-        """End it, with all that it started."""
-        # Whoever waits in `receive` is woken by this, and would not be by closing alone.
+    def end(self) -> None:
+        """Ask it to end with all that it started."""
+        # Whoever waits in `receive` is woken by this, and would not be by closing.
         with contextlib.suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)
+
+    async def close(self) -> None:
+        """End it, with all that it started, and wait until it has gone."""
+        self.end()
         try:
             await asyncio.wait_for(self._process.wait(), _END_SECONDS)
         except TimeoutError:

@@ -131,7 +131,7 @@ class Zygote:
 
     async def close(self) -> None:
         """End it and all its jobs."""
-        await self._process.close()
+        self._process.end()
         await self._listening
 
     def _send_signal(self, job_id: str, number: int) -> None:
@@ -154,9 +154,8 @@ class Zygote:
             while True:
                 answer = await self._process.receive()
                 self._take(answer)
-        # Jobs die with their fork server; what they started is looked for.
-        self._process.signal_group(signal.SIGKILL)
-        await self._process.wait()
+        # It kills its jobs when it is asked to end. Had it died, they died with it.
+        await self._process.close()
         for launching in self._launching.values():
             if not launching.done():
                 launching.set_exception(ConnectionError(_GONE))
@@ -247,7 +246,7 @@ class SingleUseSource:
         await asyncio.gather(*self._running)
 
     def _start_spare(self) -> asyncio.Task[ImageProcess]:
-        return asyncio.create_task(
+        spare = asyncio.create_task(
             ImageProcess.start(
                 self._image,
                 single_use=True,
@@ -255,6 +254,9 @@ class SingleUseSource:
                 timeout_seconds=self._timeout_seconds,
             )
         )
+        # What went wrong is told to the next job; there may be none to ask for it.
+        spare.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return spare
 
     async def _watch(self, process: ImageProcess, job: JobProcess) -> None:
         status = await process.wait()

@@ -1,0 +1,107 @@
+"""The written protocol between a job and the service, and both ends of it."""
+
+import json
+import os
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+import prefect_qiskit_runtime
+from prefect_qiskit_runtime import models
+from prefect_qiskit_runtime.errors import ProtocolError
+from prefect_qiskit_runtime.runner._failure import ReasonCode
+from prefect_qiskit_runtime.runner._messages import MessageWriter
+from prefect_qiskit_runtime.service._job_messages import MessageParser
+from prefect_qiskit_runtime.service.executor import (
+    Interim,
+    ProgramError,
+    Result,
+    Started,
+    Usage,
+)
+
+SCHEMA = json.loads(
+    Path(prefect_qiskit_runtime.__file__)
+    .parent.joinpath("runner", "messages.schema.json")
+    .read_text()
+)
+
+
+@pytest.fixture
+def written() -> bytes:
+    """One message of each type, with text beyond ASCII."""
+    reader, writer = os.pipe()
+    messages = MessageWriter(writer)
+    messages.started({"python": "3.11.7", "qiskit": "2.6.1"})
+    messages.interim('{"a": "é\\n"}')
+    messages.result("")
+    messages.error(
+        error_type="ValueError",
+        message="größer",
+        reason_code=ReasonCode.PROGRAM_RAISED,
+        traceback="Traceback\n  …",
+    )
+    messages.usage(seconds=1.5, quantum_seconds=0.0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        return pipe.read()
+
+
+EVENTS = [
+    Started({"python": "3.11.7", "qiskit": "2.6.1"}),
+    Interim('{"a": "é\\n"}'),
+    Result(""),
+    ProgramError("ValueError", "größer", ReasonCode.PROGRAM_RAISED, "Traceback\n  …"),
+    Usage(1.5, 0.0),
+]
+
+
+def test_every_message_is_as_the_schema_says(written):
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    types = []
+    rest = written
+    while rest:
+        line, _, rest = rest.partition(b"\n")
+        header = json.loads(line)
+        validator.validate(header)
+        types.append(header["type"])
+        rest = rest[header["bytes"] :]
+    assert types == ["started", "interim", "result", "error", "usage"]
+    assert types == [variant["properties"]["type"]["const"] for variant in SCHEMA["oneOf"]]
+
+
+@pytest.mark.parametrize("size", [1, 7, 100_000])
+def test_messages_are_read_however_they_are_cut(written, size):
+    parser = MessageParser()
+    pieces = [written[begin : begin + size] for begin in range(0, len(written), size)]
+    assert [event for piece in pieces for event in parser.feed(piece)] == EVENTS
+
+
+def test_message_that_never_became_whole_is_not_given(written):
+    assert list(MessageParser().feed(written[:-40])) == EVENTS[:-1]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"hello\n",
+        b"[]\n",
+        b'{"v": 2, "type": "interim", "bytes": 0}\n',
+        b'{"v": 1, "type": "unheard", "bytes": 0}\n',
+        b'{"v": 1, "type": "interim", "bytes": -1}\n',
+        b'{"v": 1, "type": "interim", "bytes": 1}\n\xff',
+        b'{"v": 1, "type": "usage", "bytes": 0}\n',
+        b"x" * 100_000,
+    ],
+)
+def test_what_is_no_message_is_refused(data):
+    with pytest.raises(ProtocolError):
+        list(MessageParser().feed(data))
+
+
+def test_reason_codes_of_the_runner_are_those_of_the_models():
+    own = {name: value for name, value in vars(ReasonCode).items() if name.isupper()}
+    assert own == {name: getattr(models.ReasonCode, name) for name in own}
+    error = next(v for v in SCHEMA["oneOf"] if v["properties"]["type"]["const"] == "error")
+    assert error["properties"]["reason_code"]["enum"] == sorted(own.values())
