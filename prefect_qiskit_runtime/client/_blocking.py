@@ -5,6 +5,7 @@ Each client has an event loop in a thread of its own; a call hands its coroutine
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 import threading
@@ -13,7 +14,7 @@ from contextlib import ExitStack
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from anyio import to_thread
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+from anyio.from_thread import start_blocking_portal
 
 from prefect_qiskit_runtime._decoders import ResultDecoderLike
 from prefect_qiskit_runtime.client._client_job import InterimCallback, RuntimeClientJob
@@ -85,6 +86,10 @@ class _ThreadedClient(RuntimeClient):
         return call
 
 
+async def _running_loop() -> asyncio.AbstractEventLoop:
+    return asyncio.get_running_loop()
+
+
 class SyncRuntimeClient:
     """`RuntimeClient` for scripts and notebooks: the same methods, each waiting for its answer.
 
@@ -112,7 +117,7 @@ class SyncRuntimeClient:
             url, token, instance=instance, verify=verify, settings=settings
         )
         self._open = ExitStack()
-        self._portal: BlockingPortal | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def open(self) -> Self:
         """Connect to the service; starts the embedded one if that is meant and needed."""
@@ -121,12 +126,12 @@ class SyncRuntimeClient:
                 start_blocking_portal("asyncio", name="qiskit-runtime-client")
             )
             stack.enter_context(portal.wrap_async_context_manager(self._client))
-            self._portal, self._open = portal, stack.pop_all()
+            self._loop, self._open = portal.call(_running_loop), stack.pop_all()
         return self
 
     def close(self) -> None:
         """Close the connection. Jobs go on."""
-        self._portal = None
+        self._loop = None
         self._open.close()
 
     def __enter__(self) -> Self:
@@ -151,7 +156,7 @@ class SyncRuntimeClient:
 
     def _wait(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         """Run a coroutine in the loop's thread; interrupted here, it is cancelled there."""
-        if self._portal is None:
+        if self._loop is None:
             raise ConfigurationError(
                 "The client is not open. Use it inside `with`, or call open()."
             )
@@ -163,7 +168,8 @@ class SyncRuntimeClient:
             finally:
                 finished.set()
 
-        future = self._portal.start_task_soon(answer)
+        # Not through the portal, which blocks before it gives something that can be cancelled.
+        future = asyncio.run_coroutine_threadsafe(answer(), self._loop)
         try:
             return future.result()
         except BaseException:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -81,6 +82,16 @@ def identity(token: str):
         await answer(body)(seen, writer)
 
     return reply
+
+
+async def wait_for_end(pid: int) -> None:
+    """Wait until a process has ended."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        ended, _, _ = await asyncio.to_thread(select.select, [descriptor], [], [], 60)
+        assert ended
+    finally:
+        os.close(descriptor)
 
 
 # Without a service ------------------------------------------------------------------------
@@ -303,8 +314,7 @@ async def test_a_service_that_ended_idle_is_started_again_under_an_open_client(
     brief = settings.model_copy(update={"idle_seconds": 0.2})
     async with embedded_api(brief) as api:
         first = await api.service_status()
-        while _home.process_exists(first.pid):
-            await asyncio.sleep(0.05)
+        await wait_for_end(first.pid)
         assert (await api.service_status()).pid != first.pid
 
 

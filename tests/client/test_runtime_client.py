@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import uuid
@@ -363,6 +364,38 @@ def test_a_stream_that_is_left_early_can_be_taken_up_again(blocking: SyncRuntime
     assert next(job.stream(2)) == {"number": 2}
     job.cancel()
     assert job.wait_for_final_state() is JobStatus.CANCELLED
+
+
+INTERRUPTED = """
+import sys
+from prefect_qiskit_runtime.client import SyncRuntimeClient
+
+with SyncRuntimeClient() as client:
+    job = client.run(sys.argv[1], {"wait": 600})
+    for interim in job.stream():
+        print(job.job_id, flush=True)
+"""
+
+
+def test_ctrl_c_leaves_a_waiting_call_and_not_the_job(blocking: SyncRuntimeClient) -> None:
+    program_id = blocking.upload_program(COUNTER, name="counter", spec=SPEC)
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", INTERRUPTED, program_id],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(3)]
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    job = blocking.job(lines[0].strip())
+    assert job.status() is JobStatus.RUNNING
+    job.cancel()
+    assert process.returncode == -signal.SIGINT
+    assert err.rstrip().endswith("KeyboardInterrupt")
+    assert "Exception ignored" not in err
+    assert "asynchronous generator" not in err
 
 
 async def test_the_blocking_client_works_inside_a_running_loop(service_home: Path) -> None:
