@@ -35,5 +35,14 @@ def job_environment(service: Mapping[str, str], *, threads: int, marker: str) ->
     }
     # OpenBLAS and MKL start threads when they are loaded, which a fork server must not have;
     # jobs raise their number. OpenMP starts none, and its number can be given at start only.
-    single = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    return {**chosen, **single, "OMP_NUM_THREADS": str(threads), MARKER: marker}
+    # OpenBLAS's threads wait for work busily for 2**26 cycles, also when they have just been
+    # started: that was most of what a short job cost. 2**20 is still longer than the gap
+    # between two calls.
+    return {
+        **chosen,
+        "OPENBLAS_NUM_THREADS": "1",
+        "OPENBLAS_THREAD_TIMEOUT": "20",
+        "MKL_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": str(threads),
+        MARKER: marker,
+    }
