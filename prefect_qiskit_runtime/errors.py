@@ -89,9 +89,7 @@ class InvalidInputError(QiskitRuntimeError):
         rule: The rule that it breaks, in words; None if the message says all.
     """
 
-    def __init__(
-        self, message: str, *, path: str | None = None, rule: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, path: str | None = None, rule: str | None = None) -> None:
         super().__init__(message)
         self.path = path
         self.rule = rule

@@ -20,7 +20,7 @@ def service_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("PREFECT_QISKIT_RUNTIME_HOME", str(home))
         yield home
         subprocess.run(
-            [sys.executable, "-m", "prefect_qiskit_runtime.cli", "service", "stop"],
+            [sys.executable, "-m", "prefect_qiskit_runtime.cli", "service", "stop", "--force"],
             check=True,
             capture_output=True,
             timeout=60,

@@ -184,7 +184,7 @@ class RuntimeApi(Transport):
             max_execution_time: Its wall-clock limit in seconds.
             log_level: Level of the job's own log, e.g. "DEBUG".
             session_id: The session that it belongs to.
-            private: Whether the service shall forget inputs and results when they were read.
+            private: Whether the service keeps the inputs to itself once the job has them.
 
         Raises:
             NotFoundError: No such program or backend.

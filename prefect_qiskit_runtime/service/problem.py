@@ -38,27 +38,22 @@ class PayloadTooLargeError(InvalidInputError):
     """The body of a request is larger than the service takes."""
 
 
+_TOLD = ("path", "rule", "kind", "identifier")
+"""Attributes of errors that the answer tells, where they are set."""
+
+
 def problem_response(
-    status: int,
-    message: str,
-    *,
-    code: int | str | None = None,
-    path: str | None = None,
-    rule: str | None = None,
+    status: int, message: str, *, code: int | str | None = None, **told: str
 ) -> JSONResponse:
     """Return an error answer; IBM's clients need both `message` and `code`."""
     error: dict[str, Any] = {"message": message, "code": status if code is None else code}
-    if path is not None:
-        error["path"] = path
-    if rule is not None:
-        error["rule"] = rule
-    return JSONResponse({"error": error}, status_code=status)
+    return JSONResponse({"error": {**error, **told}}, status_code=status)
 
 
 def error_response(error: QiskitRuntimeError) -> JSONResponse:
     """Return the answer that tells a client of one of the package's errors."""
-    path, rule = getattr(error, "path", None), getattr(error, "rule", None)
-    return problem_response(_status_of(error), str(error), path=path, rule=rule)
+    told = {name: value for name in _TOLD if (value := getattr(error, name, None)) is not None}
+    return problem_response(_status_of(error), str(error), **told)
 
 
 def invalid_from(error: ValidationError | RequestValidationError, what: str) -> InvalidInputError:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from prefect_qiskit_runtime.client import SyncRuntimeClient
@@ -151,6 +152,60 @@ def estimator_evaluations(client: SyncRuntimeClient) -> list[Figure]:
     return figures
 
 
+def codec() -> Iterator[Figure]:
+    """Encoding and decoding large values, against qiskit-ibm-runtime's own encoder."""
+    import numpy as np
+    from qiskit.circuit.library import efficient_su2
+    from qiskit_ibm_runtime import RuntimeDecoder, RuntimeEncoder
+
+    from prefect_qiskit_runtime.codec import decode, encode
+
+    values = {
+        "array of 8 MiB": np.random.default_rng(0).random(2**20),
+        "circuit, 50 qubits": efficient_su2(50, reps=40),
+    }
+    for name, value in values.items():
+        text = encode(value)
+        yield Figure(
+            f"encode {name}",
+            median_ms(partial(encode, value), 7),
+            "RuntimeEncoder",
+            median_ms(partial(json.dumps, value, cls=RuntimeEncoder), 7),
+        )
+        yield Figure(
+            f"decode {name}",
+            median_ms(partial(decode, text), 7),
+            "RuntimeDecoder",
+            median_ms(partial(json.loads, text, cls=RuntimeDecoder), 7),
+        )
+
+
+def exact_batch() -> Figure:
+    """Exact energies of many points in one call, against the fastest way of plain Aer."""
+    import numpy as np
+    from qiskit.circuit.library import efficient_su2
+    from qiskit.quantum_info import SparsePauliOp
+    from qiskit_aer import AerSimulator
+
+    from prefect_qiskit_runtime.program import ProgramBackend
+
+    circuit = efficient_su2(8, reps=20).decompose()
+    terms = [(pauli, [i, j], 0.1) for pauli in ("ZZ", "XX") for i in range(8) for j in range(i)]
+    observable = SparsePauliOp.from_sparse_list(terms, num_qubits=8)
+    points = np.random.default_rng(1).uniform(-np.pi, np.pi, (50, circuit.num_parameters))
+    estimator = ProgramBackend.from_name("aer_simulator").estimator()
+    saving = circuit.copy()
+    saving.save_expectation_value(observable, range(8))  # type: ignore[attr-defined]
+    binds = [{p: points[:, i] for i, p in enumerate(circuit.parameters)}]
+    simulator = AerSimulator()
+    return Figure(
+        "50 exact energies in one call, 8 qubits",
+        median_ms(lambda: estimator.run([(circuit, observable, points)]).result(), 5),
+        "Aer save_expectation_value",
+        median_ms(lambda: simulator.run(saving, parameter_binds=binds).result(), 5),
+    )
+
+
 def report() -> Iterator[Figure]:
     """All figures, as they are taken."""
     yield cold_start()
@@ -158,6 +213,8 @@ def report() -> Iterator[Figure]:
         yield trivial_program(client)
         yield interim_results(client)
         yield from estimator_evaluations(client)
+    yield exact_batch()
+    yield from codec()
 
 
 if __name__ == "__main__":

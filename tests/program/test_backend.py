@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import qiskit_aer.primitives
@@ -228,18 +225,9 @@ def test_old_programs_find_configuration_and_properties(backend):
 
 
 def test_building_a_backend_builds_no_noise():
-    program = """
-import time
-from prefect_qiskit_runtime.program import ProgramBackend
-ProgramBackend.from_name("fake_manila")
-start = time.perf_counter()
-backend = ProgramBackend.from_name("fake_sherbrooke")
-print(time.perf_counter() - start < 0.5, backend.num_qubits)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
-    assert (done.stdout, done.stderr) == ("True 127\n", "")
+    backend = ProgramBackend.from_name("fake_sherbrooke")
+    assert backend.num_qubits == 127
+    assert "_simulator" not in vars(backend)
 
 
 @pytest.mark.slow

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 import qiskit.circuit.library as gates
@@ -12,7 +10,6 @@ from qiskit.circuit import Parameter, ParameterVector
 from qiskit.circuit.library import PauliEvolutionGate, efficient_su2
 from qiskit.primitives import StatevectorEstimator
 from qiskit.quantum_info import Operator, SparseObservable, SparsePauliOp, Statevector
-from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel, depolarizing_error
 
 from prefect_qiskit_runtime.errors import InvalidInputError
@@ -350,34 +347,3 @@ def test_the_sampler_draws_afresh_from_its_seed(ideal):
     assert first == sequence()
     assert first[0] != first[1]
     assert ideal.sampler().run([circuit], shots=5).result()[0].data.meas.num_shots == 5
-
-
-# --- speed ---------------------------------------------------------------------------------
-
-
-def test_a_batch_is_about_as_fast_as_plain_aer(ideal):
-    circuit = efficient_su2(8, reps=20).decompose()
-    observable = SparsePauliOp.from_sparse_list(
-        [("ZZ", [i, j], 0.1) for i in range(8) for j in range(i)]
-        + [("XX", [i, j], 0.2) for i in range(8) for j in range(i)],
-        num_qubits=8,
-    )
-    values = points(circuit, 20)
-    saving = circuit.copy()
-    saving.save_expectation_value(observable, range(8))
-    binds = [{p: values[:, i] for i, p in enumerate(circuit.parameters)}]
-    simulator = AerSimulator()
-
-    def plain() -> float:
-        start = time.process_time()
-        result = simulator.run(saving, parameter_binds=binds).result()
-        assert result.success
-        return time.process_time() - start
-
-    def ours() -> float:
-        start = time.process_time()
-        ideal.estimator().run([(circuit, observable, values)]).result()
-        return time.process_time() - start
-
-    # Processor time, which other work on the machine disturbs little. The aim is 1.1.
-    assert min(ours() for _ in range(3)) < 1.4 * min(plain() for _ in range(3))

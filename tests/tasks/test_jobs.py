@@ -222,8 +222,9 @@ def test_an_input_that_cannot_be_encoded_is_named_by_its_path(counting: str) -> 
 def test_unknown_names_are_not_found(counting: str) -> None:
     with pytest.raises(NotFoundError):
         submit_program("no-such-program", backend=BACKEND)
-    with pytest.raises(NotFoundError, match="aer_simulator"):
+    with pytest.raises(NotFoundError, match="aer_simulator") as caught:
         submit_program(counting, {"upto": 1}, backend="aer_simulater")
+    assert (caught.value.kind, caught.value.identifier) == ("backend", "aer_simulater")
     with pytest.raises(NotFoundError):
         tasks.attach_job.fn("no-such-job", backend=BACKEND)
 
