@@ -22,7 +22,7 @@ help:  ## Show this list
 
 $(READY): requirements-dev.txt pyproject.toml
 	@if command -v uv >/dev/null 2>&1; then \
-		uv venv --quiet --allow-existing --seed --python $(PYTHON) $(VENV) && \
+		uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
 		uv pip install --quiet --python $(BIN)/python -r requirements-dev.txt && \
 		uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .; \
 	else \

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
 from prefect.blocks.core import Block
+from prefect.settings import get_current_settings
 from pydantic import ValidationError
 
 from prefect_qiskit_runtime import (
+    AuthenticationError,
     ConfigurationError,
     RuntimeBackend,
     RuntimeProgram,
@@ -19,6 +26,7 @@ from prefect_qiskit_runtime.backend import as_backend
 
 BLOCKS: list[type[Block]] = [RuntimeBackend, RuntimeProgram, RuntimeServiceCredentials]
 TOKEN = "very-secret-token"
+PREFECT = Path(sys.executable).with_name("prefect")
 
 
 @pytest.fixture
@@ -94,3 +102,65 @@ def test_blocks_are_saved_and_loaded_with_what_they_hold(
     assert (loaded.name, loaded.service) == ("fake_lima", "team")
     assert loaded.credentials is not None
     assert loaded.credentials.token.get_secret_value() == TOKEN
+
+
+def test_loading_the_collections_of_prefect_defines_the_blocks_and_loads_no_qiskit() -> None:
+    script = (
+        "import json, sys\n"
+        "from prefect.plugins import load_prefect_collections\n"
+        "load_prefect_collections()\n"
+        "from prefect.blocks.core import Block\n"
+        "from prefect.utilities.dispatch import lookup_type\n"
+        f"slugs = {[block._block_type_slug for block in BLOCKS]}\n"
+        "names = [lookup_type(Block, slug).__name__ for slug in slugs]\n"
+        "print(json.dumps([names, 'qiskit' in sys.modules]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    names, qiskit_loaded = json.loads(done.stdout)
+    assert names == [block.__name__ for block in BLOCKS]
+    assert qiskit_loaded is False
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_prefect_registers_the_blocks_of_the_package() -> None:
+    settings = get_current_settings().to_environment_variables(exclude_unset=True)
+    done = subprocess.run(
+        [PREFECT, "block", "register", "-m", "prefect_qiskit_runtime"],
+        env={**os.environ, **settings, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    for block in BLOCKS:
+        assert block.get_block_type_name() in done.stdout
+
+
+@pytest.mark.usefixtures("service_home")
+def test_a_team_service_runs_programs_with_its_credentials() -> None:
+    from prefect_qiskit_runtime import run_program, upload_program
+
+    upload_program.fn("def main(backend, user_messenger):\n    return 1\n", name="here")
+    status = subprocess.run(
+        [sys.executable, "-m", "prefect_qiskit_runtime.cli", "service", "status", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    service = json.loads(status.stdout)
+    token = Path(service["token_file"]).read_text().strip()
+    credentials = RuntimeServiceCredentials(url=service["url"], token=token)
+    backend = RuntimeBackend(name="fake_lima", service="team", credentials=credentials)
+    program_id = upload_program.fn(
+        "def main(backend, user_messenger):\n    return backend.name\n",
+        name="there",
+        backend=backend,
+    )
+    assert run_program.fn(program_id, backend=backend) == "fake_lima"
+    wrong = RuntimeServiceCredentials(url=service["url"], token="wrong")
+    with pytest.raises(AuthenticationError) as caught:
+        run_program.fn(program_id, backend=RuntimeBackend(service="team", credentials=wrong))
+    assert "wrong" not in str(caught.value).replace("is wrong", "")
