@@ -26,9 +26,9 @@ _CLASSES: dict[int, type[JobError]] = {
 _ADVICE: dict[type[JobError], str] = {
     JobTimedOutError: "Give it a higher max_execution_time, or less to do.",
     JobInterruptedError: "Submit it again: the service does not run a started job twice.",
-    JobProcessError: "The end of its log is in `log_tail`.",
-    ProgramFailedError: "Its own traceback is in `traceback`.",
 }
+
+_NOTED_LOG_LINES = 20
 
 
 def job_error(job: JobInfo, body: bytes | None, log_tail: str | None) -> JobError:
@@ -41,16 +41,13 @@ def job_error(job: JobInfo, body: bytes | None, log_tail: str | None) -> JobErro
     """
     text = (body or b"").decode("utf-8", errors="replace").strip()
     kind = _class_of(job, text)
-    traceback = text if kind is ProgramFailedError and "Traceback" in text else None
+    traceback = text if "Traceback" in text else None
     reason = (job.state.reason or _last_line(text) or job.state.status.value).rstrip(".")
     ended = "was cancelled" if job.state.status is JobStatus.CANCELLED else "failed"
     what = "ran too long" if kind is JobTimedOutError else ended
-    advice = _ADVICE.get(kind, "")
-    if kind is ProgramFailedError and traceback is None:
-        advice = _ADVICE[JobProcessError]
-    return kind(
+    error = kind(
         f"Job {job.id} of program {job.program.id} on {job.backend} {what}: {reason}."
-        f" {advice}".rstrip(),
+        f" {_ADVICE.get(kind, '')}".rstrip(),
         job_id=job.id,
         program_id=job.program.id,
         backend=job.backend,
@@ -59,6 +56,13 @@ def job_error(job: JobInfo, body: bytes | None, log_tail: str | None) -> JobErro
         traceback=traceback,
         log_tail=log_tail,
     )
+    # A note is printed below the message wherever the error is, the log of a flow included.
+    if traceback:
+        error.add_note(f"The program's own traceback:\n{traceback}")
+    elif log_tail and kind in (JobProcessError, ProgramFailedError):
+        lines = log_tail.splitlines()[-_NOTED_LOG_LINES:]
+        error.add_note("The end of the job's log:\n" + "\n".join(lines))
+    return error
 
 
 def _class_of(job: JobInfo, text: str) -> type[JobError]:

@@ -61,8 +61,8 @@ def test_the_error_says_what_and_where_and_crosses_processes() -> None:
     error = pickle.loads(pickle.dumps(job_error(job, TRACEBACK.encode(), "the log")))
     assert str(error) == (
         "Job j1 of program p1 on fake_manila failed: ValueError: no such molecule."
-        " Its own traceback is in `traceback`."
     )
+    assert error.__notes__ == [f"The program's own traceback:\n{error.traceback}"]
     assert (error.job_id, error.program_id, error.backend) == ("j1", "p1", "fake_manila")
     assert error.traceback == TRACEBACK
     assert error.log_tail == "the log"
