@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import re
 
 import pytest
 from prefect import flow, get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterId
+from prefect.utilities.asyncutils import run_coro_as_sync
 
 from prefect_qiskit_runtime import artifacts
 from prefect_qiskit_runtime.artifacts import ProgressReporter, convergence_plot, markdown_table
@@ -30,14 +30,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def stored(reporter: ProgressReporter) -> tuple[float, str | None]:
-    async def read() -> tuple[float, str | None]:
-        async with get_client() as client:
-            (found,) = await client.read_artifacts(
-                artifact_filter=ArtifactFilter(id=ArtifactFilterId(any_=[reporter.artifact_id]))
-            )
-        return float(found.data), found.description
-
-    return asyncio.run(read())
+    with get_client(sync_client=True) as client:
+        (found,) = client.read_artifacts(
+            artifact_filter=ArtifactFilter(id=ArtifactFilterId(any_=[reporter.artifact_id]))
+        )
+    return float(found.data), found.description
 
 
 def test_a_report_that_comes_too_early_is_left_out(prefect_server, clock):
@@ -85,7 +82,8 @@ def test_the_async_twin_reports_too(prefect_server, clock):
     async def loop() -> list[bool]:
         return [await reporter.areport(5), await reporter.areport(6)]
 
-    assert asyncio.run(loop()) == [True, False]
+    # Prefect's own loop: it lives on, and with it the connections that Prefect keeps in it.
+    assert run_coro_as_sync(loop()) == [True, False]
     assert stored(reporter) == (5.0, "a loop")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 from typing import Any, get_args
@@ -27,17 +26,11 @@ def summary(vqe_flow, prefect_server, service_home) -> dict[str, Any]:
 
 
 def artifact(what: str) -> Any:
-    async def read() -> Any:
-        async with get_client() as client:
-            found = await client.read_artifacts(
-                artifact_filter=ArtifactFilter(
-                    key=ArtifactFilterKey(any_=[f"vqe-lih-1-595-4q-{what}"])
-                )
-            )
-        assert len(found) == 1
-        return found[0]
-
-    return asyncio.run(read())
+    with get_client(sync_client=True) as client:
+        (found,) = client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[f"vqe-lih-1-595-4q-{what}"]))
+        )
+    return found
 
 
 def test_the_flow_reaches_the_exact_energy(summary):
