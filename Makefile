@@ -15,7 +15,7 @@ RUN_ENV := PREFECT_HOME=$(CURDIR)/.run/prefect PREFECT_SERVER_ANALYTICS_ENABLED=
 	PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format test-fast test-all bench docs docs-serve serve requirements clean
+.PHONY: help run test check format test-fast test-all bench molecules docs docs-serve serve requirements clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -53,6 +53,12 @@ test-all: $(READY)  ## All tests
 
 bench: $(READY)  ## Benchmarks, as ratios against plain qiskit in the same run
 	$(BIN)/python tests/benchmarks
+
+molecules:  ## Compute the shipped molecules again with PySCF and compare
+	$(PYTHON) -m venv .run/chemistry
+	.run/chemistry/bin/pip install --quiet --upgrade pip
+	.run/chemistry/bin/pip install --quiet --group chemistry
+	.run/chemistry/bin/python flows/generate_molecules.py --check
 
 docs: $(READY)  ## Build the documentation strictly
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

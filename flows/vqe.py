@@ -204,7 +204,6 @@ def publish(
         key=artifact_key(molecule, "convergence"),
         description=f"Energy of each iteration of the VQE of {molecule.name}",
     )
-    versions = ", ".join(f"{name} {number}" for name, number in provenance["versions"].items())
     rows = {
         "Molecule": f"{molecule.name} ({molecule.geometry}; {molecule.basis})",
         "Energy": _hartree(result["energy"]),
@@ -219,7 +218,7 @@ def publish(
         "Job": f"`{summary['job_id']}`, {summary['seconds']} s",
         "Backend": summary["backend"],
         "Program": f"`{summary['program_id']}`, version {summary['program_version']}",
-        "Versions": versions,
+        **{f"Version of {name}": number for name, number in provenance["versions"].items()},
     }
     create_markdown_artifact(
         f"## VQE of {molecule.name}\n\n{markdown_table(rows, header=('Quantity', 'Value'))}",

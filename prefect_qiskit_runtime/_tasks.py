@@ -7,7 +7,7 @@ job that no longer exists. What may be cached is decided in `caching`, not here.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
@@ -18,6 +18,19 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
+if TYPE_CHECKING:
+
+    class SyncTask(Task[P, T]):
+        """A task whose call gives what its function returns; for type checkers only.
+
+        To Prefect's own overloads a function that returns `Any` returns a coroutine.
+        """
+
+        def __call__(  # type: ignore[override]
+            self, *args: P.args, **kwargs: P.kwargs
+        ) -> T: ...
+
+
 def async_task(
     function: Callable[P, Coroutine[Any, Any, T]],
 ) -> Task[P, Coroutine[Any, Any, T]]:
@@ -25,9 +38,10 @@ def async_task(
     return task(name=function.__name__.removeprefix("a"), cache_policy=NO_CACHE)(function)
 
 
-def sync_task(twin: Task[P, Coroutine[Any, Any, T]]) -> Task[P, T]:
+def sync_task(twin: Task[P, Coroutine[Any, Any, T]]) -> SyncTask[P, T]:
     """Make the synchronous task that belongs to an async one."""
-    return task(name=twin.name, cache_policy=NO_CACHE)(sync_twin(twin.fn))
+    made = task(name=twin.name, cache_policy=NO_CACHE)(sync_twin(twin.fn))
+    return cast("SyncTask[P, T]", made)
 
 
 def async_generator_task(

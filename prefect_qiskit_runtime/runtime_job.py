@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
 from prefect.blocks.abstract import JobRun
 
 from prefect_qiskit_runtime._decoders import Decoders, ResultDecoderLike
+from prefect_qiskit_runtime._home import package_version
 from prefect_qiskit_runtime._sync import iterate_sync, run_sync
 from prefect_qiskit_runtime._watching import (
     InterimDelivery,
@@ -152,7 +152,7 @@ class RuntimeJob(JobRun[Any]):
             "tags": info.tags,
             "status": info.state.status.value,
             "versions": {
-                "prefect-qiskit-runtime": version("prefect-qiskit-runtime"),
+                "prefect-qiskit-runtime": package_version(),
                 **metrics.versions,
             },
             **metrics.model_dump(mode="json", include={"timestamps", "usage"}),

@@ -58,7 +58,7 @@ def test_the_summary_artifact_says_what_came_out_and_where_from(summary):
         summary["program_id"],
         "aer_simulator",
         "| Seed | 1 |",
-        "qiskit ",
+        "| Version of qiskit |",
     ):
         assert expected in text
 
