@@ -129,15 +129,7 @@ async def submit(
     """
     params = await asyncio.to_thread(encode_inputs, inputs)
     submitting = asyncio.ensure_future(
-        api.submit_job(
-            program_id,
-            params,
-            backend=backend.name,
-            image=options.image,
-            tags=options.tags,
-            max_execution_time=options.max_execution_time,
-            log_level=options.log_level,
-        )
+        api.submit_job(program_id, params, backend=backend.name, options=options)
     )
     try:
         submitted = await asyncio.shield(submitting)

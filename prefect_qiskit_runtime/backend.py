@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal
 
 from prefect.blocks.core import Block
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from prefect_qiskit_runtime.client import RuntimeApi, embedded_api
 from prefect_qiskit_runtime.credentials import RuntimeServiceCredentials
@@ -96,26 +96,13 @@ class RuntimeBackend(Block):
         Raises:
             ConfigurationError: There is no such option, or it has a wrong value.
         """
-        asked = _as_options(given)
+        asked = RuntimeOptions.read(given)
         return RuntimeOptions(
             max_execution_time=asked.max_execution_time or self.max_execution_time,
             log_level=asked.log_level or self.log_level,
             tags=tuple(dict.fromkeys([*self.tags, *asked.tags])),
             image=asked.image or self.image,
         )
-
-
-def _as_options(given: OptionsLike) -> RuntimeOptions:
-    if isinstance(given, RuntimeOptions):
-        return given
-    try:
-        return RuntimeOptions.model_validate(given or {})
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise ConfigurationError(
-            f"Option {'.'.join(map(str, first['loc']))!r}: {first['msg']}. The options of a job "
-            f"are {', '.join(RuntimeOptions.model_fields)}."
-        ) from error
 
 
 BackendLike = RuntimeBackend | str

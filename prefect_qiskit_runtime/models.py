@@ -6,11 +6,14 @@ results, results) are never in a model: they travel as the bytes they are.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+
+from prefect_qiskit_runtime.errors import ConfigurationError
 
 PROTOCOL_VERSION = 1
 """Version of what our own client and service add to IBM's protocol. Part of the embedded home."""
@@ -133,6 +136,24 @@ class RuntimeOptions(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None = None
     tags: tuple[str, ...] = ()
     image: str | None = None
+
+    @classmethod
+    def read(cls, given: RuntimeOptions | Mapping[str, Any] | None) -> RuntimeOptions:
+        """Take options as an object or as a mapping of their fields.
+
+        Raises:
+            ConfigurationError: There is no such option, or it has a wrong value.
+        """
+        if isinstance(given, RuntimeOptions):
+            return given
+        try:
+            return cls.model_validate(given or {})
+        except ValidationError as error:
+            fault = error.errors(include_url=False, include_input=False)[0]
+            raise ConfigurationError(
+                f"Option {'.'.join(map(str, fault['loc']))!r}: {fault['msg']}. The options of a "
+                f"job are {', '.join(cls.model_fields)}."
+            ) from error
 
 
 class JobState(_Wire):

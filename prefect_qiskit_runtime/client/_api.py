@@ -34,6 +34,7 @@ from prefect_qiskit_runtime.models import (
     ProgramInfo,
     ProgramMetadata,
     ProgramUploaded,
+    RuntimeOptions,
     ServiceStatus,
     StreamEvent,
 )
@@ -161,14 +162,9 @@ class RuntimeApi(Transport):
         params_text: str,
         *,
         backend: str | None = None,
-        image: str | None = None,
+        options: RuntimeOptions | None = None,
         idempotency_key: str | None = None,
-        tags: Iterable[str] = (),
         attempt: int = 1,
-        max_execution_time: int | None = None,
-        log_level: str | None = None,
-        session_id: str | None = None,
-        private: bool = False,
     ) -> JobSubmitted:
         """Submit a job: once, however often the question has to be sent.
 
@@ -176,31 +172,25 @@ class RuntimeApi(Transport):
             program_id: The program to run.
             params_text: Its inputs, an encoded JSON object.
             backend: Where its circuits go; the service chooses when None.
-            image: The Python environment that it runs in.
+            options: How it is to run.
             idempotency_key: The same key gives the same job, also days later. One is made up
                 when None, so that a broken connection does not submit twice.
-            tags: To find the job by.
             attempt: Which attempt of one evaluation this is, from 1.
-            max_execution_time: Its wall-clock limit in seconds.
-            log_level: Level of the job's own log, e.g. "DEBUG".
-            session_id: The session that it belongs to.
-            private: Whether the service keeps the inputs to itself once the job has them.
 
         Raises:
             NotFoundError: No such program or backend.
             InvalidInputError: The inputs break the program's schema (`path` and `rule` say
                 where), or the key was used for another submission.
         """
+        options = options or RuntimeOptions()
         fields = {
             "program_id": program_id,
             "backend": backend,
-            "runtime": image,
-            "tags": list(tags),
+            "runtime": options.image or self._default_image(),
+            "tags": options.tags,
             "attempt": attempt,
-            "cost": max_execution_time,
-            "log_level": log_level,
-            "session_id": session_id,
-            "private": private or None,
+            "cost": options.max_execution_time,
+            "log_level": options.log_level,
         }
         head = json.dumps({name: value for name, value in fields.items() if value is not None})
         call = Call(
@@ -218,6 +208,10 @@ class RuntimeApi(Transport):
         submitted = read_model(call, response, JobSubmitted)
         replayed = response.headers.get("Idempotent-Replayed", "").lower() == "true"
         return submitted.model_copy(update={"replayed": replayed})
+
+    def _default_image(self) -> str | None:
+        """The image of a job that names none; None leaves it to the service."""
+        return None
 
     async def get_job(self, job_id: str) -> JobInfo:
         """Return a job, without its inputs."""

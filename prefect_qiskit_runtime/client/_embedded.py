@@ -11,7 +11,7 @@ import hmac
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,6 @@ from prefect_qiskit_runtime.errors import ConflictError, EmbeddedServiceError
 from prefect_qiskit_runtime.models import (
     PROTOCOL_VERSION,
     Discovery,
-    JobSubmitted,
     ServiceIdentity,
     ServiceStatus,
 )
@@ -79,35 +78,8 @@ class EmbeddedApi(RuntimeApi):
         await self._locate()
         return await super().__aenter__()
 
-    async def submit_job(
-        self,
-        program_id: str,
-        params_text: str,
-        *,
-        backend: str | None = None,
-        image: str | None = None,
-        idempotency_key: str | None = None,
-        tags: Iterable[str] = (),
-        attempt: int = 1,
-        max_execution_time: int | None = None,
-        log_level: str | None = None,
-        session_id: str | None = None,
-        private: bool = False,
-    ) -> JobSubmitted:
-        """Submit a job (see `RuntimeApi.submit_job`); it runs in this environment by default."""
-        return await super().submit_job(
-            program_id,
-            params_text,
-            backend=backend,
-            image=image or own_image(),
-            idempotency_key=idempotency_key,
-            tags=tags,
-            attempt=attempt,
-            max_execution_time=max_execution_time,
-            log_level=log_level,
-            session_id=session_id,
-            private=private,
-        )
+    def _default_image(self) -> str:
+        return own_image()
 
     async def _before_send(self) -> None:
         if time.monotonic() >= self._trusted_until:

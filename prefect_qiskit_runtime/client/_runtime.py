@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Self
 
-from pydantic import ValidationError
-
 from prefect_qiskit_runtime._decoders import Decoders, ResultDecoderLike
 from prefect_qiskit_runtime.client._api import RuntimeApi
 from prefect_qiskit_runtime.client._client_job import InterimCallback, RuntimeClientJob
@@ -226,15 +224,10 @@ class RuntimeClient:
         program_id: str,
         inputs: Mapping[str, Any] | None = None,
         *,
-        options: Options = None,
         backend: str | None = None,
+        options: Options = None,
         callback: InterimCallback | None = None,
         result_decoder: ResultDecoderLike = None,
-        image: str | None = None,
-        tags: Iterable[str] = (),
-        max_execution_time: int | None = None,
-        log_level: str | None = None,
-        session_id: str | None = None,
         idempotency_key: str | None = None,
     ) -> RuntimeClientJob:
         """Submit a job of a program and return it, without waiting for it.
@@ -242,18 +235,12 @@ class RuntimeClient:
         Args:
             program_id: The program.
             inputs: What its `main` gets.
-            options: The options below as a mapping or `RuntimeOptions`; keywords win.
-            backend: Name of the backend; None lets the service choose.
+            backend: Name of the backend; None leaves it to the options, then to the service.
+            options: `RuntimeOptions`, or a mapping that may name the backend as well.
             callback: Called as `callback(job_id, interim)` with each decoded interim result
                 while this client is open; one that raises is logged.
             result_decoder: A class with `decode(text)`, a pair of them (interim, final), or an
                 import path as text.
-            image: The Python environment to run in; on the embedded service by default the
-                caller's own.
-            tags: To find the job by.
-            max_execution_time: Its wall-clock limit in seconds.
-            log_level: Level of the job's own log, e.g. "DEBUG".
-            session_id: The session that it belongs to.
             idempotency_key: The same key gives the same job again.
 
         Raises:
@@ -261,26 +248,15 @@ class RuntimeClient:
             NotFoundError: No such program or backend.
             InvalidInputError: The inputs break the program's schema.
         """
-        keywords = {
-            "backend": backend,
-            "image": image,
-            "tags": tuple(tags) or None,
-            "max_execution_time": max_execution_time,
-            "log_level": log_level,
-        }
-        chosen_backend, chosen = _merge(options, keywords)
+        named_backend, options = _read_options(options)
         Decoders.choose(result_decoder)  # refused here, a wrong one does not cost a job
         params = await asyncio.to_thread(encode_inputs, inputs or {})
         submitted = await self._api.submit_job(
             program_id,
             params,
-            backend=chosen_backend,
-            image=chosen.image,
+            backend=backend or named_backend,
+            options=options,
             idempotency_key=idempotency_key,
-            tags=chosen.tags,
-            max_execution_time=chosen.max_execution_time,
-            log_level=chosen.log_level,
-            session_id=session_id,
         )
         job = RuntimeClientJob(
             self._api,
@@ -397,18 +373,10 @@ class RuntimeClient:
         return found[0]
 
 
-def _merge(options: Options, keywords: Mapping[str, Any]) -> tuple[str | None, RuntimeOptions]:
-    """Lay keywords over options; return the backend and the rest."""
-    given = (
-        options.model_dump(exclude_unset=True)
-        if isinstance(options, RuntimeOptions)
-        else {_IBM_NAMES.get(field, field): value for field, value in (options or {}).items()}
-    )
-    given.update((field, value) for field, value in keywords.items() if value is not None)
-    backend = given.pop("backend", None)
-    try:
-        return backend, RuntimeOptions.model_validate(given)
-    except ValidationError as exc:
-        first = exc.errors(include_url=False, include_input=False, include_context=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise ConfigurationError(f"Option {field!r} is wrong: {first['msg']}.") from exc
+def _read_options(options: Options) -> tuple[str | None, RuntimeOptions]:
+    """Take options by our names or by IBM's; return the backend and the rest."""
+    if options is None or isinstance(options, RuntimeOptions):
+        return None, RuntimeOptions.read(options)
+    named = {_IBM_NAMES.get(field, field): value for field, value in options.items()}
+    backend = named.pop("backend", None)
+    return backend, RuntimeOptions.read(named)

@@ -63,7 +63,8 @@ def submit(program_id: str, **inputs: object) -> str:
         "import json, sys\n"
         "from prefect_qiskit_runtime.client import SyncRuntimeClient\n"
         "with SyncRuntimeClient() as client:\n"
-        "    job = client.run(sys.argv[1], json.loads(sys.argv[2]), tags=['from-a-flow'])\n"
+        "    job = client.run(sys.argv[1], json.loads(sys.argv[2]),"
+        " options={'tags': ['from-a-flow']})\n"
         "    print(job.job_id)\n"
     )
     command = [sys.executable, "-c", script, program_id, json.dumps(inputs)]

@@ -19,7 +19,7 @@ from prefect_qiskit_runtime.errors import (
     RateLimitedError,
     ServiceUnavailableError,
 )
-from prefect_qiskit_runtime.models import ProgramMetadata
+from prefect_qiskit_runtime.models import ProgramMetadata, RuntimeOptions
 from prefect_qiskit_runtime.settings import Settings
 
 from .conftest import TOKEN, Wire, answer, cut, hang, refuse
@@ -76,7 +76,8 @@ async def test_two_submissions_without_a_key_get_two_keys(wire: Wire, api: Runti
 async def test_the_inputs_go_out_as_they_are(wire: Wire, api: RuntimeApi) -> None:
     wire.on("POST /jobs", answer(SUBMITTED))
     inputs = '{"x": 1.50, "text": "\\u00e9 é", "x2":[ 1e3,NaN ]}'
-    await api.submit_job("p1", inputs, backend="b", tags=["t"], idempotency_key="k", attempt=2)
+    options = RuntimeOptions(tags=("t",))
+    await api.submit_job("p1", inputs, backend="b", options=options, idempotency_key="k", attempt=2)
     assert wire.seen[0].body.decode() == (
         f'{{"program_id": "p1", "backend": "b", "tags": ["t"], "attempt": 2, "params": {inputs}}}'
     )

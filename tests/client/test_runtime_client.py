@@ -116,7 +116,7 @@ async def test_a_job_that_ran_before_the_client_is_found(
     client: RuntimeClient, counter: str
 ) -> None:
     tag = uuid.uuid4().hex
-    job = await client.run(counter, tags=[tag, "other"])
+    job = await client.run(counter, options={"tags": [tag, "other"]})
     assert [found.job_id for found in await client.jobs(job_tags=[tag])] == [job.job_id]
     await job.update_tags(["changed"])
     assert await client.jobs(job_tags=[tag]) == []
@@ -153,17 +153,19 @@ async def test_a_decoder_is_one_class_or_a_pair(client: RuntimeClient, counter: 
 
 async def test_a_wrong_decoder_or_option_costs_no_job(client: RuntimeClient, counter: str) -> None:
     tag = uuid.uuid4().hex
-    for wrong in ({"result_decoder": int}, {"options": {"shots": 1}}, {"log_level": "LOUD"}):
-        with pytest.raises(ConfigurationError):
-            await client.run(counter, tags=[tag], **wrong)
+    for options in ({"shots": 1}, {"log_level": "LOUD"}):
+        with pytest.raises(ConfigurationError, match="The options of a job are"):
+            await client.run(counter, options={"tags": [tag], **options})
+    with pytest.raises(ConfigurationError, match="result_decoder"):
+        await client.run(counter, options={"tags": [tag]}, result_decoder=int)
     assert await client.jobs(job_tags=[tag]) == []
 
 
 async def test_options_have_the_names_of_the_runtime_clients(
     client: RuntimeClient, counter: str
 ) -> None:
-    options = {"backend_name": "fake_manila", "job_tags": ["a"], "max_execution_time": 60}
-    job = await client.run(counter, options=options, max_execution_time=50)
+    options = {"backend_name": "fake_manila", "job_tags": ["a"], "max_execution_time": 50}
+    job = await client.run(counter, options=options)
     info = await job.info()
     assert (info.backend, info.tags, info.cost) == ("fake_manila", ["a"], 50)
     await job.wait_for_final_state()
@@ -199,7 +201,7 @@ async def test_a_cancelled_job_says_so_and_cannot_be_cancelled_twice(
 
 
 async def test_a_job_that_takes_too_long_is_ended(client: RuntimeClient, counter: str) -> None:
-    job = await client.run(counter, {"wait": 600}, max_execution_time=1)
+    job = await client.run(counter, {"wait": 600}, options={"max_execution_time": 1})
     with pytest.raises(JobTimedOutError):
         await job.result()
 
