@@ -21,6 +21,7 @@ help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(READY): requirements-dev.txt pyproject.toml
+	@echo "Installing into $(VENV) ..."
 	@if command -v uv >/dev/null 2>&1; then \
 		uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
 		uv pip install --quiet --python $(BIN)/python -r requirements-dev.txt && \
@@ -35,6 +36,7 @@ $(READY): requirements-dev.txt pyproject.toml
 run: $(READY)  ## VQE for H2 and LiH as runtime programs, streamed into a Prefect flow
 	@mkdir -p .run/prefect
 	@$(RUN_ENV) $(BIN)/python flows/vqe.py
+	@echo "Its jobs: PREFECT_HOME=.run/prefect $(BIN)/prefect-qiskit-runtime jobs ls"
 
 test: check docs test-fast  ## Everything a change must pass
 

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from prefect_qiskit_runtime.backend import (
         RuntimeBackend as RuntimeBackend,
     )
+    from prefect_qiskit_runtime.backends import (
+        alist_backends as alist_backends,
+        list_backends as list_backends,
+    )
     from prefect_qiskit_runtime.client import (
         RuntimeClient as RuntimeClient,
         SyncRuntimeClient as SyncRuntimeClient,
@@ -103,6 +107,10 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "backend": ("RuntimeBackend",),
+    "backends": (
+        "alist_backends",
+        "list_backends",
+    ),
     "client": (
         "RuntimeClient",
         "SyncRuntimeClient",
@@ -199,4 +207,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+    return sorted({*globals(), *__all__})

@@ -24,6 +24,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from prefect.utilities.asyncutils import run_coro_as_sync
 
+from prefect_qiskit_runtime.errors import QiskitRuntimeError
+
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -42,6 +44,18 @@ async def deliver(function: Callable[..., Any], *args: object) -> None:
     outcome = function(*args)
     if inspect.isawaitable(outcome):
         await outcome
+
+
+def plainly(error: BaseException) -> BaseException:
+    """Take the package's insides off an error of its own, whose message says all there is to say.
+
+    Prefect prints the traceback of a failed task several times over; with ours in it, the one
+    sentence that matters would stand between hundreds of lines.
+    """
+    if isinstance(error, QiskitRuntimeError):
+        error.__cause__, error.__context__ = None, None
+        return error.with_traceback(None)
+    return error
 
 
 class _Call:
@@ -94,7 +108,7 @@ class _Call:
         """What the coroutine returned or raised."""
         self._thread.join()
         if self._error is not None:
-            raise self._error
+            raise plainly(self._error)
         return self._result
 
 

@@ -7,12 +7,14 @@ job that no longer exists. What may be cached is decided in `caching`, not here.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 
-from prefect_qiskit_runtime._sync import sync_iterator_twin, sync_twin
+from prefect_qiskit_runtime._sync import plainly, sync_iterator_twin, sync_twin
+from prefect_qiskit_runtime.errors import QiskitRuntimeError
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -35,7 +37,15 @@ def async_task(
     function: Callable[P, Coroutine[Any, Any, T]],
 ) -> Task[P, Coroutine[Any, Any, T]]:
     """Make a task of an async function; in the UI it bears the name without the `a`."""
-    return task(name=function.__name__.removeprefix("a"), cache_policy=NO_CACHE)(function)
+
+    @wraps(function)
+    async def plain(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await function(*args, **kwargs)
+        except QiskitRuntimeError as error:
+            raise plainly(error) from None
+
+    return task(name=function.__name__.removeprefix("a"), cache_policy=NO_CACHE)(plain)
 
 
 def sync_task(twin: Task[P, Coroutine[Any, Any, T]]) -> SyncTask[P, T]:

@@ -21,7 +21,12 @@ from prefect_qiskit_runtime._sync import deliver
 from prefect_qiskit_runtime.backend import RuntimeBackend
 from prefect_qiskit_runtime.client import RuntimeApi, job_error
 from prefect_qiskit_runtime.codec import decode, encode_inputs
-from prefect_qiskit_runtime.errors import JobError, ProtocolError, QiskitRuntimeError
+from prefect_qiskit_runtime.errors import (
+    ConfigurationError,
+    JobError,
+    ProtocolError,
+    QiskitRuntimeError,
+)
 from prefect_qiskit_runtime.models import (
     EndEvent,
     InterimEvent,
@@ -39,6 +44,14 @@ CANCEL_SECONDS = 10.0
 """How long a caller that is going away tries to cancel its job."""
 
 LOG_TAIL_CHARACTERS = 4000
+
+_SAID = {
+    JobStatus.QUEUED: "is queued",
+    JobStatus.RUNNING: "is running",
+    JobStatus.COMPLETED: "has completed",
+    JobStatus.FAILED: "has failed",
+    JobStatus.CANCELLED: "was cancelled",
+}
 
 
 def logger_here() -> Logger:
@@ -58,6 +71,7 @@ class InterimDelivery:
         self._decoders = decoders
         self._logger = logger_here()
         self._wants_number = callback is not None and "seq" in _parameters(callback)
+        self._failures = 0
 
     async def __call__(self, event: InterimEvent) -> None:
         """Deliver one; a callback that raises is logged and does not end the flow."""
@@ -83,11 +97,36 @@ class InterimDelivery:
             self._complain(seq)
 
     def _complain(self, seq: int) -> None:
-        self._logger.exception(
+        self._failures += 1
+        self._logger.error(
             "The callback failed on interim result %d of job %s; the job goes on.",
             seq,
             self._job_id,
+            exc_info=self._failures == 1,  # a thousand more of the same would hide the first
         )
+
+
+def check_callback(callback: InterimCallback | None) -> None:
+    """Refuse what cannot be called with a job's id and an interim result, before a job is paid.
+
+    Raises:
+        ConfigurationError: It cannot.
+    """
+    if callback is None:
+        return
+    if not callable(callback):
+        raise ConfigurationError(
+            f"callback must be a function callback(job_id, interim), not {callback!r:.80}."
+        )
+    number = {"seq": 0} if "seq" in _parameters(callback) else {}
+    try:
+        inspect.signature(callback).bind("job_id", "interim", **number)
+    except TypeError as error:
+        raise ConfigurationError(
+            f"callback must take (job_id, interim), and may have a parameter seq: {error}."
+        ) from error
+    except ValueError:  # some builtins have no signature
+        return
 
 
 def _parameters(callback: Callable[..., Any]) -> frozenset[str]:
@@ -106,7 +145,8 @@ async def follow(api: RuntimeApi, job_id: str, delivery: InterimDelivery) -> End
             await delivery(event)
         elif isinstance(event, StatusEvent) and event.status is not seen:
             seen = event.status
-            logger.info("Job %s is %s.", job_id, seen.value.lower())
+            # In its turn among the callbacks, which may run in another thread.
+            await deliver(logger.info, "Job %s %s.", job_id, _SAID[seen])
         elif isinstance(event, EndEvent):
             return event
     raise ProtocolError(

@@ -21,6 +21,7 @@ from prefect_qiskit_runtime._watching import (
     InterimCallback,
     InterimDelivery,
     cancelled_with_caller,
+    check_callback,
     deliver,
     fetch_decoded,
     follow,
@@ -101,6 +102,7 @@ async def arun_program(
         What the program returned, decoded.
 
     Raises:
+        ConfigurationError: The callback or the decoder cannot be used as such.
         EncodingError: An input cannot be encoded; the error names its path.
         InvalidInputError: The inputs break the program's schema, or the backend does not meet
             its requirements.
@@ -109,6 +111,7 @@ async def arun_program(
     """
     backend = as_backend(backend)
     decoders = Decoders.choose(result_decoder)
+    check_callback(callback)
     async with backend.connect() as api:
         job_id = await submit(api, program_id, inputs or {}, backend, backend.options(options))
         async with cancelled_with_caller(api, job_id):

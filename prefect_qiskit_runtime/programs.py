@@ -48,7 +48,8 @@ async def aupload_program(
 
     Args:
         source: Path of the Python file, relative to the flow's file; or the source itself.
-        metadata: Path of a JSON file, a mapping, or `ProgramMetadata`.
+        metadata: Path of a JSON file, a mapping, or `ProgramMetadata`; default: the JSON file of
+            the same name beside the source, if there is one.
         name: Over the metadata's; default: the name of the file.
         description: Over the metadata's.
         max_execution_time: Wall-clock limit of its jobs in seconds, over the metadata's.

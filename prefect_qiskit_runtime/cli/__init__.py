@@ -1,6 +1,7 @@
 """The command line, `prefect-qiskit-runtime`: look at and steer the embedded service.
 
-What it does: starts and stops the service, lists and shows programs and jobs, follows a job.
+What it does: starts and stops the service, lists backends, programs and jobs, shows and follows
+them.
 What it never does: start a service only to look at it (`service status`, `service stop`), print
 a token, or load Qiskit and a web server to answer a question.
 
@@ -14,7 +15,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from prefect_qiskit_runtime.cli import _jobs, _programs, _service
+from prefect_qiskit_runtime.cli import _backends, _jobs, _programs, _service
 from prefect_qiskit_runtime.errors import QiskitRuntimeError
 
 __all__ = ["app"]
@@ -41,6 +42,7 @@ app = typer.Typer(
 app.add_typer(_service.app, name="service")
 app.add_typer(_programs.app, name="programs")
 app.add_typer(_jobs.app, name="jobs")
+app.add_typer(_backends.app, name="backends")
 
 
 def _show_version(wanted: bool) -> None:

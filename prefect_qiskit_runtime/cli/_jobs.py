@@ -1,4 +1,4 @@
-"""Commands on jobs: ls, show, stream, logs, cancel."""
+"""Commands on jobs: ls, show, stream, result, logs, cancel."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def show(job_id: JobId, *, as_json: Json = False) -> None:
         ("Ended", local_time(job.ended)),
         ("Max execution time", f"{job.cost} s" if job.cost else None),
         ("Interim results", str(job.interim_count)),
-        ("Seconds run", metrics.usage.get("seconds")),
+        ("Seconds run", _rounded(metrics.usage.get("seconds"))),
         ("Versions", ", ".join(f"{name} {number}" for name, number in metrics.versions.items())),
     ]
     show_fields(fields)
@@ -120,6 +120,23 @@ def stream(
     state = ask(lambda api: _follow(api, job_id, from_, numbered=numbered))
     if state.status is not JobStatus.COMPLETED:
         raise typer.Exit(1)
+
+
+@app.command()
+def result(job_id: JobId) -> None:
+    """Write the result of a job as JSON, once it has ended.
+
+    Values of Qiskit stay encoded. If the job has no result, the exit code is 1.
+    """
+
+    async def wait(api: RuntimeApi) -> str:
+        await api.wait_for_job(job_id)
+        _, _, error = await _look_at(api, job_id)
+        if error is not None:
+            raise error
+        return (await api.job_result(job_id) or b"null").decode()
+
+    typer.echo(ask(wait))
 
 
 @app.command()
@@ -163,12 +180,17 @@ async def _follow(api: RuntimeApi, job_id: str, from_seq: int, *, numbered: bool
         if isinstance(event, InterimEvent):
             typer.echo(_json_line(event, numbered=numbered))
         elif isinstance(event, StatusEvent):
-            typer.echo(f"Job {job_id} is {event.status.value.lower()}.", err=True)
+            if not event.status.is_terminal:  # told by the end, with the reason
+                typer.echo(f"Job {job_id} is {event.status.value.lower()}.", err=True)
         elif isinstance(event, EndEvent):
             reason = f": {event.state.reason}" if event.state.reason else ""
             typer.echo(f"Job {job_id} {event.state.status.value.lower()}{reason}.", err=True)
             return event.state
     raise ProtocolError(f"The stream of job {job_id} ended without saying how the job did.")
+
+
+def _rounded(seconds: float | None) -> str | None:
+    return None if seconds is None else f"{seconds:.2f}"
 
 
 def _json_line(event: InterimEvent, *, numbered: bool) -> str:

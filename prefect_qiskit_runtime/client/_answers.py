@@ -64,8 +64,7 @@ def error_from_response(call: Call, response: httpx.Response, token: str) -> Qis
     """
     told = _Told.of(response, token)
     status = response.status_code
-    answer = f"{response.request.url.host} answered {status}{told.sentence}"
-    tried = f"Cannot {call.doing}: {answer}"
+    tried = f"Cannot {call.doing}: {_answer(response, told)}"
     if status == 404:
         # A submission names a program and a backend: the service may say which is missing.
         kind, identifier = told.kind or call.kind, told.identifier or call.identifier
@@ -78,6 +77,13 @@ def error_from_response(call: Call, response: httpx.Response, token: str) -> Qis
         return ServiceUnavailableError(f"{tried} This may pass: try again.")
     kind, advice = _REFUSALS.get(status, (ProtocolError, "Is this a Qiskit Runtime service?"))
     return kind(f"{tried} {advice}".rstrip())
+
+
+def _answer(response: httpx.Response, told: _Told) -> str:
+    """What the service said; where it said nothing, or fails, also who it was and the status."""
+    if told.message and 400 <= response.status_code < 500:
+        return told.sentence.removeprefix(": ")
+    return f"{response.request.url.host} answered {response.status_code}{told.sentence}"
 
 
 def error_from_fault(call: Call, url: str, fault: httpx.HTTPError) -> QiskitRuntimeError:

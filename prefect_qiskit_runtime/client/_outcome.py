@@ -25,7 +25,6 @@ _CLASSES: dict[int, type[JobError]] = {
 
 _ADVICE: dict[type[JobError], str] = {
     JobTimedOutError: "Give it a higher max_execution_time, or less to do.",
-    JobInterruptedError: "Submit it again: the service does not run a started job twice.",
 }
 
 _NOTED_LOG_LINES = 20
@@ -44,9 +43,10 @@ def job_error(job: JobInfo, body: bytes | None, log_tail: str | None) -> JobErro
     traceback = text if "Traceback" in text else None
     reason = (job.state.reason or _last_line(text) or job.state.status.value).rstrip(".")
     ended = "was cancelled" if job.state.status is JobStatus.CANCELLED else "failed"
-    what = "ran too long" if kind is JobTimedOutError else ended
+    if kind is JobTimedOutError:
+        ended, reason = "ran too long", f"its max_execution_time is {job.cost} s"
     error = kind(
-        f"Job {job.id} of program {job.program.id} on {job.backend} {what}: {reason}."
+        f"Job {job.id} of program {job.program.id} on {job.backend} {ended}: {reason}."
         f" {_ADVICE.get(kind, '')}".rstrip(),
         job_id=job.id,
         program_id=job.program.id,

@@ -12,9 +12,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError
-from prefect_qiskit_runtime.models import ProgramMetadata
+from prefect_qiskit_runtime.models import ProgramMetadata, ProgramSpec
 
 Source = str | bytes | Path
+# Fields that published metadata have beside ours: IBM's other name of max_execution_time, a
+# version that counts nothing, and, before there was a spec, its parts.
+_OLDER_FIELDS = {"cost", "version", "is_public", *ProgramSpec.model_fields}
+
 Metadata = ProgramMetadata | Mapping[str, Any] | str | Path | None
 
 
@@ -40,7 +44,8 @@ def read_program(
     Args:
         source: Path of the Python file; or the source itself, as bytes or as text (which is
             told from a path by its line breaks, or a `def`).
-        metadata: Path of a JSON file, a mapping, or `ProgramMetadata`.
+        metadata: Path of a JSON file, a mapping, or `ProgramMetadata`. Default: the JSON file of
+            the same name beside the source, if there is one.
         name: The program's name. Default: the metadata's, then the name of the file.
         description: What it does.
         max_execution_time: Wall-clock limit of its jobs, in seconds.
@@ -51,7 +56,7 @@ def read_program(
         InvalidInputError: The metadata break a rule; `path` and `rule` say which and where.
     """
     fields = read_changes(
-        metadata,
+        _beside(source) if metadata is None else metadata,
         name=name,
         description=description,
         max_execution_time=max_execution_time,
@@ -81,9 +86,7 @@ def read_changes(
         ConfigurationError: The file cannot be read, or is no JSON object.
         InvalidInputError: A field breaks a rule; `path` and `rule` say which and where.
     """
-    fields = _fields(metadata)
-    if "cost" in fields:  # IBM's older name
-        fields.setdefault("max_execution_time", fields["cost"])
+    fields = _translated(_fields(metadata))
     keywords = {
         "name": name,
         "description": description,
@@ -115,6 +118,13 @@ def read_source(source: Source) -> str:
         raise ConfigurationError(f"{where} is not UTF-8 text: {exc.reason}.") from exc
 
 
+def _beside(source: Source) -> Path | None:
+    if isinstance(source, bytes) or (isinstance(source, str) and not _is_path(source)):
+        return None
+    sibling = Path(source).expanduser().with_suffix(".json")
+    return sibling if sibling.is_file() else None
+
+
 def _is_path(source: str) -> bool:
     return "\n" not in source and re.search(r"\bdef\s", source) is None
 
@@ -131,10 +141,52 @@ def _fields(metadata: Metadata) -> dict[str, Any]:
     try:
         fields = json.loads(content)
     except ValueError as exc:
-        raise ConfigurationError(f"The metadata {path} are not JSON: {exc}.") from exc
+        raise ConfigurationError(f"The metadata {path} is not JSON: {exc}.") from exc
     if not isinstance(fields, dict):
-        raise ConfigurationError(f"The metadata {path} are JSON, but not an object.")
+        raise ConfigurationError(f"The metadata {path} is JSON, but not an object.")
     return fields
+
+
+def _translated(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return metadata by our names.
+
+    Raises:
+        InvalidInputError: There is no such field. Left out in silence, a misspelt schema or
+            limit would be missing.
+    """
+    unknown = sorted(set(fields) - set(ProgramMetadata.model_fields) - _OLDER_FIELDS)
+    if unknown:
+        raise InvalidInputError(
+            f"Program metadata has no field {unknown[0]!r}. The fields are "
+            f"{', '.join(ProgramMetadata.model_fields)}.",
+            path=f"$.{unknown[0]}",
+            rule="a known field",
+        )
+    older_spec = {
+        name: _schema(fields[name]) for name in ProgramSpec.model_fields if fields.get(name)
+    }
+    if older_spec:
+        fields = {**fields, "spec": {**older_spec, **(fields.get("spec") or {})}}
+    if fields.get("cost"):
+        fields = {"max_execution_time": fields["cost"], **fields}
+    return fields
+
+
+def _schema(part: Any) -> Any:
+    """Return IBM's oldest form, a list of named descriptions, as a JSON schema.
+
+    Its types are names of Python classes, which say nothing of the value on the wire.
+    """
+    if not isinstance(part, list):
+        return part
+    return {
+        "type": "object",
+        "properties": {
+            item["name"]: {"description": f"{item.get('description', '')} ({item.get('type')})"}
+            for item in part
+        },
+        "required": [item["name"] for item in part if item.get("required")],
+    }
 
 
 def _read_file(path: Path, what: str) -> bytes:
@@ -153,7 +205,7 @@ def _checked(fields: Mapping[str, Any]) -> ProgramMetadata:
         first = exc.errors(include_url=False, include_input=False, include_context=False)[0]
         path = "$" + "".join(f".{part}" for part in first["loc"])
         raise InvalidInputError(
-            f"The metadata of the program break a rule at {path}: {first['msg']}.",
+            f"The program's metadata breaks a rule at {path}: {first['msg']}.",
             path=path,
             rule=first["msg"],
         ) from exc

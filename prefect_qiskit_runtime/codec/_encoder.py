@@ -35,8 +35,9 @@ def encode(value: Any, *, encoder: type[json.JSONEncoder] | None = None) -> str:
     try:
         return json.dumps(value, cls=chosen)
     # What an encoder raises is not ours to list: the circuit writer alone has its own errors.
-    except Exception as exc:
-        raise refuse(value, chosen, exc) from exc
+    except Exception as exc:  # noqa: BLE001 - told in the error
+        # That json found no encoding is what the error says itself, and better.
+        raise refuse(value, chosen, exc) from (None if isinstance(exc, TypeError) else exc)
 
 
 def encode_inputs(inputs: Mapping[str, Any]) -> str:
@@ -51,6 +52,13 @@ def encode_inputs(inputs: Mapping[str, Any]) -> str:
     Raises:
         EncodingError: A name is not text, or a value has no encoding; `path` says which.
     """
+    if not isinstance(inputs, Mapping):
+        raise EncodingError(
+            f"Inputs are a mapping of names to values, not a {type(inputs).__name__}: write "
+            '{"name": value}.',
+            path="$",
+            rule="a mapping",
+        )
     for name in inputs:
         if not isinstance(name, str):
             raise EncodingError(

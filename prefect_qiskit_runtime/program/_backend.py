@@ -67,6 +67,9 @@ class ProgramBackend(BackendV2):
         self._usage = Usage()
         self._usage_lock = threading.Lock()
 
+    def __repr__(self) -> str:
+        return f"ProgramBackend({self.name!r})"
+
     def __deepcopy__(self, memo: dict[int, Any]) -> ProgramBackend:
         # Primitives of qiskit-ibm-runtime copy their options, and the backend stands in them:
         # a second one would build its noise again and count what it runs for itself.

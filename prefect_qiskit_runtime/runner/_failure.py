@@ -68,7 +68,8 @@ def describe(
     elif isinstance(exc, ModuleNotFoundError):
         message = (
             f"{message}. The job ran in {sys.executable}: install the module there, or submit "
-            "the job with an image that has it."
+            "the job with an image that has it. A program is one file: modules that lie beside it "
+            "do not travel along."
         )
     return JobFailure(
         type(exc).__name__,

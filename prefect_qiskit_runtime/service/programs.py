@@ -12,6 +12,7 @@ import secrets
 import string
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import PurePath
 from typing import Any
 
 from pydantic import AliasChoices, BaseModel, Field
@@ -237,9 +238,20 @@ def visible(connection: Connection, program_id: str, viewer: Owner) -> Program:
     program = statements.find_program(connection, program_id, viewer)
     if program is None:
         raise NotFoundError(
-            f"There is no program {program_id!r}.", kind="program", identifier=program_id
+            f"There is no program {program_id!r}.{_hint(connection, program_id, viewer)}",
+            kind="program",
+            identifier=program_id,
         )
     return program
+
+
+def _hint(connection: Connection, asked: str, viewer: Owner) -> str:
+    """Say what may have been meant: a program is asked for by its id, not its name or file."""
+    name = PurePath(asked).stem if asked.endswith(".py") else asked
+    named = statements.find_newest_named(connection, name, viewer)
+    if named is not None:
+        return f" {named.id!r} is the id of your program named {name!r}."
+    return " A program is named by the id that uploading it returns."
 
 
 def owned(connection: Connection, program_id: str, owner: Owner) -> Program:

@@ -195,6 +195,23 @@ def test_a_job_is_listed_and_shown(counter: str) -> None:
     assert cli("jobs", "logs", job_id).out == "counting to 2\n"
 
 
+def test_the_result_of_a_job_is_written_once_it_has_ended(counter: str) -> None:
+    job_id = submit(counter, count=2)
+    result = cli("jobs", "result", job_id)
+    assert result.code == 0, result.err
+    assert result.json == json.loads(cli("jobs", "result", job_id).out)
+    failed = cli("jobs", "result", submit(counter, fail=True))
+    assert (failed.code, failed.out) == (1, "")
+    assert failed.err.startswith("Error: Job ")
+
+
+def test_the_backends_are_listed(service_home: Path) -> None:
+    backends = {backend["name"]: backend for backend in cli("backends", "ls", "--json").json}
+    assert backends["fake_manila"]["qubits"] == 5
+    assert backends["aer_simulator"]["simulator"] is True
+    assert "fake_manila\t5\tno\t" in cli("backends", "ls").out
+
+
 def test_a_failed_job_shows_its_traceback(counter: str) -> None:
     job_id = submit(counter, fail=True)
     streamed = cli("jobs", "stream", job_id)

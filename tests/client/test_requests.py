@@ -108,9 +108,8 @@ async def test_a_refusal_becomes_the_error_of_its_status(
     with pytest.raises(error) as caught:
         await api.cancel_job("j1")
     assert type(caught.value) is error
-    assert str(caught.value).startswith(
-        f"Cannot cancel job j1: 127.0.0.1 answered {status}: said so."
-    )
+    said = "said so." if 400 <= status < 500 else f"127.0.0.1 answered {status}: said so."
+    assert str(caught.value).startswith(f"Cannot cancel job j1: {said}")
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
@@ -140,10 +139,10 @@ async def test_the_service_may_say_what_is_missing(wire: Wire, api: RuntimeApi) 
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        ({"errors": [{"code": 1, "message": "Not yours", "solution": "Ask"}]}, ": Not yours. Ask."),
-        ({"detail": "Method Not Allowed"}, ": Method Not Allowed."),
-        (b"<html>no</html>", "."),
-        (b"[]", "."),
+        ({"errors": [{"code": 1, "message": "Not yours", "solution": "Ask"}]}, "Not yours. Ask."),
+        ({"detail": "Method Not Allowed"}, "Method Not Allowed."),
+        (b"<html>no</html>", "127.0.0.1 answered 409."),
+        (b"[]", "127.0.0.1 answered 409."),
     ],
 )
 async def test_refusals_of_other_forms_are_read(
@@ -152,7 +151,7 @@ async def test_refusals_of_other_forms_are_read(
     wire.on("POST /jobs/j1/cancel", answer(body, 409))
     with pytest.raises(ConflictError) as caught:
         await api.cancel_job("j1")
-    assert str(caught.value) == f"Cannot cancel job j1: 127.0.0.1 answered 409{expected}"
+    assert str(caught.value) == f"Cannot cancel job j1: {expected}"
 
 
 async def test_the_token_is_taken_out_of_what_the_service_says(wire: Wire, api: RuntimeApi) -> None:

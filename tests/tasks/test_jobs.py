@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
+import traceback
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,28 @@ def test_a_callback_that_raises_is_logged_and_does_not_end_the_flow(
         assert run_program(counting, {"upto": 1}, backend=BACKEND, callback=callback)["upto"] == 1
     assert "The callback failed on interim result 0" in caplog.text
     assert "from the callback" in caplog.text
+
+
+def test_a_callback_that_fails_on_and_on_shows_its_traceback_once(
+    counting: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def callback(job_id: str, interim: object) -> None:
+        raise ValueError("again")
+
+    with caplog.at_level(logging.ERROR):
+        run_program(counting, {"upto": 3}, backend=BACKEND, callback=callback)
+    assert caplog.text.count("The callback failed on interim result") == 3
+    assert caplog.text.count("Traceback") == 1
+
+
+@pytest.mark.parametrize("callback", ["text", lambda interim: None, lambda a, b, c: None])
+def test_what_cannot_be_called_back_is_refused_before_submitting(
+    counting: str, callback: object
+) -> None:
+    before = tasks.list_jobs.fn(backend=BACKEND, limit=None)
+    with pytest.raises(ConfigurationError, match=r"callback .*\(job_id, interim\)"):
+        run_program(counting, {"upto": 1}, backend=BACKEND, callback=callback)  # type: ignore[arg-type]
+    assert tasks.list_jobs.fn(backend=BACKEND, limit=None) == before
 
 
 async def test_the_async_twin_awaits_an_async_callback(counting: str) -> None:
@@ -219,9 +242,25 @@ def test_an_input_that_cannot_be_encoded_is_named_by_its_path(counting: str) -> 
     assert caught.value.path == "$.upto[1].deep"
 
 
+def test_a_mistake_is_told_without_the_insides_of_the_package(counting: str) -> None:
+    with pytest.raises(EncodingError) as caught:
+        submit_program(counting, {"upto": object()}, backend=BACKEND)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "direct cause" not in shown
+    assert "During handling" not in shown
+    assert "_encoder.py" not in shown
+
+
+def test_inputs_that_are_no_mapping_are_refused(counting: str) -> None:
+    with pytest.raises(EncodingError, match="not a list"):
+        submit_program(counting, [3], backend=BACKEND)  # type: ignore[arg-type]
+
+
 def test_unknown_names_are_not_found(counting: str) -> None:
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError, match="the id that uploading it returns"):
         submit_program("no-such-program", backend=BACKEND)
+    with pytest.raises(NotFoundError, match=f"'{counting}' is the id of your program"):
+        submit_program("counting", backend=BACKEND)
     with pytest.raises(NotFoundError, match="aer_simulator") as caught:
         submit_program(counting, {"upto": 1}, backend="aer_simulater")
     assert (caught.value.kind, caught.value.identifier) == ("backend", "aer_simulater")
@@ -284,3 +323,11 @@ def test_a_deleted_job_is_gone(counting: str) -> None:
     tasks.delete_job.fn(job.job_id, backend=BACKEND)
     with pytest.raises(NotFoundError):
         job.status()
+
+
+def test_the_backends_of_a_service_are_listed() -> None:
+    from prefect_qiskit_runtime import list_backends
+
+    backends = {found.name: found.qubits for found in list_backends.fn()}
+    assert backends["fake_manila"] == 5
+    assert len(backends) > 50

@@ -48,6 +48,31 @@ def test_metadata_may_be_a_file_and_keywords_win_over_it(tmp_path: Path) -> None
     assert program.data == SOURCE
 
 
+def test_the_metadata_beside_the_source_is_found(tmp_path: Path) -> None:
+    (tmp_path / "two.py").write_text(SOURCE)
+    (tmp_path / "two.json").write_text(json.dumps({"name": "beside", "description": "A."}))
+    program = tasks.get_program.fn(upload_program(tmp_path / "two.py"))
+    assert (program.name, program.description) == ("beside", "A.")
+
+
+def test_a_misspelt_field_of_the_metadata_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="no field 'descripton'") as caught:
+        upload_program(SOURCE, {"name": "misspelt", "descripton": "A."})
+    assert caught.value.path == "$.descripton"
+
+
+def test_metadata_in_the_oldest_form_is_understood() -> None:
+    parameters = [{"name": "n", "description": "How many", "type": "int", "required": True}]
+    older = {"name": "older", "version": "1.0", "cost": 300, "parameters": parameters}
+    program = tasks.get_program.fn(upload_program(SOURCE, older))
+    assert program.cost == 300
+    assert program.spec.parameters == {
+        "type": "object",
+        "properties": {"n": {"description": "How many (int)"}},
+        "required": ["n"],
+    }
+
+
 def test_a_program_is_updated_and_deleted() -> None:
     program_id = upload_program(SOURCE, name="updated")
     tasks.update_program.fn(program_id, source=CHANGED, description="Changed.")
