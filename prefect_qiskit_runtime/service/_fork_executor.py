@@ -69,12 +69,18 @@ class ForkExecutor:
     async def launch(self, launch: JobLaunch) -> ForkExecution:
         """Start a job."""
         source = await self._source(launch.image)
-        await asyncio.to_thread(self._write_scratch, launch)
-        pipes = _Pipes.open()
         try:
-            execution = await self._start(source, launch, pipes)
+            log, pipes = await asyncio.to_thread(self._prepare, launch)
+        except OSError as exc:
+            await asyncio.to_thread(shutil.rmtree, launch.scratch, ignore_errors=True)
+            raise LaunchError(
+                f"The job's files cannot be made: {exc.strerror}.", image=launch.image
+            ) from exc
+        try:
+            execution = await self._start(source, launch, pipes, log)
         except BaseException:
             pipes.close_reading()
+            log.close()
             await asyncio.to_thread(shutil.rmtree, launch.scratch, ignore_errors=True)
             raise
         finally:
@@ -110,7 +116,9 @@ class ForkExecutor:
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
 
-    async def _start(self, source: JobSource, launch: JobLaunch, pipes: _Pipes) -> ForkExecution:
+    async def _start(
+        self, source: JobSource, launch: JobLaunch, pipes: _Pipes, log: JobLog
+    ) -> ForkExecution:
         async def spawn(source: JobSource) -> JobProcess:
             return await source.spawn(
                 launch.job_id, launch.scratch, pipes.messages[1], pipes.log[1]
@@ -123,7 +131,17 @@ class ForkExecutor:
             if source.is_usable:
                 raise
             process = await spawn(await self._source(launch.image))
-        return await ForkExecution.open(process, launch, pipes, self._settings)
+        return ForkExecution(process, launch, await _Streams.connect(pipes), log, self._settings)
+
+    def _prepare(self, launch: JobLaunch) -> tuple[JobLog, _Pipes]:
+        self._write_scratch(launch)
+        # Before the process starts, which must not be left without somebody who follows it.
+        log = JobLog(launch.log_path, self._settings.log_bytes)
+        try:
+            return log, _Pipes.open()
+        except OSError:
+            log.close()
+            raise
 
     def _write_scratch(self, launch: JobLaunch) -> None:
         launch.scratch.mkdir(parents=True, mode=0o700)
@@ -152,24 +170,22 @@ class ForkExecution:
     """
 
     def __init__(
-        self, process: JobProcess, launch: JobLaunch, streams: _Streams, settings: Settings
+        self,
+        process: JobProcess,
+        launch: JobLaunch,
+        streams: _Streams,
+        log: JobLog,
+        settings: Settings,
     ) -> None:
         self._process = process
         self._launch = launch
         self._streams = streams
+        self._log = log
         self._grace_seconds = settings.terminate_grace_seconds
         self._killed_by_us = False
         self._oom_kills = _oom_kills()
-        self._log = JobLog(launch.log_path, settings.log_bytes)
         self._logging = asyncio.create_task(self._keep_log())
         self.ended = asyncio.create_task(self._wait())
-
-    @classmethod
-    async def open(
-        cls, process: JobProcess, launch: JobLaunch, pipes: _Pipes, settings: Settings
-    ) -> ForkExecution:
-        """Connect the pipes of a process that has just started."""
-        return cls(process, launch, await _Streams.connect(pipes), settings)
 
     def __aiter__(self) -> AsyncIterator[Event]:
         """Give the events, once."""
@@ -222,7 +238,11 @@ class ForkExecution:
     async def _keep_log(self) -> None:
         try:
             while data := await self._streams.log.read(_READ_BYTES):
-                await asyncio.to_thread(self._log.write, data)
+                try:
+                    await asyncio.to_thread(self._log.write, data)
+                except OSError as exc:
+                    # Read on: a program whose output nobody takes waits in `print` for ever.
+                    _logger.warning("Output of job %s is lost: %s", self._launch.job_id, exc)
         finally:
             self._log.close()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 from pathlib import Path
 
@@ -12,7 +14,8 @@ class JobLog:
     """Appends to a file that can be read at any time and never grows beyond `limit` bytes.
 
     When it is full, its middle is replaced by one line that says how much is missing: the first
-    quarter of `limit` stays for good, of the rest the newest quarter. All calls block.
+    quarter of `limit` stays for good, of the rest the newest quarter. All calls block. What the
+    disk does not take (`OSError`) is lost; later writes go on.
     """
 
     def __init__(self, path: Path, limit: int) -> None:
@@ -29,8 +32,7 @@ class JobLog:
         if self._size + len(data) > self._limit:
             self._shorten(data)
         else:
-            self._file.write(data)
-            self._size += len(data)
+            self._size += self._file.write(data) or 0
 
     def close(self) -> None:
         """Close the file."""
@@ -46,20 +48,35 @@ class JobLog:
         else:
             rest = content[len(self._head) + len(self._marker()) :] + data
         tail = _last_lines(rest, quarter)
+        before = self._dropped
         self._dropped += len(rest) - len(tail)
-        self._replace(self._head + self._marker() + tail)
+        try:
+            self._replace(self._head + self._marker() + tail)
+        except OSError:
+            self._dropped = before  # what the file says that is still there
+            raise
 
     def _marker(self) -> bytes:
         return b"[... %d bytes of the log were dropped here ...]\n" % self._dropped
 
     def _replace(self, content: bytes) -> None:
         # In one step, so that a reader finds the old file or the new one.
-        self._file.close()
         draft = self._path.with_name(self._path.name + ".draft")
-        self._file = draft.open("wb", buffering=0)
-        self._file.write(content)
-        os.replace(draft, self._path)  # noqa: PTH105 - keeps the open file
-        self._size = len(content)
+        file = draft.open("wb", buffering=0)
+        try:
+            _write_all(file, content)
+            os.replace(draft, self._path)  # noqa: PTH105 - keeps the open file
+        except OSError:
+            file.close()
+            draft.unlink()
+            raise
+        self._file.close()
+        self._file, self._size = file, len(content)
+
+
+def _write_all(file: io.FileIO, content: bytes) -> None:
+    if file.write(content) != len(content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _first_lines(content: bytes, size: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -65,8 +66,9 @@ class MessageParser:
 def _parse_header(line: bytearray) -> dict[str, Any]:
     try:
         header = json.loads(line)
+        header["bytes"] = operator.index(header["bytes"])
         known = header["v"] == _VERSION and header["type"] in _EVENTS and header["bytes"] >= 0
-    except (ValueError, TypeError, KeyError) as exc:
+    except (ValueError, TypeError, KeyError, RecursionError) as exc:
         raise ProtocolError("the job's pipe holds something that is no message") from exc
     if not known:
         raise ProtocolError(
@@ -79,8 +81,13 @@ def _parse_header(line: bytearray) -> dict[str, Any]:
 def _event_of(header: dict[str, Any], body: bytearray) -> Event:
     try:
         return _EVENTS[header["type"]](header, body.decode("utf-8"))
-    except (ValueError, TypeError, KeyError) as exc:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as exc:
         raise ProtocolError(f"the job sent a malformed message {header['type']!r}") from exc
+
+
+def _text(value: str) -> str:
+    # A half of a surrogate pair can stand in JSON, but not in a database or an answer.
+    return value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 _EVENTS: dict[str, Callable[[dict[str, Any], str], Event]] = {
@@ -88,7 +95,7 @@ _EVENTS: dict[str, Callable[[dict[str, Any], str], Event]] = {
     "interim": lambda _, body: Interim(body),
     "result": lambda _, body: Result(body),
     "error": lambda header, body: ProgramError(
-        header["error_type"], header["message"], int(header["reason_code"]), body
+        _text(header["error_type"]), _text(header["message"]), int(header["reason_code"]), body
     ),
     "usage": lambda header, _: Usage(float(header["seconds"]), float(header["quantum_seconds"])),
 }

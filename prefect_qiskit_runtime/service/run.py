@@ -6,11 +6,13 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 
+from prefect_qiskit_runtime.errors import QiskitRuntimeError, ServiceUnavailableError
 from prefect_qiskit_runtime.models import JobStatus, ReasonCode
 from prefect_qiskit_runtime.service.executor import (
     Event,
@@ -33,6 +35,7 @@ from prefect_qiskit_runtime.service.store.records import ClaimedJob, JobEnd
 logger = logging.getLogger(__name__)
 
 _LONGEST_REASON = 1000
+_RETRY_SECONDS = 1.0
 
 INTERRUPTED = JobEnd(
     JobStatus.FAILED,
@@ -86,18 +89,18 @@ class JobRun:
         self._seen: dict[type[Event], Event] = {}
         self._ended_by: Stop | None = None
         self._ended = asyncio.Event()
+        self._service_ends = asyncio.Event()
 
     async def run(self) -> None:
         """Run the job and record how it ended."""
         job_id = self._claimed.job.id
         try:
             end, ended_by = await self._execute()
-        except Exception:  # the job's boundary: a fault of the service must not end the others
+        except Exception as exc:  # the job's boundary: a fault here must not end the others
             logger.exception("The service failed to follow job %s", job_id)
-            end, ended_by = INTERRUPTED, None
+            end, ended_by = _lost_by(exc), None
         try:
-            now = datetime.now(UTC)
-            await self._store.write(statements.end_job, job_id, end, now, was=JobStatus.RUNNING)
+            await self._record(end)
             self._ended_by = ended_by
         finally:
             self._ended.set()
@@ -109,12 +112,29 @@ class JobRun:
 
         The first reason counts, and a job that ended by itself meanwhile has done so.
         """
+        if why is Stop.INTERRUPTED:
+            self._service_ends.set()
         if self._stop is None:
             self._stop = why
             if self._execution is not None:
                 self._terminating = asyncio.create_task(self._execution.terminate())
         await self._ended.wait()
         return self._ended_by is why
+
+    async def _record(self, end: JobEnd) -> None:
+        """Store the end; where the disk is full, try until there is room or the service ends."""
+        job_id, now = self._claimed.job.id, datetime.now(UTC)
+        while True:
+            try:
+                await self._store.write(statements.end_job, job_id, end, now, was=JobStatus.RUNNING)
+            except ServiceUnavailableError as exc:
+                if self._service_ends.is_set():
+                    raise
+                logger.warning("The end of job %s is not stored yet: %s", job_id, exc)
+            else:
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._service_ends.wait(), _RETRY_SECONDS)
 
     async def _execute(self) -> tuple[JobEnd, Stop | None]:
         """Return how the job ended, and for what reason if it was stopped."""
@@ -190,6 +210,16 @@ class _Alarm:
         self._rung = self._ring()  # kept: the event loop holds tasks only weakly
 
 
+def _lost_by(fault: Exception) -> JobEnd:
+    """Say why the service, not the program, ended a job."""
+    problem = str(fault) if isinstance(fault, QiskitRuntimeError) else type(fault).__name__
+    reason = (
+        f"The service could not follow the job: {problem.rstrip('.')}."
+        " A started job is not run again by itself: submit it again."
+    )
+    return replace(INTERRUPTED, reason=_shorten(reason))
+
+
 def _not_started(error: LaunchError) -> JobEnd:
     reason = f"The job's process could not be started: {error}"
     details = "\n".join(filter(None, (reason, error.stderr_tail)))
@@ -218,12 +248,19 @@ def _unexplained(exited: Exited) -> tuple[str, int]:
     if exited.memory_exceeded:
         return "The job used more memory than it may.", ReasonCode.MEMORY_LIMIT
     if exited.signal is not None:
-        name = signal.Signals(exited.signal).name
+        name = _signal_name(exited.signal)
         return f"The job's process was ended by {name}.", ReasonCode.KILLED_BY_SIGNAL
     return (
         f"The job's process exited with code {exited.exit_code} and no result.",
         ReasonCode.PROGRAM_EXITED,
     )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have no name
+        return f"signal {number}"
 
 
 def _shorten(reason: str) -> str:

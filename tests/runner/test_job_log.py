@@ -1,4 +1,8 @@
+import errno
+import os
 import re
+
+import pytest
 
 from prefect_qiskit_runtime.service._job_log import JobLog
 
@@ -44,4 +48,23 @@ def test_one_write_larger_than_the_limit(tmp_path):
     assert content.startswith(b"first\n[... ")
     assert content.endswith(b"]\nlast\n")
     assert len(content) <= 1000
+    log.close()
+
+
+def test_shortening_without_room_leaves_the_log_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    log = JobLog(path, 1000)
+    log.write(b"one\n" * 200)
+
+    def fail(_source, _target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full, pytest.raises(OSError, match="No space"):
+        full.setattr(os, "replace", fail)
+        log.write(b"lost\n" * 50)
+    assert path.read_bytes() == b"one\n" * 200
+    assert list(tmp_path.iterdir()) == [path]
+    log.write(b"two\n" * 100)
+    assert path.read_bytes().endswith(b"]\n" + b"two\n" * 62)
+    assert _marker(path.read_bytes()) == 1200 - 2 * 248
     log.close()

@@ -90,6 +90,8 @@ def test_message_that_never_became_whole_is_not_given(written):
         b'{"v": 2, "type": "interim", "bytes": 0}\n',
         b'{"v": 1, "type": "unheard", "bytes": 0}\n',
         b'{"v": 1, "type": "interim", "bytes": -1}\n',
+        b'{"v": 1, "type": "interim", "bytes": 1.5}\nxx',
+        b"[" * 60_000 + b"\n",
         b'{"v": 1, "type": "interim", "bytes": 1}\n\xff',
         b'{"v": 1, "type": "usage", "bytes": 0}\n',
         b"x" * 100_000,
@@ -98,6 +100,17 @@ def test_message_that_never_became_whole_is_not_given(written):
 def test_what_is_no_message_is_refused(data):
     with pytest.raises(ProtocolError):
         list(MessageParser().feed(data))
+
+
+def test_an_error_can_be_stored_whatever_its_message_holds():
+    reader, writer = os.pipe()
+    MessageWriter(writer).error(
+        error_type="ValueError", message="half \ud800", reason_code=90001, traceback="\ud800"
+    )
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        (event,) = MessageParser().feed(pipe.read())
+    assert event == ProgramError("ValueError", "half \\ud800", 90001, "\\ud800")
 
 
 def test_reason_codes_of_the_runner_are_those_of_the_models():

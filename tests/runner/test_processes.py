@@ -1,16 +1,19 @@
 """What a job's process sees and leaves behind, and what ends it."""
 
 import asyncio
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from prefect_qiskit_runtime.service._fork_executor import ForkExecutor
+from prefect_qiskit_runtime.service._job_log import JobLog
 from prefect_qiskit_runtime.service.executor import Exited, Interim, LaunchError, Result
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -93,6 +96,32 @@ async def test_job_that_is_killed_within_a_message_gives_no_part_of_it(forked):
     assert await _until_interim(events) == "whole"
     await execution.ended  # until then nobody reads, so that the message cannot become whole
     assert [event async for event in events] == [Exited(None, signal.SIGKILL, False)]
+
+
+async def test_a_full_disk_loses_output_and_nothing_else(forked, monkeypatch):
+    def fail(_log, _data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(JobLog, "write", fail)
+    ended = await forked.run(
+        """
+        def main(backend, user_messenger):
+            print("x" * 10**6)  # more than a pipe holds
+            return 1
+        """
+    )
+    assert ended.result == "1"
+
+
+@pytest.mark.parametrize("place", ["scratch", "log_path"])
+async def test_a_job_whose_files_cannot_be_made_is_not_started(forked, place):
+    launch = forked.describe("def main(backend, user_messenger): pass")
+    blocked = forked.folder / "file"
+    blocked.touch()
+    launch = replace(launch, **{place: blocked / "below"})
+    with pytest.raises(LaunchError, match="files cannot be made: "):
+        await forked.executor.launch(launch)
+    assert not launch.scratch.exists()
 
 
 async def test_children_left_by_a_program_are_dead_when_it_has_exited(jobs):

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from prefect_qiskit_runtime.errors import ServiceUnavailableError
 from prefect_qiskit_runtime.models import ReasonCode
+from prefect_qiskit_runtime.service import run
 from prefect_qiskit_runtime.service.executor import (
     Exited,
     Interim,
@@ -17,6 +19,7 @@ from prefect_qiskit_runtime.service.executor import (
     Started,
     Usage,
 )
+from prefect_qiskit_runtime.service.store import jobs, results
 
 
 async def _state(client, job_id: str) -> dict[str, Any]:
@@ -26,16 +29,16 @@ async def _state(client, job_id: str) -> dict[str, Any]:
 async def test_jobs_start_in_the_order_of_their_submission_two_at_a_time(local) -> None:
     async with local.client() as client:
         program_id = await local.program(client)
-        jobs = [await local.job(client, program_id) for _ in range(4)]
+        queue = [await local.job(client, program_id) for _ in range(4)]
         first, second = await local.executor.next(), await local.executor.next()
-        assert [first.launch.job_id, second.launch.job_id] == jobs[:2]
+        assert [first.launch.job_id, second.launch.job_id] == queue[:2]
         assert local.executor.launched.empty()
-        assert await _state(client, jobs[2]) == {"status": "Queued"}
+        assert await _state(client, queue[2]) == {"status": "Queued"}
         second.exit()
         third = await local.executor.next()
-        assert third.launch.job_id == jobs[2]
+        assert third.launch.job_id == queue[2]
         first.exit()
-        assert (await local.executor.next()).launch.job_id == jobs[3]
+        assert (await local.executor.next()).launch.job_id == queue[3]
 
 
 async def test_a_completed_job_has_result_metrics_and_versions(local) -> None:
@@ -78,6 +81,12 @@ async def test_a_completed_job_has_result_metrics_and_versions(local) -> None:
             "The job's process was ended by SIGSEGV.",
             ReasonCode.KILLED_BY_SIGNAL,
             "The job's process was ended by SIGSEGV.",
+        ),
+        (
+            [Exited(None, 40, False)],
+            "The job's process was ended by signal 40.",
+            ReasonCode.KILLED_BY_SIGNAL,
+            "The job's process was ended by signal 40.",
         ),
         (
             [Exited(None, 9, True)],
@@ -142,6 +151,44 @@ async def test_a_job_that_cannot_start_fails_and_the_next_one_runs(local) -> Non
         assert (await _state(client, interrupted))["reasonCode"] == ReasonCode.INTERRUPTED
 
 
+def _fail_once(store, monkeypatch, operation) -> None:
+    """Let a store find its disk full the first time that it is to run an operation."""
+    write = store.write
+
+    async def failing(statement, *args, **kwargs):
+        if statement is operation:
+            monkeypatch.setattr(store, "write", write)
+            raise ServiceUnavailableError("database or disk is full")
+        return await write(statement, *args, **kwargs)
+
+    monkeypatch.setattr(store, "write", failing)
+
+
+async def test_an_end_that_cannot_be_stored_is_stored_when_it_can(local, monkeypatch) -> None:
+    monkeypatch.setattr(run, "_RETRY_SECONDS", 0)
+    async with local.client() as client:
+        job_id = await local.job(client, await local.program(client))
+        execution = await local.executor.next()
+        _fail_once(local.context.store, monkeypatch, jobs.end_job)
+        execution.send(Result("1"), Exited(0, None, False))
+        await local.ended(job_id)
+        assert await _state(client, job_id) == {"status": "Completed"}
+
+
+async def test_a_job_whose_results_cannot_be_stored_says_so(local, monkeypatch) -> None:
+    async with local.client() as client:
+        job_id = await local.job(client, await local.program(client))
+        execution = await local.executor.next()
+        _fail_once(local.context.store, monkeypatch, results.append_interim)
+        execution.send(Interim("1"), Exited(0, None, False))
+        await local.ended(job_id)
+        state = await _state(client, job_id)
+    assert state["reasonCode"] == ReasonCode.INTERRUPTED
+    assert state["reason"].startswith(
+        "The service could not follow the job: database or disk is full."
+    )
+
+
 async def test_a_queued_job_is_cancelled_without_starting(local) -> None:
     async with local.client() as client:
         program_id = await local.program(client)
@@ -184,9 +231,9 @@ async def test_a_cancel_that_comes_too_late_says_so(local) -> None:
 async def test_of_cancels_at_once_all_or_the_winner_succeed_and_the_end_is_one(local) -> None:
     async with local.client() as client:
         program_id = await local.program(client)
-        jobs = [await local.job(client, program_id) for _ in range(10)]
+        submitted = [await local.job(client, program_id) for _ in range(10)]
         answers = await asyncio.gather(
-            *(client.post(f"/jobs/{job_id}/cancel") for job_id in jobs for _ in range(3))
+            *(client.post(f"/jobs/{job_id}/cancel") for job_id in submitted for _ in range(3))
         )
         assert {answer.status_code for answer in answers} <= {204, 409}
         listed = (await client.get("/jobs", params={"pending": False})).json()

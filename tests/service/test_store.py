@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.exc import IntegrityError
 
+from prefect_qiskit_runtime.errors import ServiceUnavailableError
 from prefect_qiskit_runtime.service.store import Store, StoreError
 from prefect_qiskit_runtime.service.store.tables import metadata
 
@@ -49,6 +50,20 @@ async def test_a_failing_operation_leaves_the_others_of_its_group_alone(store: S
     assert [value for value in outcomes if isinstance(value, int)] == [0, 1, 2, 3, 4, 6, 7, 8, 9]
     assert [type(value) for value in outcomes if not isinstance(value, int)] == [IntegrityError]
     assert await store.read(_values) == list(range(10))
+
+
+async def test_a_full_disk_is_told_and_passes(store: Store) -> None:
+    def fill(connection: Connection) -> None:
+        connection.execute(text("INSERT INTO t VALUES (1)"))
+        connection.execute(text("CREATE TABLE large AS SELECT randomblob(100000)"))
+
+    await store.write(_execute, "PRAGMA max_page_count=1")  # as many as there are, at least
+    with pytest.raises(ServiceUnavailableError, match="database: database or disk is full"):
+        await store.write(fill)
+    assert await store.read(_values) == []
+    await store.write(_execute, "PRAGMA max_page_count=10000")
+    await store.write(fill)
+    assert await store.read(_values) == [1]
 
 
 async def test_a_failing_operation_is_undone_as_a_whole(store: Store) -> None:

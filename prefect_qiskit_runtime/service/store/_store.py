@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import OperationalError
 
-from prefect_qiskit_runtime.errors import ConfigurationError
+from prefect_qiskit_runtime.errors import ConfigurationError, ServiceUnavailableError
 from prefect_qiskit_runtime.service.store._writer import GroupCommitWriter
 
 P = ParamSpec("P")
@@ -56,20 +57,33 @@ class Store:
         """Run an operation and return once it is on disk; all of it is, or nothing.
 
         Cancelling the wait takes the operation back only as long as it has not begun.
+
+        Raises:
+            ServiceUnavailableError: The database cannot be written now: the disk is full.
         """
         future = self._writer.submit(lambda connection: operation(connection, *args, **kwargs))
-        return await asyncio.wrap_future(future)
+        try:
+            return await asyncio.wrap_future(future)
+        except OperationalError as exc:
+            raise _unavailable(exc) from exc
 
     async def read(
         self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run a query on one consistent snapshot of what is committed."""
+        """Run a query on one consistent snapshot of what is committed.
+
+        Raises:
+            ServiceUnavailableError: The database cannot be read now.
+        """
 
         def run() -> T:
             with self._read_engine.begin() as connection:
                 return query(connection, *args, **kwargs)
 
-        return await asyncio.get_running_loop().run_in_executor(self._readers, run)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._readers, run)
+        except OperationalError as exc:
+            raise _unavailable(exc) from exc
 
     async def shrink(self) -> None:
         """Give the room of deleted rows back to the file system."""
@@ -82,6 +96,11 @@ class Store:
         # Last, because the last connection folds the log into the database file, which one
         # that may only query cannot.
         await asyncio.to_thread(self._writer.close)
+
+
+def _unavailable(error: OperationalError) -> ServiceUnavailableError:
+    # What SQLite says, without the statement: "database or disk is full".
+    return ServiceUnavailableError(f"The service cannot use its database: {error.orig}.")
 
 
 def _engine(path: Path, *, begin: str, pool_size: int, query_only: bool) -> Engine:

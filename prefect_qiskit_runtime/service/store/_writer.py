@@ -10,6 +10,7 @@ from threading import Thread
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError
 
 T = TypeVar("T")
 
@@ -95,7 +96,11 @@ def _apply(connection: Connection, operation: _Operation) -> _Outcome:
     try:
         value = operation.run(connection)
     except Exception as exc:  # noqa: BLE001 - handed to whoever asked for the operation
-        savepoint.rollback()
+        try:
+            savepoint.rollback()
+        except OperationalError:
+            # Where the disk is full, SQLite takes the whole transaction back, the others too.
+            raise exc from None
         return _Outcome(operation.future, None, exc)
     savepoint.commit()
     return _Outcome(operation.future, value, None)
