@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -116,11 +116,18 @@ class EmbeddedHome:
             ) from exc
 
     def read_token(self) -> str | None:
-        """Return the token, or None where there is none yet."""
+        """Return the token, or None where there is none yet.
+
+        Raises:
+            EmbeddedServiceError: It may not be read, or is no text.
+        """
+        content = _read_if_there(self.token_path)
         try:
-            return self.token_path.read_text(encoding="ascii").strip() or None
-        except FileNotFoundError:
-            return None
+            return content.decode("ascii").strip() or None if content else None
+        except UnicodeDecodeError as exc:
+            raise EmbeddedServiceError(
+                f"{self.token_path} is damaged. Remove it: the next service makes a new one."
+            ) from exc
 
     def read_or_create_token(self) -> str:
         """Return the token of this home; the first caller makes it, all get the same."""
@@ -129,19 +136,27 @@ class EmbeddedHome:
             return token
         # Written whole under another name and linked: no reader can see half a token, and
         # of several processes that make one at once exactly one wins.
-        draft = _write_private(self.token_path, secrets.token_urlsafe(32))
+        token = secrets.token_urlsafe(32)
+        draft = _write_private(self.token_path, token)
         try:
-            with suppress(FileExistsError):
-                os.link(draft, self.token_path)
+            os.link(draft, self.token_path)
+        except FileExistsError:
+            # Never written empty: where it is, something has damaged it.
+            return self.read_token() or draft.replace(self.token_path).read_text(encoding="ascii")
         finally:
-            draft.unlink()
-        return self.token_path.read_text(encoding="ascii").strip()
+            draft.unlink(missing_ok=True)
+        return token
 
     def read_discovery(self) -> Discovery | None:
-        """Return the discovery file, or None where there is none that can be read."""
+        """Return what the discovery file says, or None where there is none or it is damaged.
+
+        Raises:
+            EmbeddedServiceError: It may not be read.
+        """
+        content = _read_if_there(self.discovery_path)
         try:
-            return Discovery.model_validate_json(self.discovery_path.read_bytes())
-        except (FileNotFoundError, ValueError):
+            return Discovery.model_validate_json(content) if content else None
+        except ValueError:
             return None
 
     def write_discovery(self, discovery: Discovery) -> None:
@@ -284,6 +299,18 @@ def _mounts() -> Iterator[tuple[Path, str]]:
         fields, _, rest = line.partition(" - ")
         mount_point = re.sub(r"\\(\d{3})", lambda m: chr(int(m[1], 8)), fields.split(" ")[4])
         yield Path(mount_point), rest.split(" ")[0]
+
+
+def _read_if_there(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as exc:
+        raise EmbeddedServiceError(
+            f"Cannot read {path}: {exc.strerror}. Set PREFECT_QISKIT_RUNTIME_HOME to a folder of"
+            " your own."
+        ) from exc
 
 
 def _write_private(target: Path, text: str) -> Path:

@@ -12,6 +12,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MEBIBYTE = 1024**2
+_LARGEST_LIMIT_BYTES = 2**62
 
 
 def _default_home() -> Path:
@@ -24,7 +25,9 @@ def _default_home() -> Path:
 class Settings(BaseSettings):
     """What can be set for all flows and for the service of this machine."""
 
-    model_config = SettingsConfigDict(env_prefix="PREFECT_QISKIT_RUNTIME_", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="PREFECT_QISKIT_RUNTIME_", env_ignore_empty=True, frozen=True
+    )
 
     home: Path = Field(
         default_factory=_default_home,
@@ -49,16 +52,23 @@ class Settings(BaseSettings):
     max_execution_seconds: int = Field(
         default=8 * 3600,
         ge=1,
+        le=2**31 - 1,
         description="Wall-clock limit of a job whose program names none, and the highest allowed.",
     )
     terminate_grace_seconds: float = Field(
         default=5.0, ge=0, description="Time between the request to end a job and its kill."
     )
     job_memory_bytes: int = Field(
-        default=8192 * MEBIBYTE, ge=64 * MEBIBYTE, description="Memory limit of a job's process."
+        default=8192 * MEBIBYTE,
+        ge=64 * MEBIBYTE,
+        le=_LARGEST_LIMIT_BYTES,
+        description="Memory limit of a job's process.",
     )
     job_file_bytes: int = Field(
-        default=1024 * MEBIBYTE, ge=MEBIBYTE, description="Largest file a job may write."
+        default=1024 * MEBIBYTE,
+        ge=MEBIBYTE,
+        le=_LARGEST_LIMIT_BYTES,
+        description="Largest file a job may write.",
     )
     log_bytes: int = Field(
         default=8 * MEBIBYTE, ge=64 * 1024, description="How much of a job's log is kept."

@@ -57,6 +57,12 @@ class InputRules:
 
         try:
             fault = best_match(self._validator(program, schema).iter_errors(inputs))
+        except RecursionError as exc:
+            raise InvalidInputError(
+                f"The schema of program {program.id} refers to itself without end, or the inputs"
+                " are nested too deeply to be checked.",
+                rule="$ref",
+            ) from exc
         except Unresolvable as exc:
             raise InvalidInputError(
                 f"The schema of program {program.id} refers to {exc.ref!r}, which it does not"

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,7 +28,11 @@ from prefect_qiskit_runtime.client import (
     stop_embedded,
 )
 from prefect_qiskit_runtime.client._process import service_environment
-from prefect_qiskit_runtime.errors import ConflictError, EmbeddedServiceError
+from prefect_qiskit_runtime.errors import (
+    ConfigurationError,
+    ConflictError,
+    EmbeddedServiceError,
+)
 from prefect_qiskit_runtime.models import Discovery, JobStatus
 from prefect_qiskit_runtime.settings import Settings
 
@@ -370,3 +374,53 @@ async def test_the_token_of_a_home_is_made_once(tmp_path: Path) -> None:
     assert len(tokens[0]) == 43
     assert [path.name for path in tmp_path.iterdir()] == ["token"]
     assert json.dumps(tokens[0]).isascii()
+
+
+async def test_an_emptied_token_is_made_anew(tmp_path: Path) -> None:
+    home = EmbeddedHome(tmp_path)
+    home.token_path.touch()
+    token = home.read_or_create_token()
+    assert len(token) == 43
+    assert home.read_or_create_token() == home.read_token() == token
+    assert [path.name for path in tmp_path.iterdir()] == ["token"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda home: home.token_path.write_bytes(b"\xff"), "token is damaged. Remove it"),
+        (lambda home: home.token_path.mkdir(), "Cannot read .*token: Is a directory"),
+        (lambda home: home.discovery_path.mkdir(), "Cannot read .*service.json: Is a directory"),
+    ],
+)
+async def test_what_cannot_be_read_in_a_home_is_named(
+    settings: Settings, home: EmbeddedHome, damage: Callable[[EmbeddedHome], object], message: str
+) -> None:
+    damage(home)
+    with pytest.raises(EmbeddedServiceError, match=message):
+        await embedded_status(settings)
+    for path in (home.token_path, home.discovery_path):
+        path.unlink() if path.is_file() else path.is_dir() and path.rmdir()
+
+
+async def test_a_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "file")
+    settings.home.touch()
+    with pytest.raises(EmbeddedServiceError, match="Not a directory"):
+        await start_embedded(settings)
+
+
+def test_an_empty_variable_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PREFECT_QISKIT_RUNTIME_HOME", raising=False)
+    usual = Settings().home
+    monkeypatch.setenv("PREFECT_QISKIT_RUNTIME_HOME", "")
+    assert Settings().home == usual
+
+
+@pytest.mark.parametrize("name", ["max_execution_seconds", "job_memory_bytes", "job_file_bytes"])
+def test_a_limit_that_the_system_cannot_take_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(f"PREFECT_QISKIT_RUNTIME_{name.upper()}", "9" * 30)
+    with pytest.raises(ConfigurationError, match=f"{name.upper()} is wrong"):
+        RuntimeClient()
