@@ -75,13 +75,13 @@ class ProgramChange(BaseModel):
 
 
 def decode_source(data: str) -> str:
-    """Return the source of an upload.
+    """Return the source of an upload, without the mark that some editors put before it.
 
     Raises:
         InvalidInputError: It is not base64 of UTF-8 text.
     """
     try:
-        return base64.b64decode("".join(data.split()), validate=True).decode("utf-8")
+        return base64.b64decode("".join(data.split()), validate=True).decode("utf-8-sig")
     except (binascii.Error, ValueError) as exc:
         message = "The program's source must be base64 of UTF-8 text."
         raise InvalidInputError(message, path="$.data", rule="base64") from exc

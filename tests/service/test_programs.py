@@ -76,6 +76,22 @@ async def test_update_takes_the_newest_program_of_the_name(local) -> None:
     assert updated.json()["id"] == newest
 
 
+async def test_a_byte_order_mark_is_no_part_of_a_source(local) -> None:
+    async with local.client() as client:
+        answer = await client.post("/programs", content=body("\ufeff" + OTHER))
+        assert answer.status_code in (200, 201), answer.text
+        data = (await client.get(f"/programs/{answer.json()['id']}")).json()["data"]
+    assert data == OTHER
+
+
+async def test_a_schema_that_goes_round_in_circles_refuses_the_job(local) -> None:
+    async with local.client() as client:
+        program_id = await local.program(client, spec={"parameters": {"$ref": "#"}})
+        answer = await client.post("/jobs", json={"program_id": program_id, "params": {}})
+    assert answer.status_code == 400
+    assert "refers to itself without end" in answer.json()["error"]["message"]
+
+
 async def test_every_version_keeps_its_source(local) -> None:
     async with local.client() as client:
         program_id = await local.program(client, name="p")
