@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import uuid
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from prefect_qiskit_runtime.client._calls import (
 )
 from prefect_qiskit_runtime.client._stream import ResultStream
 from prefect_qiskit_runtime.client._transport import Transport
+from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.models import (
     BackendStatus,
     EndEvent,
@@ -203,7 +205,7 @@ class RuntimeApi(Transport):
         )
         # The inputs go in as they are: encoding them again could change them, and costs.
         body = f'{head[:-1]}, "params": {params_text}}}'
-        headers = {"Idempotency-Key": idempotency_key or f"once-{uuid.uuid4()}"}
+        headers = {"Idempotency-Key": _checked_key(idempotency_key or f"once-{uuid.uuid4()}")}
         response = await self.request(call, content=body, headers=headers)
         submitted = read_model(call, response, JobSubmitted)
         replayed = response.headers.get("Idempotent-Replayed", "").lower() == "true"
@@ -384,8 +386,25 @@ def _with_cost(metadata: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _checked_key(key: str) -> str:
+    """Return a key that can stand in a header."""
+    if not re.fullmatch(r"[!-~]{1,255}", key):
+        raise InvalidInputError(
+            f"An idempotency key has 1 to 255 printable ASCII characters and no space: {key!r:.80}",
+            rule="printable ASCII",
+        )
+    return key
+
+
 def _base64(source: str) -> str:
-    return base64.b64encode(source.encode()).decode()
+    try:
+        return base64.b64encode(source.encode()).decode()
+    except UnicodeEncodeError as exc:
+        raise InvalidInputError(
+            f"The source is not Unicode text: {exc.reason} at character {exc.start}.",
+            path="$.data",
+            rule="Unicode text",
+        ) from exc
 
 
 def _utc(moment: datetime | None) -> str | None:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.service.problem import invalid_from
@@ -72,9 +73,17 @@ async def read_model(request: Request, model: type[ModelT], what: str) -> ModelT
 def validate(model: type[ModelT], fields: dict[str, Any], what: str) -> ModelT:
     """Return fields as a model; raise InvalidInputError where they do not fit."""
     try:
-        return model.model_validate(fields)
+        parsed = model.model_validate(fields)
+        parsed.model_dump_json()
     except ValidationError as exc:
         raise invalid_from(exc, what) from exc
+    except PydanticSerializationError as exc:
+        # Half of a surrogate pair is a JSON text and no Unicode text: nothing can store it.
+        raise InvalidInputError(
+            f"Invalid {what}: it holds text that is not Unicode (a lone surrogate).",
+            rule="Unicode text",
+        ) from exc
+    return parsed
 
 
 def parse_object(body: bytes) -> JsonObject:

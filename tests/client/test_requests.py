@@ -73,6 +73,15 @@ async def test_two_submissions_without_a_key_get_two_keys(wire: Wire, api: Runti
     assert wire.seen[0].headers["idempotency-key"] != wire.seen[1].headers["idempotency-key"]
 
 
+@pytest.mark.parametrize("key", ["né", "two words", "line\nbreak", "k" * 256])
+async def test_a_key_that_fits_no_header_is_refused_before_it_is_sent(
+    wire: Wire, api: RuntimeApi, key: str
+) -> None:
+    with pytest.raises(InvalidInputError, match="printable ASCII"):
+        await api.submit_job("p1", "{}", idempotency_key=key)
+    assert wire.seen == []
+
+
 async def test_the_inputs_go_out_as_they_are(wire: Wire, api: RuntimeApi) -> None:
     wire.on("POST /jobs", answer(SUBMITTED))
     inputs = '{"x": 1.50, "text": "\\u00e9 é", "x2":[ 1e3,NaN ]}'

@@ -56,9 +56,9 @@ def test_the_metadata_beside_the_source_is_found(tmp_path: Path) -> None:
 
 
 def test_a_misspelt_field_of_the_metadata_is_refused() -> None:
-    with pytest.raises(InvalidInputError, match="no field 'descripton'") as caught:
-        upload_program(SOURCE, {"name": "misspelt", "descripton": "A."})
-    assert caught.value.path == "$.descripton"
+    with pytest.raises(InvalidInputError, match="no field 'desc'") as caught:
+        upload_program(SOURCE, {"name": "misspelt", "desc": "A."})
+    assert caught.value.path == "$.desc"
 
 
 def test_metadata_in_the_oldest_form_is_understood() -> None:
@@ -108,6 +108,14 @@ def test_programs_are_listed_and_printed(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_source_that_cannot_run_is_refused(source: str, complaint: str) -> None:
     with pytest.raises(InvalidInputError, match=complaint):
         upload_program(source, name="refused")
+
+
+@pytest.mark.parametrize("where", ["source", "description"])
+def test_text_that_is_no_unicode_is_refused_in_words(where: str) -> None:
+    half = "# \ud800\n"
+    arguments = {"source": half + SOURCE} if where == "source" else {"description": half}
+    with pytest.raises(InvalidInputError, match="Unicode"):
+        upload_program(**{"source": SOURCE, "name": "half", **arguments})
 
 
 def test_a_missing_file_is_named_with_the_folder_it_was_looked_for_in() -> None:
