@@ -284,7 +284,9 @@ async def test_an_unknown_program_is_not_found(local) -> None:
     async with local.client() as client:
         answer = await client.post("/jobs", json={"program_id": "no-such"})
     assert answer.status_code == 404
-    assert answer.json()["error"]["message"] == "There is no program 'no-such'."
+    assert answer.json()["error"]["message"] == (
+        "There is no program 'no-such'. A program is named by the id that uploading it returns."
+    )
 
 
 async def test_what_was_submitted_is_what_is_launched(local) -> None:
