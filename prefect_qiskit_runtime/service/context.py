@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from prefect_qiskit_runtime.service.devices import Devices
 from prefect_qiskit_runtime.service.executor import Executor
 from prefect_qiskit_runtime.service.feed import Feed
+from prefect_qiskit_runtime.service.images import Images
 from prefect_qiskit_runtime.service.inputs import InputRules
 from prefect_qiskit_runtime.service.replay import ReplayGuard
 from prefect_qiskit_runtime.service.scheduler import Scheduler
@@ -60,7 +61,7 @@ class ServiceContext:
     devices: Devices
     authenticator: Authenticator
     job_logs_dir: Path
-    default_image: str
+    images: Images
     embedded_token: str | None = None
     request_end: Callable[[], None] | None = None
     rules: InputRules = field(default_factory=InputRules)

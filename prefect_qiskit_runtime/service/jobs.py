@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import secrets
 import string
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, field_validator
@@ -100,7 +98,7 @@ async def submit(
     program = program or await context.store.read(visible, request.program_id, owner)
     requirements = program.content.spec.get("backend_requirements") or {}
     backend = context.devices.choose(request.backend, requirements)
-    image = choose_image(request.runtime, context.default_image)
+    image = context.images.choose(request.runtime)
     await context.rules.check(program, inputs, size=len(params))
     limit, warnings = _limit(request.cost, program, context.settings.max_execution_seconds)
     job_id = "".join(secrets.choice(_ID_CHARACTERS) for _ in range(_ID_LENGTH))
@@ -172,30 +170,6 @@ async def delete(context: ServiceContext, job_id: str, owner: Owner) -> None:
     if not await context.store.write(statements.delete_ended_job, job.id):
         raise ConflictError(f"Job {job_id} has not ended: cancel it first.")
     context.log_path(job.id).unlink(missing_ok=True)
-
-
-def choose_image(asked: str | None, default: str) -> str:
-    """Return the image of a job: `python:<absolute path of an interpreter>`.
-
-    Raises:
-        InvalidInputError: It has another form, or there is no such interpreter.
-    """
-    if not asked:
-        return default
-    kind, _, path = asked.partition(":")
-    if kind != "python" or not Path(path).is_absolute():
-        raise InvalidInputError(
-            f"Image {asked!r} is not of the form python:<absolute path of an interpreter>.",
-            path="$.runtime",
-            rule="python:<absolute path>",
-        )
-    if not Path(path).is_file() or not os.access(path, os.X_OK):
-        raise InvalidInputError(
-            f"Image {asked!r}: there is no interpreter of that path.",
-            path="$.runtime",
-            rule="an executable file",
-        )
-    return asked
 
 
 def _inputs(body: JsonObject) -> tuple[dict[str, Any], bytes]:

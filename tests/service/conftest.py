@@ -28,6 +28,7 @@ from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.devices import Devices
 from prefect_qiskit_runtime.service.executor import Event, Exited, JobLaunch
 from prefect_qiskit_runtime.service.feed import Feed
+from prefect_qiskit_runtime.service.images import AnyInterpreter
 from prefect_qiskit_runtime.service.run import JobFolders
 from prefect_qiskit_runtime.service.scheduler import Scheduler
 from prefect_qiskit_runtime.service.store import Store
@@ -329,7 +330,7 @@ async def run_locally(root: Path, empty: Path, **settings: Any) -> AsyncIterator
             {f"token-of-{user}": Owner(user, "") for user in ("alice", "bob")}
         ),
         job_logs_dir=folders.logs,
-        default_image=f"python:{sys.executable}",
+        images=AnyInterpreter(f"python:{sys.executable}"),
     )
     try:
         yield LocalService(context, executor)

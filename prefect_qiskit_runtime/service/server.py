@@ -1,0 +1,98 @@
+"""The web server of a service: uvicorn on a socket that the service has opened itself."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+
+_LAST_ANSWERS_SECONDS = 3
+_BACKLOG = 512
+
+
+@dataclass(frozen=True)
+class TlsFiles:
+    """A certificate (with its chain) and its private key, as PEM files."""
+
+    certificate: Path
+    key: Path
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that accepts connections; port 0 takes a free one.
+
+    Raises:
+        OSError: There is no such host, or its port is taken.
+    """
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    # With the protocol named, because asyncio switches Nagle's algorithm off only on sockets
+    # that say they are TCP; with it on, a small answer takes 40 ms.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+class Server(uvicorn.Server):
+    """uvicorn on a socket that listens already, without signal handlers of its own."""
+
+    def __init__(
+        self, app: ASGIApp, listener: socket.socket, *, tls: TlsFiles | None = None
+    ) -> None:
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            ws="websockets-sansio",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=60,
+            timeout_graceful_shutdown=_LAST_ANSWERS_SECONDS,
+            ssl_certfile=None if tls is None else str(tls.certificate),
+            ssl_keyfile=None if tls is None else str(tls.key),
+        )
+        super().__init__(config)
+        self._listener = listener
+        self._up = asyncio.Event()
+        self._serving: asyncio.Task[None] | None = None
+
+    def capture_signals(self) -> Any:
+        """Leave signals to the service: jobs are to be ended before connections."""
+        return nullcontext()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept connections."""
+        await super().startup(sockets)
+        self._up.set()
+
+    async def start(self) -> asyncio.Task[None]:
+        """Return the running server once it accepts connections."""
+        self._serving = asyncio.create_task(self.serve(sockets=[self._listener]))
+        up = asyncio.create_task(self._up.wait())
+        await asyncio.wait((self._serving, up), return_when=asyncio.FIRST_COMPLETED)
+        up.cancel()
+        return self._serving
+
+    async def stop(self) -> None:
+        """Finish what is being answered, then close."""
+        self.should_exit = True
+        if self._serving is not None:
+            await self._serving
+
+
+async def until(serving: asyncio.Task[None], ending: asyncio.Event) -> None:
+    """Wait until the end is asked for, or the server has failed."""
+    asked = asyncio.create_task(ending.wait())
+    await asyncio.wait((serving, asked), return_when=asyncio.FIRST_COMPLETED)
+    asked.cancel()
