@@ -1,7 +1,7 @@
-"""The command line, `prefect-qiskit-runtime`: look at and steer the embedded service.
+"""The command line, `prefect-qiskit-runtime`: steer the embedded service, run one for a team.
 
-What it does: starts and stops the service, lists backends, programs and jobs, shows and follows
-them.
+What it does: starts and stops the embedded service, runs the team service, lists backends,
+programs and jobs, shows and follows them.
 What it never does: start a service only to look at it (`service status`, `service stop`), print
 a token, or load Qiskit and a web server to answer a question.
 
@@ -15,7 +15,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from prefect_qiskit_runtime.cli import _backends, _jobs, _programs, _service
+from prefect_qiskit_runtime.cli import _backends, _jobs, _programs, _serve, _service
 from prefect_qiskit_runtime.errors import QiskitRuntimeError
 
 __all__ = ["app"]
@@ -39,6 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(_serve.serve)
 app.add_typer(_service.app, name="service")
 app.add_typer(_programs.app, name="programs")
 app.add_typer(_jobs.app, name="jobs")

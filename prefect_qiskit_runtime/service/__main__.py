@@ -8,18 +8,13 @@ import sys
 from pathlib import Path
 
 from prefect_qiskit_runtime.errors import QiskitRuntimeError
+from prefect_qiskit_runtime.service.output import configure_logging
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the service until its end; return the exit code of the process."""
     options = _parse(arguments)
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    configure_logging()
     from prefect_qiskit_runtime.service.embedded import EmbeddedOptions, run
     from prefect_qiskit_runtime.settings import Settings
 

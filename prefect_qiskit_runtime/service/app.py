@@ -10,7 +10,15 @@ from starlette.types import ASGIApp
 from prefect_qiskit_runtime.service import problem
 from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.gate import Gate
-from prefect_qiskit_runtime.service.routes import backends, jobs, programs, service, stream
+from prefect_qiskit_runtime.service.routes import (
+    backends,
+    instances,
+    jobs,
+    logins,
+    programs,
+    service,
+    stream,
+)
 
 
 def create_app(context: ServiceContext, *, hosts: Collection[str] | None = None) -> ASGIApp:
@@ -24,8 +32,9 @@ def create_app(context: ServiceContext, *, hosts: Collection[str] | None = None)
     app.state.context = context
     problem.install(app)
     # Before the jobs' own routes: a path with a further part must not be taken for an id.
-    for router in (stream.router, programs.router, jobs.router, backends.router, service.router):
-        app.include_router(router)
+    for module in (stream, programs, jobs, backends, instances, logins, service):
+        app.include_router(module.router)
+    app.include_router(jobs.links)
     if context.request_end is not None:
         app.include_router(service.embedded_router)
     return Gate(app, hosts=hosts)

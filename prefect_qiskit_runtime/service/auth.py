@@ -10,6 +10,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from prefect_qiskit_runtime.errors import AuthenticationError, ServiceUnavailableError
+from prefect_qiskit_runtime.service.access_tokens import REFUSED, AccessTokens, Purpose
 from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.store.records import Owner
 
@@ -17,7 +18,7 @@ _SCHEMES = ("bearer", "apikey")
 
 
 class Authenticator:
-    """Knows who has which token.
+    """Knows who has which token, and gives out access tokens that stand in for it for a time.
 
     Args:
         owners: The users by their tokens.
@@ -26,22 +27,42 @@ class Authenticator:
     def __init__(self, owners: Mapping[str, Owner]) -> None:
         # By digest: how long a look-up takes says nothing of the tokens themselves.
         self._owners = {_digest(token): owner for token, owner in owners.items()}
+        self.access = AccessTokens({owner: digest for digest, owner in self._owners.items()})
 
     def identify(self, token: str) -> Owner:
-        """Return whose token it is.
+        """Return whose token, or access token, it is.
 
         Raises:
             AuthenticationError: Nobody's.
         """
-        owner = self._owners.get(_digest(token))
+        return self._find(token) or self.access.read(token, Purpose.API).owner
+
+    def log_in(self, token: str) -> Owner:
+        """Return whose token it is; an access token will not do.
+
+        Raises:
+            AuthenticationError: Nobody's.
+        """
+        owner = self._find(token)
         if owner is None:
-            raise AuthenticationError("The token was refused. Log in again, or correct the block.")
+            raise AuthenticationError(REFUSED)
         return owner
+
+    def _find(self, token: str) -> Owner | None:
+        return self._owners.get(_digest(token))
 
 
 def get_context(connection: HTTPConnection) -> ServiceContext:
     """Return the running service that a request has come to."""
     return connection.app.state.context
+
+
+def token_of(connection: HTTPConnection) -> str | None:
+    """Return the token that a request carries, in any of the forms of IBM's clients."""
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    if scheme.lower() in _SCHEMES and token.strip():
+        return token.strip()
+    return connection.headers.get("x-access-token")
 
 
 def observer(connection: HTTPConnection) -> Owner:
@@ -50,7 +71,7 @@ def observer(connection: HTTPConnection) -> Owner:
     Raises:
         AuthenticationError: No token, or a wrong one.
     """
-    token = _token(connection)
+    token = token_of(connection)
     if token is None:
         raise AuthenticationError("This needs a token, as `Authorization: Bearer <token>`.")
     return get_context(connection).authenticator.identify(token)
@@ -82,13 +103,6 @@ async def _context(connection: HTTPConnection) -> ServiceContext:
 Caller = Annotated[Owner, Depends(caller)]
 Observer = Annotated[Owner, Depends(_observer)]
 Context = Annotated[ServiceContext, Depends(_context)]
-
-
-def _token(connection: HTTPConnection) -> str | None:
-    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-    if scheme.lower() in _SCHEMES and token.strip():
-        return token.strip()
-    return connection.headers.get("x-access-token")
 
 
 def _digest(token: str) -> bytes:

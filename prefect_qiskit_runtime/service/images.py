@@ -106,9 +106,7 @@ class NamedImages(Executor):
 
     async def launch(self, launch: JobLaunch) -> Execution:
         """Start a job."""
-        return await self._executor.launch(
-            replace(launch, image=self._images.locate(launch.image))
-        )
+        return await self._executor.launch(replace(launch, image=self._images.locate(launch.image)))
 
     async def close(self) -> None:
         """End all jobs."""

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from prefect_qiskit_runtime.models import JobMetrics, ProgramInfo, ProgramSpec, ReasonCode
+from prefect_qiskit_runtime.service.instances import GROUP, HUB, PROJECT
 from prefect_qiskit_runtime.service.store.records import Job, Owner, Program
 
 
@@ -34,9 +35,9 @@ def job_view(job: Job) -> dict[str, Any]:
     return {
         "id": job.id,
         # The clients of three generations read these in different places.
-        "hub": "",
-        "group": "",
-        "project": "",
+        "hub": HUB,
+        "group": GROUP,
+        "project": PROJECT,
         "status": _legacy_status(job),
         "state": state_view(job),
         "backend": job.backend,

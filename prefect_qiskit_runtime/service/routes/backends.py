@@ -8,14 +8,17 @@ from typing import Any
 from fastapi import APIRouter
 
 from prefect_qiskit_runtime.service.auth import Caller, Context
+from prefect_qiskit_runtime.service.dialect import IsLegacy
 from prefect_qiskit_runtime.service.store.jobs import count_pending
 
 router = APIRouter(prefix="/backends")
 
 
 @router.get("")
-async def list_backends(context: Context, _: Caller) -> dict[str, Any]:
-    """List the backends with their queues."""
+async def list_backends(context: Context, _: Caller, is_legacy: IsLegacy) -> dict[str, Any]:
+    """List the backends with their queues; to IBM's older clients by their names only."""
+    if is_legacy:
+        return {"devices": context.devices.names}
     waiting = _by_backend(await context.store.read(count_pending))
     names = context.devices.names
     configurations = await asyncio.to_thread(

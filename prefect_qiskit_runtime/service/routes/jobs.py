@@ -13,13 +13,20 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from prefect_qiskit_runtime.service import jobs
+from prefect_qiskit_runtime.service.access_tokens import Purpose
 from prefect_qiskit_runtime.service.auth import Caller, Context
+from prefect_qiskit_runtime.service.context import ServiceContext
+from prefect_qiskit_runtime.service.dialect import IsLegacy
 from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER, read_model, read_object
 from prefect_qiskit_runtime.service.store import jobs as statements, results
-from prefect_qiskit_runtime.service.store.records import JobFilter
+from prefect_qiskit_runtime.service.store.records import JobFilter, Owner
 from prefect_qiskit_runtime.service.views import job_text, job_view, metrics_view
 
 router = APIRouter(prefix="/jobs")
+links = APIRouter()
+
+_LINK_SECONDS = 60
+_LONGEST_NUMBER = 4300  # digits; Python reads no longer integers
 
 _INTERIM_PAGE_BYTES = 8 * 1024**2
 
@@ -96,11 +103,26 @@ async def get_job(
 
 
 @router.get("/{job_id}/results")
-async def get_result(job_id: str, context: Context, owner: Caller) -> Response:
+async def get_result(
+    job_id: str, request: Request, context: Context, owner: Caller, is_legacy: IsLegacy
+) -> Response:
     """Return the encoded final result, or of a failed job its error; 204 if there is neither."""
     await jobs.find(context, job_id, owner)
     text = await context.store.read(results.find_result, job_id)
-    return Response(status_code=204) if text is None else PlainTextResponse(text)
+    if text is None:
+        return Response(status_code=204)
+    if is_legacy and _is_bare(text):
+        return JSONResponse({"url": _result_link(request, context, owner, job_id)})
+    return PlainTextResponse(text)
+
+
+@links.get("/linked-results/{link}")
+async def get_linked_result(link: str, context: Context) -> Response:
+    """Return the result that a link was made for. The link is its own permission."""
+    access = context.authenticator.access.read(link, Purpose.RESULT)
+    await jobs.find(context, access.subject, access.owner)
+    text = await context.store.read(results.find_result, access.subject)
+    return PlainTextResponse(text or "")
 
 
 @router.get("/{job_id}/interim_results")
@@ -153,6 +175,26 @@ async def delete_job(job_id: str, context: Context, owner: Caller) -> Response:
     """Delete the ended job with all that belongs to it."""
     await jobs.delete(context, job_id, owner)
     return Response(status_code=204)
+
+
+def _is_bare(text: str) -> bool:
+    """Say whether a result is a JSON number, true, false or null.
+
+    IBM's clients up to 0.15 look for the key "url" in every result, which raises TypeError in
+    these; they do get them through a link, which they follow without credentials.
+    """
+    try:
+        value = json.loads(text) if len(text) < _LONGEST_NUMBER else ""
+    except ValueError:  # the text of an error
+        return False
+    return value is None or isinstance(value, int | float)
+
+
+def _result_link(request: Request, context: ServiceContext, owner: Owner, job_id: str) -> str:
+    link = context.authenticator.access.issue(
+        owner, Purpose.RESULT, seconds=_LINK_SECONDS, subject=job_id
+    )
+    return f"{str(request.base_url).rstrip('/')}/linked-results/{link}"
 
 
 def _utc(moment: datetime | None) -> datetime | None:

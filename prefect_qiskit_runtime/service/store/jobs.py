@@ -189,6 +189,12 @@ def count_pending(connection: Connection) -> dict[tuple[str, JobStatus], int]:
     return {(backend, JobStatus(state)): count for backend, state, count in rows}
 
 
+def used_quantum_seconds(connection: Connection, owner: Owner) -> float:
+    """Sum the time that the owner's jobs used backends for."""
+    used = func.coalesce(func.sum(jobs.c.quantum_seconds), 0.0)
+    return connection.execute(select(used).where(_owned_by(owner))).scalar_one()
+
+
 def count_open_sessions(connection: Connection) -> int:
     """Count the sessions that are not closed."""
     return connection.execute(

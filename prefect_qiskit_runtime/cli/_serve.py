@@ -1,0 +1,114 @@
+"""The command `serve`: the team service in the foreground."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from prefect_qiskit_runtime.service.server import TlsFiles
+
+_TOKEN_VARIABLE = "PREFECT_QISKIT_RUNTIME_TOKEN_"  # noqa: S105 - the name of a variable
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
+
+
+def serve(
+    *,
+    home: Annotated[Path, typer.Option(help="Folder of the service, on a local disk.")],
+    user: Annotated[
+        list[str],
+        typer.Option(
+            metavar="NAME[:TOKEN]",
+            help="A user; give it again for each. Without a token here, it is taken from the"
+            f" variable {_TOKEN_VARIABLE}<NAME>, which no list of processes shows.",
+        ),
+    ],
+    host: Annotated[str, typer.Option(help="Name or address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for a free one.")] = 8642,
+    tls: Annotated[
+        str | None,
+        typer.Option(
+            metavar="self-signed|CERT:KEY",
+            help="Serve over TLS, with a certificate made on first use or with two PEM files.",
+        ),
+    ] = None,
+    image: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PYTHON",
+            help="A Python environment in which jobs may run; give it again for each.",
+        ),
+    ] = None,
+) -> None:
+    """Run a service for a team, in the foreground, until SIGTERM or Ctrl-C.
+
+    Prints `ready URL` once it accepts connections.
+    """
+    from prefect_qiskit_runtime.service.output import configure_logging
+    from prefect_qiskit_runtime.service.team import TeamOptions, run
+    from prefect_qiskit_runtime.settings import Settings
+
+    options = TeamOptions(
+        home=home,
+        tokens=_tokens(user),
+        host=host,
+        port=port,
+        tls=_tls(tls),
+        images=dict(_image(text) for text in image or ()),
+    )
+    configure_logging()
+    run(options, Settings(), ready=lambda url: print(f"ready {url}", flush=True))
+
+
+def _tokens(users: list[str]) -> dict[str, str]:
+    """Return the tokens by user; the order of arguments never decides which of two counts."""
+    tokens: dict[str, str] = {}
+    for text in users:
+        name, _, token = text.partition(":")
+        if not _NAME.fullmatch(name):
+            raise typer.BadParameter(f"{name!r} is no name of a user.", param_hint="--user")
+        token = token or os.environ.get(_variable(name), "")
+        if not token:
+            raise typer.BadParameter(
+                f"User {name} has no token: write {name}:TOKEN, or set {_variable(name)}.",
+                param_hint="--user",
+            )
+        if name in tokens or token in tokens.values():
+            raise typer.BadParameter(
+                f"User {name}, or their token, is given twice.", param_hint="--user"
+            )
+        tokens[name] = token
+    return tokens
+
+
+def _variable(name: str) -> str:
+    return _TOKEN_VARIABLE + re.sub(r"[^A-Z0-9]", "_", name.upper())
+
+
+def _tls(text: str | None) -> str | TlsFiles | None:
+    from prefect_qiskit_runtime.service.server import TlsFiles
+    from prefect_qiskit_runtime.service.team import SELF_SIGNED
+
+    if text is None or text == SELF_SIGNED:
+        return text
+    certificate, separator, key = text.rpartition(":")
+    if not separator:
+        raise typer.BadParameter(
+            f"{text!r} is neither {SELF_SIGNED} nor CERT:KEY.", param_hint="--tls"
+        )
+    return TlsFiles(Path(certificate), Path(key))
+
+
+def _image(text: str) -> tuple[str, Path]:
+    name, separator, interpreter = text.partition("=")
+    # Made absolute but not resolved: a virtual environment's `python` is a link out of it.
+    path = Path(interpreter).expanduser().absolute()
+    if not (name and separator) or not (path.is_file() and os.access(path, os.X_OK)):
+        raise typer.BadParameter(
+            f"{text!r} is not NAME=PYTHON with the path of an interpreter.", param_hint="--image"
+        )
+    return name, path

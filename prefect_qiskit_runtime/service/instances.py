@@ -1,0 +1,62 @@
+"""The one instance of a service, under the names by which the clients of each channel know it.
+
+A user has one instance: what was made through one channel is found through every other. The
+instance that a client names (a CRN, or hub/group/project) is therefore not looked at.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+from prefect_qiskit_runtime.service.store.records import Owner
+
+# As in IBM's open plan, because it is what published samples say.
+HUB, GROUP, PROJECT = "ibm-q", "open", "main"
+
+PLAN = "prefect-qiskit-runtime"
+_NAME = "team"
+
+
+def hubs() -> list[dict[str, Any]]:
+    """Return hubs, groups and projects in IBM's form."""
+    project = {"name": PROJECT, "isDefault": True}
+    group = {"name": GROUP, "isDefault": True, "projects": {PROJECT: project}}
+    return [{"name": HUB, "groups": {GROUP: group}}]
+
+
+def is_ours(hub: str, group: str, project: str) -> bool:
+    """Say whether there is such a hub, group and project."""
+    return (hub, group, project) == (HUB, GROUP, PROJECT)
+
+
+def crn(owner: Owner) -> str:
+    """Return the cloud resource name of a user's instance, always the same for a user."""
+    account, instance = (
+        uuid5(NAMESPACE_URL, f"{PLAN}/{kind}/{owner.user}") for kind in ("account", "instance")
+    )
+    return f"crn:v1:bluemix:public:quantum-computing:us-east:a/{account.hex}:{instance}::"
+
+
+def search_items(owner: Owner) -> list[dict[str, Any]]:
+    """Return a user's instances as IBM's global search shows them."""
+    return [
+        {
+            "crn": crn(owner),
+            "name": _NAME,
+            "service_plan_unique_id": PLAN,
+            "tags": [],
+            # Instances without it are passed over by qiskit-ibm-runtime: no backends allotted.
+            "doc": {"extensions": {"backends": "all"}},
+        }
+    ]
+
+
+def catalog_entry() -> dict[str, Any]:
+    """Return the plan of every instance as IBM's global catalog shows it."""
+    return {
+        "id": PLAN,
+        "name": PLAN,
+        "overview_ui": {"en": {"display_name": "Open"}},
+        "metadata": {"pricing": {"type": "free"}},
+    }

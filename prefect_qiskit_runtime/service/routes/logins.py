@@ -1,0 +1,98 @@
+"""Logins of IBM's clients: IBM Quantum's (also of qiskit-ibmq-provider) and IBM Cloud's."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Annotated, Any
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.requests import HTTPConnection
+
+from prefect_qiskit_runtime._home import package_version
+from prefect_qiskit_runtime.errors import AuthenticationError
+from prefect_qiskit_runtime.service.access_tokens import Purpose
+from prefect_qiskit_runtime.service.auth import Caller, Context, token_of
+from prefect_qiskit_runtime.service.request_json import read_model
+
+router = APIRouter()
+
+# As IBM's: two weeks, and one hour.
+_QUANTUM_SECONDS = 14 * 24 * 3600
+_CLOUD_SECONDS = 3600
+
+
+class _Login(BaseModel):
+    """Body of a login with IBM Quantum's API token."""
+
+    api_token: str = Field(alias="apiToken", min_length=1)
+
+
+async def _origin(connection: HTTPConnection) -> str:
+    """Return how the client calls this service, without a path."""
+    return str(connection.base_url).rstrip("/")
+
+
+Origin = Annotated[str, Depends(_origin)]
+
+
+@router.get("/version")
+async def get_version() -> dict[str, Any]:
+    """Say which API this is; asked before the login."""
+    return {"api-auth": package_version(), "api-app": package_version()}
+
+
+@router.post("/users/loginWithToken")
+async def log_in(request: Request, context: Context) -> dict[str, Any]:
+    """Give an access token for an API token."""
+    login = await read_model(request, _Login, "login")
+    owner = context.authenticator.log_in(login.api_token)
+    access = context.authenticator.access.issue(owner, Purpose.API, seconds=_QUANTUM_SECONDS)
+    return {"id": access, "ttl": _QUANTUM_SECONDS, "userId": owner.user}
+
+
+@router.get("/users/me")
+async def get_user(owner: Caller, origin: Origin) -> dict[str, Any]:
+    """Return who is logged in, and where to find what."""
+    urls = {
+        "http": f"{origin}/api",
+        "ws": f"{origin.replace('http', 'ws', 1)}/api",
+        "services": {"runtime": f"{origin}/api"},
+    }
+    return {"id": owner.user, "username": owner.user, "urls": urls}
+
+
+@router.post("/logout", status_code=204)
+async def log_out(request: Request, context: Context, _: Caller) -> Response:
+    """Take the access token of this request back. A user's own token stays good."""
+    access_tokens = context.authenticator.access
+    token = token_of(request) or ""
+    with suppress(AuthenticationError):  # the user's own token is not to be taken back here
+        access_tokens.end(token, access_tokens.read(token, Purpose.API))
+    return Response(status_code=204)
+
+
+@router.post("/identity/token")
+async def get_iam_token(request: Request, context: Context) -> JSONResponse:
+    """Give an access token for an API key, as IBM Cloud's identity service does."""
+    form = parse_qs((await request.body()).decode("latin-1"))
+    try:
+        owner = context.authenticator.log_in(form.get("apikey", [""])[0])
+    except AuthenticationError:
+        # In that service's own form: qiskit-ibm-runtime warns, and sends the key itself.
+        refusal = {"errorCode": "BXNIM0415E", "errorMessage": "Provided API key was not found."}
+        return JSONResponse(refusal, status_code=400)
+    access = context.authenticator.access
+    token = access.issue(owner, Purpose.API, seconds=_CLOUD_SECONDS)
+    return JSONResponse(
+        {
+            "access_token": token,
+            "refresh_token": "not_supported",
+            "token_type": "Bearer",
+            "expires_in": _CLOUD_SECONDS,
+            "expiration": access.read(token, Purpose.API).expires_at,
+            "scope": "ibm openid",
+        }
+    )

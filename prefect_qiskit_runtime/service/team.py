@@ -1,0 +1,182 @@
+"""The team service: one process in the foreground, for several users with their own tokens."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import ssl
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from socket import socket
+
+from prefect_qiskit_runtime._home import EmbeddedHome, network_file_system
+from prefect_qiskit_runtime.errors import ConfigurationError
+from prefect_qiskit_runtime.service._fork_executor import ForkExecutor
+from prefect_qiskit_runtime.service.app import create_app
+from prefect_qiskit_runtime.service.assembly import (
+    ServiceFolders,
+    ServiceParts,
+    housekeeping,
+    open_service,
+    wind_down,
+)
+from prefect_qiskit_runtime.service.auth import Authenticator
+from prefect_qiskit_runtime.service.images import DEFAULT_IMAGE, NamedImages, RegisteredImages
+from prefect_qiskit_runtime.service.run import JobFolders
+from prefect_qiskit_runtime.service.server import Server, TlsFiles, listen, until
+from prefect_qiskit_runtime.service.store.records import Owner
+from prefect_qiskit_runtime.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+SELF_SIGNED = "self-signed"
+
+_LOCK_SECONDS = 5.0
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+
+
+@dataclass(frozen=True)
+class TeamOptions:
+    """How to run a team service.
+
+    Attributes:
+        home: Its folder, on a local disk.
+        tokens: The users' tokens by their names; not shown by `repr`.
+        host: The name or address to listen at.
+        port: The port; 0 takes a free one.
+        tls: `SELF_SIGNED`, files, or None for plain HTTP.
+        images: Interpreters by the names under which jobs may ask for them.
+    """
+
+    home: Path
+    tokens: Mapping[str, str] = field(repr=False)
+    host: str = "127.0.0.1"
+    port: int = 0
+    tls: str | TlsFiles | None = None
+    images: Mapping[str, Path] = field(default_factory=dict)
+
+
+def run(options: TeamOptions, settings: Settings, *, ready: Callable[[str], None]) -> None:
+    """Run the team service until it gets SIGTERM or SIGINT.
+
+    Args:
+        options: How.
+        settings: The limits of jobs and how long they are kept.
+        ready: Called with the service's URL once it accepts connections.
+
+    Raises:
+        ConfigurationError: The home, the address or the certificate cannot be used.
+    """
+    home = EmbeddedHome(options.home.expanduser().resolve())
+    _make(home.root)
+    with ExitStack() as stack:
+        if not stack.enter_context(
+            home.try_lock(home.service_lock_path, wait_seconds=_LOCK_SECONDS)
+        ):
+            raise ConfigurationError(f"The home {home.root} has a service already.")
+        jobs = JobFolders(scratch=home.scratch_dir, logs=home.job_logs_dir)
+        folders = ServiceFolders(database=home.database_path, jobs=jobs)
+        folders.prepare()
+        tls = _tls_files(options, home.root)
+        listener = stack.enter_context(_listen(options))
+        asyncio.run(_serve(options, settings, folders, listener=listener, tls=tls, ready=ready))
+
+
+async def _serve(
+    options: TeamOptions,
+    settings: Settings,
+    folders: ServiceFolders,
+    *,
+    listener: socket,
+    tls: TlsFiles | None,
+    ready: Callable[[str], None],
+) -> None:
+    ending = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, ending.set)
+    url = _url(options.host, listener.getsockname()[1], tls)
+    if tls is None and not _is_loopback(options.host):
+        logger.warning("Tokens and results go over the network unencrypted: see --tls.")
+    async with open_service(_parts(options, settings, folders), settings) as context:
+        server = Server(create_app(context), listener, tls=tls)
+        serving = await server.start()
+        async with housekeeping(context):
+            logger.info("Ready at %s, process %d, home %s", url, os.getpid(), options.home)
+            ready(url)
+            await until(serving, ending)
+            logger.info("Ending")
+            await wind_down(context, server)
+
+
+def _parts(options: TeamOptions, settings: Settings, folders: ServiceFolders) -> ServiceParts:
+    images = RegisteredImages({DEFAULT_IMAGE: Path(sys.executable), **options.images})
+    return ServiceParts(
+        folders=folders,
+        authenticator=Authenticator(
+            {token: Owner(user, "") for user, token in options.tokens.items()}
+        ),
+        images=images,
+        executor=NamedImages(ForkExecutor(settings), images),
+    )
+
+
+def _make(root: Path) -> None:
+    file_system = network_file_system(root)
+    if file_system is not None:
+        raise ConfigurationError(
+            f"Cannot keep a service in {root}: it is on a network file system ({file_system}),"
+            " where its database and locks are not safe. Give it a folder on a local disk."
+        )
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        root.chmod(0o700)
+    except OSError as exc:
+        raise ConfigurationError(f"Cannot use the folder {root}: {exc.strerror}.") from exc
+
+
+def _listen(options: TeamOptions) -> socket:
+    try:
+        return listen(options.host, options.port)
+    except OSError as exc:
+        where = f"{options.host}, port {options.port}"
+        raise ConfigurationError(f"Cannot listen at {where}: {exc.strerror or exc}.") from exc
+
+
+def _tls_files(options: TeamOptions, root: Path) -> TlsFiles | None:
+    if options.tls is None:
+        return None
+    if isinstance(options.tls, TlsFiles):
+        files = options.tls
+    else:
+        from prefect_qiskit_runtime.service.certificates import self_signed
+
+        files = self_signed(root / "tls", options.host)
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+            files.certificate, files.key
+        )
+    except OSError as exc:  # ssl.SSLError is one
+        raise ConfigurationError(
+            f"The certificate {files.certificate} with the key {files.key} cannot be used:"
+            f" {exc.strerror or exc}."
+        ) from exc
+    return files
+
+
+def _url(host: str, port: int, tls: TlsFiles | None) -> str:
+    name = "localhost" if host in _WILDCARDS else f"[{host}]" if ":" in host else host
+    return f"{'http' if tls is None else 'https'}://{name}:{port}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
