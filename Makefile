@@ -8,6 +8,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Clients from before 2024 do not install on later Pythons than this.
+LEGACY := 0.11.3 0.15.1
+LEGACY_PYTHON ?= python3.11
 SOURCES := prefect_qiskit_runtime flows tests docs
 
 # `make run` and the tests keep their Prefect database and embedded service to themselves.
@@ -15,7 +18,7 @@ RUN_ENV := PREFECT_HOME=$(CURDIR)/.run/prefect PREFECT_SERVER_ANALYTICS_ENABLED=
 	PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format test-fast test-all bench molecules docs docs-serve serve requirements clean
+.PHONY: help run test check format test-fast test-all clients bench molecules docs docs-serve serve requirements clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -52,6 +55,26 @@ test-fast: $(READY)  ## The tests without the slow ones
 
 test-all: $(READY)  ## All tests
 	$(BIN)/python -m pytest
+
+clients: $(READY) $(LEGACY:%=.run/clients/%/.ready)  ## IBM's own clients, of several generations, against the service
+	$(BIN)/python -m pytest tests/clients
+	@for version in $(LEGACY); do \
+		echo "qiskit-ibm-runtime $$version"; \
+		SERVICE_PYTHON=$(CURDIR)/$(BIN)/python .run/clients/$$version/bin/python -m pytest \
+			-c tests/clients/legacy/pytest.ini tests/clients/legacy || exit 1; \
+	done
+
+.run/clients/%/.ready: tests/clients/legacy/requirements-%.txt
+	@if command -v uv >/dev/null 2>&1; then \
+		uv venv --quiet --allow-existing --python $(LEGACY_PYTHON) $(@D) && \
+		uv pip install --quiet --python $(@D)/bin/python -r $< \
+			--build-constraints tests/clients/legacy/build-constraints.txt; \
+	else \
+		$(LEGACY_PYTHON) -m venv $(@D) && \
+		PIP_CONSTRAINT=tests/clients/legacy/build-constraints.txt $(@D)/bin/python -m pip install \
+			--quiet --disable-pip-version-check -r $<; \
+	fi
+	@touch $@
 
 bench: $(READY)  ## Benchmarks, as ratios against plain qiskit in the same run
 	$(BIN)/python tests/benchmarks

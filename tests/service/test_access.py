@@ -133,7 +133,7 @@ def test_the_pages_of_a_backend(api) -> None:
         assert qubits in (None, configuration["n_qubits"])
         status = api.http.get(f"/backends/{name}/status").json()
         assert (status["state"], status["status"]) == (True, "active")
-        assert api.http.get(f"/backends/{name}/defaults").json() == {}
+        assert api.http.get(f"/backends/{name}/defaults").json()["cmd_def"] == []
     assert api.http.get("/backends/aer_simulator/properties").json() == {}
     assert len(api.http.get("/backends/fake_manila/properties").json()["qubits"]) == 5
 

@@ -126,7 +126,7 @@ async def test_hubs_lead_to_the_devices(local) -> None:
         assert devices[0]["backend_name"] == "aer_simulator"
         queue = (await client.get(f"{project}/devices/fake_manila/queue/status")).json()
         assert (queue["lengthQueue"], queue["state"]) == (0, True)
-        assert (await client.get(f"{project}/devices/fake_manila/defaults")).json() == {}
+        assert (await client.get(f"{project}/devices/fake_manila/defaults")).json()["cmd_def"] == []
         properties = (await client.get(f"{project}/devices/fake_manila/properties")).json()
         assert len(properties["qubits"]) == 5
         elsewhere = "/Network/ibm-q/Groups/open/Projects/another/devices/v/1"

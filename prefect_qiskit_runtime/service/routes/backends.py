@@ -51,9 +51,19 @@ async def get_properties(name: str, context: Context, _: Caller) -> dict[str, An
 
 @router.get("/{name}/defaults")
 async def get_defaults(name: str, context: Context, _: Caller) -> dict[str, Any]:
-    """Return no pulse defaults: a 404 would break `backend.target` of older clients."""
+    """Return that no pulses are known.
+
+    Older clients build `backend.target` of open-pulse backends with it: that fails with an empty
+    object just as with a 404.
+    """
     context.devices.configuration(name)
-    return {}
+    return {
+        "qubit_freq_est": [],
+        "meas_freq_est": [],
+        "buffer": 0,
+        "pulse_library": [],
+        "cmd_def": [],
+    }
 
 
 @router.get("/{name}/status")
