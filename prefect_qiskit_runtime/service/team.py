@@ -73,6 +73,8 @@ def run(options: TeamOptions, settings: Settings, *, ready: Callable[[str], None
     Raises:
         ConfigurationError: The home, the address or the certificate cannot be used.
     """
+    # The folder may be one that was there before, with rights of its own.
+    os.umask(0o077)
     home = EmbeddedHome(options.home.expanduser().resolve())
     _make(home.root)
     with ExitStack() as stack:
@@ -135,8 +137,7 @@ def _make(root: Path) -> None:
             " where its database and locks are not safe. Give it a folder on a local disk."
         )
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        root.chmod(0o700)
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as exc:
         raise ConfigurationError(f"Cannot use the folder {root}: {exc.strerror}.") from exc
 

@@ -12,6 +12,8 @@ import httpx
 import pytest
 from cryptography import x509
 
+from prefect_qiskit_runtime.client import RuntimeClient
+
 from ..team import TOKENS, TeamService, start_team  # noqa: TID252 - of two rooms
 from .conftest import COUNTING, program_body, wait_until
 
@@ -147,6 +149,17 @@ def test_the_certificate_is_for_the_names_of_this_machine(team) -> None:
     assert certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     assert (team.home / "tls" / "key.pem").stat().st_mode & 0o777 == 0o600
     assert team.home.stat().st_mode & 0o777 == 0o700
+
+
+async def test_our_client_trusts_it_by_a_variable(team, monkeypatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(team.certificate))
+    async with RuntimeClient(team.url, TOKENS["bob"]) as client:
+        assert [backend.name for backend in await client.backends()][0] == "aer_simulator"
+
+
+def test_nothing_of_it_is_for_other_accounts_of_the_machine(team) -> None:
+    for path in team.home.iterdir():
+        assert path.stat().st_mode & 0o077 == 0, path
 
 
 def test_it_ends_cleanly_and_comes_back_with_all_it_had(tmp_path: Path) -> None:
