@@ -235,6 +235,9 @@ def no_tls() -> ssl.SSLContext:
 
 
 def _verification(verify: Verify) -> bool | ssl.SSLContext:
+    if verify is True:
+        # Made here, because SSL_CERT_FILE counts also where proxies of the environment do not.
+        return httpx.create_ssl_context()
     if isinstance(verify, bool | ssl.SSLContext):
         return verify
     try:
