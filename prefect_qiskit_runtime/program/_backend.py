@@ -100,6 +100,11 @@ class ProgramBackend(BackendV2):
         return self._device is None and cast(Any, self.options).noise_model is None
 
     @property
+    def imitates_device(self) -> bool:
+        """Whether it takes only circuits in the instruction set of a device."""
+        return self._device is not None
+
+    @property
     def usage(self) -> Usage:
         """What has run on it so far."""
         return self._usage

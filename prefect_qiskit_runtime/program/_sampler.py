@@ -12,12 +12,12 @@ from qiskit.primitives import (
     PrimitiveResult,
     SamplerPubResult,
 )
-from qiskit.primitives.containers.bindings_array import BindingsArray
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program._estimator import DEFAULT_SHOTS
 from prefect_qiskit_runtime.program._seeds import SeedSource
+from prefect_qiskit_runtime.program._transpiled import bindings_for
 
 if TYPE_CHECKING:
     from prefect_qiskit_runtime.program._backend import ProgramBackend
@@ -76,13 +76,4 @@ class ProgramSampler(BaseSamplerV2):
         circuit = self._backend.compiler.compiled(pub.circuit)
         if circuit is pub.circuit:
             return pub
-        parameters = list(circuit.parameters)
-        if not parameters:
-            values = BindingsArray(shape=pub.shape)
-        else:
-            # By name: the translation may have dropped parameters on which nothing depends.
-            values = BindingsArray(
-                {tuple(p.name for p in parameters): pub.parameter_values.as_array(parameters)},
-                shape=pub.shape,
-            )
-        return SamplerPub(circuit, values, pub.shots)
+        return SamplerPub(circuit, bindings_for(circuit, pub), pub.shots)

@@ -47,6 +47,8 @@ _OURS = (
     "prefect_qiskit_runtime.codec",
     "prefect_qiskit_runtime.program",
     "prefect_qiskit_runtime.program._backend",
+    "prefect_qiskit_runtime.program._estimator",
+    "prefect_qiskit_runtime.program._primitives",
     "prefect_qiskit_runtime.runner._job",
 )
 _DISTRIBUTIONS = ("qiskit", "qiskit-aer", "qiskit-ibm-runtime")

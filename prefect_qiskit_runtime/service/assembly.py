@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prefect_qiskit_runtime.service import primitives
 from prefect_qiskit_runtime.service.auth import Authenticator
 from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.devices import Devices
@@ -74,6 +75,7 @@ async def open_service(parts: ServiceParts, settings: Settings) -> AsyncIterator
         max_concurrent_jobs=settings.max_concurrent_jobs,
     )
     try:
+        await store.write(primitives.install)
         await scheduler.start()
         yield ServiceContext(
             settings=settings,

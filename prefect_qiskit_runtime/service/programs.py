@@ -33,7 +33,12 @@ from prefect_qiskit_runtime.models import (
 from prefect_qiskit_runtime.service.inputs import check_requirements_known, check_schema
 from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER
 from prefect_qiskit_runtime.service.store import programs as statements
-from prefect_qiskit_runtime.service.store.records import Owner, Program, ProgramContent
+from prefect_qiskit_runtime.service.store.records import (
+    PRIMITIVES_OWNER,
+    Owner,
+    Program,
+    ProgramContent,
+)
 
 _ID_CHARACTERS = string.ascii_lowercase + string.digits
 _LONGEST_SLUG = 60
@@ -259,9 +264,11 @@ def owned(connection: Connection, program_id: str, owner: Owner) -> Program:
 
     Raises:
         NotFoundError: There is none that they can see.
-        AccessDeniedError: It is another user's public one.
+        AccessDeniedError: It is another user's public one, or part of the service.
     """
     program = visible(connection, program_id, owner)
+    if program.owner == PRIMITIVES_OWNER:
+        raise AccessDeniedError(f"{program_id} is part of the service and cannot be changed.")
     if program.owner != owner:
         raise AccessDeniedError(f"Program {program_id} belongs to another user.")
     return program

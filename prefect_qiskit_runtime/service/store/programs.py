@@ -19,7 +19,12 @@ from sqlalchemy import (
     update,
 )
 
-from prefect_qiskit_runtime.service.store.records import Owner, Program, ProgramContent
+from prefect_qiskit_runtime.service.store.records import (
+    PRIMITIVES_OWNER,
+    Owner,
+    Program,
+    ProgramContent,
+)
 from prefect_qiskit_runtime.service.store.tables import jobs, program_versions, programs
 
 
@@ -94,8 +99,11 @@ def find_version(
 def page_programs(
     connection: Connection, viewer: Owner, *, limit: int, offset: int, name: str | None
 ) -> tuple[list[Program], int]:
-    """Return a page of the programs that the viewer may use, newest first, and their count."""
-    visible: list[ColumnElement[bool]] = [_visible_to(viewer)]
+    """Return a page of the viewer's and public programs, newest first, and their count.
+
+    The primitives are not among them.
+    """
+    visible: list[ColumnElement[bool]] = [_visible_to(viewer), ~_owned_by(PRIMITIVES_OWNER)]
     if name is not None:
         visible.append(programs.c.name == name)
     count = connection.execute(

@@ -17,6 +17,10 @@ class Owner:
     instance: str
 
 
+PRIMITIVES_OWNER = Owner(user="", instance="primitives")
+"""Owner of the programs `sampler` and `estimator`: no user's name is empty."""
+
+
 @dataclass(frozen=True)
 class ProgramContent:
     """What one immutable version of a program consists of."""

@@ -1,0 +1,155 @@
+"""What the options of a primitive mean on a simulator, and which of them mean nothing there.
+
+The form is that of qiskit-ibm-runtime, as its clients send it. Options for hardware (error
+mitigation, twirling, dynamical decoupling) change nothing here: they are refused, or the result
+says that they were ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from numbers import Integral, Real
+from typing import Any, Literal, get_args
+
+from prefect_qiskit_runtime.errors import InvalidInputError
+
+__all__ = ["PrimitiveName", "PrimitiveOptions", "UnsupportedOptions", "read_options"]
+
+PrimitiveName = Literal["sampler", "estimator"]
+UnsupportedOptions = Literal["refuse", "record"]
+
+_COMMON = frozenset({"default_shots", "simulator.seed_simulator", "simulator.noise_model"})
+_SUPPORTED: dict[PrimitiveName, frozenset[str]] = {
+    "sampler": _COMMON,
+    "estimator": _COMMON | {"default_precision", "seed_estimator"},
+}
+# Options that ask for what a simulator does anyway.
+_ALWAYS_SO = {
+    "resilience_level": 0,
+    "execution.init_qubits": True,
+    "execution.meas_type": "classified",
+}
+# One value of the options, though a mapping in JSON.
+_WHOLE = frozenset({"simulator.noise_model"})
+
+
+@dataclass(frozen=True)
+class PrimitiveOptions:
+    """The options of one job of a primitive.
+
+    Attributes:
+        shots: For PUBs that say nothing; goes before `precision`.
+        precision: For PUBs of the estimator that say nothing.
+        seed: Makes the job's results reproducible.
+        noise_model: In place of the backend's own noise.
+        unsupported: The options that change nothing on a simulator, by their path.
+    """
+
+    shots: int | None = None
+    precision: float | None = None
+    seed: int | None = None
+    noise_model: Any = None
+    unsupported: Mapping[str, Any] = field(default_factory=dict)
+
+    def require_supported(self) -> None:
+        """Refuse the options that change nothing on a simulator.
+
+        Raises:
+            InvalidInputError: There are such options; the message names them.
+        """
+        if not self.unsupported:
+            return
+        names = ", ".join(self.unsupported)
+        raise InvalidInputError(
+            f"The simulators of this service do not support the options {names}. Leave them out, "
+            "or set unsupported_options='record' on the RuntimeBackend: they are then ignored, "
+            "and the result's metadata says so.",
+            path=f"$.options.{next(iter(self.unsupported))}",
+            rule="options are supported by the backend",
+        )
+
+
+def read_options(
+    primitive: PrimitiveName, options: Mapping[str, Any] | None, **beside: Any
+) -> PrimitiveOptions:
+    """Read options in the form of qiskit-ibm-runtime.
+
+    Args:
+        primitive: Whose options they are.
+        options: Nested by section, as in `{"simulator": {"seed_simulator": 7}}`.
+        beside: Options that clients send outside of them, such as `resilience_level`.
+
+    Raises:
+        InvalidInputError: A value is of the wrong kind.
+    """
+    if not isinstance(options or {}, Mapping):
+        raise InvalidInputError(
+            f"The options of {primitive} must be an object, not {type(options).__name__}.",
+            path="$.options",
+            rule="type: object",
+        )
+    asked = dict(_leaves({**(options or {}), **beside}))
+    known = {name: asked.pop(name) for name in _SUPPORTED[primitive] if name in asked}
+    seeds = [known.get("simulator.seed_simulator"), known.get("seed_estimator")]
+    return PrimitiveOptions(
+        shots=_number(known, "default_shots", Integral, at_least=1),
+        precision=_number(known, "default_precision", Real, at_least=0),
+        seed=_number({"seed": next((s for s in seeds if s is not None), None)}, "seed", Integral),
+        noise_model=_noise_model(known.get("simulator.noise_model")),
+        unsupported={name: value for name, value in asked.items() if _asks(name, value)},
+    )
+
+
+def check_choice(value: Any) -> UnsupportedOptions:
+    """Return what to do with unsupported options.
+
+    Raises:
+        InvalidInputError: It is neither of the two.
+    """
+    if value not in get_args(UnsupportedOptions):
+        raise InvalidInputError(
+            f"unsupported_options must be 'refuse' or 'record', not {value!r}.",
+            path="$.unsupported_options",
+            rule="refuse or record",
+        )
+    return value
+
+
+def _leaves(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in options.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, Mapping) and path not in _WHOLE:
+            yield from _leaves(value, f"{path}.")
+        else:
+            yield path, value
+
+
+def _asks(name: str, value: Any) -> bool:
+    """Say whether an option asks for something that a simulator does not do anyway."""
+    if value is None or value is False:
+        return False
+    return name not in _ALWAYS_SO or value != _ALWAYS_SO[name]
+
+
+def _number(options: Mapping[str, Any], name: str, kind: type, *, at_least: int = 0) -> Any:
+    value = options.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, kind) or value < at_least:
+        words = "a whole number" if kind is Integral else "a number"
+        raise InvalidInputError(
+            f"Option {name!r} must be {words} of {at_least} or more, not {value!r:.80}.",
+            path=f"$.options.{name}",
+            rule=f"{name} >= {at_least}",
+        )
+    return value
+
+
+def _noise_model(value: Any) -> Any:
+    """Take a noise model as it is, and build one of its description in JSON."""
+    if not isinstance(value, Mapping):
+        return value
+    from qiskit_aer.noise import NoiseModel
+
+    return NoiseModel.from_dict(dict(value))

@@ -1,0 +1,147 @@
+"""The primitives `sampler` and `estimator` as jobs: PUBs and options in, a PrimitiveResult out.
+
+All PUBs are looked at before the first one runs, and an error says which one it is about.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from qiskit.exceptions import QiskitError
+from qiskit.primitives import PrimitiveResult, PubResult
+from qiskit.primitives.containers.estimator_pub import EstimatorPub
+from qiskit.primitives.containers.sampler_pub import SamplerPub
+
+from prefect_qiskit_runtime.errors import InvalidInputError, QiskitRuntimeError
+from prefect_qiskit_runtime.program._backend import ProgramBackend
+from prefect_qiskit_runtime.program._isa import require_isa
+from prefect_qiskit_runtime.program._primitive_options import (
+    PrimitiveName,
+    PrimitiveOptions,
+    check_choice,
+    read_options,
+)
+from prefect_qiskit_runtime.program._transpiled import PubTranspiler
+
+logger = logging.getLogger("prefect_qiskit_runtime.primitives")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one job of a primitive was asked for.
+
+    Attributes:
+        pubs: Decoded, but not looked at.
+        options: In the form of qiskit-ibm-runtime.
+        unsupported_options: Whether options that change nothing here are refused or recorded.
+        transpile: Whether circuits are transpiled for the backend first.
+        beside: Further inputs; each counts as an option.
+    """
+
+    pubs: Sequence[Any]
+    options: Any
+    unsupported_options: str
+    transpile: bool
+    beside: dict[str, Any]
+
+    def read_options(self, primitive: PrimitiveName) -> PrimitiveOptions:
+        """Read the options, and refuse or log those that are not supported."""
+        options = read_options(primitive, self.options, **self.beside)
+        if check_choice(self.unsupported_options) == "refuse":
+            options.require_supported()
+        elif options.unsupported:
+            logger.warning(
+                "Ignored, because simulators do not support them: %s",
+                ", ".join(f"{name}={value!r:.80}" for name, value in options.unsupported.items()),
+            )
+        return options
+
+
+def run_sampler(backend: ProgramBackend, request: Request) -> PrimitiveResult[Any]:
+    """Sample PUBs.
+
+    Raises:
+        InvalidInputError: A PUB or an option breaks a rule; the message names it.
+    """
+    options = request.read_options("sampler")
+    _use_noise(backend, options)
+    sampler = backend.sampler(shots=options.shots, seed=options.seed)
+    return _run(backend, request, options, coerce=SamplerPub.coerce, run=sampler.run)
+
+
+def run_estimator(backend: ProgramBackend, request: Request) -> PrimitiveResult[Any]:
+    """Estimate the expectation values of PUBs.
+
+    Raises:
+        InvalidInputError: A PUB or an option breaks a rule; the message names it.
+    """
+    options = request.read_options("estimator")
+    _use_noise(backend, options)
+    # As in qiskit-ibm-runtime, default_shots overrides default_precision.
+    precision = None if options.shots is not None else options.precision
+    estimator = backend.estimator(shots=options.shots, precision=precision, seed=options.seed)
+    return _run(backend, request, options, coerce=EstimatorPub.coerce, run=estimator.run)
+
+
+def _use_noise(backend: ProgramBackend, options: PrimitiveOptions) -> None:
+    if options.noise_model is not None:
+        backend.set_options(noise_model=options.noise_model)
+
+
+def _run(
+    backend: ProgramBackend,
+    request: Request,
+    options: PrimitiveOptions,
+    *,
+    coerce: Callable[[Any], Any],
+    run: Callable[[list[Any]], Any],
+) -> PrimitiveResult[Any]:
+    pubs: list[Any] = []
+    transpiler = PubTranspiler(backend) if request.transpile else None
+    for index, pub in enumerate(request.pubs):
+        with _naming(index):
+            coerced = coerce(pub)
+            if transpiler is not None:
+                coerced = transpiler.transpiled(coerced)
+            _require_isa(backend, coerced)
+            pubs.append(coerced)
+    results: list[PubResult] = []
+    for index, pub in enumerate(pubs):
+        with _naming(index):
+            (result,) = run([pub]).result()
+        if transpiler is not None:
+            result.metadata["layout"] = transpiler.layout_of(pub)
+        results.append(result)
+    metadata: dict[str, Any] = {"version": 2}
+    if options.unsupported:
+        metadata["unsupported_options"] = dict(options.unsupported)
+    return PrimitiveResult(results, metadata=metadata)
+
+
+def _require_isa(backend: ProgramBackend, pub: Any) -> None:
+    if backend.imitates_device:
+        try:
+            require_isa(pub.circuit, backend.target, str(backend.name))
+        except InvalidInputError as exc:
+            raise InvalidInputError(
+                f"{exc} Or submit with transpile=True, which does both in the job.", rule=exc.rule
+            ) from exc
+
+
+@contextmanager
+def _naming(index: int) -> Iterator[None]:
+    """Say in an error which PUB it is about."""
+    try:
+        yield
+    except (QiskitRuntimeError, QiskitError, ValueError, TypeError) as exc:
+        # QiskitError puts quotation marks around its text.
+        text = getattr(exc, "message", None) or str(exc)
+        raise InvalidInputError(
+            f"pubs[{index}]: {text}",
+            path=f"$.pubs[{index}]",
+            rule=getattr(exc, "rule", None),
+        ) from exc

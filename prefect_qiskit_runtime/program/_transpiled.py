@@ -1,0 +1,81 @@
+"""PUBs transpiled for a backend, their observables and parameters with them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qiskit.primitives.containers.bindings_array import BindingsArray
+from qiskit.primitives.containers.estimator_pub import EstimatorPub
+from qiskit.primitives.containers.observables_array import ObservablesArray
+from qiskit.primitives.containers.sampler_pub import SamplerPub
+from qiskit.quantum_info import SparseObservable
+
+if TYPE_CHECKING:
+    from qiskit.circuit import QuantumCircuit
+
+    from prefect_qiskit_runtime.program._backend import ProgramBackend
+
+# The same circuit gets the same layout in every job.
+_SEED = 0
+
+
+class PubTranspiler:
+    """Transpiles PUBs at optimization level 1; the ideal simulator takes circuits as they are."""
+
+    def __init__(self, backend: ProgramBackend) -> None:
+        self._backend = backend
+
+    def transpiled(self, pub: Any) -> Any:
+        """Return a PUB whose circuit is in the instruction set of the backend.
+
+        Observables get the layout of the circuit: the qubits of the device where its qubits
+        ended, identities on all others.
+        """
+        if not self._backend.imitates_device:
+            return pub
+        circuit = self._passes.run(pub.circuit)
+        values = bindings_for(circuit, pub)
+        if isinstance(pub, SamplerPub):
+            return SamplerPub(circuit, values, pub.shots)
+        return EstimatorPub(circuit, _laid_out(pub.observables, circuit), values, pub.precision)
+
+    def layout_of(self, pub: Any) -> list[int] | None:
+        """Return the device's qubit of each qubit of the circuit as it was given, at its end."""
+        layout = pub.circuit.layout
+        if layout is None:
+            return None
+        return [int(qubit) for qubit in layout.final_index_layout(filter_ancillas=True)]
+
+    @cached_property
+    def _passes(self) -> Any:
+        from qiskit.transpiler import generate_preset_pass_manager
+
+        return generate_preset_pass_manager(
+            optimization_level=1, backend=self._backend, seed_transpiler=_SEED
+        )
+
+
+def bindings_for(circuit: QuantumCircuit, pub: Any) -> BindingsArray:
+    """Return the parameter values of a PUB for a circuit that was made of the PUB's.
+
+    By name: the translation may have dropped parameters on which nothing depends.
+    """
+    parameters = list(circuit.parameters)
+    if not parameters:
+        return BindingsArray(shape=pub.parameter_values.shape)
+    return BindingsArray(
+        {tuple(p.name for p in parameters): pub.parameter_values.as_array(parameters)},
+        shape=pub.parameter_values.shape,
+    )
+
+
+def _laid_out(observables: ObservablesArray, circuit: QuantumCircuit) -> ObservablesArray:
+    terms = np.asarray(observables)
+    moved = np.empty(terms.shape, dtype=object)
+    for index, observable in np.ndenumerate(terms):
+        moved[index] = SparseObservable.from_list(list(observable.items())).apply_layout(
+            circuit.layout, circuit.num_qubits
+        )
+    return ObservablesArray(moved)
