@@ -79,6 +79,16 @@ if TYPE_CHECKING:
         ProgramSpec as ProgramSpec,
         RuntimeOptions as RuntimeOptions,
     )
+    from prefect_qiskit_runtime.primitives import (
+        arun_estimator as arun_estimator,
+        arun_sampler as arun_sampler,
+        asubmit_estimator as asubmit_estimator,
+        asubmit_sampler as asubmit_sampler,
+        run_estimator as run_estimator,
+        run_sampler as run_sampler,
+        submit_estimator as submit_estimator,
+        submit_sampler as submit_sampler,
+    )
     from prefect_qiskit_runtime.program import (
         ProgramBackend as ProgramBackend,
         ResultDecoder as ResultDecoder,
@@ -168,6 +178,16 @@ _HOMES = {
         "ProgramMetadata",
         "ProgramSpec",
         "RuntimeOptions",
+    ),
+    "primitives": (
+        "arun_estimator",
+        "arun_sampler",
+        "asubmit_estimator",
+        "asubmit_sampler",
+        "run_estimator",
+        "run_sampler",
+        "submit_estimator",
+        "submit_sampler",
     ),
     "program": (
         "ProgramBackend",

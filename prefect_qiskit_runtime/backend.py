@@ -70,6 +70,14 @@ class RuntimeBackend(Block):
         default_factory=list, description="Labels that each job gets, to find it again."
     )
 
+    unsupported_options: Literal["refuse", "record"] = Field(
+        default="refuse",
+        description=(
+            "What happens to options of primitives that the backend does not support: they are "
+            "refused, or ignored and recorded in the metadata of the result."
+        ),
+    )
+
     @model_validator(mode="after")
     def _credentials_fit_the_service(self) -> RuntimeBackend:
         if self.service == "team" and self.credentials is None:

@@ -1,4 +1,4 @@
-"""Says whether a circuit is in the instruction set of a device."""
+"""Says whether a circuit is one that a backend, or a sampler, can take."""
 
 from __future__ import annotations
 
@@ -38,6 +38,20 @@ def require_isa(circuit: QuantumCircuit, target: Target, backend_name: str) -> N
         "observable.apply_layout(circuit.layout).",
         rule="circuits are in the instruction set of the backend",
     )
+
+
+def require_registers(circuit: QuantumCircuit) -> None:
+    """Refuse a circuit of which a sampler has nothing to return.
+
+    Raises:
+        InvalidInputError: The circuit has no classical register.
+    """
+    if not circuit.cregs:
+        raise InvalidInputError(
+            f"Circuit {circuit.name!r} has no classical register, so it has no results: measure "
+            "into one, for example with circuit.measure_all().",
+            rule="circuits of the sampler have classical registers",
+        )
 
 
 def _first_fault(circuit: QuantumCircuit, target: Target, qubits: list[int]) -> str | None:

@@ -18,7 +18,7 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub
 
 from prefect_qiskit_runtime.errors import InvalidInputError, QiskitRuntimeError
 from prefect_qiskit_runtime.program._backend import ProgramBackend
-from prefect_qiskit_runtime.program._isa import require_isa
+from prefect_qiskit_runtime.program._isa import require_isa, require_registers
 from prefect_qiskit_runtime.program._primitive_options import (
     PrimitiveName,
     PrimitiveOptions,
@@ -70,7 +70,7 @@ def run_sampler(backend: ProgramBackend, request: Request) -> PrimitiveResult[An
     options = request.read_options("sampler")
     _use_noise(backend, options)
     sampler = backend.sampler(shots=options.shots, seed=options.seed)
-    return _run(backend, request, options, coerce=SamplerPub.coerce, run=sampler.run)
+    return _run(backend, request, options, coerce=_sampler_pub, run=sampler.run)
 
 
 def run_estimator(backend: ProgramBackend, request: Request) -> PrimitiveResult[Any]:
@@ -85,6 +85,12 @@ def run_estimator(backend: ProgramBackend, request: Request) -> PrimitiveResult[
     precision = None if options.shots is not None else options.precision
     estimator = backend.estimator(shots=options.shots, precision=precision, seed=options.seed)
     return _run(backend, request, options, coerce=EstimatorPub.coerce, run=estimator.run)
+
+
+def _sampler_pub(pub: Any) -> SamplerPub:
+    coerced = SamplerPub.coerce(pub)
+    require_registers(coerced.circuit)
+    return coerced
 
 
 def _use_noise(backend: ProgramBackend, options: PrimitiveOptions) -> None:

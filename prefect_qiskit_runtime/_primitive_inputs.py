@@ -1,0 +1,202 @@
+"""PUBs and options, in the forms users write them, as the inputs of a primitive's job.
+
+What can be said without a backend is said here, before a job is made: a PUB that is none, an
+option that simulators do not support.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError
+from prefect_qiskit_runtime.models import RuntimeOptions
+from prefect_qiskit_runtime.program._primitive_options import (
+    PrimitiveName,
+    UnsupportedOptions,
+    read_options,
+)
+
+PrimitiveOptionsLike = Mapping[str, Any] | Any | None
+"""A mapping, or a `SamplerOptions` or `EstimatorOptions` of qiskit-ibm-runtime."""
+
+_FORMS: dict[PrimitiveName, str] = {
+    "sampler": "a measured circuit, or (circuit, parameter_values, shots)",
+    "estimator": "(circuit, observables, parameter_values, precision)",
+}
+# What the options of a primitive say about its job.
+_OF_THE_JOB = {"log_level": "log_level", "job_tags": "tags", "image": "image"}
+
+
+@dataclass(frozen=True)
+class PrimitiveCall:
+    """What one call of a primitive asks for.
+
+    Attributes:
+        primitive: Which primitive.
+        pubs: As the user wrote them.
+        options: Likewise.
+        shots: For PUBs that say nothing.
+        precision: For PUBs of the estimator that say nothing.
+        seed: Makes the results reproducible.
+        transpile: Whether the job transpiles the circuits.
+    """
+
+    primitive: PrimitiveName
+    pubs: Iterable[Any]
+    options: PrimitiveOptionsLike
+    shots: int | None
+    precision: float | None
+    seed: int | None
+    transpile: bool
+
+    def inputs(self, unsupported: UnsupportedOptions) -> dict[str, Any]:
+        """Return the inputs of the job, as clients of IBM send them and with ours.
+
+        Raises:
+            InvalidInputError: A PUB or an option breaks a rule; the message names it.
+        """
+        options, _ = _split(_plain(self.options))
+        if self.shots is not None:
+            options["default_shots"] = self.shots
+        if self.precision is not None:
+            options.pop("default_shots", None)
+            options["default_precision"] = self.precision
+        if self.seed is not None:
+            options["simulator"] = {**options.get("simulator", {}), "seed_simulator": self.seed}
+        level = options.pop("resilience_level", None)
+        beside = {} if level is None else {"resilience_level": level}
+        read = read_options(self.primitive, options, **beside)
+        if unsupported == "refuse":
+            read.require_supported()
+        return {
+            "pubs": _coerced(self.primitive, self.pubs),
+            "options": options,
+            "version": 2,
+            "support_qiskit": True,
+            "unsupported_options": unsupported,
+            "transpile": self.transpile,
+            **beside,
+        }
+
+    def job_options(self) -> RuntimeOptions:
+        """Return what the options of the primitive say about its job.
+
+        Raises:
+            ConfigurationError: One has a wrong value.
+        """
+        _, of_the_job = _split(_plain(self.options))
+        return RuntimeOptions.read(of_the_job)
+
+
+def _plain(options: PrimitiveOptionsLike) -> dict[str, Any]:
+    """Return options as a mapping of what was set."""
+    if options is None:
+        return {}
+    if dataclasses.is_dataclass(options) and not isinstance(options, type):
+        return _without_unset(dataclasses.asdict(options))
+    if isinstance(options, Mapping):
+        return _without_unset(options)
+    raise ConfigurationError(
+        "options of a primitive are a mapping in the form of qiskit-ibm-runtime, such as "
+        f"{{'default_shots': 1000}}, or its options object, not {type(options).__name__}."
+    )
+
+
+def _without_unset(options: Mapping[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for name, value in options.items():
+        # By name: to import the class would import all of qiskit-ibm-runtime.
+        if type(value).__name__ == "UnsetType" or name == "_VERSION":
+            continue
+        if isinstance(value, Mapping):
+            inner = _without_unset(value)
+            if inner or not value:
+                kept[name] = inner
+        else:
+            kept[name] = value
+    return kept
+
+
+def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part what the primitive is told from what its job is."""
+    primitive = dict(options)
+    environment = dict(primitive.pop("environment", {}))
+    given: dict[str, Any] = {"max_execution_time": primitive.pop("max_execution_time", None)}
+    if "image" in primitive:
+        environment["image"] = primitive.pop("image")
+    for theirs, ours in _OF_THE_JOB.items():
+        if environment.get(theirs) is not None:
+            given[ours] = environment.pop(theirs)
+    if environment:
+        primitive["environment"] = environment
+    return primitive, given
+
+
+def _coerced(primitive: PrimitiveName, pubs: Iterable[Any]) -> list[Any]:
+    from qiskit.exceptions import QiskitError
+
+    coerce = _sampler_pub if primitive == "sampler" else _estimator_pub
+    coerced = []
+    for index, pub in enumerate(_parts(primitive, pubs)):
+        try:
+            coerced.append(coerce(pub))
+        # What Qiskit raises on the way to finding out depends on what it was given.
+        except (TypeError, ValueError, LookupError, AttributeError, QiskitError) as exc:
+            _refuse(primitive, index, getattr(exc, "message", None) or str(exc), exc)
+        except InvalidInputError as exc:
+            _refuse(primitive, index, str(exc), exc)
+    return coerced
+
+
+def _sampler_pub(pub: Any) -> Any:
+    from qiskit.primitives.containers.sampler_pub import SamplerPub
+
+    from prefect_qiskit_runtime.program._isa import require_registers
+
+    coerced = SamplerPub.coerce(pub)
+    require_registers(coerced.circuit)
+    return coerced
+
+
+def _estimator_pub(pub: Any) -> Any:
+    from qiskit.primitives.containers.estimator_pub import EstimatorPub
+
+    return EstimatorPub.coerce(pub)
+
+
+def _parts(primitive: PrimitiveName, pubs: Any) -> tuple[Any, ...]:
+    """Return the PUBs of a call; say so if somebody gave one in place of a list."""
+    from qiskit.circuit import QuantumCircuit
+    from qiskit.primitives.containers.estimator_pub import EstimatorPub
+    from qiskit.primitives.containers.sampler_pub import SamplerPub
+
+    is_list = isinstance(pubs, Iterable) and not isinstance(
+        pubs, QuantumCircuit | SamplerPub | EstimatorPub
+    )
+    parts = tuple(pubs) if is_list else ()
+    # A tuple may be one PUB: a circuit, then something that is no PUB of its own.
+    is_pub = (
+        isinstance(pubs, tuple)
+        and len(parts) > 1
+        and isinstance(parts[0], QuantumCircuit)
+        and not isinstance(parts[1], QuantumCircuit | tuple)
+    )
+    if not is_list or is_pub:
+        raise InvalidInputError(
+            f"pubs is not a list of PUBs: write [pub] for one. Each is {_FORMS[primitive]}.",
+            path="$.pubs",
+            rule="a list of PUBs",
+        )
+    return parts
+
+
+def _refuse(primitive: PrimitiveName, index: int, fault: str, exc: Exception) -> NoReturn:
+    raise InvalidInputError(
+        f"pubs[{index}] is no PUB of the {primitive}: {fault} Each PUB is {_FORMS[primitive]}; "
+        "all but the first parts may be left out or None.",
+        path=f"$.pubs[{index}]",
+        rule="PUBs",
+    ) from exc

@@ -1,0 +1,208 @@
+"""Primitives: sample circuits and estimate expectation values, without a program of your own.
+
+PUBs, options and results are those of Qiskit's primitives. `run_*` waits and returns a decoded
+`PrimitiveResult`; `submit_*` returns the job. Without shots and precision, the estimator is exact
+on the ideal backend.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from prefect_qiskit_runtime._primitive_inputs import PrimitiveCall, PrimitiveOptionsLike
+from prefect_qiskit_runtime._tasks import async_task, sync_task
+from prefect_qiskit_runtime.backend import BackendLike, as_backend
+from prefect_qiskit_runtime.errors import ConfigurationError
+from prefect_qiskit_runtime.jobs import arun_program, asubmit_program
+
+if TYPE_CHECKING:
+    from qiskit.primitives import PrimitiveResult, PubResult, SamplerPubResult
+
+    from prefect_qiskit_runtime.runtime_job import RuntimeJob
+
+
+@async_task
+async def asubmit_sampler(
+    pubs: Iterable[Any],
+    *,
+    backend: BackendLike,
+    shots: int | None = None,
+    seed: int | None = None,
+    transpile: bool = False,
+    options: PrimitiveOptionsLike = None,
+) -> RuntimeJob:
+    """Submit a job of the sampler, and return at once.
+
+    Args:
+        pubs: As in `run_sampler`.
+        backend: As in `run_sampler`.
+        shots: As in `run_sampler`.
+        seed: As in `run_sampler`.
+        transpile: As in `run_sampler`.
+        options: As in `run_sampler`.
+
+    Returns:
+        The job; its `result()` is a `PrimitiveResult`. It goes on whatever happens to the flow.
+
+    Raises:
+        InvalidInputError: A PUB is none, or an option is not supported.
+    """
+    return await _submit(
+        PrimitiveCall("sampler", pubs, options, shots, None, seed, transpile), backend
+    )
+
+
+submit_sampler = sync_task(asubmit_sampler)
+"""Synchronous twin of `asubmit_sampler`."""
+
+
+@async_task
+async def arun_sampler(
+    pubs: Iterable[Any],
+    *,
+    backend: BackendLike,
+    shots: int | None = None,
+    seed: int | None = None,
+    transpile: bool = False,
+    options: PrimitiveOptionsLike = None,
+) -> PrimitiveResult[SamplerPubResult]:
+    """Sample circuits and wait for the measured bit strings.
+
+    If the caller is cancelled, interrupted or times out, the job is cancelled.
+
+    Args:
+        pubs: Each a circuit with measurements, or (circuit, parameter values, shots), or a
+            `SamplerPub`.
+        backend: A `RuntimeBackend`, or the name of a backend of the embedded service.
+        shots: For PUBs that name none; 4096 if nothing names them.
+        seed: Makes the results reproducible; each PUB still gets samples of its own.
+        transpile: Whether the job transpiles the circuits for the backend. Without it, backends
+            that imitate a device refuse circuits outside of its instruction set.
+        options: Options of the sampler in the form of qiskit-ibm-runtime, as a mapping or as its
+            `SamplerOptions`. `max_execution_time` and `environment` are those of the job.
+
+    Returns:
+        One result for each PUB. Its `data` has a `BitArray` for each classical register, its
+        metadata says how it was done.
+
+    Raises:
+        InvalidInputError: A PUB is none, or an option is not supported.
+        JobError: The job ended without a result; the class says how.
+    """
+    call = PrimitiveCall("sampler", pubs, options, shots, None, seed, transpile)
+    return await _run(call, backend)
+
+
+run_sampler = sync_task(arun_sampler)
+"""Synchronous twin of `arun_sampler`."""
+
+
+@async_task
+async def asubmit_estimator(
+    pubs: Iterable[Any],
+    *,
+    backend: BackendLike,
+    precision: float | None = None,
+    shots: int | None = None,
+    seed: int | None = None,
+    transpile: bool = False,
+    options: PrimitiveOptionsLike = None,
+) -> RuntimeJob:
+    """Submit a job of the estimator, and return at once.
+
+    Args:
+        pubs: As in `run_estimator`.
+        backend: As in `run_estimator`.
+        precision: As in `run_estimator`.
+        shots: As in `run_estimator`.
+        seed: As in `run_estimator`.
+        transpile: As in `run_estimator`.
+        options: As in `run_estimator`.
+
+    Returns:
+        The job; its `result()` is a `PrimitiveResult`. It goes on whatever happens to the flow.
+
+    Raises:
+        InvalidInputError: A PUB is none, or an option is not supported.
+    """
+    _choose_one(shots, precision)
+    return await _submit(
+        PrimitiveCall("estimator", pubs, options, shots, precision, seed, transpile), backend
+    )
+
+
+submit_estimator = sync_task(asubmit_estimator)
+"""Synchronous twin of `asubmit_estimator`."""
+
+
+@async_task
+async def arun_estimator(
+    pubs: Iterable[Any],
+    *,
+    backend: BackendLike,
+    precision: float | None = None,
+    shots: int | None = None,
+    seed: int | None = None,
+    transpile: bool = False,
+    options: PrimitiveOptionsLike = None,
+) -> PrimitiveResult[PubResult]:
+    """Estimate expectation values and wait for them.
+
+    Without shots and precision, anywhere, they are exact on the ideal backend, with standard
+    deviations of zero; backends with noise then take 4096 shots. If the caller is cancelled,
+    interrupted or times out, the job is cancelled.
+
+    Args:
+        pubs: Each (circuit, observables), then optionally parameter values and a precision, or
+            an `EstimatorPub`.
+        backend: A `RuntimeBackend`, or the name of a backend of the embedded service.
+        precision: For PUBs that name none: 1/precision**2 shots, rounded up, for each group of
+            observables that are measured together. 0 asks for exact values.
+        shots: In place of a precision, for PUBs that name none: shots for each group.
+        seed: Makes the results reproducible; each PUB still gets samples of its own.
+        transpile: Whether the job transpiles the circuits for the backend and gives the
+            observables their layout. Without it, backends that imitate a device refuse circuits
+            outside of its instruction set.
+        options: Options of the estimator in the form of qiskit-ibm-runtime, as a mapping or as
+            its `EstimatorOptions`. `max_execution_time` and `environment` are those of the job.
+
+    Returns:
+        One result for each PUB. Its `data` has the values `evs` and their standard errors
+        `stds`, broadcast from observables and parameter values; its metadata says how they came
+        about.
+
+    Raises:
+        InvalidInputError: A PUB is none, or an option is not supported.
+        JobError: The job ended without a result; the class says how.
+    """
+    _choose_one(shots, precision)
+    call = PrimitiveCall("estimator", pubs, options, shots, precision, seed, transpile)
+    return await _run(call, backend)
+
+
+run_estimator = sync_task(arun_estimator)
+"""Synchronous twin of `arun_estimator`."""
+
+
+async def _submit(call: PrimitiveCall, backend: BackendLike) -> RuntimeJob:
+    block = as_backend(backend)
+    inputs = await asyncio.to_thread(call.inputs, block.unsupported_options)
+    return await asubmit_program.fn(
+        call.primitive, inputs, backend=block, options=call.job_options()
+    )
+
+
+async def _run(call: PrimitiveCall, backend: BackendLike) -> Any:
+    block = as_backend(backend)
+    inputs = await asyncio.to_thread(call.inputs, block.unsupported_options)
+    return await arun_program.fn(call.primitive, inputs, backend=block, options=call.job_options())
+
+
+def _choose_one(shots: int | None, precision: float | None) -> None:
+    if shots is not None and precision is not None:
+        raise ConfigurationError(
+            f"An estimator takes shots or precision, not both (shots={shots}, "
+            f"precision={precision}): precision p means 1/p**2 shots."
+        )
