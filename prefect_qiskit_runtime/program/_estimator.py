@@ -98,7 +98,8 @@ class ProgramEstimator(BaseEstimatorV2):
     def _estimate(self, pub: EstimatorPub, shots: int | None, seed: int) -> PubResult:
         evaluations = Evaluations.of(pub)
         shape = evaluations.shape
-        metadata = {"target_precision": pub.precision, "circuit_metadata": pub.circuit.metadata}
+        precision = self._precision if pub.precision is None else pub.precision
+        metadata = {"target_precision": precision, "circuit_metadata": pub.circuit.metadata}
         if shots is None:
             values = exact_values(self._backend, evaluations)
             data = DataBin(evs=values.reshape(shape), stds=np.zeros(shape), shape=shape)

@@ -42,7 +42,8 @@ class PrimitiveOptions:
         shots: For PUBs that say nothing; goes before `precision`.
         precision: For PUBs of the estimator that say nothing.
         seed: Makes the job's results reproducible.
-        noise_model: In place of the backend's own noise.
+        noise_model: In place of the backend's own noise; a NoiseModel, or what its `to_dict`
+            returns.
         unsupported: The options that change nothing on a simulator, by their path.
     """
 
@@ -96,7 +97,7 @@ def read_options(
         shots=_number(known, "default_shots", Integral, at_least=1),
         precision=_number(known, "default_precision", Real, at_least=0),
         seed=_number({"seed": next((s for s in seeds if s is not None), None)}, "seed", Integral),
-        noise_model=_noise_model(known.get("simulator.noise_model")),
+        noise_model=known.get("simulator.noise_model"),
         unsupported={name: value for name, value in asked.items() if _asks(name, value)},
     )
 
@@ -144,12 +145,3 @@ def _number(options: Mapping[str, Any], name: str, kind: type, *, at_least: int 
             rule=f"{name} >= {at_least}",
         )
     return value
-
-
-def _noise_model(value: Any) -> Any:
-    """Take a noise model as it is, and build one of its description in JSON."""
-    if not isinstance(value, Mapping):
-        return value
-    from qiskit_aer.noise import NoiseModel
-
-    return NoiseModel.from_dict(dict(value))

@@ -6,7 +6,8 @@ All PUBs are looked at before the first one runs, and an error says which one it
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -94,8 +95,16 @@ def _sampler_pub(pub: Any) -> SamplerPub:
 
 
 def _use_noise(backend: ProgramBackend, options: PrimitiveOptions) -> None:
-    if options.noise_model is not None:
-        backend.set_options(noise_model=options.noise_model)
+    noise = options.noise_model
+    if isinstance(noise, Mapping):
+        from qiskit_aer.noise import NoiseModel
+
+        with warnings.catch_warnings():
+            # Deprecated in Aer, without another way to read what clients send.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            noise = NoiseModel.from_dict(dict(noise))
+    if noise is not None:
+        backend.set_options(noise_model=noise)
 
 
 def _run(

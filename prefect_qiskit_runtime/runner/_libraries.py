@@ -42,13 +42,14 @@ _USED_IF_THERE = (
     "qiskit_ibm_runtime.fake_provider",
     "qiskit_ibm_runtime.transpiler.plugin",
     "qiskit_ibm_runtime.utils.json",
+    # Ours, for Qiskit with primitives of the second version.
+    "prefect_qiskit_runtime.program._estimator",
+    "prefect_qiskit_runtime.program._primitives",
 )
 _OURS = (
     "prefect_qiskit_runtime.codec",
     "prefect_qiskit_runtime.program",
     "prefect_qiskit_runtime.program._backend",
-    "prefect_qiskit_runtime.program._estimator",
-    "prefect_qiskit_runtime.program._primitives",
     "prefect_qiskit_runtime.runner._job",
 )
 _DISTRIBUTIONS = ("qiskit", "qiskit-aer", "qiskit-ibm-runtime")
