@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Callable
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit, transpile
-from qiskit_ibm_runtime import IBMBackend, QiskitRuntimeService
+from qiskit.quantum_info import SparsePauliOp
+from qiskit_ibm_runtime import EstimatorV2, IBMBackend, QiskitRuntimeService, SamplerV2
 from qiskit_ibm_runtime.exceptions import (
     RuntimeInvalidStateError,
     RuntimeJobFailureError,
@@ -193,3 +194,31 @@ async def test_another_user_sees_nothing_of_it(connect, submit) -> None:
     assert bob.jobs(limit=None) == []
     with pytest.raises(RuntimeJobNotFound):
         bob.job(job_id)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # IBM's V2 primitives since 0.50
+@pytest.mark.filterwarnings("ignore:No gate definition:RuntimeWarning")
+@pytest.mark.parametrize("name", ["aer_simulator", "fake_manila"])
+def test_primitives(service: QiskitRuntimeService, name: str) -> None:
+    backend = service.backend(name)
+    circuit = QuantumCircuit(2)
+    circuit.h(0)
+    circuit.cx(0, 1)
+    isa = transpile(circuit, backend, optimization_level=1, seed_transpiler=1)
+    observable = SparsePauliOp("ZZ").apply_layout(isa.layout)
+    estimator = EstimatorV2(backend, options={"resilience_level": 1, "seed_estimator": 3})
+    job = estimator.run([(isa, observable)])
+    result = job.result()
+    assert result[0].data.evs == pytest.approx(1, abs=0.2)
+    assert (result[0].data.stds == 0) == (name == "aer_simulator")
+    assert result.metadata["unsupported_options"] == {"resilience_level": 1}
+    assert "resilience_level=1" in job.logs()
+
+    measured = transpile(
+        circuit.measure_all(inplace=False), backend, optimization_level=1, seed_transpiler=1
+    )
+    (sampled,) = SamplerV2(backend).run([measured], shots=100).result()
+    assert sum(sampled.data.meas.get_counts().values()) == 100
+    fetched = service.job(job.job_id())
+    assert fetched.primitive_id == "estimator"
+    assert fetched.result()[0].data.evs == result[0].data.evs
