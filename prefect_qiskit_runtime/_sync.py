@@ -24,6 +24,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from prefect.utilities.asyncutils import run_coro_as_sync
 
+from prefect_qiskit_runtime._ahead import batches
 from prefect_qiskit_runtime.errors import QiskitRuntimeError
 
 T = TypeVar("T")
@@ -132,22 +133,22 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def iterate_sync(items: AsyncGenerator[T, None]) -> Iterator[T]:
-    """Walk through an async generator from synchronous code, one item at a time."""
+    """Walk through an async generator from synchronous code, a bounded number of items ahead."""
 
     async def pump() -> None:
         mailbox = _mailbox.get()
         assert mailbox is not None  # noqa: S101 - for the type checker: _Call has set it
         loop = asyncio.get_running_loop()
-        async with aclosing(items):
-            async for item in items:
+        async with aclosing(batches(items)) as ready:
+            async for batch in ready:
                 taken = asyncio.Event()
-                mailbox.put((item, partial(loop.call_soon_threadsafe, taken.set)))
+                mailbox.put((batch, partial(loop.call_soon_threadsafe, taken.set)))
                 await taken.wait()
 
     call = _Call(pump())
     try:
-        for item, take_next in call.letters():
-            yield item
+        for batch, take_next in call.letters():
+            yield from batch
             take_next()
     except BaseException:
         call.cancel()

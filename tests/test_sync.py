@@ -131,13 +131,21 @@ def test_leaving_the_iteration_early_closes_the_generator() -> None:
     assert closed == [True]
 
 
+def test_leaving_an_endless_iteration_does_not_wait_for_its_end() -> None:
+    closed: list[bool] = []
+    for number in iterate_sync(acount(10**9, closed)):
+        if number == 1000:
+            break
+    assert closed == [True]
+
+
 def test_iterating_raises_what_the_generator_raises() -> None:
     async def fail() -> AsyncGenerator[int, None]:
         yield 1
         raise ValueError("from inside")
 
     items = iterate_sync(fail())
-    assert next(items) == 1
+    assert next(items) == 1  # what came before the failure is not lost
     with pytest.raises(ValueError, match="from inside"):
         next(items)
 

@@ -16,6 +16,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from anyio import to_thread
 from anyio.from_thread import start_blocking_portal
 
+from prefect_qiskit_runtime._ahead import batches
 from prefect_qiskit_runtime._decoders import ResultDecoderLike
 from prefect_qiskit_runtime.client._client_job import InterimCallback, RuntimeClientJob
 from prefect_qiskit_runtime.client._runtime import RuntimeClient
@@ -24,7 +25,6 @@ from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.settings import Settings
 
 _CLEAN_UP_SECONDS = 10.0
-_END = object()
 
 P = ParamSpec("P")
 Answer = TypeVar("Answer")
@@ -217,12 +217,9 @@ class SyncRuntimeClientJob:
 
     def stream(self, from_: int = 0, decoder: ResultDecoderLike = None) -> Generator[Any]:
         """Give the decoded interim results from a number on, until the job has ended."""
-        interim_results = self._job.stream(from_, decoder)
+        ready = batches(self._job.stream(from_, decoder))
         try:
-            while True:
-                interim = self._client._wait(functools.partial(anext, interim_results, _END))
-                if interim is _END:
-                    return
-                yield interim
+            while batch := self._client._wait(functools.partial(anext, ready, None)):
+                yield from batch
         finally:
-            self._client._wait(interim_results.aclose)
+            self._client._wait(ready.aclose)
