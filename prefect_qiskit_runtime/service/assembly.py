@@ -13,6 +13,7 @@ from typing import Any
 
 from prefect_qiskit_runtime.service import primitives
 from prefect_qiskit_runtime.service.auth import Authenticator
+from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.devices import Devices
 from prefect_qiskit_runtime.service.executor import Executor, LaunchError
@@ -67,12 +68,14 @@ async def open_service(parts: ServiceParts, settings: Settings) -> AsyncIterator
     store = await asyncio.to_thread(Store.open, parts.folders.database)
     executor = parts.executor
     feed = Feed()
+    clock = Clock()
     scheduler = Scheduler(
         store=store,
         executor=executor,
         feed=feed,
         folders=parts.folders.jobs,
         max_concurrent_jobs=settings.max_concurrent_jobs,
+        clock=clock,
     )
     try:
         await store.write(primitives.install)
@@ -86,6 +89,7 @@ async def open_service(parts: ServiceParts, settings: Settings) -> AsyncIterator
             devices=Devices(),
             authenticator=parts.authenticator,
             images=parts.images,
+            clock=clock,
             job_logs_dir=parts.folders.jobs.logs,
             embedded_token=parts.embedded_token,
             request_end=parts.request_end,

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.devices import Devices
 from prefect_qiskit_runtime.service.executor import Executor
 from prefect_qiskit_runtime.service.feed import Feed
@@ -62,6 +63,7 @@ class ServiceContext:
     authenticator: Authenticator
     job_logs_dir: Path
     images: Images
+    clock: Clock
     embedded_token: str | None = None
     request_end: Callable[[], None] | None = None
     rules: InputRules = field(default_factory=InputRules)

@@ -8,7 +8,6 @@ import logging
 import secrets
 import string
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, field_validator
@@ -119,7 +118,7 @@ async def submit(
         request_hash=request_hash,
         tags=tuple(request.tags or ()),
         params=params,
-        created_at=datetime.now(UTC),
+        created_at=context.clock.now(),
     )
     if not await context.store.write(statements.insert_job, new):
         before, _ = await context.store.read(_look, key, request.program_id, owner)

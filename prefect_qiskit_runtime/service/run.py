@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 
 from prefect_qiskit_runtime.errors import QiskitRuntimeError, ServiceUnavailableError
 from prefect_qiskit_runtime.models import JobStatus, ReasonCode
+from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.executor import (
     Event,
     Execution,
@@ -76,12 +76,14 @@ class JobRun:
         executor: Executor,
         feed: Feed,
         folders: JobFolders,
+        clock: Clock,
     ) -> None:
         self._claimed = claimed
         self._store = store
         self._executor = executor
         self._feed = feed
         self._folders = folders
+        self._clock = clock
         self._recorder = InterimRecorder(store, feed, claimed.job.id)
         self._execution: Execution | None = None
         self._stop: Stop | None = None
@@ -123,7 +125,7 @@ class JobRun:
 
     async def _record(self, end: JobEnd) -> None:
         """Store the end; where the disk is full, try until there is room or the service ends."""
-        job_id, now = self._claimed.job.id, datetime.now(UTC)
+        job_id, now = self._claimed.job.id, self._clock.now()
         while True:
             try:
                 await self._store.write(statements.end_job, job_id, end, now, was=JobStatus.RUNNING)
@@ -143,7 +145,7 @@ class JobRun:
         except LaunchError as exc:
             return self._with_usage(_not_started(exc)), self._stop
         try:
-            with self._clock():
+            with self._time_limit():
                 await self._follow(self._execution)
         except BaseException:
             await self._execution.terminate()
@@ -163,9 +165,17 @@ class JobRun:
             self._seen[type(event)] = event
         await self._recorder.flush()
 
-    def _clock(self) -> _Alarm:
+    @contextmanager
+    def _time_limit(self) -> Iterator[None]:
+        """Stop the job if this takes longer than it may."""
         seconds = self._claimed.job.max_execution_seconds
-        return _Alarm(seconds, lambda: asyncio.create_task(self.stop(Stop.RAN_TOO_LONG)))
+        timer = self._clock.call_later(
+            seconds, lambda: asyncio.create_task(self.stop(Stop.RAN_TOO_LONG))
+        )
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def _launch(self) -> JobLaunch:
         job = self._claimed.job
@@ -190,24 +200,6 @@ class JobRun:
         if isinstance(usage := self._seen.get(Usage), Usage):
             end = replace(end, usage_seconds=usage.seconds, quantum_seconds=usage.quantum_seconds)
         return end
-
-
-class _Alarm:
-    """Calls something once if its block takes longer than a time."""
-
-    def __init__(self, seconds: float, ring: Callable[[], object]) -> None:
-        self._seconds = seconds
-        self._ring = ring
-        self._rung: object = None
-
-    def __enter__(self) -> None:
-        self._handle = asyncio.get_running_loop().call_later(self._seconds, self._sound)
-
-    def __exit__(self, *_exception: object) -> None:
-        self._handle.cancel()
-
-    def _sound(self) -> None:
-        self._rung = self._ring()  # kept: the event loop holds tasks only weakly
 
 
 def _lost_by(fault: Exception) -> JobEnd:

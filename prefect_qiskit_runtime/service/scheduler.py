@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import UTC, datetime
 
 from prefect_qiskit_runtime.models import JobStatus
+from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.executor import Executor
 from prefect_qiskit_runtime.service.feed import Feed
 from prefect_qiskit_runtime.service.run import CANCELLED, INTERRUPTED, JobFolders, JobRun, Stop
@@ -34,11 +34,13 @@ class Scheduler:
         feed: Feed,
         folders: JobFolders,
         max_concurrent_jobs: int,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._executor = executor
         self._feed = feed
         self._folders = folders
+        self._clock = clock
         self._max_concurrent_jobs = max_concurrent_jobs
         self._runs: dict[str, JobRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -56,7 +58,7 @@ class Scheduler:
 
     async def start(self) -> None:
         """Clear up after a service that died, then begin to run what is queued."""
-        now = datetime.now(UTC)
+        now = self._clock.now()
         for job_id in await self._store.write(statements.end_all_running, INTERRUPTED, now):
             logger.warning("Job %s was running when the service stopped: interrupted", job_id)
         self._dispatcher = asyncio.create_task(self._dispatch(), name="scheduler")
@@ -85,7 +87,7 @@ class Scheduler:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _cancel_queued(self, job_id: str) -> bool:
-        now = datetime.now(UTC)
+        now = self._clock.now()
         cancelled = await self._store.write(
             statements.end_job, job_id, CANCELLED, now, was=JobStatus.QUEUED
         )
@@ -109,7 +111,7 @@ class Scheduler:
         """Start queued jobs until none waits or no more may run."""
         while not self._closing and len(self._runs) < self._max_concurrent_jobs:
             async with self._claiming:
-                claimed = await self._store.write(statements.claim_next, datetime.now(UTC))
+                claimed = await self._store.write(statements.claim_next, self._clock.now())
                 if claimed is None:
                     return
                 self._begin(claimed)
@@ -121,6 +123,7 @@ class Scheduler:
             executor=self._executor,
             feed=self._feed,
             folders=self._folders,
+            clock=self._clock,
         )
         self._runs[claimed.job.id] = run
         self._feed.notify(claimed.job.id)

@@ -24,6 +24,7 @@ from prefect_qiskit_runtime._home import EmbeddedHome
 from prefect_qiskit_runtime.models import Discovery
 from prefect_qiskit_runtime.service.app import create_app
 from prefect_qiskit_runtime.service.auth import Authenticator
+from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.devices import Devices
 from prefect_qiskit_runtime.service.executor import Event, Exited, JobLaunch
@@ -308,7 +309,7 @@ async def run_locally(root: Path, empty: Path, **settings: Any) -> AsyncIterator
     if not (root / "runtime.db").exists():
         shutil.copy(empty, root / "runtime.db")
     store = Store.open(root / "runtime.db")
-    executor, feed = ScriptedExecutor(), Feed()
+    executor, feed, clock = ScriptedExecutor(), Feed(), Clock()
     folders = JobFolders(scratch=root / "scratch", logs=root / "logs")
     folders.logs.mkdir(exist_ok=True)
     scheduler = Scheduler(
@@ -317,6 +318,7 @@ async def run_locally(root: Path, empty: Path, **settings: Any) -> AsyncIterator
         feed=feed,
         folders=folders,
         max_concurrent_jobs=given.max_concurrent_jobs,
+        clock=clock,
     )
     await scheduler.start()
     context = ServiceContext(
@@ -331,6 +333,7 @@ async def run_locally(root: Path, empty: Path, **settings: Any) -> AsyncIterator
         ),
         job_logs_dir=folders.logs,
         images=AnyInterpreter(f"python:{sys.executable}"),
+        clock=clock,
     )
     try:
         yield LocalService(context, executor)
