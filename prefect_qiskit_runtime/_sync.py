@@ -19,7 +19,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iter
 from contextlib import aclosing
 from contextvars import ContextVar, copy_context
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
 from prefect.utilities.asyncutils import run_coro_as_sync
@@ -32,6 +32,8 @@ P = ParamSpec("P")
 
 CLEAN_UP_SECONDS = 15.0
 """How long a cancelled call may take to cancel its job before the caller goes on without it."""
+
+_STEP_SECONDS = 0.5
 
 _mailbox: ContextVar[SimpleQueue[Any] | None] = ContextVar("mailbox", default=None)
 
@@ -94,8 +96,17 @@ class _Call:
 
     def letters(self) -> Iterator[Any]:
         """What the coroutine hands to this thread, until it has ended."""
-        while (letter := self.mailbox.get()) is not None:
+        while (letter := self._next_letter()) is not None:
             yield letter
+
+    def _next_letter(self) -> Any:
+        # Prefect ends a task that takes too long in a thread by an exception that is raised
+        # there between two steps of Python's: a wait without end would never see it.
+        while True:
+            try:
+                return self.mailbox.get(timeout=_STEP_SECONDS)
+            except Empty:
+                continue
 
     def cancel(self) -> None:
         """Cancel the coroutine and wait, bounded, until it has cleaned up."""

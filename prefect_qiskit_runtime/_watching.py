@@ -17,12 +17,14 @@ from prefect.exceptions import MissingContextError
 from prefect.logging import get_logger, get_run_logger
 
 from prefect_qiskit_runtime._decoders import Decoders
+from prefect_qiskit_runtime._flow_ending import flow_ending
 from prefect_qiskit_runtime._sync import deliver
 from prefect_qiskit_runtime.backend import RuntimeBackend
 from prefect_qiskit_runtime.client import RuntimeApi, job_error
 from prefect_qiskit_runtime.codec import decode, encode_inputs
 from prefect_qiskit_runtime.errors import (
     ConfigurationError,
+    JobCancelledError,
     JobError,
     ProtocolError,
     QiskitRuntimeError,
@@ -223,15 +225,25 @@ async def inputs_of(api: RuntimeApi, job_id: str) -> dict[str, Any]:
 
 @asynccontextmanager
 async def cancelled_with_caller(api: RuntimeApi, job_id: str) -> AsyncIterator[None]:
-    """Cancel the job if the caller is cancelled meanwhile; nothing is left running behind."""
-    try:
-        yield
-    except asyncio.CancelledError:
-        logger_here().warning("Cancelling job %s, because its caller was cancelled.", job_id)
-        # A task of its own: the one we are in is being cancelled.
-        cancelling = asyncio.create_task(_cancel_quietly(api, job_id))
-        await asyncio.wait({cancelling}, timeout=CANCEL_SECONDS)
-        raise
+    """Cancel the job if its caller goes away meanwhile; nothing is left running behind.
+
+    Raises:
+        JobCancelledError: The flow run around the call is ending.
+    """
+    with flow_ending() as ending:
+        try:
+            yield
+        except asyncio.CancelledError:
+            reason = ending.reason or "its caller was cancelled"
+            logger_here().warning("Cancelling job %s, because %s.", job_id, reason)
+            # A task of its own: the one we are in is being cancelled.
+            cancelling = asyncio.create_task(_cancel_quietly(api, job_id))
+            await asyncio.wait({cancelling}, timeout=CANCEL_SECONDS)
+            if ending.reason is None:
+                raise
+            raise JobCancelledError(
+                f"Job {job_id} was cancelled, because {reason}.", job_id=job_id
+            ) from None
 
 
 async def _cancel_quietly(api: RuntimeApi, job_id: str) -> None:

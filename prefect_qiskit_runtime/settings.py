@@ -44,6 +44,11 @@ class Settings(BaseSettings):
     request_timeout_seconds: float = Field(
         default=60.0, gt=0, description="How long one request to a service may take."
     )
+    flow_state_interval_seconds: float = Field(
+        default=5.0,
+        gt=0,
+        description="How often a flow that waits for jobs asks Prefect whether it was cancelled.",
+    )
     max_concurrent_jobs: int = Field(
         default_factory=lambda: max(2, os.cpu_count() or 1),
         ge=1,

@@ -1,0 +1,188 @@
+"""Notice that the flow run around a call is ending, where Prefect does not tell.
+
+Prefect interrupts the main thread of a flow's process. Calls in the threads of a task runner
+(`.submit`, `.map`) hear nothing of it and would keep their jobs running; calls in the processes
+of other task runners, and flows that no worker started, are not even interrupted when somebody
+cancels them in the UI. Two things are watched here:
+
+* the task runner's own clean-up, which runs while the flow is being interrupted;
+* the state of the flow run, asked from Prefect's API every few seconds by one thread for all
+  calls of the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import copy_context
+from uuid import UUID
+
+from prefect import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.logging import get_logger
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from prefect_qiskit_runtime.settings import Settings
+
+_CANCELLED = (StateType.CANCELLING, StateType.CANCELLED)
+
+logger = get_logger("prefect_qiskit_runtime")
+
+
+class FlowEnding:
+    """Whether the flow run around a call is ending; cancels the call's asyncio task once.
+
+    Attributes:
+        reason: Why the call was cancelled, as the end of a sentence; None if it was not.
+    """
+
+    def __init__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - for the type checker: a coroutine runs in a task
+        self._task = task
+        self._loop = asyncio.get_running_loop()
+        self.reason: str | None = None
+
+    def notify(self, reason: str) -> None:
+        """Cancel the call; from any thread."""
+        self._loop.call_soon_threadsafe(self._cancel, reason)
+
+    def _cancel(self, reason: str) -> None:
+        if self.reason is None and not self._task.done():
+            self.reason = reason
+            self._task.cancel()
+
+
+@contextmanager
+def flow_ending() -> Iterator[FlowEnding]:
+    """Cancel the current asyncio task when the flow run around it is ending."""
+    ending = FlowEnding()
+    flow_run_id = _flow_run_id()
+    if flow_run_id is None:
+        yield ending
+        return
+    _told_by_task_runner()
+    _endings.add(flow_run_id, ending)
+    try:
+        yield ending
+    finally:
+        _endings.remove(flow_run_id, ending)
+
+
+def _flow_run_id() -> UUID | None:
+    """The flow run around this code; in other processes only the task run knows it."""
+    task_run, flow_run = TaskRunContext.get(), FlowRunContext.get()
+    if task_run is not None:
+        return task_run.task_run.flow_run_id
+    return flow_run.flow_run.id if flow_run is not None and flow_run.flow_run else None
+
+
+class _Endings:
+    """The calls that wait in this process, by flow run, and the thread that asks for them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[UUID, list[FlowEnding]] = {}
+        self._thread: threading.Thread | None = None
+        self._nobody = threading.Event()
+
+    def add(self, flow_run_id: UUID, ending: FlowEnding) -> None:
+        with self._lock:
+            self._waiting.setdefault(flow_run_id, []).append(ending)
+            self._nobody.clear()
+            if self._thread is None:
+                # In the caller's context: it says which Prefect API, with which login.
+                self._thread = threading.Thread(
+                    target=copy_context().run,
+                    args=(self._ask,),
+                    name="qiskit-runtime-flow-states",
+                    daemon=True,
+                )
+                self._thread.start()
+
+    def remove(self, flow_run_id: UUID, ending: FlowEnding) -> None:
+        with self._lock:
+            waiting = self._waiting[flow_run_id]
+            waiting.remove(ending)
+            if not waiting:
+                del self._waiting[flow_run_id]
+            if not self._waiting:
+                self._nobody.set()
+
+    def notify(self, flow_run_id: UUID, reason: str) -> None:
+        with self._lock:
+            for ending in self._waiting.get(flow_run_id, ()):
+                ending.notify(reason)
+
+    def _ask(self) -> None:
+        """Ask for the states until nobody waits any more."""
+        interval = Settings().flow_state_interval_seconds
+        while not self._over(interval):
+            try:
+                self._ask_once()
+            except Exception:
+                logger.debug("The states of the flow runs could not be read", exc_info=True)
+
+    def _over(self, interval: float) -> bool:
+        self._nobody.wait(interval)
+        with self._lock:
+            if not self._waiting:
+                self._thread = None
+            return self._thread is None
+
+    def _ask_once(self) -> None:
+        with self._lock:
+            asked = list(self._waiting)
+        with get_client(sync_client=True) as client:
+            found = client.read_flow_runs(
+                flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=asked))
+            )
+        for flow_run in found:
+            if flow_run.state is not None and flow_run.state.type in _CANCELLED:
+                self.notify(flow_run.id, _cancelled(flow_run))
+
+
+_endings = _Endings()
+
+
+def _cancelled(flow_run: FlowRun) -> str:
+    return f"flow run {flow_run.name!r} was cancelled"
+
+
+def _told_by_task_runner() -> None:
+    """Have the flow's task runner tell its threads when the flow is interrupted.
+
+    Prefect ends a flow by raising in its main thread; on its way out the exception passes the
+    task runner, which waits for its threads, and so for their jobs.
+    """
+    context = FlowRunContext.get()
+    runner = None if context is None else context.task_runner
+    if context is None or context.flow_run is None or not isinstance(runner, ThreadPoolTaskRunner):
+        return
+    cancel_all = runner.cancel_all
+    if isinstance(cancel_all, _Telling):
+        return
+    runner.cancel_all = _Telling(cancel_all, context.flow_run.id)  # type: ignore[method-assign]
+
+
+class _Telling:
+    """A task runner's `cancel_all` that first tells our calls, if the flow is interrupted.
+
+    A flow that returns, or fails of an error of its own, waits for what it has submitted, as
+    Prefect has it.
+    """
+
+    def __init__(self, cancel_all: Callable[[], None], flow_run_id: UUID) -> None:
+        self._cancel_all = cancel_all
+        self._flow_run_id = flow_run_id
+
+    def __call__(self) -> None:
+        cause = sys.exc_info()[1]
+        if cause is not None and not isinstance(cause, Exception):
+            _endings.notify(self._flow_run_id, f"its flow was ended by {type(cause).__name__}")
+        self._cancel_all()
