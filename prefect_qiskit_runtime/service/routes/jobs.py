@@ -16,7 +16,7 @@ from prefect_qiskit_runtime.service import jobs
 from prefect_qiskit_runtime.service.access_tokens import Purpose
 from prefect_qiskit_runtime.service.auth import Caller, Context
 from prefect_qiskit_runtime.service.context import ServiceContext
-from prefect_qiskit_runtime.service.dialect import IsLegacy
+from prefect_qiskit_runtime.service.dialect import FollowsLinks
 from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER, read_model, read_object
 from prefect_qiskit_runtime.service.store import jobs as statements, results
 from prefect_qiskit_runtime.service.store.records import JobFilter, Owner
@@ -104,14 +104,14 @@ async def get_job(
 
 @router.get("/{job_id}/results")
 async def get_result(
-    job_id: str, request: Request, context: Context, owner: Caller, is_legacy: IsLegacy
+    job_id: str, request: Request, context: Context, owner: Caller, follows_links: FollowsLinks
 ) -> Response:
     """Return the encoded final result, or of a failed job its error; 204 if there is neither."""
     await jobs.find(context, job_id, owner)
     text = await context.store.read(results.find_result, job_id)
     if text is None:
         return Response(status_code=204)
-    if is_legacy and _is_bare(text):
+    if follows_links and _is_bare(text):
         return JSONResponse({"url": _result_link(request, context, owner, job_id)})
     return PlainTextResponse(text)
 

@@ -1,48 +1,48 @@
 """A team service over TLS for IBM's clients of 2022 and 2023.
 
-Standard library and pytest only: these tests run in an environment with the client in it. The
-service runs with the interpreter that `SERVICE_PYTHON` names.
+Standard library and pytest only: these tests run in an environment with the client in it.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from qiskit_ibm_runtime import QiskitRuntimeService
+from qiskit_ibm_runtime import ParameterNamespace, QiskitRuntimeService, RuntimeJob, RuntimeProgram
+from serving import TOKENS, certificate, team_service
+from surface import Surface
 
-TOKENS = {"alice": "token-of-alice", "bob": "token-of-bob"}
 CRN = "crn:v1:bluemix:public:quantum-computing:us-east:a/account:instance::"
-SECONDS = 60
+
+SURFACE = Surface(
+    *(QiskitRuntimeService, RuntimeJob, RuntimeProgram, ParameterNamespace),
+    cannot={},
+)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    SURFACE.report(session)
 
 
 @pytest.fixture(scope="session")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Home of the service."""
+    return tmp_path_factory.mktemp("team")
+
+
+@pytest.fixture(scope="session")
+def url(home: Path) -> Iterator[str]:
     """Where the service is; the client's libraries trust its certificate."""
-    home = tmp_path_factory.mktemp("team")
-    command = [os.environ["SERVICE_PYTHON"], "-m", "prefect_qiskit_runtime.cli", "serve"]
-    users = [f"--user={name}:{token}" for name, token in TOKENS.items()]
-    options = ["--home", str(home), "--port", "0", "--tls", "self-signed"]
     with (
-        (home / "service.log").open("w") as log,
-        subprocess.Popen(
-            [*command, *users, *options], stdout=subprocess.PIPE, stderr=log, text=True
-        ) as process,
+        team_service(home, "--tls", "self-signed") as url,
         pytest.MonkeyPatch.context() as patch,
     ):
-        line = process.stdout.readline()
-        assert line.startswith("ready "), (home / "service.log").read_text()
         # The two libraries of the client look for trusted certificates in different places.
         for name in ("REQUESTS_CA_BUNDLE", "WEBSOCKET_CLIENT_CA_BUNDLE"):
-            patch.setenv(name, str(home / "tls" / "cert.pem"))
+            patch.setenv(name, str(certificate(home)))
         patch.setenv("NO_PROXY", "*")
-        yield line.split()[1]
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(SECONDS) == 0
-    assert "Traceback" not in (home / "service.log").read_text()
+        yield url
 
 
 @pytest.fixture(scope="session", params=["ibm_cloud", "ibm_quantum"])

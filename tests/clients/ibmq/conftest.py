@@ -1,0 +1,60 @@
+"""A team service over TLS for qiskit-ibmq-provider, IBM's client of 2021 and 2022.
+
+Standard library and pytest only: these tests run in an environment with the client in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from qiskit.providers.ibmq import AccountProvider, IBMQFactory
+from qiskit.providers.ibmq.runtime import IBMRuntimeService, RuntimeJob, RuntimeProgram
+from qiskit.providers.ibmq.runtime.runtime_program import ParameterNamespace
+from serving import TOKENS, certificate, team_service
+from surface import Surface
+
+SURFACE = Surface(
+    *(IBMQFactory, AccountProvider, IBMRuntimeService),
+    *(RuntimeJob, RuntimeProgram, ParameterNamespace),
+    cannot={},
+)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    SURFACE.report(session)
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Home of the service."""
+    return tmp_path_factory.mktemp("team")
+
+
+@pytest.fixture(scope="session")
+def url(home: Path) -> Iterator[str]:
+    """Where a user of the client logs in; the client's libraries trust the certificate."""
+    with (
+        team_service(home, "--tls", "self-signed") as url,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name in ("REQUESTS_CA_BUNDLE", "WEBSOCKET_CLIENT_CA_BUNDLE"):
+            patch.setenv(name, str(certificate(home)))
+        patch.setenv("NO_PROXY", "*")
+        yield f"{url}/api"
+
+
+@pytest.fixture(scope="session")
+def provider(url: str) -> AccountProvider:
+    return IBMQFactory().enable_account(TOKENS["alice"], url)
+
+
+@pytest.fixture(scope="session")
+def service(provider: AccountProvider) -> IBMRuntimeService:
+    return provider.runtime
+
+
+@pytest.fixture(scope="session")
+def bob(url: str) -> IBMRuntimeService:
+    return IBMQFactory().enable_account(TOKENS["bob"], url).runtime

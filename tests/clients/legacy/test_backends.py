@@ -1,0 +1,52 @@
+"""Backends of qiskit-ibm-runtime 0.11 and 0.15: filters, calibration, targets."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+from qiskit.providers.exceptions import QiskitBackendNotFoundError
+from qiskit_ibm_runtime import QiskitRuntimeService
+
+
+def test_backends_are_filtered(service: QiskitRuntimeService) -> None:
+    names = {backend.name for backend in service.backends()}
+    assert {"aer_simulator", "fake_manila", "fake_sherbrooke"} <= names
+    (only,) = service.backends(name="fake_manila")
+    assert only.name == "fake_manila"
+    large = service.backends(min_num_qubits=100, filters=lambda backend: backend.num_qubits < 130)
+    assert {backend.num_qubits for backend in large} == {127}
+    assert {backend.name for backend in service.backends(simulator=True)} == {"aer_simulator"}
+    assert {backend.num_qubits for backend in service.backends(n_qubits=5)} == {5}
+    assert service.backends(operational=False) == []
+
+
+def test_one_backend_is_named(service: QiskitRuntimeService) -> None:
+    assert service.get_backend("fake_manila").name == "fake_manila"
+    with pytest.raises(QiskitBackendNotFoundError):
+        service.backend("nowhere")
+    with pytest.raises(QiskitBackendNotFoundError, match="More than one"):
+        service.get_backend(simulator=False)
+
+
+def test_the_least_busy_is_one_of_those_asked_for(service: QiskitRuntimeService) -> None:
+    chosen = service.least_busy(min_num_qubits=20, filters=lambda backend: backend.num_qubits < 30)
+    assert 20 <= chosen.num_qubits < 30
+
+
+def test_a_backend_tells_all_that_it_is(service: QiskitRuntimeService) -> None:
+    backend = service.backend("fake_manila")
+    assert backend.configuration().backend_name == "fake_manila"
+    assert len(backend.properties().qubits) == 5
+    assert len(backend.properties(refresh=True, datetime=datetime(2030, 1, 1)).qubits) == 5
+    assert backend.defaults().qubit_freq_est == []
+    assert backend.status().pending_jobs == 0
+    assert backend.target.instruction_supported("cx", (0, 1))
+    assert (0, 1) in set(backend.coupling_map)
+    assert backend.service is service
+
+
+def test_the_ideal_simulator_has_no_calibration(service: QiskitRuntimeService) -> None:
+    backend = service.backend("aer_simulator")
+    assert backend.configuration().simulator
+    assert backend.properties() is None

@@ -1,0 +1,43 @@
+"""A team service over TLS for clients in environments of their own.
+
+Standard library only. The service runs with the interpreter that `SERVICE_PYTHON` names.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+TOKENS = {"alice": "token-of-alice", "bob": "token-of-bob"}
+SECONDS = 60
+
+
+@contextmanager
+def team_service(home: Path, *options: str) -> Iterator[str]:
+    """Start the service, give its address, and see that it ends as it should."""
+    command = [os.environ["SERVICE_PYTHON"], "-m", "prefect_qiskit_runtime.cli", "serve"]
+    users = [f"--user={name}:{token}" for name, token in TOKENS.items()]
+    place = ["--home", str(home), "--port", "0", *options]
+    log = home / "service.log"
+    with (
+        log.open("w") as output,
+        subprocess.Popen(
+            [*command, *users, *place], stdout=subprocess.PIPE, stderr=output, text=True
+        ) as process,
+    ):
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("ready "), log.read_text()
+        yield line.split()[1]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(SECONDS) == 0
+    assert "Traceback" not in log.read_text()
+
+
+def certificate(home: Path) -> Path:
+    """Return the certificate of a service with `--tls self-signed`."""
+    return home / "tls" / "cert.pem"
