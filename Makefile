@@ -8,9 +8,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Clients from before 2024 do not install on later Pythons than this.
-LEGACY := 0.11.3 0.15.1
-LEGACY_PYTHON ?= python3.11
+# Clients with environments of their own, and the folder of tests/clients that each runs.
+CLIENTS := runtime-0.11.3:legacy runtime-0.15.1:legacy ibmq-0.20.2:ibmq prefect-qiskit-0.2.1:foreign
+CLIENT_ENVIRONMENT := $(PYTHON) tests/clients/environments.py
 SOURCES := prefect_qiskit_runtime flows tests docs
 
 # `make run` and the tests keep their Prefect database and embedded service to themselves.
@@ -18,7 +18,7 @@ RUN_ENV := PREFECT_HOME=$(CURDIR)/.run/prefect PREFECT_SERVER_ANALYTICS_ENABLED=
 	PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format test-fast test-all clients bench molecules docs docs-serve serve requirements clean
+.PHONY: help run test check format test-fast test-all test-legacy clients bench molecules docs docs-serve serve requirements clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,7 +41,7 @@ run: $(READY)  ## VQE for H2 and LiH as runtime programs, streamed into a Prefec
 	@$(RUN_ENV) $(BIN)/python flows/vqe.py
 	@echo "Its jobs: PREFECT_HOME=.run/prefect $(BIN)/prefect-qiskit-runtime jobs ls"
 
-test: check docs test-fast  ## Everything a change must pass
+test: check docs test-fast test-legacy  ## Everything a change must pass
 
 check: $(READY)  ## Format, lint, spelling, layers, types
 	$(BIN)/ruff format --check .
@@ -56,25 +56,24 @@ test-fast: $(READY)  ## The tests without the slow ones
 test-all: $(READY)  ## All tests
 	$(BIN)/python -m pytest
 
-clients: $(READY) $(LEGACY:%=.run/clients/%/.ready)  ## IBM's own clients, of several generations, against the service
-	$(BIN)/python -m pytest tests/clients
-	@for version in $(LEGACY); do \
-		echo "qiskit-ibm-runtime $$version"; \
-		SERVICE_PYTHON=$(CURDIR)/$(BIN)/python .run/clients/$$version/bin/python -m pytest \
-			-c tests/clients/legacy/pytest.ini tests/clients/legacy || exit 1; \
+clients: $(READY)  ## IBM's own clients, of several generations, against the service
+	SURFACE=whole $(BIN)/python -m pytest tests/clients
+	@set -e; for client in $(CLIENTS); do \
+		name=$${client%%:*}; suite=tests/clients/$${client##*:}; \
+		$(CLIENT_ENVIRONMENT) $$name; \
+		echo "$$name"; \
+		SURFACE=whole SERVICE_PYTHON=$(CURDIR)/$(BIN)/python \
+			.run/clients/$$name/bin/python -m pytest -c $$suite/pytest.ini $$suite; \
 	done
+	@$(CLIENT_ENVIRONMENT) floor
+	.run/clients/floor/bin/python -m pytest tests/codec tests/program tests/tasks/test_primitives.py
 
-.run/clients/%/.ready: tests/clients/legacy/requirements-%.txt
-	@if command -v uv >/dev/null 2>&1; then \
-		uv venv --quiet --allow-existing --python $(LEGACY_PYTHON) $(@D) && \
-		uv pip install --quiet --python $(@D)/bin/python -r $< \
-			--build-constraints tests/clients/legacy/build-constraints.txt; \
-	else \
-		$(LEGACY_PYTHON) -m venv $(@D) && \
-		PIP_CONSTRAINT=tests/clients/legacy/build-constraints.txt $(@D)/bin/python -m pip install \
-			--quiet --disable-pip-version-check -r $<; \
-	fi
-	@touch $@
+test-legacy: $(READY)  ## A sample of what qiskit-ibm-runtime 0.15.1 does against the service
+	@$(CLIENT_ENVIRONMENT) runtime-0.15.1; made=$$?; \
+	if [ $$made = 3 ]; then echo "The tests of qiskit-ibm-runtime 0.15.1 are skipped."; exit 0; fi; \
+	if [ $$made != 0 ]; then exit $$made; fi; \
+	SERVICE_PYTHON=$(CURDIR)/$(BIN)/python .run/clients/runtime-0.15.1/bin/python -m pytest -q \
+		-c tests/clients/legacy/pytest.ini tests/clients/legacy/test_legacy.py -k ibm_quantum
 
 bench: $(READY)  ## Benchmarks, as ratios against plain qiskit in the same run
 	$(BIN)/python tests/benchmarks
@@ -105,6 +104,12 @@ requirements:  ## Pin the newest versions that pyproject.toml allows (needs uv)
 	uv pip compile pyproject.toml --group dev --constraint requirements.txt --universal \
 		--python-version 3.11 --generate-hashes --upgrade \
 		--custom-compile-command "make requirements" --quiet -o requirements-dev.txt
+	for file in tests/clients/requirements/*.in; do \
+		extra=; case $$file in */floor.in) extra=pyproject.toml;; esac; \
+		uv pip compile $$file $$extra --universal --python-version 3.11 --generate-hashes --upgrade \
+			--build-constraints tests/clients/requirements/build.txt \
+			--custom-compile-command "make requirements" --quiet -o $${file%.in}.txt || exit 1; \
+	done
 
 clean:  ## Remove what make made
 	rm -rf $(VENV) .run site .pytest_cache .ruff_cache

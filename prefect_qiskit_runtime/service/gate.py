@@ -76,6 +76,8 @@ def _too_large() -> PayloadTooLargeError:
 
 
 def _without_prefix(path: str) -> str:
+    # Clients that join an address ending in "/" with a path send two; IBM's services do not mind.
+    path = f"/{path.lstrip('/')}"
     for prefix in _PREFIXES:
         if path.startswith(f"{prefix}/"):
             return path.removeprefix(prefix)

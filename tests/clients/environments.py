@@ -3,7 +3,7 @@
     python tests/clients/environments.py runtime-0.15.1
 
 installs what `requirements/runtime-0.15.1.txt` pins into `.run/clients/runtime-0.15.1`, with uv
-or with pip. Standard library only. Ends with 3 where there is no Python that the client installs
+or with pip, unless it is there. Standard library only. Ends with 3 where there is no Python that the client installs
 on; `CLIENT_PYTHON` names one, if the usual places have none.
 """
 
@@ -32,6 +32,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Make the environment of an old client.")
     parser.add_argument("name", choices=sorted(path.stem for path in REQUIREMENTS.glob("*.in")))
     name = parser.parse_args().name
+    target = ROOT / ".run" / "clients" / name
+    requirements = REQUIREMENTS / f"{name}.txt"
+    ready = target / ".ready"
+    if ready.exists() and ready.stat().st_mtime >= requirements.stat().st_mtime:
+        return 0
     python = next(_pythons(), None)
     if python is None:
         print(
@@ -41,14 +46,14 @@ def main() -> int:
             file=sys.stderr,
         )
         return NO_PYTHON
-    target = ROOT / ".run" / "clients" / name
-    requirements = REQUIREMENTS / f"{name}.txt"
     print(f"Installing {name} into {target.relative_to(ROOT)} with {python} ...")
     if shutil.which("uv"):
         _install_with_uv(python, target, requirements)
     else:
         _install_with_pip(python, target, requirements)
-    (target / ".ready").touch()
+    if name.startswith("floor"):
+        _add_package(target)
+    ready.touch()
     return 0
 
 
@@ -68,6 +73,16 @@ def _install_with_pip(python: str, target: Path, requirements: Path) -> None:
         # Older pips take no constraints for builds alone, but hand this one on to them.
         PIP_CONSTRAINT=str(BUILD_CONSTRAINTS),
     )
+
+
+def _add_package(target: Path) -> None:
+    """Put the package itself into an environment that has all that it needs."""
+    options = ("--quiet", "--no-deps", "--no-build-isolation", "-e", ROOT)
+    python = target / "bin" / "python"
+    if shutil.which("uv"):
+        _run("uv", "pip", "install", "--python", python, *options)
+    else:
+        _run(python, "-m", "pip", "install", "--disable-pip-version-check", *options)
 
 
 def _run(*command: str | Path, **variables: str) -> None:

@@ -34,7 +34,7 @@ Submit = Callable[..., RuntimeJob]
 
 @pytest.fixture(scope="session")
 def program_id(service: QiskitRuntimeService) -> Iterator[str]:
-    metadata = {"name": "jobs", "max_execution_time": 600}
+    metadata = {"name": "jobs", "description": "", "max_execution_time": 600}
     program_id = service.upload_program(data=SOURCE, metadata=metadata)
     yield program_id
     service.delete_program(program_id)
@@ -134,7 +134,7 @@ def test_decoders_are_the_callers(submit: Submit) -> None:
 
 def test_a_job_that_runs_too_long_says_so(service: QiskitRuntimeService) -> None:
     program_id = service.upload_program(
-        data=SOURCE, metadata={"name": "limited", "max_execution_time": 1}
+        data=SOURCE, metadata={"name": "limited", "description": "", "max_execution_time": 1}
     )
     job = service.run(program_id, inputs={"forever": True}, options={"backend": "aer_simulator"})
     with pytest.raises(RuntimeJobMaxTimeoutError):
