@@ -7,7 +7,6 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-
 _APPLICATION = "x-qx-client-application"
 # How qiskit-ibmq-provider begins its application's name; with the package `qiskit` beside it, or
 # without.

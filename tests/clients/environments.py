@@ -2,9 +2,9 @@
 
     python tests/clients/environments.py runtime-0.15.1
 
-installs what `requirements/runtime-0.15.1.txt` pins into `.run/clients/runtime-0.15.1`, with uv
-or with pip, unless it is there. Standard library only. Ends with 3 where there is no Python that the client installs
-on; `CLIENT_PYTHON` names one, if the usual places have none.
+installs what `requirements/runtime-0.15.1.txt` pins into `.run/clients/runtime-0.15.1`, with uv or
+with pip, unless it is there. Standard library only. Ends with 3 where there is no Python that the
+client installs on; `CLIENT_PYTHON` names one, if the usual places have none.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _pythons() -> Iterator[str]:
     candidates = [os.environ.get("CLIENT_PYTHON"), f"python{PYTHON}", sys.executable]
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     candidates += [str(path / "bin" / "python") for path in sorted(pyenv.glob(f"{PYTHON}.*"))]
-    
+
     for candidate in itertools.chain(candidates, _of_uv()):
         if candidate and _version(candidate) == PYTHON:
             yield candidate

@@ -28,7 +28,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with team_service(tmp_path_factory.mktemp("team")) as url, pytest.MonkeyPatch.context() as patch:
+    with (
+        team_service(tmp_path_factory.mktemp("team")) as url,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         patch.setenv("NO_PROXY", "*")
         yield url
 
@@ -56,5 +59,3 @@ def client(credentials: IBMQuantumCredentials) -> IBMQuantumPlatformClient:
 @pytest.fixture
 def runtime(credentials: IBMQuantumCredentials) -> QuantumRuntime:
     return QuantumRuntime(resource_name="fake_manila", credentials=credentials, max_retry=0)
-
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -134,7 +134,7 @@ def test_required_metadata_and_parameters_are_asked_for(
 
 def test_a_job_streams_to_its_callback_and_returns(submit: Submit, program: RuntimeProgram) -> None:
     messages: queue.Queue[tuple[str, object]] = queue.Queue()
-    before = datetime.now(timezone.utc)
+    before = datetime.now(UTC)
     job = submit(
         RuntimeOptions(backend_name="fake_manila", log_level="INFO"),
         inputs={"n": 2, "values": np.arange(2), "result": {"z": 1j}},
@@ -178,9 +178,7 @@ def test_a_circuit_of_an_old_qiskit_reaches_the_program(submit: Submit) -> None:
     assert job.result(timeout=SECONDS, wait=0.1) == {"qubits": 3, "backend": "fake_manila"}
 
 
-def test_a_job_of_before_streams_from_its_start(
-    service: IBMRuntimeService, submit: Submit
-) -> None:
+def test_a_job_of_before_streams_from_its_start(service: IBMRuntimeService, submit: Submit) -> None:
     job = finished(submit(inputs={"n": 1, "result": "end"}))
     messages: queue.Queue[object] = queue.Queue()
     again = service.job(job.job_id())

@@ -17,7 +17,9 @@ HAS_INSTANCES = hasattr(QiskitRuntimeService, "instances")
 def account(service: QiskitRuntimeService, url: str) -> dict[str, str]:
     """What an account of the service's channel is saved with."""
     active = service.active_account()
-    kept = {name: active[name] for name in ("channel", "url", "token", "instance") if name in active}
+    kept = {
+        name: active[name] for name in ("channel", "url", "token", "instance") if name in active
+    }
     return {name: value for name, value in kept.items() if value is not None}
 
 
@@ -57,7 +59,7 @@ def test_accounts_are_kept_in_a_file_of_the_users_choice(
 def test_proxies_are_refused_in_another_form_and_kept_in_the_right_one(
     account: dict[str, str],
 ) -> None:
-    with pytest.raises(ValueError, match="proxies|Invalid proxy"):
+    with pytest.raises(ValueError, match="Invalid proxy"):
         QiskitRuntimeService(**account, proxies={"urls": "http://proxy"})
     # NO_PROXY names every host, so that this one is not asked.
     proxies = {"urls": {"https": "http://127.0.0.1:9"}}

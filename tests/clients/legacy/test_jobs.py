@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from qiskit_ibm_runtime import QiskitRuntimeService, RuntimeJob, RuntimeOptions
@@ -63,8 +63,10 @@ def running(submit: Submit) -> Iterator[RuntimeJob]:
         job.cancel()
 
 
-def test_a_job_tells_all_that_it_is(submit: Submit, program_id: str) -> None:
-    before = datetime.now(timezone.utc)
+def test_a_job_tells_all_that_it_is(
+    service: QiskitRuntimeService, submit: Submit, program_id: str
+) -> None:
+    before = datetime.now(UTC)
     job = submit(
         RuntimeOptions(
             backend="fake_manila", log_level="INFO", job_tags=["a", "b"], max_execution_time=300
@@ -73,7 +75,7 @@ def test_a_job_tells_all_that_it_is(submit: Submit, program_id: str) -> None:
     )
     assert job.result(timeout=SECONDS) == {"total": 3}
     assert (job.program_id, job.inputs, job.image) == (program_id, {"n": 3}, None)
-    assert (job.tags, job.session_id) == (["a", "b"], None)
+    assert (service.job(job.job_id()).tags, job.session_id) == (["a", "b"], None)
     assert job.backend().name == "fake_manila"
     assert abs(job.creation_date - before) < timedelta(minutes=1)
     assert job.usage_estimation == {"quantum_seconds": 300}
