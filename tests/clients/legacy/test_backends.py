@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 from qiskit.providers.exceptions import QiskitBackendNotFoundError
-from qiskit_ibm_runtime import IBMBackend, QiskitRuntimeService
+from qiskit_ibm_runtime import IBMBackend, QiskitRuntimeService, __version__
 
 
 def width(backend: IBMBackend) -> int:
@@ -41,12 +41,17 @@ def test_a_backend_tells_all_that_it_is(service: QiskitRuntimeService) -> None:
     backend = service.backend("fake_manila")
     assert backend.configuration().backend_name == "fake_manila"
     assert len(backend.properties().qubits) == 5
-    assert len(backend.properties(refresh=True, datetime=datetime(2030, 1, 1)).qubits) == 5
     assert backend.defaults().qubit_freq_est == []
     assert backend.status().pending_jobs == 0
     assert backend.target.instruction_supported("cx", (0, 1))
     assert (0, 1) in set(backend.coupling_map)
     assert backend.service is service
+
+
+@pytest.mark.skipif(__version__.startswith("0.11"), reason="0.11 refuses it by itself")
+def test_calibrations_of_another_day_are_asked_for(service: QiskitRuntimeService) -> None:
+    properties = service.backend("fake_manila").properties(datetime=datetime(2030, 1, 1))
+    assert len(properties.qubits) == 5
 
 
 def test_the_ideal_simulator_has_no_calibration(service: QiskitRuntimeService) -> None:
