@@ -239,6 +239,34 @@ class BackendStatus(_Wire):
     queue_length: int = 0
 
 
+class Instance(_Wire):
+    """An instance of an account: where its jobs belong, and which plan pays for them.
+
+    Attributes:
+        crn: Its cloud resource name.
+        plan: Name of the plan, in small letters; "unknown" for plans that are no longer sold.
+        pricing_type: How it is paid, such as "free", "paygo" or "subscription".
+    """
+
+    crn: str
+    name: str
+    plan: str = "unknown"
+    pricing_type: str = "unknown"
+    tags: list[str] = Field(default_factory=list)
+
+
+class InstanceUsage(_Wire):
+    """How much time of backends the jobs of an instance have used.
+
+    Attributes:
+        usage_limit_seconds: What the plan allows; None for no limit.
+    """
+
+    usage_consumed_seconds: float = 0.0
+    usage_limit_seconds: float | None = None
+    usage_limit_reached: bool = False
+
+
 class InterimEvent(_Wire):
     """One interim result of the stream; `data` is its encoded text."""
 

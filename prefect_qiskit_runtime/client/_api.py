@@ -8,11 +8,12 @@ import re
 import uuid
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import SecretStr, TypeAdapter, ValidationError
 
+from prefect_qiskit_runtime.client._account import origin
 from prefect_qiskit_runtime.client._answers import Call, malformed
 from prefect_qiskit_runtime.client._calls import (
     Page,
@@ -22,13 +23,16 @@ from prefect_qiskit_runtime.client._calls import (
     read_model,
     read_pages,
 )
+from prefect_qiskit_runtime.client._instances import InstanceSearch
 from prefect_qiskit_runtime.client._stream import ResultStream
-from prefect_qiskit_runtime.client._transport import Transport
+from prefect_qiskit_runtime.client._transport import Query, Transport
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.models import (
     BackendStatus,
     EndEvent,
     IfExists,
+    Instance,
+    InstanceUsage,
     JobInfo,
     JobMetrics,
     JobState,
@@ -63,6 +67,9 @@ class RuntimeApi(Transport):
     Every method raises the errors of `errors` that its answer may mean, at least
     `AuthenticationError`, `ServiceUnavailableError` and `ProtocolError`.
     """
+
+    keyed_submission: ClassVar[bool] = True
+    """Whether a submission carries a key under which it may be sent again and makes one job."""
 
     # Programs -----------------------------------------------------------------------------
 
@@ -170,6 +177,8 @@ class RuntimeApi(Transport):
     ) -> JobSubmitted:
         """Submit a job: once, however often the question has to be sent.
 
+        Where `keyed_submission` is False it is sent once, and an unclear outcome is raised.
+
         Args:
             program_id: The program to run.
             params_text: Its inputs, an encoded JSON object.
@@ -184,13 +193,14 @@ class RuntimeApi(Transport):
             InvalidInputError: The inputs break the program's schema (`path` and `rule` say
                 where), or the key was used for another submission.
         """
+        self._require_program(program_id)
         options = options or RuntimeOptions()
         fields = {
             "program_id": program_id,
             "backend": backend,
             "runtime": options.image or self._default_image(),
             "tags": options.tags,
-            "attempt": attempt,
+            "attempt": attempt if self.keyed_submission else None,
             "cost": options.max_execution_time,
             "log_level": options.log_level,
         }
@@ -201,15 +211,21 @@ class RuntimeApi(Transport):
             f"submit a job of program {program_id}" + (f" to {backend}" if backend else ""),
             kind="program",
             identifier=program_id,
-            repeatable=True,  # because of the key
+            repeatable=self.keyed_submission,
         )
         # The inputs go in as they are: encoding them again could change them, and costs.
         body = f'{head[:-1]}, "params": {params_text}}}'
-        headers = {"Idempotency-Key": _checked_key(idempotency_key or f"once-{uuid.uuid4()}")}
+        headers = {}
+        if self.keyed_submission:
+            key = _checked_key(idempotency_key or f"once-{uuid.uuid4()}")
+            headers["Idempotency-Key"] = key
         response = await self.request(call, content=body, headers=headers)
         submitted = read_model(call, response, JobSubmitted)
         replayed = response.headers.get("Idempotent-Replayed", "").lower() == "true"
         return submitted.model_copy(update={"replayed": replayed})
+
+    def _require_program(self, program_id: str) -> None:
+        """Refuse a program that this kind of service never has."""
 
     def _default_image(self) -> str | None:
         """The image of a job that names none; None leaves it to the service."""
@@ -315,6 +331,9 @@ class RuntimeApi(Transport):
         """
         await self.request(job_call("DELETE", job_id, "delete"))
 
+    def require_interim_results(self) -> None:
+        """Refuse to wait for interim results where jobs never publish any."""
+
     def stream(self, job_id: str, from_seq: int = 0) -> AsyncGenerator[StreamEvent]:
         """Follow a job: its state, interim results from a number, heartbeats, and its end.
 
@@ -335,7 +354,35 @@ class RuntimeApi(Transport):
                 return event.state
         raise AssertionError  # a stream ends with its EndEvent or raises
 
-    # Backends and the service -------------------------------------------------------------
+    # Instances, backends and the service --------------------------------------------------
+
+    @property
+    def instance(self) -> str | None:
+        """The instance that is used; None where it was left to the service."""
+        return self._instance
+
+    def active_account(self) -> dict[str, Any] | None:
+        """Return who asks, as the Qiskit Runtime services say it; the token stays hidden."""
+        return {"url": self._url, "token": SecretStr(self._token), "instance": self._instance}
+
+    async def list_instances(self) -> list[Instance]:
+        """Return the instances that this user may use."""
+        return await self._instance_search().instances()
+
+    async def usage(self) -> InstanceUsage:
+        """Return how much time of backends the instance has used, and its limit."""
+        call = Call("GET", "/instances/usage", "get the usage of the instance", repeatable=True)
+        return read_model(call, await self.request(call), InstanceUsage)
+
+    def _instance_search(self) -> InstanceSearch:
+        here = origin(self._url)
+        return InstanceSearch(self._at(here), self._at(f"{here}/catalog/api/v1"))
+
+    def _at(self, url: str) -> Transport:
+        """Return a connection to another page of the same service."""
+        return Transport(
+            url, self._token, verify=self._verify, proxies=self._proxies, settings=self._settings
+        )
 
     async def list_backends(self) -> list[BackendStatus]:
         """Return the backends of the service."""
@@ -350,9 +397,17 @@ class RuntimeApi(Transport):
         """Return the configuration of a backend, in IBM's form."""
         return await self._backend_page(name, "configuration")
 
-    async def backend_properties(self, name: str) -> dict[str, Any]:
-        """Return the calibration of a backend, in IBM's form; empty for an ideal one."""
-        return await self._backend_page(name, "properties")
+    async def backend_properties(
+        self, name: str, *, updated_before: datetime | None = None
+    ) -> dict[str, Any]:
+        """Return the calibration of a backend, in IBM's form; empty for an ideal one.
+
+        Args:
+            name: The backend.
+            updated_before: The last one before this time; None for the newest.
+        """
+        query = {"updated_before": _utc(updated_before)}
+        return await self._backend_page(name, "properties", query)
 
     async def backend_status(self, name: str) -> dict[str, Any]:
         """Return `state`, `status`, `length_queue` and `backend_version` of a backend."""
@@ -372,10 +427,12 @@ class RuntimeApi(Transport):
         call = Call("POST", "/service/shutdown", "stop the service")
         await self.request(call, query={"only_if_idle": only_if_idle})
 
-    async def _backend_page(self, name: str, page: str) -> dict[str, Any]:
+    async def _backend_page(
+        self, name: str, page: str, query: Query | None = None
+    ) -> dict[str, Any]:
         path = f"/backends/{quote(name, safe='')}/{page}"
         call = Call("GET", path, f"get the {page} of backend {name}", "backend", name, True)
-        return read_json(call, await self.request(call))
+        return read_json(call, await self.request(call, query=query))
 
 
 def _with_cost(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,10 +8,14 @@ from datetime import datetime
 from typing import Any, Self
 
 from prefect_qiskit_runtime._decoders import Decoders, ResultDecoderLike
+from prefect_qiskit_runtime.client._accounts import AccountMethods, SavedAccount
 from prefect_qiskit_runtime.client._api import RuntimeApi
+from prefect_qiskit_runtime.client._client_backend import BackendMethods
 from prefect_qiskit_runtime.client._client_job import InterimCallback, RuntimeClientJob
-from prefect_qiskit_runtime.client._embedded import embedded_api
+from prefect_qiskit_runtime.client._connection import Channel, Connection, choose_api
+from prefect_qiskit_runtime.client._ibm import IbmApi
 from prefect_qiskit_runtime.client._listing import format_programs
+from prefect_qiskit_runtime.client._proxies import Proxies, ProxiesLike
 from prefect_qiskit_runtime.client._sources import (
     Metadata,
     Source,
@@ -21,9 +25,8 @@ from prefect_qiskit_runtime.client._sources import (
 )
 from prefect_qiskit_runtime.client._transport import Verify
 from prefect_qiskit_runtime.codec import encode_inputs
-from prefect_qiskit_runtime.errors import ConfigurationError, NotFoundError
+from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.models import (
-    BackendStatus,
     IfExists,
     JobInfo,
     JobState,
@@ -38,16 +41,23 @@ Options = RuntimeOptions | Mapping[str, Any] | None
 _IBM_NAMES = {"backend_name": "backend", "job_tags": "tags"}
 
 
-class RuntimeClient:
-    """Programs and jobs of one Runtime service; an async context manager.
+class RuntimeClient(AccountMethods, BackendMethods):
+    """Programs, jobs and backends of one Runtime service; an async context manager.
 
-    Without a url it is the embedded service of this machine, started when needed.
+    Without arguments it is the embedded service of this machine, started when needed; with url
+    and token a team's; with a channel and a token IBM Quantum. `from_saved_account` takes what
+    qiskit has saved.
 
     Args:
-        url: Base of the service's API; None for the embedded service.
-        token: The user's token for it.
-        instance: The instance (CRN) to use, where the service has several.
+        url: Base of the service's API; None for the embedded service or, with a channel, IBM's.
+        token: The user's token, or the API key.
+        channel: "ibm_quantum_platform" or "ibm_cloud" for IBM Quantum, and for a service that
+            imitates it at `url`. "ibm_quantum" is a team's service.
+        instance: The instance to use, where there are several: its CRN, for IBM also its name.
+        region: Choose among IBM's instances of this region, where none is named.
         verify: Whether to verify TLS certificates, or the path of a certificate to trust.
+        proxies: As in `{"urls": {"https": "http://proxy.example.org:3128"}}`.
+        private_endpoint: Use the hosts that IBM's private network reaches.
         settings: Home, time limits; read from the environment by default.
 
     Example:
@@ -66,19 +76,71 @@ class RuntimeClient:
         url: str | None = None,
         token: str | None = None,
         *,
+        channel: Channel | None = None,
         instance: str | None = None,
+        region: str | None = None,
         verify: Verify = True,
+        proxies: ProxiesLike = None,
+        private_endpoint: bool = False,
         settings: Settings | None = None,
     ) -> None:
-        if (url is None) != (token is None):
-            raise ConfigurationError(
-                "Give both url and token, or neither for the embedded service of this machine."
+        api = choose_api(
+            Connection(
+                url, token, channel, instance, region, verify, proxies, private_endpoint, settings
             )
-        self._api: RuntimeApi
-        if url is None or token is None:
-            self._api = embedded_api(settings)
-        else:
-            self._api = RuntimeApi(url, token, instance=instance, verify=verify, settings=settings)
+        )
+        self._talk_to(api)
+
+    @classmethod
+    def from_saved_account(
+        cls,
+        name: str | None = None,
+        *,
+        filename: str | None = None,
+        channel: str | None = None,
+        instance: str | None = None,
+        region: str | None = None,
+        verify: bool | None = None,
+        proxies: ProxiesLike = None,
+        private_endpoint: bool | None = None,
+        settings: Settings | None = None,
+    ) -> Self:
+        """Return a client of IBM Quantum with an account that qiskit, or `save_account`, saved.
+
+        Without a name it is the one that `QiskitRuntimeService()` takes: QISKIT_IBM_TOKEN with
+        QISKIT_IBM_URL and QISKIT_IBM_INSTANCE; else of the channel (or QISKIT_IBM_CHANNEL) the
+        one saved as default, the one under the channel's default name, any other; else any.
+
+        Args:
+            name: The account's name.
+            filename: The file; None for qiskit's own.
+            channel: Choose among the accounts of this channel, where no name is given.
+            instance: In place of the saved one, as are those that follow.
+            region: As in the constructor.
+            verify: As in the constructor.
+            proxies: As in the constructor.
+            private_endpoint: As in the constructor.
+            settings: As in the constructor.
+
+        Raises:
+            ConfigurationError: On entering: there is none, or it cannot be used.
+        """
+        account = SavedAccount(
+            name=name,
+            filename=filename,
+            channel=channel,
+            instance=instance,
+            region=region,
+            proxies=Proxies.read(proxies),
+            verify=verify,
+            private_endpoint=private_endpoint,
+        )
+        client = cls.__new__(cls)
+        client._talk_to(IbmApi(account, settings=settings))
+        return client
+
+    def _talk_to(self, api: RuntimeApi) -> None:
+        self._api = api
         self._deliveries: set[asyncio.Task[JobState | None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -336,41 +398,6 @@ class RuntimeClient:
         return RuntimeClientJob(
             self._api, info.id, program_id=info.program.id, backend=info.backend
         )
-
-    # Backends -----------------------------------------------------------------------------
-
-    async def backends(
-        self,
-        name: str | None = None,
-        *,
-        min_num_qubits: int | None = None,
-        simulator: bool | None = None,
-        operational: bool | None = None,
-    ) -> list[BackendStatus]:
-        """List the backends of the service; None does not filter."""
-        return [
-            backend
-            for backend in await self._api.list_backends()
-            if name in (None, backend.name)
-            and backend.qubits >= (min_num_qubits or 0)
-            and simulator in (None, backend.simulator)
-            and operational in (None, backend.operational)
-        ]
-
-    async def backend(self, name: str) -> BackendStatus:
-        """Return a backend by its name.
-
-        Raises:
-            NotFoundError: The service has none of that name.
-        """
-        found = await self.backends(name)
-        if not found:
-            raise NotFoundError(
-                f"The service at {self._api.url} has no backend {name!r}; backends() lists them.",
-                kind="backend",
-                identifier=name,
-            )
-        return found[0]
 
 
 def _read_options(options: Options) -> tuple[str | None, RuntimeOptions]:

@@ -17,7 +17,7 @@ LARGEST_BODY_BYTES = 300 * 1000**2
 
 # IBM's clients of several generations insist on one or another of these (see the reference of
 # the protocol). Stripped here rather than routed four times over, which would cost start time.
-_PREFIXES = ("/experimental/api/v1", "/experimental", "/api")
+_PREFIXES = ("/experimental/api/v1", "/experimental", "/api/v1", "/api")
 
 
 class Gate:
