@@ -2,7 +2,8 @@
 
 PUBs, options and results are those of Qiskit's primitives. `run_*` waits and returns a decoded
 `PrimitiveResult`; `submit_*` returns the job. Without shots and precision, the estimator is exact
-on the ideal backend.
+on the ideal backend, and IBM Quantum takes its own default. IBM Quantum takes neither `seed` nor
+`transpile`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect_qiskit_runtime._primitive_inputs import PrimitiveCall, PrimitiveOptionsLike
 from prefect_qiskit_runtime._tasks import async_task, sync_task
-from prefect_qiskit_runtime.backend import BackendLike, as_backend
+from prefect_qiskit_runtime.backend import BackendLike, RuntimeBackend, as_backend
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.jobs import arun_program, asubmit_program
 
@@ -188,7 +189,7 @@ run_estimator = sync_task(arun_estimator)
 
 async def _submit(call: PrimitiveCall, backend: BackendLike) -> RuntimeJob:
     block = as_backend(backend)
-    inputs = await asyncio.to_thread(call.inputs, block.unsupported_options)
+    inputs = await _inputs(call, block)
     return await asubmit_program.fn(
         call.primitive, inputs, backend=block, options=call.job_options()
     )
@@ -196,8 +197,14 @@ async def _submit(call: PrimitiveCall, backend: BackendLike) -> RuntimeJob:
 
 async def _run(call: PrimitiveCall, backend: BackendLike) -> Any:
     block = as_backend(backend)
-    inputs = await asyncio.to_thread(call.inputs, block.unsupported_options)
+    inputs = await _inputs(call, block)
     return await arun_program.fn(call.primitive, inputs, backend=block, options=call.job_options())
+
+
+async def _inputs(call: PrimitiveCall, block: RuntimeBackend) -> dict[str, Any]:
+    if block.service == "ibm":
+        return await asyncio.to_thread(call.ibm_inputs)
+    return await asyncio.to_thread(call.inputs, block.unsupported_options)
 
 
 def _choose_one(shots: int | None, precision: float | None) -> None:

@@ -1,8 +1,8 @@
 """The client of the Runtime protocol: authentication, requests, streams, errors.
 
 `RuntimeApi` asks a service by its url, `IbmApi` asks IBM Quantum, `embedded_api` finds or starts
-the service of this machine; all carry encoded text and know nothing of Qiskit. `RuntimeClient` and its twin
-`SyncRuntimeClient` encode and decode, for notebooks and tests.
+the service of this machine; all carry encoded text and know nothing of Qiskit. `RuntimeClient`
+and its twin `SyncRuntimeClient` encode and decode, for notebooks and tests.
 
 It never decodes in the transport, never submits twice, and knows no Prefect.
 """

@@ -115,7 +115,7 @@ class AccountMethods:
         return await self._api.usage()
 
     @staticmethod
-    def save_account(
+    def save_account(  # noqa: PLR0917 - in the order of the Qiskit Runtime services
         token: str | None = None,
         url: str | None = None,
         instance: str | None = None,

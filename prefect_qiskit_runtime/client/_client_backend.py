@@ -87,7 +87,7 @@ class RuntimeClientBackend:
 
     async def status(self) -> Any:
         """Ask whether it takes jobs and how many wait, as the Qiskit Runtime client has it."""
-        return _seams.backend_status(await self._api.backend_status(self.name))
+        return _seams.backend_status(self.name, await self._api.backend_status(self.name))
 
     async def target(self) -> Target:
         """Return the transpiler's target: instructions, coupling and errors."""

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from prefect_qiskit_runtime._decoders import Decoders, ResultDecoderLike
+from prefect_qiskit_runtime.client._account import IbmAccount
 from prefect_qiskit_runtime.client._accounts import AccountMethods, SavedAccount
 from prefect_qiskit_runtime.client._api import RuntimeApi
 from prefect_qiskit_runtime.client._client_backend import BackendMethods
@@ -135,6 +136,13 @@ class RuntimeClient(AccountMethods, BackendMethods):
             verify=verify,
             private_endpoint=private_endpoint,
         )
+        return cls.of_ibm(account, settings=settings)
+
+    @classmethod
+    def of_ibm(
+        cls, account: IbmAccount | SavedAccount, *, settings: Settings | None = None
+    ) -> Self:
+        """Return a client of IBM Quantum for an account that was read, or can be."""
         client = cls.__new__(cls)
         client._talk_to(IbmApi(account, settings=settings))
         return client

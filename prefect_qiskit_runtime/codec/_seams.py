@@ -93,9 +93,15 @@ def backend_properties(raw: Mapping[str, Any], configuration: Mapping[str, Any])
     )
 
 
-def backend_status(raw: Mapping[str, Any]) -> Any:
+def backend_status(name: str, raw: Mapping[str, Any]) -> Any:
     """Return a backend's status as an object."""
-    return importlib.import_module("qiskit_ibm_runtime.models").BackendStatus.from_dict(dict(raw))
+    return importlib.import_module("qiskit_ibm_runtime.models").BackendStatus(
+        backend_name=name,
+        backend_version=raw.get("backend_version", ""),
+        operational=raw.get("state", False),
+        pending_jobs=raw.get("length_queue", 0),
+        status_msg=raw.get("status", ""),
+    )
 
 
 def backend_target(configuration: Any, properties: Any | None) -> Any:
@@ -106,6 +112,11 @@ def backend_target(configuration: Any, properties: Any | None) -> Any:
 
 def _fractional_gates(configuration: Mapping[str, Any]) -> bool | None:
     return None if configuration.get("simulator") else False
+
+
+def upstream_version() -> str:
+    """Return the version of the installed qiskit-ibm-runtime."""
+    return importlib.import_module("qiskit_ibm_runtime").__version__
 
 
 def primitive_inputs(primitive: str, options: Mapping[str, Any]) -> dict[str, Any]:
