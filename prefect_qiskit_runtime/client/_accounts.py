@@ -77,7 +77,7 @@ def _account_of(saved: Any) -> IbmAccount:
         api_key=saved.token,
         instance=None if saved.instance == _ANY_INSTANCE else saved.instance,
         url=saved.url,
-        # What qiskit-ibm-runtime has known since 0.41 only.
+        # Not known to all supported versions of qiskit-ibm-runtime.
         region=getattr(saved, "region", None),
         plans=tuple(getattr(saved, "plans_preference", None) or ()),
         tags=tuple(getattr(saved, "tags", None) or ()),

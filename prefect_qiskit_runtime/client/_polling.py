@@ -24,6 +24,10 @@ _LONGEST_PAUSE_SECONDS = 60.0
 _SHARE = 0.1
 _GIVE_UP_SECONDS = 1800.0
 
+# Their own names, so that tests can let hours pass.
+_now = time.monotonic
+_sleep = asyncio.sleep
+
 
 class _Jobs(Protocol):
     async def get_job(self, job_id: str) -> JobInfo: ...
@@ -58,7 +62,7 @@ class JobPolling:
         self._longest_pause_seconds = longest_pause_seconds
         self._give_up_seconds = give_up_seconds
         self._status: JobStatus | None = None
-        self._since = self._heard_at = time.monotonic()
+        self._since = self._heard_at = _now()
 
     async def events(self) -> AsyncGenerator[StreamEvent]:
         """Give the states of the job as it goes through them, `EndEvent` last.
@@ -67,13 +71,13 @@ class JobPolling:
             NotFoundError: There is no such job.
             ServiceUnavailableError: Nobody has answered for `give_up_seconds`.
         """
-        self._since = self._heard_at = time.monotonic()
+        self._since = self._heard_at = _now()
         while True:
             asked_seconds = 0.0
             try:
                 state = await self._ask()
             except ServiceUnavailableError as fault:
-                if time.monotonic() - self._heard_at >= self._give_up_seconds:
+                if _now() - self._heard_at >= self._give_up_seconds:
                     raise
                 if isinstance(fault, RateLimitedError):
                     asked_seconds = fault.retry_after_seconds or 0.0
@@ -83,21 +87,21 @@ class JobPolling:
                 if state.status.is_terminal:
                     yield EndEvent(state=state)
                     return
-            await asyncio.sleep(max(asked_seconds, self._pause_seconds()))
+            await _sleep(max(asked_seconds, self._pause_seconds()))
 
     async def _ask(self) -> JobState:
         state = (await self._jobs.get_job(self._job_id)).state
-        self._heard_at = time.monotonic()
+        self._heard_at = _now()
         return state
 
     def _is_new(self, state: JobState) -> bool:
         if state.status is self._status:
             return False
-        self._status, self._since = state.status, time.monotonic()
+        self._status, self._since = state.status, _now()
         return True
 
     def _pause_seconds(self) -> float:
-        pause_seconds = _SHARE * (time.monotonic() - self._since)
+        pause_seconds = _SHARE * (_now() - self._since)
         pause_seconds = min(pause_seconds, self._longest_pause_seconds)
         # Never all at the same time, who were started at the same time.
         pause_seconds *= random.uniform(0.75, 1.0)  # noqa: S311 - jitter, not a secret
