@@ -48,7 +48,7 @@ def ibm() -> IBMQuantumCredentials:
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.__name__)
-class TestEveryBlock(BlockStandardTestSuite):
+class TestEveryBlock:
     def test_has_a_description_and_an_example(self, block: type[Block]) -> None:
         assert block.get_description()
         example = block.get_code_example() or ""
@@ -189,7 +189,6 @@ def test_a_backend_of_ibm_comes_back_with_its_own_kind_of_credentials(
 
 def test_the_picker_of_credentials_offers_both_kinds() -> None:
     schema = RuntimeBackend.model_json_schema()
-    assert set(schema["block_schema_references"]["credentials"][0]) >= {"block_type_slug"}
     offered = {one["block_type_slug"] for one in schema["block_schema_references"]["credentials"]}
     assert offered == {"ibm-quantum-credentials", "qiskit-runtime-service-credentials"}
 

@@ -106,6 +106,7 @@ class BackendMethods:
     """What the Qiskit Runtime services do with backends, for `RuntimeClient`."""
 
     _api: RuntimeApi
+    _configurations: dict[str, Mapping[str, Any]]
 
     async def backends(
         self,
@@ -222,9 +223,11 @@ class BackendMethods:
         at_once = asyncio.Semaphore(_CONFIGURATIONS_AT_ONCE)
 
         async def configured(one: BackendStatus) -> RuntimeClientBackend:
-            async with at_once:
-                configuration = await self._api.backend_configuration(one.name)
-            return RuntimeClientBackend(self._api, one, configuration)
+            if one.name not in self._configurations:
+                async with at_once:
+                    raw = await self._api.backend_configuration(one.name)
+                self._configurations[one.name] = raw
+            return RuntimeClientBackend(self._api, one, self._configurations[one.name])
 
         return list(await asyncio.gather(*map(configured, listed)))
 

@@ -149,6 +149,7 @@ class RuntimeClient(AccountMethods, BackendMethods):
 
     def _talk_to(self, api: RuntimeApi) -> None:
         self._api = api
+        self._configurations: dict[str, Mapping[str, Any]] = {}
         self._deliveries: set[asyncio.Task[JobState | None]] = set()
 
     async def __aenter__(self) -> Self:

@@ -107,6 +107,12 @@ def backend_status(name: str, raw: Mapping[str, Any]) -> Any:
 def backend_target(configuration: Any, properties: Any | None) -> Any:
     """Return the transpiler's target for a backend."""
     converter = importlib.import_module("qiskit_ibm_runtime.utils.backend_converter")
+    if getattr(configuration, "simulator", False):
+        # Instructions of Aer that qiskit has no gate for are left out; the converter would warn.
+        gates = importlib.import_module("qiskit.circuit.library.standard_gates")
+        known = gates.get_standard_gate_name_mapping()
+        configuration = copy.copy(configuration)
+        configuration.basis_gates = [gate for gate in configuration.basis_gates if gate in known]
     return converter.convert_to_target(configuration=configuration, properties=properties)
 
 
