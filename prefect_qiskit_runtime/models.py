@@ -43,6 +43,11 @@ class JobStatus(StrEnum):
     FAILED = "Failed"
     CANCELLED = "Cancelled"
 
+    @classmethod
+    def _missing_(cls, value: object) -> JobStatus | None:
+        # Services of several generations write them in small or capital letters.
+        return next((one for one in cls if one.value.lower() == str(value).lower()), None)
+
     @property
     def is_terminal(self) -> bool:
         """Whether the job has ended."""

@@ -131,7 +131,7 @@ class BackendMethods:
         Raises:
             ConfigurationError: The client works in another instance.
         """
-        self._require_instance(instance)
+        await self._require_instance(instance)
         listed = [
             one
             for one in await self._api.list_backends()
@@ -212,10 +212,15 @@ class BackendMethods:
             identifier=name,
         )
 
-    def _require_instance(self, instance: str | None) -> None:
-        if instance is not None and instance != self._api.instance:
+    async def _require_instance(self, instance: str | None) -> None:
+        used = self._api.instance
+        if instance in (None, used):
+            return
+        if used is None:  # left to the service, which has one for each user
+            used = (await self._api.list_instances())[0].crn
+        if instance != used:
             raise ConfigurationError(
-                f"This client works in the instance {self._api.instance!r}. Open another one with"
+                f"This client works in the instance {used!r}. Open another one with"
                 f" instance={instance!r}."
             )
 

@@ -186,6 +186,11 @@ async def test_a_job_is_followed_by_asking_where_it_is(wire: Wire, api: IbmApi) 
     assert {tuple(seen.query["exclude_params"]) for seen in asked} == {("true",)}
 
 
+async def test_states_are_read_in_any_case(wire: Wire, api: IbmApi) -> None:
+    wire.on(JOB, answer(job("COMPLETED")))
+    assert (await api.get_job("j1")).state.status is JobStatus.COMPLETED
+
+
 async def test_the_end_says_why(wire: Wire, api: IbmApi) -> None:
     wire.on(JOB, answer(job("Cancelled", reason="Ran too long", reason_code=1305)))
     assert (await api.wait_for_job("j1")).reason_code == 1305
@@ -248,6 +253,18 @@ async def test_three_hours_in_a_queue_cost_few_questions_and_the_end_is_seen_in_
     await drain(JobPolling(jobs, "j1"))
     assert 3 * 3600 <= sum(passing_time) <= 3 * 3600 + 60
     assert jobs.asked < 320
+
+
+# Backends --------------------------------------------------------------------------------------
+
+
+async def test_backends_are_read_in_todays_form_and_mocks_left_out(wire: Wire, api: IbmApi) -> None:
+    fez = {"name": "ibm_fez", "qubits": 156, "queue_length": 7, "status": {"name": "online"}}
+    paused = {**fez, "name": "ibm_torino", "status": {"name": "paused", "reason": "calibration"}}
+    mock = {**fez, "name": "mock_fez", "class": "mock"}
+    wire.on("GET /api/v1/backends", answer({"devices": [fez, paused, mock]}))
+    listed = [(one.name, one.qubits, one.operational) for one in await api.list_backends()]
+    assert listed == [("ibm_fez", 156, True), ("ibm_torino", 156, False)]
 
 
 # Instances and hosts ---------------------------------------------------------------------------

@@ -120,11 +120,11 @@ async def test_one_backend_is_got_or_none(one: RuntimeClient) -> None:
         await one.get_backend("nowhere")
 
 
-async def test_a_client_works_in_one_instance(one: RuntimeClient) -> None:
-    crn = await one.active_instance()
-    assert (await one.backend("fake_lima", instance=crn)).name == "fake_lima"
+async def test_a_client_works_in_one_instance(client: RuntimeClient) -> None:
+    crn = await client.active_instance()
+    assert (await client.backend("fake_lima", instance=crn)).name == "fake_lima"
     with pytest.raises(ConfigurationError, match="Open another one with instance='crn:other'"):
-        await one.backends(instance="crn:other")
+        await client.backends(instance="crn:other")
 
 
 def test_the_blocking_client_has_them_too(ibm: TeamService, tmp_path) -> None:
