@@ -113,6 +113,8 @@ async def arun_program(
     decoders = Decoders.choose(result_decoder)
     check_callback(callback)
     async with backend.connect() as api:
+        if callback is not None and not include_final:
+            api.require_interim_results()
         job_id = await submit(api, program_id, inputs or {}, backend, backend.options(options))
         async with cancelled_with_caller(api, job_id):
             end = await follow(api, job_id, InterimDelivery(job_id, callback, decoders))

@@ -37,7 +37,7 @@ class JobPolling:
     """Asks for the state of one job until it has ended.
 
     It asks again after a tenth of the time that the job has been in its state, at least half a
-    second and at most a minute, less some jitter: three hours in a queue cost about 270 requests.
+    second and at most a minute, less some jitter: three hours in a queue cost about 260 requests.
 
     Args:
         jobs: Whom to ask. It asks again by itself after passing faults.

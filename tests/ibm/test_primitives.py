@@ -178,6 +178,8 @@ def test_programs_and_interim_results_are_refused_with_where_to_go(backend: Runt
         programs.upload_program.fn(source, name="p", backend=backend)
     with pytest.raises(ConfigurationError, match="service='team'"):
         jobs.run_program.fn("hello-world", backend=backend)
+    with pytest.raises(ConfigurationError, match="interim results"):
+        jobs.run_program.fn("sampler", {"pubs": []}, backend=backend, callback=print)
     job = submit_sampler([bell(measured=True)], backend=backend)
     with pytest.raises(ConfigurationError, match="interim results"):
         list(job.stream())
