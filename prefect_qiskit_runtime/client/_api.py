@@ -7,14 +7,13 @@ import json
 import re
 import uuid
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, ClassVar
-from urllib.parse import quote
 
-from pydantic import SecretStr, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from prefect_qiskit_runtime.client._account import origin
 from prefect_qiskit_runtime.client._answers import Call, malformed
+from prefect_qiskit_runtime.client._backend_calls import BackendCalls
 from prefect_qiskit_runtime.client._calls import (
     Page,
     job_call,
@@ -22,17 +21,13 @@ from prefect_qiskit_runtime.client._calls import (
     read_json,
     read_model,
     read_pages,
+    utc_text,
 )
-from prefect_qiskit_runtime.client._instances import InstanceSearch
 from prefect_qiskit_runtime.client._stream import ResultStream
-from prefect_qiskit_runtime.client._transport import Query, Transport
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.models import (
-    BackendStatus,
     EndEvent,
     IfExists,
-    Instance,
-    InstanceUsage,
     JobInfo,
     JobMetrics,
     JobState,
@@ -50,7 +45,7 @@ _TEXTS = TypeAdapter(list[str])
 _NO_INTERIM = 2**31 - 1
 
 
-class RuntimeApi(Transport):
+class RuntimeApi(BackendCalls):
     """Asks one Runtime service; an async context manager.
 
     Programs, jobs and backends are named by their ids. Inputs and results are the encoded text
@@ -277,8 +272,8 @@ class RuntimeApi(Transport):
             "backend": backend,
             "tags": list(tags),
             "session_id": session_id,
-            "created_after": _utc(created_after),
-            "created_before": _utc(created_before),
+            "created_after": utc_text(created_after),
+            "created_before": utc_text(created_before),
             "sort": "ASC" if oldest_first else None,
         }
         call = Call("GET", "/jobs", "list jobs", repeatable=True)
@@ -354,68 +349,7 @@ class RuntimeApi(Transport):
                 return event.state
         raise AssertionError  # a stream ends with its EndEvent or raises
 
-    # Instances, backends and the service --------------------------------------------------
-
-    @property
-    def instance(self) -> str | None:
-        """The instance that is used; None where it was left to the service."""
-        return self._instance
-
-    def active_account(self) -> dict[str, Any] | None:
-        """Return who asks, as the Qiskit Runtime services say it; the token stays hidden."""
-        return {"url": self._url, "token": SecretStr(self._token), "instance": self._instance}
-
-    async def list_instances(self) -> list[Instance]:
-        """Return the instances that this user may use."""
-        return await self._instance_search().instances()
-
-    async def usage(self) -> InstanceUsage:
-        """Return how much time of backends the instance has used, and its limit."""
-        call = Call("GET", "/instances/usage", "get the usage of the instance", repeatable=True)
-        return read_model(call, await self.request(call), InstanceUsage)
-
-    def _instance_search(self) -> InstanceSearch:
-        here = origin(self._url)
-        return InstanceSearch(self._at(here), self._at(f"{here}/catalog/api/v1"))
-
-    def _at(self, url: str) -> Transport:
-        """Return a connection to another page of the same service."""
-        return Transport(
-            url, self._token, verify=self._verify, proxies=self._proxies, settings=self._settings
-        )
-
-    async def list_backends(self) -> list[BackendStatus]:
-        """Return the backends of the service."""
-        call = Call("GET", "/backends", "list backends", repeatable=True)
-        body = read_json(call, await self.request(call))
-        try:
-            return [
-                _backend_status(device)
-                for device in body["devices"]
-                if device.get("class") != "mock"  # IBM's, which check jobs and compute nothing
-            ]
-        except (KeyError, TypeError, AttributeError, ValidationError) as exc:
-            raise malformed(call, exc) from exc
-
-    async def backend_configuration(self, name: str) -> dict[str, Any]:
-        """Return the configuration of a backend, in IBM's form."""
-        return await self._backend_page(name, "configuration")
-
-    async def backend_properties(
-        self, name: str, *, updated_before: datetime | None = None
-    ) -> dict[str, Any]:
-        """Return the calibration of a backend, in IBM's form; empty for an ideal one.
-
-        Args:
-            name: The backend.
-            updated_before: The last one before this time; None for the newest.
-        """
-        query = {"updated_before": _utc(updated_before)}
-        return await self._backend_page(name, "properties", query)
-
-    async def backend_status(self, name: str) -> dict[str, Any]:
-        """Return `state`, `status`, `length_queue` and `backend_version` of a backend."""
-        return await self._backend_page(name, "status")
+    # The service --------------------------------------------------------------------------
 
     async def service_status(self) -> ServiceStatus:
         """Return what the service says of itself."""
@@ -430,13 +364,6 @@ class RuntimeApi(Transport):
         """
         call = Call("POST", "/service/shutdown", "stop the service")
         await self.request(call, query={"only_if_idle": only_if_idle})
-
-    async def _backend_page(
-        self, name: str, page: str, query: Query | None = None
-    ) -> dict[str, Any]:
-        path = f"/backends/{quote(name, safe='')}/{page}"
-        call = Call("GET", path, f"get the {page} of backend {name}", "backend", name, True)
-        return read_json(call, await self.request(call, query=query))
 
 
 def _with_cost(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -466,17 +393,3 @@ def _base64(source: str) -> str:
             path="$.data",
             rule="Unicode text",
         ) from exc
-
-
-def _utc(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def _backend_status(device: Mapping[str, Any]) -> BackendStatus:
-    return BackendStatus(
-        name=device["name"],
-        qubits=device["qubits"],
-        simulator=device.get("simulator", False),
-        operational=device.get("status", {}).get("name") == "online",
-        queue_length=device.get("queue_length", 0),
-    )
