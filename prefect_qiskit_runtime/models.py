@@ -157,13 +157,14 @@ class RuntimeOptions(BaseModel):
 
 
 class JobState(_Wire):
-    """Where a job is, and why it ended."""
+    """Where a job is, why it ended, and what to do about it."""
 
     status: JobStatus
     reason: str | None = None
     reason_code: int | None = Field(
         default=None, validation_alias=AliasChoices("reason_code", "reasonCode")
     )
+    reason_solution: str | None = None
 
 
 class JobProgram(_Wire):

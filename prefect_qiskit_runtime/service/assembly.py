@@ -7,7 +7,7 @@ import logging
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from prefect_qiskit_runtime.service.devices import Devices
 from prefect_qiskit_runtime.service.executor import Executor, LaunchError
 from prefect_qiskit_runtime.service.feed import Feed
 from prefect_qiskit_runtime.service.images import Images
+from prefect_qiskit_runtime.service.interference import Interference
 from prefect_qiskit_runtime.service.retention import keep_tidy
 from prefect_qiskit_runtime.service.run import JobFolders
 from prefect_qiskit_runtime.service.scheduler import Scheduler
@@ -58,6 +59,8 @@ class ServiceParts:
     authenticator: Authenticator
     images: Images
     executor: Executor
+    clock: Clock
+    interference: Interference = field(default_factory=Interference)
     embedded_token: str | None = None
     request_end: Callable[[], None] | None = None
 
@@ -68,14 +71,14 @@ async def open_service(parts: ServiceParts, settings: Settings) -> AsyncIterator
     store = await asyncio.to_thread(Store.open, parts.folders.database)
     executor = parts.executor
     feed = Feed()
-    clock = Clock()
     scheduler = Scheduler(
         store=store,
         executor=executor,
         feed=feed,
         folders=parts.folders.jobs,
         max_concurrent_jobs=settings.max_concurrent_jobs,
-        clock=clock,
+        clock=parts.clock,
+        interference=parts.interference,
     )
     try:
         await store.write(primitives.install)
@@ -89,7 +92,8 @@ async def open_service(parts: ServiceParts, settings: Settings) -> AsyncIterator
             devices=Devices(),
             authenticator=parts.authenticator,
             images=parts.images,
-            clock=clock,
+            clock=parts.clock,
+            interference=parts.interference,
             job_logs_dir=parts.folders.jobs.logs,
             embedded_token=parts.embedded_token,
             request_end=parts.request_end,
@@ -107,6 +111,7 @@ async def housekeeping(context: ServiceContext, *more: Any) -> AsyncIterator[Non
     tidying = keep_tidy(
         context.store,
         context.job_logs_dir,
+        context.clock,
         max_days=settings.retention_days,
         max_bytes=settings.retention_bytes,
     )

@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 
 from prefect_qiskit_runtime.errors import AuthenticationError, ServiceUnavailableError
 from prefect_qiskit_runtime.service.access_tokens import REFUSED, AccessTokens, Purpose
+from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.store.records import Owner
 
@@ -22,12 +23,13 @@ class Authenticator:
 
     Args:
         owners: The users by their tokens.
+        clock: What access tokens expire by.
     """
 
-    def __init__(self, owners: Mapping[str, Owner]) -> None:
+    def __init__(self, owners: Mapping[str, Owner], clock: Clock) -> None:
         # By digest: how long a look-up takes says nothing of the tokens themselves.
         self._owners = {_digest(token): owner for token, owner in owners.items()}
-        self.access = AccessTokens({owner: digest for digest, owner in self._owners.items()})
+        self.access = AccessTokens({owner: digest for digest, owner in self._owners.items()}, clock)
 
     def identify(self, token: str) -> Owner:
         """Return whose token, or access token, it is.
@@ -103,6 +105,8 @@ async def _context(connection: HTTPConnection) -> ServiceContext:
 Caller = Annotated[Owner, Depends(caller)]
 Observer = Annotated[Owner, Depends(_observer)]
 Context = Annotated[ServiceContext, Depends(_context)]
+ACCESS_CHECKS = (caller, _observer)
+"""The dependencies that want a token: what depends on one of them needs one."""
 
 
 def _digest(token: str) -> bytes:

@@ -29,6 +29,7 @@ from prefect_qiskit_runtime.service.assembly import (
     wind_down,
 )
 from prefect_qiskit_runtime.service.auth import Authenticator
+from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.images import AnyInterpreter
 from prefect_qiskit_runtime.service.run import JobFolders
@@ -118,12 +119,13 @@ async def _serve(
 def _parts(
     home: EmbeddedHome, options: EmbeddedOptions, settings: Settings, ending: asyncio.Event
 ) -> ServiceParts:
-    token = home.read_or_create_token()
+    token, clock = home.read_or_create_token(), Clock()
     return ServiceParts(
         folders=_folders(home),
-        authenticator=Authenticator({token: Owner(_USER, "")}),
+        authenticator=Authenticator({token: Owner(_USER, "")}, clock),
         images=AnyInterpreter(options.image),
         executor=ForkExecutor(settings),
+        clock=clock,
         embedded_token=token,
         request_end=ending.set,
     )
@@ -151,7 +153,7 @@ async def _end_when_idle(
     """Ask for the end once nothing has needed the service for a time."""
     while not ending.is_set():
         left = idle_seconds - context.activity.idle_seconds
-        await asyncio.sleep(min(max(left, _LOCK_POLL_SECONDS), _LONGEST_IDLE_POLL_SECONDS))
+        await context.clock.sleep(min(max(left, _LOCK_POLL_SECONDS), _LONGEST_IDLE_POLL_SECONDS))
         if context.activity.idle_seconds < idle_seconds or await _in_use(context):
             continue
         attempt = ExitStack()

@@ -120,7 +120,9 @@ async def submit(
         params=params,
         created_at=context.clock.now(),
     )
-    if not await context.store.write(statements.insert_job, new):
+    with context.interference.submission(new):
+        is_new = await context.store.write(statements.insert_job, new)
+    if not is_new:
         before, _ = await context.store.read(_look, key, request.program_id, owner)
         assert before is not None  # noqa: S101 - the key's own job stood in the way
         return _replay(before, request_hash)

@@ -14,9 +14,10 @@ from prefect_qiskit_runtime.models import JobStatus
 from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.executor import Executor
 from prefect_qiskit_runtime.service.feed import Feed
-from prefect_qiskit_runtime.service.run import CANCELLED, INTERRUPTED, JobFolders, JobRun, Stop
+from prefect_qiskit_runtime.service.interference import Interference
+from prefect_qiskit_runtime.service.run import CANCELLED, INTERRUPTED, JobFolders, JobRun
 from prefect_qiskit_runtime.service.store import Store, jobs as statements
-from prefect_qiskit_runtime.service.store.records import ClaimedJob
+from prefect_qiskit_runtime.service.store.records import ClaimedJob, JobEnd
 
 logger = logging.getLogger(__name__)
 
@@ -35,12 +36,14 @@ class Scheduler:
         folders: JobFolders,
         max_concurrent_jobs: int,
         clock: Clock,
+        interference: Interference,
     ) -> None:
         self._store = store
         self._executor = executor
         self._feed = feed
         self._folders = folders
         self._clock = clock
+        self._interference = interference
         self._max_concurrent_jobs = max_concurrent_jobs
         self._runs: dict[str, JobRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -70,11 +73,15 @@ class Scheduler:
 
     async def cancel(self, job_id: str) -> bool:
         """Cancel a job; return once it has ended, or False if it had ended otherwise."""
+        return await self.end(job_id, CANCELLED)
+
+    async def end(self, job_id: str, end: JobEnd) -> bool:
+        """End a job in a given way; return once it has, or False if it had ended otherwise."""
         async with self._claiming:
             run = self._runs.get(job_id)
             if run is None:
-                return await self._cancel_queued(job_id)
-        return await run.stop(Stop.CANCELLED)
+                return await self._end_queued(job_id, end)
+        return await run.stop(end)
 
     async def close(self) -> None:
         """Start no more jobs and end the running ones as interrupted. Twice is once."""
@@ -83,18 +90,16 @@ class Scheduler:
         self.wake()
         if self._dispatcher is not None:
             await self._dispatcher
-        await asyncio.gather(*(run.stop(Stop.INTERRUPTED) for run in self._runs.values()))
+        await asyncio.gather(*(run.stop(INTERRUPTED) for run in self._runs.values()))
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _cancel_queued(self, job_id: str) -> bool:
+    async def _end_queued(self, job_id: str, end: JobEnd) -> bool:
         now = self._clock.now()
-        cancelled = await self._store.write(
-            statements.end_job, job_id, CANCELLED, now, was=JobStatus.QUEUED
-        )
-        if cancelled:
-            logger.info("Job %s cancelled while queued", job_id)
+        ended = await self._store.write(statements.end_job, job_id, end, now, was=JobStatus.QUEUED)
+        if ended:
+            logger.info("Job %s %s while queued", job_id, end.state.value.lower())
             self._feed.notify(job_id)
-        return cancelled
+        return ended
 
     async def _dispatch(self) -> None:
         while not self._closing:
@@ -111,7 +116,9 @@ class Scheduler:
         """Start queued jobs until none waits or no more may run."""
         while not self._closing and len(self._runs) < self._max_concurrent_jobs:
             async with self._claiming:
-                claimed = await self._store.write(statements.claim_next, self._clock.now())
+                claimed = await self._store.write(
+                    statements.claim_next, self._clock.now(), held=self._interference.held
+                )
                 if claimed is None:
                     return
                 self._begin(claimed)
@@ -126,6 +133,7 @@ class Scheduler:
             clock=self._clock,
         )
         self._runs[claimed.job.id] = run
+        self._interference.started(claimed.job)
         self._feed.notify(claimed.job.id)
         logger.info("Job %s started", claimed.job.id)
         task = asyncio.create_task(self._follow(claimed.job.id, run), name=claimed.job.id)

@@ -67,6 +67,8 @@ def state_view(job: Job) -> dict[str, Any]:
         state["reason"] = job.reason
     if job.reason_code is not None:
         state["reasonCode"] = job.reason_code
+    if job.reason_solution is not None:
+        state["reason_solution"] = job.reason_solution
     return state
 
 

@@ -6,7 +6,7 @@ job, one finds nothing to change.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -101,13 +101,14 @@ def page_jobs(connection: Connection, owner: Owner, which: JobFilter) -> tuple[l
     return _with_tags(connection, rows), count
 
 
-def claim_next(connection: Connection, now: datetime) -> ClaimedJob | None:
-    """Make the oldest queued job Running and return it with what it needs to run."""
-    oldest = (
-        select(func.min(jobs.c.number))
-        .where(jobs.c.state == JobStatus.QUEUED.value)
-        .scalar_subquery()
-    )
+def claim_next(
+    connection: Connection, now: datetime, *, held: Collection[str] = ()
+) -> ClaimedJob | None:
+    """Make the oldest queued job that is not held Running; return it with what it needs to run."""
+    waiting = select(func.min(jobs.c.number)).where(jobs.c.state == JobStatus.QUEUED.value)
+    if held:
+        waiting = waiting.where(jobs.c.id.not_in(held))
+    oldest = waiting.scalar_subquery()
     claimed = connection.execute(
         update(jobs)
         .where(jobs.c.number == oldest, jobs.c.state == JobStatus.QUEUED.value)
@@ -141,6 +142,7 @@ def end_job(
             state=end.state.value,
             reason=end.reason,
             reason_code=end.reason_code,
+            reason_solution=end.reason_solution,
             ended_at=now,
             usage_seconds=end.usage_seconds,
             quantum_seconds=end.quantum_seconds,
@@ -157,7 +159,13 @@ def end_all_running(connection: Connection, end: JobEnd, now: datetime) -> list[
     statement = (
         update(jobs)
         .where(jobs.c.state == JobStatus.RUNNING.value)
-        .values(state=end.state.value, reason=end.reason, reason_code=end.reason_code, ended_at=now)
+        .values(
+            state=end.state.value,
+            reason=end.reason,
+            reason_code=end.reason_code,
+            reason_solution=end.reason_solution,
+            ended_at=now,
+        )
         .returning(jobs.c.id)
     )
     return list(connection.execute(statement).scalars())
@@ -292,6 +300,7 @@ def _job(row: Row[Any], tags: tuple[str, ...]) -> Job:
         state=JobStatus(row.state),
         reason=row.reason,
         reason_code=row.reason_code,
+        reason_solution=row.reason_solution,
         created_at=row.created_at,
         started_at=row.started_at,
         ended_at=row.ended_at,

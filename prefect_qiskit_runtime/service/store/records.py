@@ -87,6 +87,7 @@ class Job:
     state: JobStatus
     reason: str | None
     reason_code: int | None
+    reason_solution: str | None
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -111,6 +112,7 @@ class JobEnd:
     """How a job ended.
 
     Attributes:
+        reason_solution: What to do about it, in words.
         data: The encoded result, or the text of the error; None where there is neither.
         versions: The libraries that the job ran with, where it got so far.
     """
@@ -118,6 +120,7 @@ class JobEnd:
     state: JobStatus
     reason: str | None = None
     reason_code: int | None = None
+    reason_solution: str | None = None
     data: str | None = None
     usage_seconds: float | None = None
     quantum_seconds: float | None = None

@@ -97,6 +97,7 @@ jobs = Table(
     Column("state", String, nullable=False),
     Column("reason", Text),
     Column("reason_code", Integer),
+    Column("reason_solution", Text),
     Column("created_at", UtcTimestamp, nullable=False),
     Column("started_at", UtcTimestamp),
     Column("ended_at", UtcTimestamp),
