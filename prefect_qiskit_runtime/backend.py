@@ -70,6 +70,13 @@ class RuntimeBackend(Block):
         default_factory=list, description="Labels that each job gets, to find it again."
     )
 
+    private: bool = Field(
+        default=False,
+        description=(
+            "Whether the service shows the inputs of jobs to nobody, and deletes their results "
+            "once they are acknowledged."
+        ),
+    )
     unsupported_options: Literal["refuse", "record"] = Field(
         default="refuse",
         description=(
@@ -110,6 +117,7 @@ class RuntimeBackend(Block):
             log_level=asked.log_level or self.log_level,
             tags=tuple(dict.fromkeys([*self.tags, *asked.tags])),
             image=asked.image or self.image,
+            private=self.private if asked.private is None else asked.private,
         )
 
 

@@ -128,6 +128,8 @@ class RuntimeOptions(BaseModel):
         tags: Labels to find the job by.
         image: The Python environment that the job runs in; default: the caller's own on the
             embedded service, the service's default elsewhere.
+        private: Whether the service keeps the inputs to itself, and the result only until it is
+            acknowledged.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -136,6 +138,7 @@ class RuntimeOptions(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None = None
     tags: tuple[str, ...] = ()
     image: str | None = None
+    private: bool | None = None
 
     @classmethod
     def read(cls, given: RuntimeOptions | Mapping[str, Any] | None) -> RuntimeOptions:

@@ -65,7 +65,7 @@ def error_from_response(call: Call, response: httpx.Response, token: str) -> Qis
     told = _Told.of(response, token)
     status = response.status_code
     tried = f"Cannot {call.doing}: {_answer(response, told)}"
-    if status == 404:
+    if status in (404, 410):
         # A submission names a program and a backend: the service may say which is missing.
         kind, identifier = told.kind or call.kind, told.identifier or call.identifier
         return NotFoundError(tried, kind=kind, identifier=identifier)

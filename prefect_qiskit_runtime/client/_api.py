@@ -193,6 +193,7 @@ class RuntimeApi(Transport):
             "attempt": attempt,
             "cost": options.max_execution_time,
             "log_level": options.log_level,
+            "private": options.private or None,
         }
         head = json.dumps({name: value for name, value in fields.items() if value is not None})
         call = Call(
@@ -269,9 +270,24 @@ class RuntimeApi(Transport):
         return await read_pages(self, call, query, Page("jobs", JobInfo, limit, offset))
 
     async def job_result(self, job_id: str) -> bytes | None:
-        """Return the encoded result of a job, or its error with traceback; None if it has none."""
+        """Return the encoded result of a job, or its error with traceback; None if it has none.
+
+        That of a private job stays until `acknowledge_result`.
+
+        Raises:
+            NotFoundError: No such job, or it is private and its result was given out before.
+        """
         call = job_call("GET", job_id, "get the result of", "/results", repeatable=True)
-        return (await self.request(call)).content or None
+        headers = {"Result-Acknowledgement": "explicit"}
+        return (await self.request(call, headers=headers)).content or None
+
+    async def acknowledge_result(self, job_id: str) -> None:
+        """Say that the result of a private job is in a safe place: the service deletes it.
+
+        Its interim results go as well. Nothing happens to a job that is not private.
+        """
+        call = job_call("DELETE", job_id, "acknowledge the result of", "/results", repeatable=True)
+        await self.request(call)
 
     async def job_interim_results(self, job_id: str) -> list[str]:
         """Return the encoded interim results of a job that there are so far."""

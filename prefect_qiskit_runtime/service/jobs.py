@@ -217,7 +217,16 @@ def _check_key(key: str | None) -> None:
 
 
 def _limit(asked: int | None, program: Program, highest: int) -> tuple[int, list[str]]:
-    """Return a job's wall-clock limit: the smallest of the request's, program's and service's."""
+    """Return a job's wall-clock limit: the smallest of the request's, program's and service's.
+
+    A program may allow more than the service: that was another service, or its setting.
+    """
+    if asked is not None and asked > highest:
+        raise InvalidInputError(
+            f"max_execution_time is {asked} s; this service allows 1 to {highest} s.",
+            path="$.cost",
+            rule=f"at most {highest}",
+        )
     limits = [seconds for seconds in (asked, program.content.cost) if seconds]
     limit = min([*limits, highest])
     if limits and min(limits) > highest:

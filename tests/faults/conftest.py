@@ -52,6 +52,10 @@ class Caller:
         assert last["type"] == "end"
         return last["state"]
 
+    def cancel_all(self) -> None:
+        for job_id in self.found(pending=True):
+            self.http.post(f"/jobs/{job_id}/cancel")
+
     def found(self, **query: Any) -> list[str]:
         return [job["id"] for job in self.http.get("/jobs", params=query).json()["jobs"]]
 

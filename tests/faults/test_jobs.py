@@ -91,6 +91,7 @@ def test_submissions_beyond_a_rate_are_refused(service, caller, error) -> None:
 
 
 def test_submissions_beyond_the_pending_jobs_are_refused(service, caller, error) -> None:
+    caller.cancel_all()
     service.add("pending_limit", jobs=1)
     hold = service.add("hold_job")
     job_id = caller.job()

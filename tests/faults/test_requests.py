@@ -71,7 +71,7 @@ def test_a_connection_is_reset_after_the_effect(service, caller) -> None:
 def test_half_of_an_answer_comes(service, caller) -> None:
     service.add("cut", when={"path": "/backends"}, moment="half_body")
     with (
-        pytest.raises(httpx.RemoteProtocolError, match="incomplete"),
+        pytest.raises(httpx.RemoteProtocolError, match="complete message body"),
         caller.http.stream("GET", "/backends") as answer,
     ):
         assert int(answer.headers["Content-Length"]) > 100
@@ -199,3 +199,17 @@ def test_the_control_endpoints_need_a_token(service) -> None:
     for path in ("scenarios", "journal", "clock"):
         answer = httpx.get(f"{service.url}/fault-mode/{path}", trust_env=False)
         assert answer.status_code == 401
+
+
+def test_a_private_result_outlives_half_an_answer_and_not_a_lost_one(service, caller) -> None:
+    def read(job_id: str, moment: str) -> int:
+        path = f"/jobs/{job_id}/results"
+        service.add("cut", when={"path": path}, moment=moment)
+        with pytest.raises(httpx.TransportError):
+            caller.http.get(path)
+        return caller.http.get(path).status_code
+
+    first, second = (caller.job(private=True, params={"result": "x" * 9}) for _ in range(2))
+    caller.end(first), caller.end(second)
+    assert read(first, "half_body") == 200
+    assert read(second, "after_effect") == 410

@@ -177,7 +177,12 @@ async def _send_half(exchange: Exchange, connections: Connections) -> None:
         await exchange.send(half)
         connections.close(exchange.scope)
 
-    await exchange.app(exchange.scope, exchange.receive, send)
+    async def receive() -> Message:
+        if is_broken.is_set():
+            return {"type": f"{exchange.scope['type']}.disconnect"}
+        return await exchange.receive()
+
+    await exchange.app(exchange.scope, receive, send)
 
 
 def _half(message: Message) -> Message | None:

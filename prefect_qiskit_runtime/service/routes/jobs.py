@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
-from prefect_qiskit_runtime.service import jobs
+from prefect_qiskit_runtime.service import jobs, private_results
 from prefect_qiskit_runtime.service.access_tokens import Purpose
 from prefect_qiskit_runtime.service.auth import Caller, Context
 from prefect_qiskit_runtime.service.context import ServiceContext
@@ -104,25 +104,45 @@ async def get_job(
 
 @router.get("/{job_id}/results")
 async def get_result(
-    job_id: str, request: Request, context: Context, owner: Caller, follows_links: FollowsLinks
+    job_id: str,
+    request: Request,
+    context: Context,
+    owner: Caller,
+    follows_links: FollowsLinks,
+    result_acknowledgement: Annotated[Literal["explicit"] | None, Header()] = None,
 ) -> Response:
-    """Return the encoded final result, or of a failed job its error; 204 if there is neither."""
-    await jobs.find(context, job_id, owner)
-    text = await context.store.read(results.find_result, job_id)
+    """Return the encoded final result, or of a failed job its error; 204 if there is neither.
+
+    The result of a private job is deleted once it is sent, unless the client says that it will
+    acknowledge it.
+    """
+    job = await jobs.find(context, job_id, owner)
+    text = await private_results.read(context, job)
     if text is None:
         return Response(status_code=204)
     if follows_links and _is_bare(text):
         return JSONResponse({"url": _result_link(request, context, owner, job_id)})
+    if result_acknowledgement is None and private_results.is_given_once(job):
+        return private_results.answer_once(context, job, text)
     return PlainTextResponse(text)
+
+
+@router.delete("/{job_id}/results", status_code=204)
+async def acknowledge_result(job_id: str, context: Context, owner: Caller) -> Response:
+    """Delete the result of a private job, which its user has now; of other jobs nothing."""
+    await private_results.delete(context, await jobs.find(context, job_id, owner))
+    return Response(status_code=204)
 
 
 @links.get("/linked-results/{link}")
 async def get_linked_result(link: str, context: Context) -> Response:
     """Return the result that a link was made for. The link is its own permission."""
     access = context.authenticator.access.read(link, Purpose.RESULT)
-    await jobs.find(context, access.subject, access.owner)
-    text = await context.store.read(results.find_result, access.subject)
-    return PlainTextResponse(text or "")
+    job = await jobs.find(context, access.subject, access.owner)
+    text = await private_results.read(context, job) or ""
+    if private_results.is_given_once(job):
+        return private_results.answer_once(context, job, text)
+    return PlainTextResponse(text)
 
 
 @router.get("/{job_id}/interim_results")
