@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import Depends
+from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.requests import HTTPConnection
 
 from prefect_qiskit_runtime.errors import AuthenticationError, ServiceUnavailableError
@@ -94,7 +95,16 @@ async def caller(connection: HTTPConnection) -> Owner:
     return owner
 
 
-async def _observer(connection: HTTPConnection) -> Owner:
+# These two only stand in the OpenAPI document: `token_of` reads tokens of all forms.
+_Bearer = Annotated[object, Depends(HTTPBearer(auto_error=False))]
+_AccessToken = Annotated[object, Depends(APIKeyHeader(name="X-Access-Token", auto_error=False))]
+
+
+async def _caller(connection: HTTPConnection, _bearer: _Bearer, _access: _AccessToken) -> Owner:
+    return await caller(connection)
+
+
+async def _observer(connection: HTTPConnection, _bearer: _Bearer, _access: _AccessToken) -> Owner:
     return observer(connection)
 
 
@@ -102,11 +112,9 @@ async def _context(connection: HTTPConnection) -> ServiceContext:
     return get_context(connection)
 
 
-Caller = Annotated[Owner, Depends(caller)]
+Caller = Annotated[Owner, Depends(_caller)]
 Observer = Annotated[Owner, Depends(_observer)]
 Context = Annotated[ServiceContext, Depends(_context)]
-ACCESS_CHECKS = (caller, _observer)
-"""The dependencies that want a token: what depends on one of them needs one."""
 
 
 def _digest(token: str) -> bytes:

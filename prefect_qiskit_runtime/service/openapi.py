@@ -15,18 +15,14 @@ The schemas of models are made when the document is asked for, not when the serv
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from prefect_qiskit_runtime._home import package_version
-from prefect_qiskit_runtime.service.auth import ACCESS_CHECKS
 
 JSON = "application/json"
 TEXT = "text/plain"
@@ -67,11 +63,6 @@ _ERROR: dict[str, Any] = {
         }
     },
 }
-_SECURITY_SCHEMES = {
-    "bearer": {"type": "http", "scheme": "bearer"},
-    "access_token": {"type": "apiKey", "in": "header", "name": "X-Access-Token"},
-}
-
 # Every model that a route has named, by its name in the document.
 _models: dict[str, type[BaseModel]] = {}
 
@@ -147,34 +138,25 @@ def _document(app: FastAPI) -> dict[str, Any]:
         description="Qiskit Runtime, with what prefect-qiskit-runtime adds to it.",
         routes=app.routes,
     )
-    for route in _routes(app.routes):
-        for method in route.methods or ():
-            operation = document["paths"][route.path_format].get(method.lower())
-            if operation is not None:
-                _complete(operation, route)
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            _complete(operation, names_something="{" in path)
     components = document.setdefault("components", {})
     components["schemas"] = {"Error": _ERROR, **_model_schemas()}
-    components["securitySchemes"] = _SECURITY_SCHEMES
     return document
 
 
-def _routes(routes: Any) -> Iterator[APIRoute]:
-    return (route for route in routes if isinstance(route, APIRoute) and route.include_in_schema)
-
-
-def _complete(operation: dict[str, Any], route: APIRoute) -> None:
-    """Add to an operation what follows from its route, and put its own answers in place."""
+def _complete(operation: dict[str, Any], *, names_something: bool) -> None:
+    """Add to an operation what follows from its signature, and put its own answers in place."""
     responses = operation["responses"]
     if _CONTENT not in responses.get("422", {}):
         responses.pop("422", None)  # FastAPI's own form of what is answered with 400 here
-    needs_token = any(check in ACCESS_CHECKS for check in _calls(route.dependant))
+    needs_token = "security" in operation
     has_body = "requestBody" in operation
-    if needs_token:
-        operation["security"] = [{name: []} for name in _SECURITY_SCHEMES]
     for code, applies in (
         (400, has_body or bool(operation.get("parameters"))),
         (401, needs_token),
-        (404, "{" in route.path_format),
+        (404, names_something),
         (413, has_body),
         (503, needs_token),
     ):
@@ -186,12 +168,6 @@ def _complete(operation: dict[str, Any], route: APIRoute) -> None:
             response.pop("content", None)
             if content:
                 response["content"] = content
-
-
-def _calls(dependant: Dependant) -> Iterator[Any]:
-    for dependency in dependant.dependencies:
-        yield dependency.call
-        yield from _calls(dependency)
 
 
 def _model_schemas() -> dict[str, Any]:

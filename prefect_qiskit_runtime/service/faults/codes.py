@@ -17,9 +17,8 @@ _ADVICE: tuple[tuple[str, str], ...] = (
     ("Open a new session and submit the job again.", "4001"),
     ("Make the job smaller.", "1305 3242 3243 3248 5201 5302 6000-6003 8000-8999"),
     (
-        "Correct the job, or the rights of the account.",
-        "1002 1003 1005 1101-1109 1200 1201 1204 1205 2407-2411 3211 3220 3400-3499 4317 5202 "
-        + "7000-7999",
+        "Correct the job, or what the account may do.",
+        "1002-1005 1101-1109 1200-1205 2407-2411 3211 3220 3400-3499 4317 5202 7000-7999",
     ),
 )
 

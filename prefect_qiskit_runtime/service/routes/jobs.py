@@ -12,11 +12,20 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
+from prefect_qiskit_runtime.models import JobInfo, JobMetrics, JobSubmitted
 from prefect_qiskit_runtime.service import jobs, private_results
 from prefect_qiskit_runtime.service.access_tokens import Purpose
 from prefect_qiskit_runtime.service.auth import Caller, Context
 from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.dialect import FollowsLinks
+from prefect_qiskit_runtime.service.openapi import (
+    TEXT,
+    answers,
+    list_of,
+    object_of,
+    schema_of,
+    takes,
+)
 from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER, read_model, read_object
 from prefect_qiskit_runtime.service.store import jobs as statements, results
 from prefect_qiskit_runtime.service.store.records import JobFilter, Owner
@@ -25,13 +34,22 @@ from prefect_qiskit_runtime.service.views import job_text, job_view, metrics_vie
 router = APIRouter(prefix="/jobs")
 links = APIRouter()
 
+# The inputs are not in the model, because they are kept as they were sent.
+_SUBMISSION = {
+    "allOf": [schema_of(jobs.JobRequest), {"properties": {"params": {"type": "object"}}}]
+}
+
 _LINK_SECONDS = 60
 _LONGEST_NUMBER = 4300  # digits; Python reads no longer integers
 
 _INTERIM_PAGE_BYTES = 8 * 1024**2
 
 
-@router.post("")
+@router.post(
+    "",
+    openapi_extra=takes(_SUBMISSION),
+    responses=answers(JobSubmitted, 403, 404, 422),
+)
 async def submit_job(
     request: Request,
     context: Context,
@@ -78,7 +96,7 @@ class _Listing:
         )
 
 
-@router.get("")
+@router.get("", responses=answers(object_of(jobs=list_of(JobInfo), count={"type": "integer"})))
 async def list_jobs(
     context: Context,
     owner: Caller,
@@ -90,7 +108,7 @@ async def list_jobs(
     return {"jobs": [job_view(job) for job in page], "count": count}
 
 
-@router.get("/{job_id}")
+@router.get("/{job_id}", responses=answers(JobInfo))
 async def get_job(
     job_id: str, context: Context, owner: Caller, exclude_params: bool = False
 ) -> Response:
@@ -102,12 +120,15 @@ async def get_job(
     return Response(job_text(job, params), media_type="application/json")
 
 
-@router.get("/{job_id}/results")
+@router.get(
+    "/{job_id}/results", responses=answers({"type": "string"}, 410, media_type=TEXT, also=204)
+)
 async def get_result(
     job_id: str,
     request: Request,
     context: Context,
     owner: Caller,
+    *,
     follows_links: FollowsLinks,
     result_acknowledgement: Annotated[Literal["explicit"] | None, Header()] = None,
 ) -> Response:
@@ -127,14 +148,16 @@ async def get_result(
     return PlainTextResponse(text)
 
 
-@router.delete("/{job_id}/results", status_code=204)
+@router.delete("/{job_id}/results", status_code=204, responses=answers(status=204))
 async def acknowledge_result(job_id: str, context: Context, owner: Caller) -> Response:
     """Delete the result of a private job, which its user has now; of other jobs nothing."""
     await private_results.delete(context, await jobs.find(context, job_id, owner))
     return Response(status_code=204)
 
 
-@links.get("/linked-results/{link}")
+@links.get(
+    "/linked-results/{link}", responses=answers({"type": "string"}, 401, 410, media_type=TEXT)
+)
 async def get_linked_result(link: str, context: Context) -> Response:
     """Return the result that a link was made for. The link is its own permission."""
     access = context.authenticator.access.read(link, Purpose.RESULT)
@@ -145,7 +168,7 @@ async def get_linked_result(link: str, context: Context) -> Response:
     return PlainTextResponse(text)
 
 
-@router.get("/{job_id}/interim_results")
+@router.get("/{job_id}/interim_results", responses=answers(list_of({"type": "string"})))
 async def get_interim_results(job_id: str, context: Context, owner: Caller) -> Response:
     """Return the interim results so far: a JSON array of encoded texts."""
     await jobs.find(context, job_id, owner)
@@ -160,7 +183,7 @@ async def get_interim_results(job_id: str, context: Context, owner: Caller) -> R
     return Response(f"[{','.join(parts)}]", media_type="application/json")
 
 
-@router.get("/{job_id}/logs")
+@router.get("/{job_id}/logs", responses=answers({"type": "string"}, media_type=TEXT))
 async def get_logs(job_id: str, context: Context, owner: Caller) -> Response:
     """Return the job's log, also while it runs."""
     await jobs.find(context, job_id, owner)
@@ -168,13 +191,18 @@ async def get_logs(job_id: str, context: Context, owner: Caller) -> Response:
     return Response(log, media_type="text/plain; charset=utf-8")
 
 
-@router.get("/{job_id}/metrics")
+@router.get("/{job_id}/metrics", responses=answers(JobMetrics))
 async def get_metrics(job_id: str, context: Context, owner: Caller) -> dict[str, Any]:
     """Return times, usage and versions."""
     return metrics_view(await jobs.find(context, job_id, owner))
 
 
-@router.put("/{job_id}/tags", status_code=204)
+@router.put(
+    "/{job_id}/tags",
+    status_code=204,
+    openapi_extra=takes(jobs.TagsChange),
+    responses=answers(status=204),
+)
 async def update_tags(job_id: str, request: Request, context: Context, owner: Caller) -> Response:
     """Replace the job's tags."""
     change = await read_model(request, jobs.TagsChange, "tags")
@@ -183,14 +211,14 @@ async def update_tags(job_id: str, request: Request, context: Context, owner: Ca
     return Response(status_code=204)
 
 
-@router.post("/{job_id}/cancel", status_code=204)
+@router.post("/{job_id}/cancel", status_code=204, responses=answers(None, 409, status=204))
 async def cancel_job(job_id: str, context: Context, owner: Caller) -> Response:
     """Cancel the job; when this answers, it has ended."""
     await jobs.cancel(context, job_id, owner)
     return Response(status_code=204)
 
 
-@router.delete("/{job_id}", status_code=204)
+@router.delete("/{job_id}", status_code=204, responses=answers(None, 409, status=204))
 async def delete_job(job_id: str, context: Context, owner: Caller) -> Response:
     """Delete the ended job with all that belongs to it."""
     await jobs.delete(context, job_id, owner)
