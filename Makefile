@@ -18,7 +18,7 @@ RUN_ENV := PREFECT_HOME=$(CURDIR)/.run/prefect PREFECT_SERVER_ANALYTICS_ENABLED=
 	PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format test-fast test-all test-legacy clients bench molecules docs docs-serve serve requirements clean
+.PHONY: help run test check format test-fast test-all test-legacy clients fuzz bench molecules docs docs-serve serve requirements clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -74,6 +74,9 @@ test-legacy: $(READY)  ## A sample of what qiskit-ibm-runtime 0.15.1 does agains
 	if [ $$made != 0 ]; then exit $$made; fi; \
 	SERVICE_PYTHON=$(CURDIR)/$(BIN)/python .run/clients/runtime-0.15.1/bin/python -m pytest -q \
 		-c tests/clients/legacy/pytest.ini tests/clients/legacy/test_legacy.py -k ibm_quantum
+
+fuzz: $(READY)  ## Many requests of all kinds to a real service: does it answer as its OpenAPI document says?
+	FUZZ_EXAMPLES=300 $(BIN)/python -m pytest tests/service/test_openapi.py --timeout 3600
 
 bench: $(READY)  ## Benchmarks, as ratios against plain qiskit in the same run
 	$(BIN)/python tests/benchmarks

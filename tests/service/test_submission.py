@@ -232,6 +232,15 @@ async def test_the_smallest_limit_counts(locally, asked, program, highest, limit
         assert ("messages" in answer.json()) is warned
 
 
+async def test_a_limit_above_the_services_is_refused_with_both_numbers(locally) -> None:
+    async with locally(max_execution_seconds=100) as local, local.client() as client:
+        body = {"program_id": await local.program(client), "cost": 101}
+        answer = await client.post("/jobs", json=body)
+        assert answer.status_code == 400
+        message = "max_execution_time is 101 s; this service allows 1 to 100 s."
+        assert answer.json()["error"]["message"] == message
+
+
 @pytest.mark.parametrize(
     ("fields", "path"),
     [
@@ -241,6 +250,7 @@ async def test_the_smallest_limit_counts(locally, asked, program, highest, limit
         ({"tags": ["x" * 201]}, "$.tags[0]"),
         ({"log_level": "LOUD"}, "$.log_level"),
         ({"cost": -1}, "$.cost"),
+        ({"cost": 28_801}, "$.cost"),
         ({"attempt": 0}, "$.attempt"),
         ({"attempt": 10**30}, "$.attempt"),
         ({"tags": ["\ud800"]}, "$.tags[0]"),

@@ -18,6 +18,7 @@ from prefect_qiskit_runtime.service.access_tokens import Purpose
 from prefect_qiskit_runtime.service.auth import Caller, Context
 from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.dialect import FollowsLinks
+from prefect_qiskit_runtime.service.instances import is_ours
 from prefect_qiskit_runtime.service.openapi import (
     TEXT,
     answers,
@@ -79,6 +80,7 @@ class _Listing:
     created_after: datetime | None = None
     created_before: datetime | None = None
     sort: Literal["ASC", "DESC", "asc", "desc"] = "DESC"
+    provider: Annotated[str | None, Query(description="A hub/group/project.")] = None
 
     def filter(self, tags: list[str]) -> JobFilter:
         """Return it as the store takes it."""
@@ -104,6 +106,8 @@ async def list_jobs(
     tags: Annotated[list[str] | None, Query()] = None,
 ) -> dict[str, Any]:
     """List the caller's jobs, the newest first unless asked otherwise."""
+    if listing.provider is not None and not is_ours(*listing.provider.split("/")):
+        return {"jobs": [], "count": 0}
     page, count = await context.store.read(statements.page_jobs, owner, listing.filter(tags or []))
     return {"jobs": [job_view(job) for job in page], "count": count}
 
