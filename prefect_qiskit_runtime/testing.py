@@ -54,7 +54,8 @@ class OfflineService:
         """Return the credentials block for it."""
         from prefect_qiskit_runtime.credentials import RuntimeServiceCredentials
 
-        return RuntimeServiceCredentials(url=self.url, token=self.token)
+        given = {"url": self.url, "token": self.token}
+        return RuntimeServiceCredentials.model_validate(given)
 
     def backend(self, name: str = "aer_simulator", **fields: Any) -> RuntimeBackend:
         """Return a backend block for it.
