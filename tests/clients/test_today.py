@@ -9,6 +9,7 @@ import pytest
 from qiskit import QuantumCircuit, transpile
 from qiskit.quantum_info import SparsePauliOp
 from qiskit_ibm_runtime import EstimatorV2, IBMBackend, QiskitRuntimeService, SamplerV2
+from qiskit_ibm_runtime.api.exceptions import RequestsApiError
 from qiskit_ibm_runtime.exceptions import (
     RuntimeInvalidStateError,
     RuntimeJobFailureError,
@@ -194,6 +195,22 @@ async def test_another_user_sees_nothing_of_it(connect, submit) -> None:
     assert bob.jobs(limit=None) == []
     with pytest.raises(RuntimeJobNotFound):
         bob.job(job_id)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # IBM's V2 primitives since 0.50
+@pytest.mark.filterwarnings("ignore:No gate definition:RuntimeWarning")
+def test_the_result_of_a_private_job_is_given_out_once(service: QiskitRuntimeService) -> None:
+    circuit = QuantumCircuit(1)
+    circuit.measure_all()
+    sampler = SamplerV2(
+        service.backend("aer_simulator"), options={"environment": {"private": True}}
+    )
+    job = sampler.run([circuit], shots=10)
+    assert job.result()[0].data.meas.get_counts() == {"0": 10}
+    fetched = service.job(job.job_id())
+    assert (fetched.private, fetched.inputs) == (True, {})
+    with pytest.raises(RequestsApiError, match="given out before"):
+        fetched.result()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # IBM's V2 primitives since 0.50
