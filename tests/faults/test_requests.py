@@ -184,7 +184,7 @@ def test_the_journal_holds_requests_without_secrets(service, caller) -> None:
         ({"fault": "earthquake"}, "fault"),
         ({"fault": "refuse", "status": 200}, "refuse.status"),
         ({"fault": "cut", "moment": "later"}, "cut.moment"),
-        ({"fault": "cut", "when": {"paht": "/jobs"}}, "when.paht"),
+        ({"fault": "cut", "when": {"paths": "/jobs"}}, "when.paths"),
         ({"fault": "end_job"}, "reason_code"),
         ({"fault": "late_tags", "seconds": -1}, "seconds"),
     ],
