@@ -42,6 +42,6 @@ def test_a_service_started_without_it_has_no_trace_of_it(tmp_path: Path) -> None
             assert client.get("/fault-mode/scenarios").status_code == 404
             paths = client.get("/openapi.json").json()["paths"]
         assert "/jobs" in paths
-        assert not [path for path in paths if "fault" in path]
+        assert not [path for path in paths if "fault-mode" in path]
     finally:
         service.close()
