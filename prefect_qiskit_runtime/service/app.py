@@ -17,6 +17,7 @@ from prefect_qiskit_runtime.service.routes import (
     logins,
     programs,
     service,
+    sessions,
     stream,
 )
 
@@ -32,7 +33,7 @@ def create_app(context: ServiceContext, *, hosts: Collection[str] | None = None)
     app.state.context = context
     problem.install(app)
     # Before the jobs' own routes: a path with a further part must not be taken for an id.
-    for module in (stream, programs, jobs, backends, instances, logins, service):
+    for module in (stream, programs, jobs, sessions, backends, instances, logins, service):
         app.include_router(module.router)
     app.include_router(jobs.links)
     if context.request_end is not None:

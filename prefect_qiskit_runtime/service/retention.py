@@ -7,7 +7,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from prefect_qiskit_runtime.service.store import Store, jobs, programs
+from prefect_qiskit_runtime.service.store import Store, jobs, programs, sessions
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,8 @@ async def keep_tidy(store: Store, logs: Path, *, max_days: float, max_bytes: int
 async def forget_old_jobs(store: Store, logs: Path, *, max_days: float, max_bytes: int) -> int:
     """Delete ended jobs beyond an age, then the oldest ones beyond a size; return how many.
 
+    Closed sessions beyond the age go as well, once they have no jobs.
+
     Args:
         store: Where they are.
         logs: Folder of their logs, which count and go with them.
@@ -39,6 +41,7 @@ async def forget_old_jobs(store: Store, logs: Path, *, max_days: float, max_byte
     while batch := await store.read(jobs.oldest_ended, limit=_BATCH, before=horizon):
         deleted += await _delete(store, logs, batch)
     deleted += await _shrink(store, logs, max_bytes)
+    await store.write(sessions.delete_closed, horizon)
     if deleted:
         await store.write(programs.purge_deleted_programs)
         await store.shrink()
