@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         JobError as JobError,
         JobInterruptedError as JobInterruptedError,
         JobProcessError as JobProcessError,
+        JobSessionClosedError as JobSessionClosedError,
         JobTimedOutError as JobTimedOutError,
         NotFoundError as NotFoundError,
         ProgramFailedError as ProgramFailedError,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         QiskitRuntimeError as QiskitRuntimeError,
         RateLimitedError as RateLimitedError,
         ServiceUnavailableError as ServiceUnavailableError,
+        SessionClosedError as SessionClosedError,
     )
     from prefect_qiskit_runtime.jobs import (
         aattach_job as aattach_job,
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
         ProgramMetadata as ProgramMetadata,
         ProgramSpec as ProgramSpec,
         RuntimeOptions as RuntimeOptions,
+        SessionState as SessionState,
     )
     from prefect_qiskit_runtime.primitives import (
         arun_estimator as arun_estimator,
@@ -114,6 +117,13 @@ if TYPE_CHECKING:
     from prefect_qiskit_runtime.runtime_job import (
         RuntimeJob as RuntimeJob,
     )
+    from prefect_qiskit_runtime.sessions import (
+        RuntimeSession as RuntimeSession,
+        aruntime_batch as aruntime_batch,
+        aruntime_session as aruntime_session,
+        runtime_batch as runtime_batch,
+        runtime_session as runtime_session,
+    )
 
 _HOMES = {
     "backend": ("RuntimeBackend",),
@@ -139,6 +149,7 @@ _HOMES = {
         "JobError",
         "JobInterruptedError",
         "JobProcessError",
+        "JobSessionClosedError",
         "JobTimedOutError",
         "NotFoundError",
         "ProgramFailedError",
@@ -146,6 +157,7 @@ _HOMES = {
         "QiskitRuntimeError",
         "RateLimitedError",
         "ServiceUnavailableError",
+        "SessionClosedError",
     ),
     "jobs": (
         "aattach_job",
@@ -178,6 +190,7 @@ _HOMES = {
         "ProgramMetadata",
         "ProgramSpec",
         "RuntimeOptions",
+        "SessionState",
     ),
     "primitives": (
         "arun_estimator",
@@ -212,6 +225,13 @@ _HOMES = {
         "upload_program",
     ),
     "runtime_job": ("RuntimeJob",),
+    "sessions": (
+        "RuntimeSession",
+        "aruntime_batch",
+        "aruntime_session",
+        "runtime_batch",
+        "runtime_session",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

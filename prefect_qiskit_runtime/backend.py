@@ -110,6 +110,9 @@ class RuntimeBackend(Block):
             log_level=asked.log_level or self.log_level,
             tags=tuple(dict.fromkeys([*self.tags, *asked.tags])),
             image=asked.image or self.image,
+            session_id=asked.session_id,
+            start_session=asked.start_session,
+            session_time=asked.session_time,
         )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from prefect_qiskit_runtime._primitive_inputs import PrimitiveCall, PrimitiveOptionsLike
+from prefect_qiskit_runtime._session import SessionLike
 from prefect_qiskit_runtime._tasks import async_task, sync_task
 from prefect_qiskit_runtime.backend import BackendLike, as_backend
 from prefect_qiskit_runtime.errors import ConfigurationError
@@ -32,6 +33,7 @@ async def asubmit_sampler(
     seed: int | None = None,
     transpile: bool = False,
     options: PrimitiveOptionsLike = None,
+    session: SessionLike = None,
 ) -> RuntimeJob:
     """Submit a job of the sampler, and return at once.
 
@@ -42,6 +44,7 @@ async def asubmit_sampler(
         seed: As in `run_sampler`.
         transpile: As in `run_sampler`.
         options: As in `run_sampler`.
+        session: As in `run_sampler`.
 
     Returns:
         The job; its `result()` is a `PrimitiveResult`. It goes on whatever happens to the flow.
@@ -50,7 +53,7 @@ async def asubmit_sampler(
         InvalidInputError: A PUB is none, or an option is not supported.
     """
     return await _submit(
-        PrimitiveCall("sampler", pubs, options, shots, None, seed, transpile), backend
+        PrimitiveCall("sampler", pubs, options, shots, None, seed, transpile), backend, session
     )
 
 
@@ -67,6 +70,7 @@ async def arun_sampler(
     seed: int | None = None,
     transpile: bool = False,
     options: PrimitiveOptionsLike = None,
+    session: SessionLike = None,
 ) -> PrimitiveResult[SamplerPubResult]:
     """Sample circuits and wait for the measured bit strings.
 
@@ -82,6 +86,7 @@ async def arun_sampler(
             that imitate a device refuse circuits outside of its instruction set.
         options: Options of the sampler in the form of qiskit-ibm-runtime, as a mapping or as its
             `SamplerOptions`. `max_execution_time` and `environment` are those of the job.
+        session: The session or batch that the job is to belong to, or its id.
 
     Returns:
         One result for each PUB. Its `data` has a `BitArray` for each classical register, its
@@ -92,7 +97,7 @@ async def arun_sampler(
         JobError: The job ended without a result; the class says how.
     """
     call = PrimitiveCall("sampler", pubs, options, shots, None, seed, transpile)
-    return await _run(call, backend)
+    return await _run(call, backend, session)
 
 
 run_sampler = sync_task(arun_sampler)
@@ -109,6 +114,7 @@ async def asubmit_estimator(
     seed: int | None = None,
     transpile: bool = False,
     options: PrimitiveOptionsLike = None,
+    session: SessionLike = None,
 ) -> RuntimeJob:
     """Submit a job of the estimator, and return at once.
 
@@ -120,6 +126,7 @@ async def asubmit_estimator(
         seed: As in `run_estimator`.
         transpile: As in `run_estimator`.
         options: As in `run_estimator`.
+        session: As in `run_estimator`.
 
     Returns:
         The job; its `result()` is a `PrimitiveResult`. It goes on whatever happens to the flow.
@@ -129,7 +136,9 @@ async def asubmit_estimator(
     """
     _choose_one(shots, precision)
     return await _submit(
-        PrimitiveCall("estimator", pubs, options, shots, precision, seed, transpile), backend
+        PrimitiveCall("estimator", pubs, options, shots, precision, seed, transpile),
+        backend,
+        session,
     )
 
 
@@ -147,6 +156,7 @@ async def arun_estimator(
     seed: int | None = None,
     transpile: bool = False,
     options: PrimitiveOptionsLike = None,
+    session: SessionLike = None,
 ) -> PrimitiveResult[PubResult]:
     """Estimate expectation values and wait for them.
 
@@ -167,6 +177,7 @@ async def arun_estimator(
             outside of its instruction set.
         options: Options of the estimator in the form of qiskit-ibm-runtime, as a mapping or as
             its `EstimatorOptions`. `max_execution_time` and `environment` are those of the job.
+        session: The session or batch that the job is to belong to, or its id.
 
     Returns:
         One result for each PUB. Its `data` has the values `evs` and their standard errors
@@ -179,25 +190,27 @@ async def arun_estimator(
     """
     _choose_one(shots, precision)
     call = PrimitiveCall("estimator", pubs, options, shots, precision, seed, transpile)
-    return await _run(call, backend)
+    return await _run(call, backend, session)
 
 
 run_estimator = sync_task(arun_estimator)
 """Synchronous twin of `arun_estimator`."""
 
 
-async def _submit(call: PrimitiveCall, backend: BackendLike) -> RuntimeJob:
+async def _submit(call: PrimitiveCall, backend: BackendLike, session: SessionLike) -> RuntimeJob:
     block = as_backend(backend)
     inputs = await asyncio.to_thread(call.inputs, block.unsupported_options)
     return await asubmit_program.fn(
-        call.primitive, inputs, backend=block, options=call.job_options()
+        call.primitive, inputs, backend=block, options=call.job_options(), session=session
     )
 
 
-async def _run(call: PrimitiveCall, backend: BackendLike) -> Any:
+async def _run(call: PrimitiveCall, backend: BackendLike, session: SessionLike) -> Any:
     block = as_backend(backend)
     inputs = await asyncio.to_thread(call.inputs, block.unsupported_options)
-    return await arun_program.fn(call.primitive, inputs, backend=block, options=call.job_options())
+    return await arun_program.fn(
+        call.primitive, inputs, backend=block, options=call.job_options(), session=session
+    )
 
 
 def _choose_one(shots: int | None, precision: float | None) -> None:

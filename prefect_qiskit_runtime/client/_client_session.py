@@ -65,8 +65,8 @@ class RuntimeClientSession:
         try:
             async with asyncio.timeout(LEAVE_SECONDS):
                 await self.cancel()
-        except (QiskitRuntimeError, TimeoutError) as exc:
-            _logger.error("Session %s may still be open: %s", self.session_id, exc)
+        except (QiskitRuntimeError, TimeoutError):
+            _logger.exception("Session %s may still be open.", self.session_id)
 
     async def run(
         self,

@@ -37,7 +37,7 @@ def public(kind: type) -> dict[str, inspect.Signature]:
 @pytest.mark.parametrize(("waiting", "blocking"), PAIRS)
 def test_the_twins_have_the_same_methods(waiting: type, blocking: type) -> None:
     assert public(blocking) == public(waiting)
-    assert len(public(waiting)) > 5
+    assert len(public(waiting)) >= 5
 
 
 def test_the_twins_are_made_with_the_same_arguments() -> None:
