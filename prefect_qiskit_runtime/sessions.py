@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from prefect_qiskit_runtime._durations import read_seconds
-from prefect_qiskit_runtime._session import RuntimeSession as RuntimeSession, SessionLike
+from prefect_qiskit_runtime._session import RuntimeSession, SessionLike
 from prefect_qiskit_runtime._sync import run_sync
 from prefect_qiskit_runtime._watching import logger_here
 from prefect_qiskit_runtime.backend import BackendLike, as_backend
@@ -110,7 +110,7 @@ class _Opening:
 
     def __init__(self, backend: BackendLike, mode: SessionMode, max_time: int | str | None) -> None:
         self._backend = as_backend(backend)
-        self._mode = mode
+        self._mode: SessionMode = mode
         self._max_time = None if max_time is None else read_seconds(max_time, "max_time")
         self._session: RuntimeSession | None = None
 
