@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from prefect_qiskit_runtime.errors import QiskitRuntimeError
 from prefect_qiskit_runtime.service import session_rules
 from prefect_qiskit_runtime.service.clock import Clock, Timer
 from prefect_qiskit_runtime.service.feed import Feed
@@ -46,7 +45,8 @@ class SessionTimers:
 
     def watch(self, session_id: str) -> None:
         """Set the timer of a session anew."""
-        self._begin(self._set(session_id), session_id)
+        if not self._closing:
+            self._begin(self._set(session_id), session_id)
 
     async def settle(self) -> None:
         """Return when all that was due is done."""
@@ -91,6 +91,6 @@ class SessionTimers:
     async def _guarded(self, work: Coroutine[Any, Any, None], session_id: str) -> None:
         try:
             await work
-        except QiskitRuntimeError as exc:  # a full disk passes, and the session's time does not
-            logger.warning("The time of session %s is looked at again: %s", session_id, exc)
+        except Exception:  # boundary: a full disk must not end the time of a session for good
+            logger.exception("Session %s could not be looked at; trying again", session_id)
             self._ring_in(_RETRY_SECONDS, session_id)

@@ -281,6 +281,7 @@ async def test_a_session_without_jobs_closes_at_once(local) -> None:
         refused = await client.post(
             "/jobs", json={"program_id": program_id, "session_id": session_id}
         )
+        assert (await client.get("/jobs")).json()["count"] == 0
         wrong = await client.patch(f"/sessions/{session_id}", json={"accepting_jobs": True})
     assert refused.status_code == 409
     assert f"Session {session_id} is closed." in refused.json()["error"]["message"]
