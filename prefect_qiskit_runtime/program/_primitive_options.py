@@ -14,7 +14,15 @@ from typing import Any, Literal, get_args
 
 from prefect_qiskit_runtime.errors import InvalidInputError
 
-__all__ = ["PrimitiveName", "PrimitiveOptions", "UnsupportedOptions", "read_options"]
+__all__ = [
+    "PrimitiveName",
+    "PrimitiveOptions",
+    "UnsupportedOptions",
+    "check_choice",
+    "read_number",
+    "read_options",
+    "require_mapping",
+]
 
 PrimitiveName = Literal["sampler", "estimator"]
 UnsupportedOptions = Literal["refuse", "record"]
@@ -84,19 +92,14 @@ def read_options(
     Raises:
         InvalidInputError: A value is of the wrong kind.
     """
-    if not isinstance(options or {}, Mapping):
-        raise InvalidInputError(
-            f"The options of {primitive} must be an object, not {type(options).__name__}.",
-            path="$.options",
-            rule="type: object",
-        )
-    asked = dict(_leaves({**(options or {}), **beside}))
+    given = require_mapping(options, "$.options", what=f"The options of {primitive}")
+    asked = dict(_leaves({**given, **beside}))
     known = {name: asked.pop(name) for name in _SUPPORTED[primitive] if name in asked}
     seeds = [known.get("simulator.seed_simulator"), known.get("seed_estimator")]
     return PrimitiveOptions(
-        shots=_number(known, "default_shots", Integral, at_least=1),
-        precision=_number(known, "default_precision", Real, at_least=0),
-        seed=_number({"seed": next((s for s in seeds if s is not None), None)}, "seed", Integral),
+        shots=read_number(known.get("default_shots"), "default_shots", at_least=1),
+        precision=read_number(known.get("default_precision"), "default_precision", Real),
+        seed=read_number(next((s for s in seeds if s is not None), None), "seed"),
         noise_model=known.get("simulator.noise_model"),
         unsupported={name: value for name, value in asked.items() if _asks(name, value)},
     )
@@ -133,8 +136,40 @@ def _asks(name: str, value: Any) -> bool:
     return name not in _ALWAYS_SO or value != _ALWAYS_SO[name]
 
 
-def _number(options: Mapping[str, Any], name: str, kind: type, *, at_least: int = 0) -> Any:
-    value = options.get(name)
+def require_mapping(value: Any, path: str, *, what: str = "") -> Mapping[str, Any]:
+    """Return a mapping, an empty one for None.
+
+    Args:
+        value: What was given.
+        path: Where it stands in the inputs.
+        what: What it is, in the words of the message; the path if left out.
+
+    Raises:
+        InvalidInputError: It is something else.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise InvalidInputError(
+            f"{what or path} must be an object, not {type(value).__name__}.",
+            path=path,
+            rule="type: object",
+        )
+    return value
+
+
+def read_number(value: Any, name: str, kind: type = Integral, *, at_least: int = 0) -> Any:
+    """Return the number that an option has, or None.
+
+    Args:
+        value: What was given.
+        name: Path of the option.
+        kind: `Integral` or `Real`.
+        at_least: The smallest that is allowed.
+
+    Raises:
+        InvalidInputError: It is something else.
+    """
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, kind) or value < at_least:
