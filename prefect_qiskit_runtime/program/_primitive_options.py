@@ -24,17 +24,19 @@ __all__ = [
     "require_mapping",
 ]
 
-PrimitiveName = Literal["sampler", "estimator"]
+PrimitiveName = Literal["sampler", "estimator", "executor"]
 UnsupportedOptions = Literal["refuse", "record"]
 
-_COMMON = frozenset({"default_shots", "simulator.seed_simulator", "simulator.noise_model"})
+_COMMON = frozenset({"simulator.seed_simulator", "simulator.noise_model"})
 _SUPPORTED: dict[PrimitiveName, frozenset[str]] = {
-    "sampler": _COMMON,
-    "estimator": _COMMON | {"default_precision", "seed_estimator"},
+    "sampler": _COMMON | {"default_shots"},
+    "estimator": _COMMON | {"default_shots", "default_precision", "seed_estimator"},
+    "executor": _COMMON,
 }
 # Options that ask for what a simulator does anyway.
 _ALWAYS_SO = {
     "resilience_level": 0,
+    "init_qubits": True,
     "execution.init_qubits": True,
     "execution.meas_type": "classified",
 }
