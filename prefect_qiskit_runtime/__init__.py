@@ -84,12 +84,16 @@ if TYPE_CHECKING:
     )
     from prefect_qiskit_runtime.primitives import (
         arun_estimator as arun_estimator,
+        arun_executor as arun_executor,
         arun_sampler as arun_sampler,
         asubmit_estimator as asubmit_estimator,
+        asubmit_executor as asubmit_executor,
         asubmit_sampler as asubmit_sampler,
         run_estimator as run_estimator,
+        run_executor as run_executor,
         run_sampler as run_sampler,
         submit_estimator as submit_estimator,
+        submit_executor as submit_executor,
         submit_sampler as submit_sampler,
     )
     from prefect_qiskit_runtime.program import (
@@ -194,12 +198,16 @@ _HOMES = {
     ),
     "primitives": (
         "arun_estimator",
+        "arun_executor",
         "arun_sampler",
         "asubmit_estimator",
+        "asubmit_executor",
         "asubmit_sampler",
         "run_estimator",
+        "run_executor",
         "run_sampler",
         "submit_estimator",
+        "submit_executor",
         "submit_sampler",
     ),
     "program": (

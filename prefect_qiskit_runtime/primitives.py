@@ -1,8 +1,8 @@
-"""Primitives: sample circuits and estimate expectation values, without a program of your own.
+"""Primitives: sample circuits, estimate expectation values, run quantum programs.
 
-PUBs, options and results are those of Qiskit's primitives. `run_*` waits and returns a decoded
-`PrimitiveResult`; `submit_*` returns the job. Without shots and precision, the estimator is exact
-on the ideal backend.
+PUBs, options and results are those of Qiskit's primitives. `run_*` waits and returns the decoded
+result; `submit_*` returns the job. Without shots and precision, the estimator is exact on the
+ideal backend.
 """
 
 from __future__ import annotations
@@ -11,15 +11,19 @@ import asyncio
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from prefect_qiskit_runtime._executor_inputs import ExecutorCall
 from prefect_qiskit_runtime._primitive_inputs import PrimitiveCall, PrimitiveOptionsLike
 from prefect_qiskit_runtime._session import SessionLike
 from prefect_qiskit_runtime._tasks import async_task, sync_task
 from prefect_qiskit_runtime.backend import BackendLike, as_backend
+from prefect_qiskit_runtime.codec import QuantumProgramResultDecoder
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.jobs import arun_program, asubmit_program
 
 if TYPE_CHECKING:
     from qiskit.primitives import PrimitiveResult, PubResult, SamplerPubResult
+    from qiskit_ibm_runtime import QuantumProgram
+    from qiskit_ibm_runtime.results import QuantumProgramResult
 
     from prefect_qiskit_runtime.runtime_job import RuntimeJob
 
@@ -195,6 +199,100 @@ async def arun_estimator(
 
 run_estimator = sync_task(arun_estimator)
 """Synchronous twin of `arun_estimator`."""
+
+
+@async_task
+async def asubmit_executor(
+    program: QuantumProgram,
+    *,
+    backend: BackendLike,
+    seed: int | None = None,
+    options: PrimitiveOptionsLike = None,
+    session: SessionLike = None,
+) -> RuntimeJob:
+    """Submit a job of the executor, and return at once.
+
+    Args:
+        program: As in `run_executor`.
+        backend: As in `run_executor`.
+        seed: As in `run_executor`.
+        options: As in `run_executor`.
+        session: As in `run_executor`.
+
+    Returns:
+        The job; its `result()` is a `QuantumProgramResult`. It goes on whatever happens to the
+        flow.
+
+    Raises:
+        ConfigurationError: This environment has no quantum programs.
+        EncodingError: `program` is none.
+        InvalidInputError: An option is not supported.
+    """
+    block = as_backend(backend)
+    call = ExecutorCall(program, options, seed)
+    inputs = await asyncio.to_thread(call.inputs, block.unsupported_options)
+    return await asubmit_program.fn(
+        "executor",
+        inputs,
+        backend=block,
+        options=call.job_options(),
+        result_decoder=QuantumProgramResultDecoder,
+        session=session,
+    )
+
+
+submit_executor = sync_task(asubmit_executor)
+"""Synchronous twin of `asubmit_executor`."""
+
+
+@async_task
+async def arun_executor(
+    program: QuantumProgram,
+    *,
+    backend: BackendLike,
+    seed: int | None = None,
+    options: PrimitiveOptionsLike = None,
+    session: SessionLike = None,
+) -> QuantumProgramResult:
+    """Run a quantum program and wait for what it measured.
+
+    If the caller is cancelled, interrupted or times out, the job is cancelled.
+
+    Args:
+        program: A `QuantumProgram` of qiskit-ibm-runtime or samplomatic, with its shots and
+            items: circuits with arrays of arguments, or templates with a samplex that draws
+            them.
+        backend: A `RuntimeBackend`, or the name of a backend of the embedded service.
+        seed: Makes the draws of samplexes and the samples reproducible.
+        options: Options of the executor in the form of qiskit-ibm-runtime, as a mapping or as
+            its `ExecutorOptions`. `max_execution_time` and `environment` are those of the job.
+        session: The session or batch that the job is to belong to, or its id.
+
+    Returns:
+        For each item a mapping from names to arrays: a Boolean one for each classical register
+        (the item's shape, then shot and bit), and what the samplex tells about its draws.
+
+    Raises:
+        ConfigurationError: This environment has no quantum programs.
+        EncodingError: `program` is none.
+        InvalidInputError: An option is not supported.
+        JobError: The job ended without a result; the class says how.
+    """
+    block = as_backend(backend)
+    call = ExecutorCall(program, options, seed)
+    inputs = await asyncio.to_thread(call.inputs, block.unsupported_options)
+    return await arun_program.fn(
+        "executor",
+        inputs,
+        backend=block,
+        options=call.job_options(),
+        result_decoder=QuantumProgramResultDecoder,
+        session=session,
+    )
+
+
+run_executor = sync_task(arun_executor)
+"""Synchronous twin of `arun_executor`."""
 
 
 async def _submit(call: PrimitiveCall, backend: BackendLike, session: SessionLike) -> RuntimeJob:

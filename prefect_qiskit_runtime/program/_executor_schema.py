@@ -11,7 +11,7 @@ import importlib
 import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError
 
@@ -79,12 +79,11 @@ class ExecutorParams:
         """
         version = str(inputs.get("schema_version"))
         schema = _find(version)
-        from pydantic import ValidationError
-
         try:
             return cls(version, schema, schema.ParamsModel.model_validate(dict(inputs)))
-        except ValidationError as exc:
-            first = exc.errors(include_url=False, include_input=False)[0]
+        # The ValidationError of pydantic, which nothing else here needs.
+        except ValueError as exc:
+            first = cast(Any, exc).errors(include_url=False, include_input=False)[0]
             path = ".".join(map(str, ("$", *first["loc"])))
             raise InvalidInputError(
                 f"The inputs are no quantum program of version {version}: {first['msg']} at "

@@ -119,4 +119,3 @@ def _mitigation(resilience: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _given(group: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     return {f"{group}.{name}": value for name, value in settings.items() if value is not None}
-

@@ -114,7 +114,7 @@ def run_legacy_sampler(
                 found = exact_probabilities(backend, pub.circuit, table)
                 how: dict[str, Any] = {"path": "exact"}
             else:
-                (result,) = sampler.run([pub]).result()
+                result = sampler.run([pub]).result()[0]
                 found = _frequencies(result.data, len(group))
                 how = {name: result.metadata[name] for name in ("path", "shots", "seed")}
         for index, distribution in zip(group, found, strict=True):
@@ -142,7 +142,7 @@ def run_legacy_estimator(
     estimator = backend.estimator(shots=call.options.shots, seed=call.options.seed)
     for group, pub in _planned(backend, call, _estimator_pub):
         with _naming(group[0]):
-            (result,) = estimator.run([pub]).result()
+            result = estimator.run([pub]).result()[0]
         values[group] = result.data.evs
         shots = result.metadata["shots"]
         how = {"path": result.metadata["path"]}

@@ -25,6 +25,7 @@ from prefect_qiskit_runtime.program._primitive_options import (
 )
 from prefect_qiskit_runtime.program._request import handle_unsupported, use_noise
 from prefect_qiskit_runtime.program._transpiled import PubTranspiler
+
 # Inputs that are no options; clients say with the last two how they send and read.
 _NO_OPTIONS = frozenset({"pubs", "options", "transpile", "version", "support_qiskit"})
 
