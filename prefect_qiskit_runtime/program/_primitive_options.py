@@ -133,9 +133,9 @@ def _leaves(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 def _asks(name: str, value: Any) -> bool:
     """Say whether an option asks for something that a simulator does not do anyway."""
-    if value is None or value is False:
-        return False
-    return name not in _ALWAYS_SO or value != _ALWAYS_SO[name]
+    if name in _ALWAYS_SO:
+        return value is not None and value != _ALWAYS_SO[name]
+    return value is not None and value is not False
 
 
 def require_mapping(value: Any, path: str, *, what: str = "") -> Mapping[str, Any]:

@@ -130,7 +130,8 @@ def _connected(circuit: QuantumCircuit) -> list[list[int]]:
 
     def root(qubit: int) -> int:
         while parent[qubit] != qubit:
-            qubit = parent[qubit] = parent[parent[qubit]]
+            parent[qubit] = parent[parent[qubit]]
+            qubit = parent[qubit]
         return qubit
 
     for instruction in circuit.data:
