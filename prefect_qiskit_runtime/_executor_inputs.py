@@ -38,17 +38,20 @@ class ExecutorCall:
             InvalidInputError: An option is not supported.
         """
         options, _ = split_options(plain_options(self.options))
-        simulator = dict(options.pop("simulator", {}))
+        experimental = dict(options.pop("experimental", {}))
+        simulator = {**experimental.pop("simulator", {}), **options.pop("simulator", {})}
         if self.seed is not None:
             simulator["seed_simulator"] = self.seed
-        read = read_options("executor", {**options, "simulator": simulator})
+        asked = {**options, "experimental": experimental, "simulator": simulator}
+        read = read_options("executor", asked)
         if unsupported == "refuse":
             read.require_supported()
         if hasattr(read.noise_model, "to_dict"):
             simulator["noise_model"] = read.noise_model.to_dict(serializable=True)
-        experimental = {**options.pop("experimental", {}), "simulator": simulator}
         inputs = quantum_program_inputs(
-            self.program, execution=options.pop("execution", {}), experimental=experimental
+            self.program,
+            execution=options.get("execution", {}),
+            experimental={**experimental, "simulator": simulator},
         )
         return {**inputs, "unsupported_options": unsupported}
 

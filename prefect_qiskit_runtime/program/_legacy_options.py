@@ -64,7 +64,9 @@ def read_legacy_options(
         del run["init_qubits"]
     unsupported |= _given("run_options", run)
     unsupported |= _given("resilience_settings", dict(_mitigation(resilience)))
-    unsupported |= {name: value for name, value in beside.items() if value not in (None, False)}
+    unsupported |= {
+        name: value for name, value in beside.items() if value is not None and value is not False
+    }
     options = PrimitiveOptions(
         shots=shots, seed=seed, noise_model=noise_model, unsupported=unsupported
     )

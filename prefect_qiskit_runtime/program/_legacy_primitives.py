@@ -142,7 +142,7 @@ def run_legacy_estimator(
     estimator = backend.estimator(shots=call.options.shots, seed=call.options.seed)
     for group, pub in _planned(backend, call, _estimator_pub):
         with _naming(group[0]):
-            result = estimator.run([pub]).result()[0]
+            result: Any = estimator.run([pub]).result()[0]
         values[group] = result.data.evs
         shots = result.metadata["shots"]
         how = {"path": result.metadata["path"]}
