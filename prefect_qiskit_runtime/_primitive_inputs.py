@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from pydantic import BaseModel
+
 from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError
 from prefect_qiskit_runtime.models import RuntimeOptions
 from prefect_qiskit_runtime.program._primitive_options import (
@@ -20,7 +22,7 @@ from prefect_qiskit_runtime.program._primitive_options import (
 )
 
 PrimitiveOptionsLike = Mapping[str, Any] | Any | None
-"""A mapping, or a `SamplerOptions` or `EstimatorOptions` of qiskit-ibm-runtime."""
+"""A mapping, or the options object of a primitive of qiskit-ibm-runtime."""
 
 _FORMS: dict[PrimitiveName, str] = {
     "sampler": "a measured circuit, or (circuit, parameter_values, shots)",
@@ -58,7 +60,7 @@ class PrimitiveCall:
         Raises:
             InvalidInputError: A PUB or an option breaks a rule; the message names it.
         """
-        options, _ = _split(_plain(self.options))
+        options, _ = split_options(plain_options(self.options))
         if self.shots is not None:
             options["default_shots"] = self.shots
         if self.precision is not None:
@@ -87,14 +89,20 @@ class PrimitiveCall:
         Raises:
             ConfigurationError: One has a wrong value.
         """
-        _, of_the_job = _split(_plain(self.options))
+        _, of_the_job = split_options(plain_options(self.options))
         return RuntimeOptions.read(of_the_job)
 
 
-def _plain(options: PrimitiveOptionsLike) -> dict[str, Any]:
-    """Return options as a mapping of what was set."""
+def plain_options(options: PrimitiveOptionsLike) -> dict[str, Any]:
+    """Return options as a mapping of what was set.
+
+    Raises:
+        ConfigurationError: They are neither a mapping nor an options object.
+    """
     if options is None:
         return {}
+    if isinstance(options, BaseModel):  # those of the executor
+        return options.model_dump(exclude_unset=True)
     if dataclasses.is_dataclass(options) and not isinstance(options, type):
         return _without_unset(dataclasses.asdict(options))
     if isinstance(options, Mapping):
@@ -120,7 +128,7 @@ def _without_unset(options: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def split_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Part what the primitive is told from what its job is."""
     primitive = dict(options)
     environment = dict(primitive.pop("environment", {}))

@@ -118,6 +118,9 @@ class RuntimeBackend(Block):
             tags=tuple(dict.fromkeys([*self.tags, *asked.tags])),
             image=asked.image or self.image,
             private=self.private if asked.private is None else asked.private,
+            session_id=asked.session_id,
+            start_session=asked.start_session,
+            session_time=asked.session_time,
         )
 
 

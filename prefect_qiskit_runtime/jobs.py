@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from prefect_qiskit_runtime._decoders import Decoders, ResultDecoderLike
+from prefect_qiskit_runtime._session import SessionLike, in_session
 from prefect_qiskit_runtime._tasks import (
     async_generator_task,
     async_task,
@@ -40,6 +41,7 @@ async def asubmit_program(
     backend: BackendLike,
     options: OptionsLike = None,
     result_decoder: ResultDecoderLike = None,
+    session: SessionLike = None,
 ) -> RuntimeJob:
     """Submit a job that runs a program, and return at once.
 
@@ -50,6 +52,7 @@ async def asubmit_program(
         options: `RuntimeOptions`, or a dict of its fields, laid over those of the backend.
         result_decoder: How `job.result()` decodes: a class, a pair (interim, final), or an
             import path.
+        session: The session or batch that the job is to belong to, or its id.
 
     Returns:
         The job; it goes on whatever happens to the flow.
@@ -58,12 +61,14 @@ async def asubmit_program(
         EncodingError: An input cannot be encoded; the error names its path.
         InvalidInputError: The inputs break the program's schema, or the backend does not meet
             its requirements.
-        NotFoundError: There is no such program or backend.
+        NotFoundError: There is no such program, backend or session.
+        SessionClosedError: The session takes no more jobs.
     """
     backend = as_backend(backend)
     decoders = Decoders.choose(result_decoder)
+    merged = backend.options(in_session(options, session))
     async with backend.connect() as api:
-        job_id = await submit(api, program_id, inputs or {}, backend, backend.options(options))
+        job_id = await submit(api, program_id, inputs or {}, backend, merged)
     return RuntimeJob(job_id, backend, program_id=program_id, inputs=inputs, decoders=decoders)
 
 
@@ -81,6 +86,7 @@ async def arun_program(
     callback: InterimCallback | None = None,
     include_final: bool = False,
     result_decoder: ResultDecoderLike = None,
+    session: SessionLike = None,
 ) -> Any:
     """Run a program and wait for its result, with its interim results on the way.
 
@@ -97,6 +103,7 @@ async def arun_program(
         include_final: Whether the callback gets the final result as well.
         result_decoder: A class with `decode(text)`, a pair of them (interim, final), or an
             import path as text. Default: `ResultDecoder`.
+        session: The session or batch that the job is to belong to, or its id.
 
     Returns:
         What the program returned, decoded.
@@ -106,14 +113,16 @@ async def arun_program(
         EncodingError: An input cannot be encoded; the error names its path.
         InvalidInputError: The inputs break the program's schema, or the backend does not meet
             its requirements.
-        NotFoundError: There is no such program or backend.
+        NotFoundError: There is no such program, backend or session.
+        SessionClosedError: The session takes no more jobs.
         JobError: The job ended without a result; the class says how.
     """
     backend = as_backend(backend)
     decoders = Decoders.choose(result_decoder)
     check_callback(callback)
+    merged = backend.options(in_session(options, session))
     async with backend.connect() as api:
-        job_id = await submit(api, program_id, inputs or {}, backend, backend.options(options))
+        job_id = await submit(api, program_id, inputs or {}, backend, merged)
         async with cancelled_with_caller(api, job_id):
             end = await follow(api, job_id, InterimDelivery(job_id, callback, decoders))
         result = await fetch_decoded(api, job_id, end.state.status, decoders)
@@ -162,6 +171,7 @@ async def alist_jobs(
     pending: bool | None = None,
     program_id: str | None = None,
     tags: Sequence[str] = (),
+    session: SessionLike = None,
 ) -> list[JobInfo]:
     """List the jobs of a service, newest first.
 
@@ -172,10 +182,17 @@ async def alist_jobs(
         pending: True for queued and running jobs only, False for ended ones only.
         program_id: Jobs of this program only.
         tags: Jobs that have all of these tags only.
+        session: Jobs of this session or batch only.
     """
+    session_id = in_session(None, session).session_id
     async with as_backend(backend).connect() as api:
         return await api.list_jobs(
-            limit=limit, offset=skip, pending=pending, program_id=program_id, tags=tags
+            limit=limit,
+            offset=skip,
+            pending=pending,
+            program_id=program_id,
+            tags=tags,
+            session_id=session_id,
         )
 
 

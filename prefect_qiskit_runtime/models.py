@@ -20,6 +20,9 @@ PROTOCOL_VERSION = 1
 
 IfExists = Literal["update", "new", "error"]
 
+SessionMode = Literal["dedicated", "batch"]
+"""A dedicated session holds a slot of the service for its jobs; a batch only groups jobs."""
+
 
 class ReasonCode:
     """Numbers for the end of a job. Four digits are IBM's, five digits are ours."""
@@ -32,6 +35,7 @@ class ReasonCode:
     MEMORY_LIMIT = 90004
     START_FAILED = 90005
     RESULT_NOT_ENCODABLE = 90006
+    SESSION_CLOSED = 90007
 
 
 class JobStatus(StrEnum):
@@ -47,6 +51,19 @@ class JobStatus(StrEnum):
     def is_terminal(self) -> bool:
         """Whether the job has ended."""
         return self in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+class SessionState(StrEnum):
+    """States of a session, in IBM's words.
+
+    It is open until its first job starts. After that it is active, or inactive while it has
+    had nothing to do for a time, until it is closed for good.
+    """
+
+    OPEN = "open"
+    ACTIVE = "active"
+    INACTIVE = "inactive"
+    CLOSED = "closed"
 
 
 class _Wire(BaseModel):
@@ -130,6 +147,10 @@ class RuntimeOptions(BaseModel):
             embedded service, the service's default elsewhere.
         private: Whether the service keeps the inputs to itself, and the result only until it is
             acknowledged.
+        session_id: The session or batch that the job belongs to.
+        start_session: Make a session whose first job this is, and whose id is the job's. That
+            is how IBM's older clients open one; `runtime_session` also closes it.
+        session_time: Max time in seconds of the session that it makes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -139,6 +160,9 @@ class RuntimeOptions(BaseModel):
     tags: tuple[str, ...] = ()
     image: str | None = None
     private: bool | None = None
+    session_id: str | None = Field(default=None, min_length=1)
+    start_session: bool = False
+    session_time: int | None = Field(default=None, ge=1)
 
     @classmethod
     def read(cls, given: RuntimeOptions | Mapping[str, Any] | None) -> RuntimeOptions:
@@ -233,6 +257,39 @@ class JobMetrics(_Wire):
     versions: dict[str, str] = Field(default_factory=dict)
 
 
+class SessionInfo(_Wire):
+    """A session or batch as the service shows it, under IBM's names.
+
+    Attributes:
+        mode: "dedicated" or "batch".
+        max_ttl: Seconds after its first job's start at which it closes.
+        interactive_ttl: Seconds without a job after which it becomes inactive.
+        active_ttl: Seconds for which it can be active at most.
+        started_at: When its first job started.
+        activated_at: When it last became active.
+        elapsed_time: Seconds used: of a dedicated session those in which it held its slot, of
+            a batch those that its ended jobs ran.
+        timestamps: Each change of its state, as `{"status", "timestamp"}`.
+    """
+
+    id: str
+    backend_name: str
+    mode: SessionMode
+    state: SessionState
+    accepting_jobs: bool
+    max_ttl: int | None = None
+    interactive_ttl: int | None = None
+    active_ttl: int | None = None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    activated_at: datetime | None = None
+    closed_at: datetime | None = None
+    last_job_started: datetime | None = None
+    last_job_completed: datetime | None = None
+    elapsed_time: float | None = None
+    timestamps: list[dict[str, Any]] = Field(default_factory=list)
+
+
 class BackendStatus(_Wire):
     """Whether a backend takes jobs and how many wait."""
 
@@ -315,3 +372,4 @@ class ServiceStatus(_Wire):
     jobs_queued: int = 0
     jobs_running: int = 0
     streams_open: int = 0
+    sessions_open: int = 0

@@ -60,6 +60,16 @@ class Settings(BaseSettings):
         le=2**31 - 1,
         description="Wall-clock limit of a job whose program names none, and the highest allowed.",
     )
+    max_session_seconds: int = Field(
+        default=28_800,
+        ge=1,
+        description="Longest max time of a session, and that of sessions that name none.",
+    )
+    session_idle_seconds: int = Field(
+        default=60,
+        ge=1,
+        description="A session without a job becomes inactive after this time.",
+    )
     terminate_grace_seconds: float = Field(
         default=5.0, ge=0, description="Time between the request to end a job and its kill."
     )

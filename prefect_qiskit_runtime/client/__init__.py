@@ -10,8 +10,13 @@ It never decodes in the transport, never submits twice, and knows no Prefect.
 from __future__ import annotations
 
 from prefect_qiskit_runtime.client._api import RuntimeApi
-from prefect_qiskit_runtime.client._blocking import SyncRuntimeClient, SyncRuntimeClientJob
+from prefect_qiskit_runtime.client._blocking import (
+    SyncRuntimeClient,
+    SyncRuntimeClientJob,
+    SyncRuntimeClientSession,
+)
 from prefect_qiskit_runtime.client._client_job import RuntimeClientJob
+from prefect_qiskit_runtime.client._client_session import RuntimeClientSession
 from prefect_qiskit_runtime.client._embedded import (
     EmbeddedStatus,
     embedded_api,
@@ -23,6 +28,7 @@ from prefect_qiskit_runtime.client._embedded import (
 from prefect_qiskit_runtime.client._listing import format_programs
 from prefect_qiskit_runtime.client._outcome import job_error
 from prefect_qiskit_runtime.client._runtime import RuntimeClient
+from prefect_qiskit_runtime.client._session_calls import LEAVE_SECONDS
 from prefect_qiskit_runtime.client._sources import (
     ProgramDraft,
     read_changes,
@@ -32,13 +38,16 @@ from prefect_qiskit_runtime.client._sources import (
 from prefect_qiskit_runtime.client._transport import settings_of_environment
 
 __all__ = [
+    "LEAVE_SECONDS",
     "EmbeddedStatus",
     "ProgramDraft",
     "RuntimeApi",
     "RuntimeClient",
     "RuntimeClientJob",
+    "RuntimeClientSession",
     "SyncRuntimeClient",
     "SyncRuntimeClientJob",
+    "SyncRuntimeClientSession",
     "embedded_api",
     "embedded_status",
     "format_programs",

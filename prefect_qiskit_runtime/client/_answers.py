@@ -24,6 +24,7 @@ from prefect_qiskit_runtime.errors import (
     QiskitRuntimeError,
     RateLimitedError,
     ServiceUnavailableError,
+    SessionClosedError,
 )
 
 _REFUSALS: dict[int, tuple[type[QiskitRuntimeError], str]] = {
@@ -73,6 +74,8 @@ def error_from_response(call: Call, response: httpx.Response, token: str) -> Qis
         return RateLimitedError(tried, retry_after_seconds=_retry_after_seconds(response))
     if status in (400, 413, 422):
         return InvalidInputError(tried, path=told.path, rule=told.rule)
+    if status == 409 and told.kind == SessionClosedError.kind:
+        return SessionClosedError(tried, identifier=told.identifier)
     if status == 408 or status >= 500:
         return ServiceUnavailableError(f"{tried} This may pass: try again.")
     kind, advice = _REFUSALS.get(status, (ProtocolError, "Is this a Qiskit Runtime service?"))

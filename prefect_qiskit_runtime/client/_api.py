@@ -22,8 +22,8 @@ from prefect_qiskit_runtime.client._calls import (
     read_model,
     read_pages,
 )
+from prefect_qiskit_runtime.client._session_calls import SessionCalls
 from prefect_qiskit_runtime.client._stream import ResultStream
-from prefect_qiskit_runtime.client._transport import Transport
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.models import (
     BackendStatus,
@@ -46,7 +46,7 @@ _TEXTS = TypeAdapter(list[str])
 _NO_INTERIM = 2**31 - 1
 
 
-class RuntimeApi(Transport):
+class RuntimeApi(SessionCalls):
     """Asks one Runtime service; an async context manager.
 
     Programs, jobs and backends are named by their ids. Inputs and results are the encoded text
@@ -180,7 +180,8 @@ class RuntimeApi(Transport):
             attempt: Which attempt of one evaluation this is, from 1.
 
         Raises:
-            NotFoundError: No such program or backend.
+            NotFoundError: No such program, backend or session.
+            SessionClosedError: The session takes no more jobs.
             InvalidInputError: The inputs break the program's schema (`path` and `rule` say
                 where), or the key was used for another submission.
         """
@@ -194,6 +195,9 @@ class RuntimeApi(Transport):
             "cost": options.max_execution_time,
             "log_level": options.log_level,
             "private": options.private or None,
+            "session_id": options.session_id,
+            "start_session": options.start_session or None,
+            "session_time": options.session_time,
         }
         head = json.dumps({name: value for name, value in fields.items() if value is not None})
         call = Call(

@@ -19,9 +19,11 @@ from anyio.from_thread import start_blocking_portal
 from prefect_qiskit_runtime._ahead import batches
 from prefect_qiskit_runtime._decoders import ResultDecoderLike
 from prefect_qiskit_runtime.client._client_job import InterimCallback, RuntimeClientJob
+from prefect_qiskit_runtime.client._client_session import RuntimeClientSession
 from prefect_qiskit_runtime.client._runtime import RuntimeClient
 from prefect_qiskit_runtime.client._transport import Verify
 from prefect_qiskit_runtime.errors import ConfigurationError
+from prefect_qiskit_runtime.models import SessionMode
 from prefect_qiskit_runtime.settings import Settings
 
 _CLEAN_UP_SECONDS = 10.0
@@ -60,6 +62,55 @@ def _jobs_of_client(
     ) -> list[SyncRuntimeClientJob]:
         jobs = self._wait(functools.partial(method, self._client, *args, **kwargs))
         return [SyncRuntimeClientJob(self, job) for job in jobs]
+
+    return call
+
+
+def _session_of_client(
+    method: Callable[Concatenate[RuntimeClient, P], Awaitable[RuntimeClientSession]],
+) -> Callable[Concatenate[SyncRuntimeClient, P], SyncRuntimeClientSession]:
+    @functools.wraps(method)
+    def call(
+        self: SyncRuntimeClient, *args: P.args, **kwargs: P.kwargs
+    ) -> SyncRuntimeClientSession:
+        session = self._wait(functools.partial(method, self._client, *args, **kwargs))
+        return SyncRuntimeClientSession(self, session)
+
+    return call
+
+
+def _sessions_of_client(
+    method: Callable[Concatenate[RuntimeClient, P], Awaitable[list[RuntimeClientSession]]],
+) -> Callable[Concatenate[SyncRuntimeClient, P], list[SyncRuntimeClientSession]]:
+    @functools.wraps(method)
+    def call(
+        self: SyncRuntimeClient, *args: P.args, **kwargs: P.kwargs
+    ) -> list[SyncRuntimeClientSession]:
+        sessions = self._wait(functools.partial(method, self._client, *args, **kwargs))
+        return [SyncRuntimeClientSession(self, session) for session in sessions]
+
+    return call
+
+
+def _of_session(
+    method: Callable[Concatenate[RuntimeClientSession, P], Awaitable[Answer]],
+) -> Callable[Concatenate[SyncRuntimeClientSession, P], Answer]:
+    @functools.wraps(method)
+    def call(self: SyncRuntimeClientSession, *args: P.args, **kwargs: P.kwargs) -> Answer:
+        return self._client._wait(functools.partial(method, self._session, *args, **kwargs))
+
+    return call
+
+
+def _job_of_session(
+    method: Callable[Concatenate[RuntimeClientSession, P], Awaitable[RuntimeClientJob]],
+) -> Callable[Concatenate[SyncRuntimeClientSession, P], SyncRuntimeClientJob]:
+    @functools.wraps(method)
+    def call(
+        self: SyncRuntimeClientSession, *args: P.args, **kwargs: P.kwargs
+    ) -> SyncRuntimeClientJob:
+        job = self._client._wait(functools.partial(method, self._session, *args, **kwargs))
+        return SyncRuntimeClientJob(self._client, job)
 
     return call
 
@@ -151,6 +202,9 @@ class SyncRuntimeClient:
     job = _job_of_client(RuntimeClient.job)
     jobs = _jobs_of_client(RuntimeClient.jobs)
     delete_job = _of_client(RuntimeClient.delete_job)
+    open_session = _session_of_client(RuntimeClient.open_session)
+    session = _session_of_client(RuntimeClient.session)
+    sessions = _sessions_of_client(RuntimeClient.sessions)
     backends = _of_client(RuntimeClient.backends)
     backend = _of_client(RuntimeClient.backend)
 
@@ -223,3 +277,42 @@ class SyncRuntimeClientJob:
                 yield from batch
         finally:
             self._client._wait(ready.aclose)
+
+
+class SyncRuntimeClientSession:
+    """The synchronous twin of `RuntimeClientSession`; a context manager that closes it."""
+
+    def __init__(self, client: SyncRuntimeClient, session: RuntimeClientSession) -> None:
+        self._client = client
+        self._session = session
+
+    def __repr__(self) -> str:
+        return f"Sync{self._session!r}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: Any) -> None:
+        self._client._wait(functools.partial(self._session.__aexit__, *exc_info))
+
+    @property
+    def session_id(self) -> str:
+        """Id of the session."""
+        return self._session.session_id
+
+    @property
+    def backend(self) -> str:
+        """The name of the backend that its jobs run on."""
+        return self._session.backend
+
+    @property
+    def mode(self) -> SessionMode:
+        """Whether it is a session ("dedicated") or a batch."""
+        return self._session.mode
+
+    run = _job_of_session(RuntimeClientSession.run)
+    details = _of_session(RuntimeClientSession.details)
+    status = _of_session(RuntimeClientSession.status)
+    usage = _of_session(RuntimeClientSession.usage)
+    close = _of_session(RuntimeClientSession.close)
+    cancel = _of_session(RuntimeClientSession.cancel)

@@ -8,8 +8,10 @@ from datetime import datetime
 from typing import Any, Self
 
 from prefect_qiskit_runtime._decoders import Decoders, ResultDecoderLike
+from prefect_qiskit_runtime._durations import read_seconds
 from prefect_qiskit_runtime.client._api import RuntimeApi
 from prefect_qiskit_runtime.client._client_job import InterimCallback, RuntimeClientJob
+from prefect_qiskit_runtime.client._client_session import RuntimeClientSession
 from prefect_qiskit_runtime.client._embedded import embedded_api
 from prefect_qiskit_runtime.client._listing import format_programs
 from prefect_qiskit_runtime.client._sources import (
@@ -29,6 +31,7 @@ from prefect_qiskit_runtime.models import (
     JobState,
     ProgramInfo,
     RuntimeOptions,
+    SessionMode,
 )
 from prefect_qiskit_runtime.settings import Settings
 
@@ -229,6 +232,8 @@ class RuntimeClient:
         callback: InterimCallback | None = None,
         result_decoder: ResultDecoderLike = None,
         idempotency_key: str | None = None,
+        session_id: str | None = None,
+        start_session: bool = False,
     ) -> RuntimeClientJob:
         """Submit a job of a program and return it, without waiting for it.
 
@@ -242,13 +247,17 @@ class RuntimeClient:
             result_decoder: A class with `decode(text)`, a pair of them (interim, final), or an
                 import path as text.
             idempotency_key: The same key gives the same job again.
+            session_id: The session or batch that the job is to belong to.
+            start_session: Make a session whose first job this is and whose id is the job's;
+                `open_session` also closes it.
 
         Raises:
             EncodingError: An input has no encoding; `path` names it.
-            NotFoundError: No such program or backend.
+            NotFoundError: No such program, backend or session.
+            SessionClosedError: The session takes no more jobs.
             InvalidInputError: The inputs break the program's schema.
         """
-        named_backend, options = _read_options(options)
+        named_backend, options = _read_options(options, session_id, start_session)
         Decoders.choose(result_decoder)  # refused here, a wrong one does not cost a job
         params = await asyncio.to_thread(encode_inputs, inputs or {})
         submitted = await self._api.submit_job(
@@ -337,6 +346,54 @@ class RuntimeClient:
             self._api, info.id, program_id=info.program.id, backend=info.backend
         )
 
+    # Sessions -----------------------------------------------------------------------------
+
+    async def open_session(
+        self,
+        backend: str,
+        *,
+        mode: SessionMode = "dedicated",
+        max_time: int | str | None = None,
+    ) -> RuntimeClientSession:
+        """Open a session, or a batch; use it in `async with`, which closes it.
+
+        Args:
+            backend: Name of the backend that its jobs run on.
+            mode: "dedicated" for a session, which holds a slot of the service for its jobs;
+                "batch" for one that groups jobs that may run side by side.
+            max_time: When it closes at the latest, counted from the start of its first job:
+                seconds, or text such as "2h 30m". Default: the service's.
+
+        Raises:
+            ConfigurationError: `max_time` is no length of time.
+            NotFoundError: The service has no such backend.
+            InvalidInputError: `max_time` is longer than the service allows.
+        """
+        seconds = None if max_time is None else read_seconds(max_time, "max_time")
+        info = await self._api.create_session(backend, mode=mode, max_time=seconds)
+        return RuntimeClientSession(self, self._api, info)
+
+    async def session(self, session_id: str) -> RuntimeClientSession:
+        """Return a session or batch of yours.
+
+        Raises:
+            NotFoundError: You have no such session.
+        """
+        return RuntimeClientSession(self, self._api, await self._api.get_session(session_id))
+
+    async def sessions(
+        self, limit: int | None = 10, skip: int = 0, *, is_open: bool | None = None
+    ) -> list[RuntimeClientSession]:
+        """List your sessions and batches, the newest first.
+
+        Args:
+            limit: At most this many; None for all.
+            skip: Leave out this many of the first.
+            is_open: True for those that are not closed, False for those that are.
+        """
+        infos = await self._api.list_sessions(limit=limit, offset=skip, is_open=is_open)
+        return [RuntimeClientSession(self, self._api, info) for info in infos]
+
     # Backends -----------------------------------------------------------------------------
 
     async def backends(
@@ -373,10 +430,15 @@ class RuntimeClient:
         return found[0]
 
 
-def _read_options(options: Options) -> tuple[str | None, RuntimeOptions]:
+def _read_options(
+    options: Options, session_id: str | None, start_session: bool
+) -> tuple[str | None, RuntimeOptions]:
     """Take options by our names or by IBM's; return the backend and the rest."""
-    if options is None or isinstance(options, RuntimeOptions):
-        return None, RuntimeOptions.read(options)
-    named = {_IBM_NAMES.get(field, field): value for field, value in options.items()}
-    backend = named.pop("backend", None)
-    return backend, RuntimeOptions.read(named)
+    backend: str | None = None
+    if options is not None and not isinstance(options, RuntimeOptions):
+        options = {_IBM_NAMES.get(field, field): value for field, value in options.items()}
+        backend = options.pop("backend", None)
+    read = RuntimeOptions.read(options)
+    if session_id is not None:
+        read = read.model_copy(update={"session_id": session_id})
+    return backend, read.model_copy(update={"start_session": start_session or read.start_session})

@@ -44,3 +44,28 @@ def upstream_decoder() -> Any | None:
     """
     decoder = _find("RuntimeDecoder")
     return None if decoder is None else decoder()
+
+
+def executor_converter() -> Any | None:
+    """Return what turns quantum programs into the inputs of a job, None where there is no such.
+
+    Its `encoder(program, options)` returns a pydantic model.
+    """
+    try:
+        module = importlib.import_module("qiskit_ibm_runtime.quantum_program.params_converters")
+        version = importlib.import_module("qiskit_ibm_runtime").Executor._SCHEMA_VERSION
+    except (ImportError, AttributeError):
+        return None
+    return module.QUANTUM_PROGRAM_PARAMS_CONVERTERS[version]
+
+
+def executor_decoder() -> Any | None:
+    """Return the decoder of results of quantum programs, None where there is no such.
+
+    Its `decode(text)` returns a `QuantumProgramResult`.
+    """
+    try:
+        module = importlib.import_module("qiskit_ibm_runtime.decoders.executor.decoder")
+    except ImportError:
+        return None
+    return module.ExecutorResultDecoder

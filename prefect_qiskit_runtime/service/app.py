@@ -17,6 +17,7 @@ from prefect_qiskit_runtime.service.routes import (
     logins,
     programs,
     service,
+    sessions,
     stream,
 )
 
@@ -42,7 +43,7 @@ def create_app(
     problem.install(app)
     openapi.install(app)
     # Before the jobs' own routes: a path with a further part must not be taken for an id.
-    for module in (stream, programs, jobs, backends, instances, logins, service):
+    for module in (stream, programs, jobs, sessions, backends, instances, logins, service):
         app.include_router(module.router)
     app.include_router(jobs.links)
     if context.request_end is not None:

@@ -34,8 +34,9 @@ from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.images import AnyInterpreter
 from prefect_qiskit_runtime.service.run import JobFolders
 from prefect_qiskit_runtime.service.server import Server, listen, until
-from prefect_qiskit_runtime.service.store.jobs import count_open_sessions, count_pending
+from prefect_qiskit_runtime.service.store.jobs import count_pending
 from prefect_qiskit_runtime.service.store.records import Owner
+from prefect_qiskit_runtime.service.store.sessions import count_open
 from prefect_qiskit_runtime.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -177,7 +178,7 @@ async def _in_use(context: ServiceContext) -> bool:
         context.activity.touch()
         return True
     pending = await context.store.read(count_pending)
-    if pending or await context.store.read(count_open_sessions):
+    if pending or await context.store.read(count_open):
         context.activity.touch()
         return True
     return False

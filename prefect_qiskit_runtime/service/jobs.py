@@ -5,29 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import secrets
-import string
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, field_validator
 from sqlalchemy import Connection
 
 from prefect_qiskit_runtime.errors import ConflictError, InvalidInputError, NotFoundError
+from prefect_qiskit_runtime.service import sessions
 from prefect_qiskit_runtime.service.context import ServiceContext
+from prefect_qiskit_runtime.service.identifiers import new_id
 from prefect_qiskit_runtime.service.inputs import unchecked_requirements
 from prefect_qiskit_runtime.service.problem import KeyReusedError
 from prefect_qiskit_runtime.service.programs import visible
 from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER, JsonObject, validate
 from prefect_qiskit_runtime.service.store import jobs as statements
 from prefect_qiskit_runtime.service.store.programs import find_program
-from prefect_qiskit_runtime.service.store.records import Job, NewJob, Owner, Program
+from prefect_qiskit_runtime.service.store.records import Job, NewJob, NewSession, Owner, Program
+from prefect_qiskit_runtime.service.store.sessions import insert_session
 
 logger = logging.getLogger(__name__)
 
 Tag = Annotated[str, Field(min_length=1, max_length=200)]
-_ID_CHARACTERS = string.ascii_lowercase + string.digits
-_ID_LENGTH = 20
 _LONGEST_KEY = 255
 
 
@@ -40,6 +39,7 @@ class JobRequest(BaseModel):
     log_level: str | None = None
     session_id: str | None = Field(default=None, max_length=200)
     start_session: bool = False
+    session_time: int | None = Field(default=None, ge=1, le=LARGEST_INTEGER)
     tags: list[Tag] | None = Field(default=None, max_length=50)
     cost: int | None = Field(default=None, ge=0, le=LARGEST_INTEGER)
     private: bool = False
@@ -84,7 +84,8 @@ async def submit(
 
     Raises:
         InvalidInputError: The request, its inputs or its key break a rule.
-        NotFoundError: There is no such program or backend.
+        NotFoundError: There is no such program, backend or session.
+        SessionClosedError: Its session takes no more jobs.
     """
     request = validate(JobRequest, body.fields, "job")
     inputs, params = _inputs(body)
@@ -96,11 +97,11 @@ async def submit(
     # A replay must be found even when its program is gone, so only now may that be an error.
     program = program or await context.store.read(visible, request.program_id, owner)
     requirements = program.content.spec.get("backend_requirements") or {}
-    backend = context.devices.choose(request.backend, requirements)
+    backend = await _backend(context, owner, request, requirements)
     image = context.images.choose(request.runtime)
     await context.rules.check(program, inputs, size=len(params))
     limit, warnings = _limit(request.cost, program, context.settings.max_execution_seconds)
-    job_id = "".join(secrets.choice(_ID_CHARACTERS) for _ in range(_ID_LENGTH))
+    job_id = new_id()
     new = NewJob(
         id=job_id,
         owner=owner,
@@ -120,8 +121,9 @@ async def submit(
         params=params,
         created_at=context.clock.now(),
     )
+    session = _session_of(context, new, request) if request.start_session else None
     with context.interference.submission(new):
-        is_new = await context.store.write(statements.insert_job, new)
+        is_new = await context.store.write(_queue, new, session)
     if not is_new:
         before, _ = await context.store.read(_look, key, request.program_id, owner)
         assert before is not None  # noqa: S101 - the key's own job stood in the way
@@ -158,6 +160,8 @@ async def cancel(context: ServiceContext, job_id: str, owner: Owner) -> None:
     if not await context.scheduler.cancel(job.id):
         job = await find(context, job_id, owner)
         raise ConflictError(f"Job {job_id} cannot be cancelled: it is {job.state.value} already.")
+    if job.session_id is not None:
+        context.scheduler.sessions.watch(job.session_id)
 
 
 async def delete(context: ServiceContext, job_id: str, owner: Owner) -> None:
@@ -182,6 +186,42 @@ def _inputs(body: JsonObject) -> tuple[dict[str, Any], bytes]:
         message = "The inputs (`params`) must be a JSON object."
         raise InvalidInputError(message, path="$.params", rule="type: object")
     return inputs, body.raw("params").encode()
+
+
+async def _backend(
+    context: ServiceContext, owner: Owner, request: JobRequest, requirements: dict[str, Any]
+) -> str:
+    """Return the backend of a job: its session's, or the one asked for, or one that will do."""
+    asked = request.backend
+    if request.session_id is not None:
+        if request.start_session:
+            raise InvalidInputError(
+                f"A job cannot belong to session {request.session_id} and start another one:"
+                " send session_id or start_session.",
+                path="$.start_session",
+                rule="not with session_id",
+            )
+        asked = await sessions.backend_of(context, request.session_id, asked, owner)
+    return context.devices.choose(asked, requirements)
+
+
+def _session_of(context: ServiceContext, job: NewJob, request: JobRequest) -> NewSession:
+    """Return the session that a job starts; it has the job's id."""
+    session = sessions.draft(
+        context.settings, job.owner, job.backend, now=job.created_at, max_ttl=request.session_time
+    )
+    return replace(session, id=job.id)
+
+
+def _queue(connection: Connection, new: NewJob, session: NewSession | None) -> bool:
+    """Queue a job; return False, and change nothing, if its key has been used before."""
+    if not statements.insert_job(connection, new):
+        return False
+    if session is not None:
+        insert_session(connection, session)
+    elif new.session_id is not None:
+        sessions.check_accepting(connection, new.session_id, new.owner)
+    return True
 
 
 def _look(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -24,18 +25,52 @@ _SOURCES = Path(__file__).resolve().parent.parent / "runner" / "primitives"
 _DESCRIPTIONS = {
     "sampler": "Bit strings measured in circuits.",
     "estimator": "Expectation values of observables.",
+    "executor": "Quantum programs: circuits over arrays of arguments, randomized by samplexes.",
 }
 NAMES = tuple(_DESCRIPTIONS)
 
-_PARAMETERS = {
-    "type": "object",
+_OURS = {"unsupported_options": {"enum": ["refuse", "record"]}, "transpile": {"type": "boolean"}}
+_PUBS = {
     "required": ["pubs"],
     "properties": {
         "pubs": {"type": "array"},
         "options": {"type": ["object", "null"]},
         "version": {"const": 2},
-        "unsupported_options": {"enum": ["refuse", "record"]},
-        "transpile": {"type": "boolean"},
+        **_OURS,
+    },
+}
+_LISTS = ("circuits", "circuit_indices", "observables", "observable_indices", "parameter_values")
+_SETTINGS = ("run_options", "transpilation_settings", "resilience_settings")
+
+
+def _circuits(*required: str) -> dict[str, Any]:
+    """Return the schema of what clients before 2024 send."""
+    return {
+        "required": list(required),
+        "properties": {
+            **{name: {"type": "array"} for name in _LISTS},
+            **{name: {"type": ["object", "null"]} for name in _SETTINGS},
+            "unsupported_options": _OURS["unsupported_options"],
+        },
+    }
+
+
+def _either(circuits: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "if": {"required": ["circuits"]}, "then": circuits, "else": _PUBS}
+
+
+_PARAMETERS: dict[str, dict[str, Any]] = {
+    "sampler": _either(_circuits("circuits")),
+    "estimator": _either(_circuits("circuits", "observables")),
+    "executor": {
+        "type": "object",
+        "required": ["schema_version", "quantum_program", "options"],
+        "properties": {
+            "schema_version": {"type": "string"},
+            "quantum_program": {"type": "object", "required": ["shots", "items"]},
+            "options": {"type": "object"},
+            "unsupported_options": _OURS["unsupported_options"],
+        },
     },
 }
 
@@ -57,7 +92,7 @@ def _content(name: str) -> ProgramContent:
         source=(_SOURCES / f"{name}.py").read_text("utf-8"),
         description=_DESCRIPTIONS[name],
         cost=None,
-        spec=ProgramSpec(parameters=_PARAMETERS),
+        spec=ProgramSpec(parameters=_PARAMETERS[name]),
     )
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from prefect_qiskit_runtime.service.clock import Clock
-from prefect_qiskit_runtime.service.store import Store, jobs, programs
+from prefect_qiskit_runtime.service.store import Store, jobs, programs, sessions
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,8 @@ async def forget_old_jobs(
 ) -> int:
     """Delete ended jobs beyond an age, then the oldest ones beyond a size; return how many.
 
+    Closed sessions beyond the age go as well, once they have no jobs.
+
     Args:
         store: Where they are.
         logs: Folder of their logs, which count and go with them.
@@ -45,6 +47,7 @@ async def forget_old_jobs(
     while batch := await store.read(jobs.oldest_ended, limit=_BATCH, before=horizon):
         deleted += await _delete(store, logs, batch)
     deleted += await _shrink(store, logs, max_bytes)
+    await store.write(sessions.delete_closed, horizon)
     if deleted:
         await store.write(programs.purge_deleted_programs)
         await store.shrink()

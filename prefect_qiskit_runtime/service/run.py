@@ -84,6 +84,11 @@ class JobRun:
         self._ended = asyncio.Event()
         self._service_ends = asyncio.Event()
 
+    @property
+    def session_id(self) -> str | None:
+        """The session of the job, where it has one."""
+        return self._claimed.job.session_id
+
     async def run(self) -> None:
         """Run the job and record how it ended."""
         job_id = self._claimed.job.id

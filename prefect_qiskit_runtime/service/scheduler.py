@@ -16,7 +16,8 @@ from prefect_qiskit_runtime.service.executor import Executor
 from prefect_qiskit_runtime.service.feed import Feed
 from prefect_qiskit_runtime.service.interference import Interference
 from prefect_qiskit_runtime.service.run import CANCELLED, INTERRUPTED, JobFolders, JobRun
-from prefect_qiskit_runtime.service.store import Store, jobs as statements
+from prefect_qiskit_runtime.service.session_timers import SessionTimers
+from prefect_qiskit_runtime.service.store import Store, jobs as statements, queue
 from prefect_qiskit_runtime.service.store.records import ClaimedJob, JobEnd
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,11 @@ _RETRY_SECONDS = 1.0
 
 
 class Scheduler:
-    """Runs the jobs of a store. `start` it once, `wake` it when a job was queued."""
+    """Runs the jobs of a store. `start` it once, `wake` it when a job was queued.
+
+    Attributes:
+        sessions: The timers of the sessions that jobs belong to.
+    """
 
     def __init__(
         self,
@@ -48,6 +53,7 @@ class Scheduler:
         self._runs: dict[str, JobRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
+        self.sessions = SessionTimers(store=store, feed=feed, clock=clock, wake=self.wake)
         self._closing = False
         # Held from the claim of a job until it can be found in `_runs`, so that a cancel finds
         # every job either queued or there.
@@ -64,6 +70,7 @@ class Scheduler:
         now = self._clock.now()
         for job_id in await self._store.write(statements.end_all_running, INTERRUPTED, now):
             logger.warning("Job %s was running when the service stopped: interrupted", job_id)
+        await self.sessions.start()
         self._dispatcher = asyncio.create_task(self._dispatch(), name="scheduler")
         self.wake()
 
@@ -92,6 +99,7 @@ class Scheduler:
             await self._dispatcher
         await asyncio.gather(*(run.stop(INTERRUPTED) for run in self._runs.values()))
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.sessions.close()
 
     async def _end_queued(self, job_id: str, end: JobEnd) -> bool:
         now = self._clock.now()
@@ -115,9 +123,14 @@ class Scheduler:
     async def _fill(self) -> None:
         """Start queued jobs until none waits or no more may run."""
         while not self._closing and len(self._runs) < self._max_concurrent_jobs:
+            running = [run.session_id for run in self._runs.values()]
             async with self._claiming:
                 claimed = await self._store.write(
-                    statements.claim_next, self._clock.now(), held=self._interference.held
+                    queue.claim_next,
+                    self._clock.now(),
+                    slots=self._max_concurrent_jobs,
+                    running=running,
+                    held=self._interference.held,
                 )
                 if claimed is None:
                     return
@@ -136,6 +149,7 @@ class Scheduler:
         self._interference.started(claimed.job)
         self._feed.notify(claimed.job.id)
         logger.info("Job %s started", claimed.job.id)
+        self._watch_session(run)
         task = asyncio.create_task(self._follow(claimed.job.id, run), name=claimed.job.id)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -147,4 +161,9 @@ class Scheduler:
             logger.exception("The end of job %s could not be recorded", job_id)
         finally:
             del self._runs[job_id]
+            self._watch_session(run)
             self.wake()
+
+    def _watch_session(self, run: JobRun) -> None:
+        if run.session_id is not None:
+            self.sessions.watch(run.session_id)

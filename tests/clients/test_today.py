@@ -34,33 +34,9 @@ def main(backend, user_messenger, values, fail=False, wait=0):
 """
 
 
-@pytest.fixture
-def environment(
-    team: TeamService, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """What the documentation tells to set: the service in place of IBM's own."""
-    for name, url in (
-        ("IAM_URL", team.url),
-        ("GLOBAL_SEARCH_URL", team.url),
-        ("GLOBAL_CATALOG_URL", f"{team.url}/catalog/api/v1"),
-        ("NO_PROXY", "*"),
-        ("HOME", str(tmp_path_factory.mktemp("home"))),
-    ):
-        monkeypatch.setenv(name, url)
-
-
 @pytest.fixture(params=["ibm_quantum_platform", "ibm_cloud"])
 def channel(request: pytest.FixtureRequest) -> str:
     return request.param
-
-
-@pytest.fixture
-def connect(environment: None, team: TeamService) -> Callable[..., QiskitRuntimeService]:
-    def connect(user: str = "alice", **fields: str) -> QiskitRuntimeService:
-        given = {"channel": "ibm_quantum_platform", "token": TOKENS.get(user, user), **fields}
-        return QiskitRuntimeService(url=f"{team.url}/experimental/api/v1", **given)
-
-    return connect
 
 
 @pytest.fixture

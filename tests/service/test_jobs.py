@@ -136,7 +136,6 @@ async def test_tags_are_replaced(local) -> None:
         ({"tags": ["even", "three"]}, [0]),
         ({"tags": "no such"}, []),
         ({"backend": "fake_manila"}, [5, 3, 1]),
-        ({"session_id": "s"}, [2]),
         ({"pending": True}, [5, 4, 3, 2, 1]),
         ({"pending": False}, [0]),
         ({"provider": "ibm-q/open/main"}, [5, 4, 3, 2, 1, 0]),
@@ -154,10 +153,7 @@ async def test_jobs_are_listed_by_filters(local, query, expected) -> None:
         for index in range(6):
             tags = ["even"] * (index % 2 == 0) + ["three"] * (index % 3 == 0)
             backend = "fake_manila" if index % 2 else "aer_simulator"
-            session = "s" if index == 2 else None
-            jobs.append(
-                await local.job(client, program_id, tags=tags, backend=backend, session_id=session)
-            )
+            jobs.append(await local.job(client, program_id, tags=tags, backend=backend))
         await client.post(f"/jobs/{jobs[0]}/cancel")
         listing = (await client.get("/jobs", params=query)).json()
     assert [jobs.index(job["id"]) for job in listing["jobs"]] == expected

@@ -311,16 +311,9 @@ async def test_what_was_submitted_is_what_is_launched(local) -> None:
             runtime=f"python:{sys.executable}",
             tags=["a", "b", "a"],
             attempt=2,
-            session_id="s",
         )
         launch = (await local.executor.next()).launch
         job = (await client.get(f"/jobs/{job_id}")).json()
     assert (launch.job_id, launch.backend, launch.log_level) == (job_id, "fake_manila", "DEBUG")
     assert (launch.max_execution_seconds, json.loads(launch.inputs)) == (33, {"n": 2})
-    assert (job["tags"], job["attempt"], job["session_id"]) == (["a", "b"], 2, "s")
-
-
-async def test_the_first_job_of_an_old_clients_session_names_it(local) -> None:
-    async with local.client() as client:
-        job_id = await local.job(client, await local.program(client), start_session=True)
-        assert (await client.get(f"/jobs/{job_id}")).json()["session_id"] == job_id
+    assert (job["tags"], job["attempt"], job["session_id"]) == (["a", "b"], 2, None)

@@ -19,6 +19,7 @@ from prefect_qiskit_runtime.models import (
 from prefect_qiskit_runtime.service.auth import Context, Observer
 from prefect_qiskit_runtime.service.openapi import answers
 from prefect_qiskit_runtime.service.store.jobs import count_pending
+from prefect_qiskit_runtime.service.store.sessions import count_open
 
 router = APIRouter()
 embedded_router = APIRouter()
@@ -55,6 +56,7 @@ async def get_status(context: Context, _: Observer) -> dict[str, Any]:
         jobs_queued=counts[JobStatus.QUEUED],
         jobs_running=counts[JobStatus.RUNNING],
         streams_open=context.feed.open_streams,
+        sessions_open=await context.store.read(count_open),
     ).model_dump(mode="json")
 
 

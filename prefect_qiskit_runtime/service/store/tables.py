@@ -157,13 +157,20 @@ sessions = Table(
     Column("instance", String, nullable=False),
     Column("backend", String, nullable=False),
     Column("mode", String, nullable=False),
-    Column("image", String),
     Column("state", String, nullable=False),
     Column("accepting_jobs", Boolean, nullable=False),
-    Column("max_ttl_seconds", Integer),
-    Column("interactive_ttl_seconds", Integer),
+    Column("max_ttl_seconds", Integer, nullable=False),
+    Column("interactive_ttl_seconds", Integer, nullable=False),
     Column("created_at", UtcTimestamp, nullable=False),
     Column("started_at", UtcTimestamp),
+    Column("activated_at", UtcTimestamp),
     Column("closed_at", UtcTimestamp),
+    Column("last_job_started_at", UtcTimestamp),
+    Column("last_job_ended_at", UtcTimestamp),
+    # Without the time since a dedicated session has become active, while it is.
+    Column("used_seconds", Float, nullable=False),
+    # Each change of the state: pairs of state and time.
+    Column("changes", JSON, nullable=False),
+    Index("sessions_by_state", "state"),
     Index("sessions_by_owner", "owner", "instance", "created_at"),
 )
