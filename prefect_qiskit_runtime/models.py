@@ -182,7 +182,6 @@ class RuntimeOptions(BaseModel):
         start_session: Make a session whose first job this is, and whose id is the job's. That
             is how IBM's older clients open one; `runtime_session` also closes it.
         session_time: Max time in seconds of the session that it makes.
-        private: Whether the service keeps the inputs to itself and gives the result once.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -214,7 +213,6 @@ class RuntimeOptions(BaseModel):
     session_id: str | None = Field(default=None, min_length=1)
     start_session: bool = False
     session_time: int | None = Field(default=None, ge=1)
-    private: bool = False
 
     @classmethod
     def read(cls, given: RuntimeOptions | Mapping[str, Any] | None) -> RuntimeOptions:

@@ -200,7 +200,6 @@ class RuntimeApi(SessionCalls):
             "session_id": options.session_id,
             "start_session": options.start_session or None,
             "session_time": options.session_time,
-            "private": options.private or None,
         }
         head = json.dumps({name: value for name, value in fields.items() if value is not None})
         call = Call(

@@ -67,7 +67,7 @@ class JobFacts:
             tags=options.tags if submitted.tags is None else tuple(submitted.tags),
             image=submitted.runtime or options.image,
             session_id=submitted.session_id or options.session_id,
-            private=options.private,
+            private=bool(options.private),
             created=submitted.created,
         )
 
