@@ -14,8 +14,8 @@ from sqlalchemy import Connection
 from prefect_qiskit_runtime.errors import ConflictError, InvalidInputError, NotFoundError
 from prefect_qiskit_runtime.service import sessions
 from prefect_qiskit_runtime.service.context import ServiceContext
-from prefect_qiskit_runtime.service.identifiers import new_id
 from prefect_qiskit_runtime.service.devices import Chosen, actual_name
+from prefect_qiskit_runtime.service.identifiers import new_id
 from prefect_qiskit_runtime.service.inputs import unchecked_requirements
 from prefect_qiskit_runtime.service.problem import KeyReusedError
 from prefect_qiskit_runtime.service.programs import visible

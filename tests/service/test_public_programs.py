@@ -233,3 +233,14 @@ def test_a_device_of_ibm_is_refused_with_the_name_of_its_simulator(api: Any, nam
     assert answer.status_code == 404
     snapshot = f"fake_{name.partition('_')[2]}"
     assert f"{snapshot} simulates that device" in answer.json()["error"]["message"]
+
+
+def test_a_session_on_a_retired_simulator_takes_jobs_for_it(api: Any) -> None:
+    name = "ibmq_qasm_simulator"
+    first = {**json.loads(body_of("hello-world", name, iterations=0)), "start_session": True}
+    session_id = submit(api, json.dumps(first))
+    second = {**json.loads(body_of("hello-world", name, iterations=0)), "session_id": session_id}
+    job_id = submit(api, json.dumps(second))
+    assert api.finish(job_id)["status"] == "Completed"
+    assert api.http.get(f"/jobs/{job_id}").json()["backend"] == "aer_simulator"
+    api.http.delete(f"/sessions/{session_id}/close")
