@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         JobError as JobError,
         JobInterruptedError as JobInterruptedError,
         JobProcessError as JobProcessError,
+        JobSessionClosedError as JobSessionClosedError,
         JobTimedOutError as JobTimedOutError,
         NotFoundError as NotFoundError,
         ProgramFailedError as ProgramFailedError,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         QiskitRuntimeError as QiskitRuntimeError,
         RateLimitedError as RateLimitedError,
         ServiceUnavailableError as ServiceUnavailableError,
+        SessionClosedError as SessionClosedError,
     )
     from prefect_qiskit_runtime.jobs import (
         aattach_job as aattach_job,
@@ -81,15 +83,20 @@ if TYPE_CHECKING:
         ProgramMetadata as ProgramMetadata,
         ProgramSpec as ProgramSpec,
         RuntimeOptions as RuntimeOptions,
+        SessionState as SessionState,
     )
     from prefect_qiskit_runtime.primitives import (
         arun_estimator as arun_estimator,
+        arun_executor as arun_executor,
         arun_sampler as arun_sampler,
         asubmit_estimator as asubmit_estimator,
+        asubmit_executor as asubmit_executor,
         asubmit_sampler as asubmit_sampler,
         run_estimator as run_estimator,
+        run_executor as run_executor,
         run_sampler as run_sampler,
         submit_estimator as submit_estimator,
+        submit_executor as submit_executor,
         submit_sampler as submit_sampler,
     )
     from prefect_qiskit_runtime.program import (
@@ -116,6 +123,13 @@ if TYPE_CHECKING:
     )
     from prefect_qiskit_runtime.runtime_job import (
         RuntimeJob as RuntimeJob,
+    )
+    from prefect_qiskit_runtime.sessions import (
+        RuntimeSession as RuntimeSession,
+        aruntime_batch as aruntime_batch,
+        aruntime_session as aruntime_session,
+        runtime_batch as runtime_batch,
+        runtime_session as runtime_session,
     )
 
 _HOMES = {
@@ -147,6 +161,7 @@ _HOMES = {
         "JobError",
         "JobInterruptedError",
         "JobProcessError",
+        "JobSessionClosedError",
         "JobTimedOutError",
         "NotFoundError",
         "ProgramFailedError",
@@ -154,6 +169,7 @@ _HOMES = {
         "QiskitRuntimeError",
         "RateLimitedError",
         "ServiceUnavailableError",
+        "SessionClosedError",
     ),
     "jobs": (
         "aattach_job",
@@ -186,15 +202,20 @@ _HOMES = {
         "ProgramMetadata",
         "ProgramSpec",
         "RuntimeOptions",
+        "SessionState",
     ),
     "primitives": (
         "arun_estimator",
+        "arun_executor",
         "arun_sampler",
         "asubmit_estimator",
+        "asubmit_executor",
         "asubmit_sampler",
         "run_estimator",
+        "run_executor",
         "run_sampler",
         "submit_estimator",
+        "submit_executor",
         "submit_sampler",
     ),
     "program": (
@@ -220,6 +241,13 @@ _HOMES = {
         "upload_program",
     ),
     "runtime_job": ("RuntimeJob",),
+    "sessions": (
+        "RuntimeSession",
+        "aruntime_batch",
+        "aruntime_session",
+        "runtime_batch",
+        "runtime_session",
+    ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from prefect_qiskit_runtime.codec import _seams
 from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError
@@ -23,7 +23,7 @@ from prefect_qiskit_runtime.program._primitive_options import (
 )
 
 PrimitiveOptionsLike = Mapping[str, Any] | Any | None
-"""A mapping, or a `SamplerOptions` or `EstimatorOptions` of qiskit-ibm-runtime."""
+"""A mapping, or the options object of a primitive of qiskit-ibm-runtime."""
 
 _FORMS: dict[PrimitiveName, str] = {
     "sampler": "a measured circuit, or (circuit, parameter_values, shots)",
@@ -31,6 +31,10 @@ _FORMS: dict[PrimitiveName, str] = {
 }
 # What the options of a primitive say about its job.
 _OF_THE_JOB = {"log_level": "log_level", "job_tags": "tags", "image": "image"}
+
+NO_SEED_ON_DEVICES = (
+    "seed is not for IBM Quantum: what is measured on a device cannot be made reproducible."
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class PrimitiveCall:
         Raises:
             InvalidInputError: A PUB or an option breaks a rule; the message names it.
         """
-        options, _ = _split(_plain(self.options))
+        options, _ = split_options(plain_options(self.options))
         if self.shots is not None:
             options["default_shots"] = self.shots
         if self.precision is not None:
@@ -92,7 +96,7 @@ class PrimitiveCall:
             ConfigurationError: Something is asked for that IBM's service does not do.
         """
         self._require_ibm_can()
-        options, _ = _split(_plain(self.options))
+        options, _ = split_options(plain_options(self.options))
         if self.shots is not None:
             options["default_shots"] = self.shots
         if self.precision is not None:
@@ -120,8 +124,7 @@ class PrimitiveCall:
         if self.seed is not None:
             beside = " The option seed_estimator fixes the randomization of circuits only."
             raise ConfigurationError(
-                "seed is not for IBM Quantum: what is measured on a device cannot be made"
-                f" reproducible.{beside if self.primitive == 'estimator' else ''}"
+                f"{NO_SEED_ON_DEVICES}{beside if self.primitive == 'estimator' else ''}"
             )
 
     def job_options(self) -> RuntimeOptions:
@@ -130,14 +133,20 @@ class PrimitiveCall:
         Raises:
             ConfigurationError: One has a wrong value.
         """
-        _, of_the_job = _split(_plain(self.options))
+        _, of_the_job = split_options(plain_options(self.options))
         return RuntimeOptions.read(of_the_job)
 
 
-def _plain(options: PrimitiveOptionsLike) -> dict[str, Any]:
-    """Return options as a mapping of what was set."""
+def plain_options(options: PrimitiveOptionsLike) -> dict[str, Any]:
+    """Return options as a mapping of what was set.
+
+    Raises:
+        ConfigurationError: They are neither a mapping nor an options object.
+    """
     if options is None:
         return {}
+    if isinstance(options, BaseModel):  # those of the executor
+        return options.model_dump(exclude_unset=True)
     if dataclasses.is_dataclass(options) and not isinstance(options, type):
         return _without_unset(dataclasses.asdict(options))
     if isinstance(options, Mapping):
@@ -163,7 +172,7 @@ def _without_unset(options: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def split_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Part what the primitive is told from what its job is."""
     primitive = dict(options)
     environment = dict(primitive.pop("environment", {}))

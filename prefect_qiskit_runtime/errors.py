@@ -8,8 +8,9 @@ QiskitRuntimeError
 │   └── DecodingError         bytes that came back are not what the decoder expects
 ├── AuthenticationError       the token was refused: log in again
 ├── AccessDeniedError         the token is good, the action is not allowed to this user
-├── NotFoundError             no such program, job or backend (for this user)
+├── NotFoundError             no such program, job, session or backend (for this user)
 ├── ConflictError             the object is in a state, or bears a name, that forbids the action
+│   └── SessionClosedError    the session takes no more jobs: open another
 ├── ServiceUnavailableError   no answer, or a passing fault (transient): ask again
 │   └── RateLimitedError      asked too often: wait `retry_after_seconds`
 ├── ProtocolError             the answer is not one of the protocol: another service or version
@@ -19,6 +20,7 @@ QiskitRuntimeError
     ├── JobProcessError       its process died (signal, memory limit) or could not start
     ├── JobTimedOutError      it ran longer than max_execution_time
     ├── JobCancelledError     somebody cancelled it
+    ├── JobSessionClosedError its session closed before it could start: submit it to another
     └── JobInterruptedError   the service stopped under it (transient): submit it again
 ```
 
@@ -43,6 +45,7 @@ __all__ = [
     "JobError",
     "JobInterruptedError",
     "JobProcessError",
+    "JobSessionClosedError",
     "JobTimedOutError",
     "NotFoundError",
     "ProgramFailedError",
@@ -50,6 +53,7 @@ __all__ = [
     "QiskitRuntimeError",
     "RateLimitedError",
     "ServiceUnavailableError",
+    "SessionClosedError",
     "is_retryable",
 ]
 
@@ -117,7 +121,7 @@ class NotFoundError(QiskitRuntimeError):
     """There is no such object for this user.
 
     Attributes:
-        kind: What was looked for: "program", "job", "backend", "image" or "page".
+        kind: What was looked for: "program", "job", "session", "backend", "image" or "page".
         identifier: The id or name that was asked for.
     """
 
@@ -129,6 +133,20 @@ class NotFoundError(QiskitRuntimeError):
 
 class ConflictError(QiskitRuntimeError):
     """The object is in a state, or bears a name, that forbids the action."""
+
+
+class SessionClosedError(ConflictError):
+    """The session is closed, or takes no more jobs. The job was not made.
+
+    Attributes:
+        identifier: The session's id.
+    """
+
+    kind = "session"
+
+    def __init__(self, message: str, *, identifier: str | None = None) -> None:
+        super().__init__(message)
+        self.identifier = identifier
 
 
 class ServiceUnavailableError(QiskitRuntimeError):
@@ -206,6 +224,10 @@ class JobTimedOutError(JobError):
 
 class JobCancelledError(JobError):
     """The job was cancelled."""
+
+
+class JobSessionClosedError(JobError):
+    """The session of the job reached its max time before the job had started. It never ran."""
 
 
 class JobInterruptedError(JobError):

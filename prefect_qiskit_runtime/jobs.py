@@ -7,10 +7,13 @@ flows, `arun_program` for asynchronous ones.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from datetime import datetime
 from typing import Any
 
 from prefect_qiskit_runtime._decoders import Decoders, ResultDecoderLike
+from prefect_qiskit_runtime._session import SessionLike, in_session
 from prefect_qiskit_runtime._tasks import (
     async_generator_task,
     async_task,
@@ -28,6 +31,7 @@ from prefect_qiskit_runtime._watching import (
     submit,
 )
 from prefect_qiskit_runtime.backend import BackendLike, OptionsLike, as_backend
+from prefect_qiskit_runtime.client import InputsLike, read_inputs
 from prefect_qiskit_runtime.models import JobInfo, JobMetrics, JobStatus
 from prefect_qiskit_runtime.runtime_job import RuntimeJob
 
@@ -35,21 +39,24 @@ from prefect_qiskit_runtime.runtime_job import RuntimeJob
 @async_task
 async def asubmit_program(
     program_id: str,
-    inputs: Mapping[str, Any] | None = None,
+    inputs: InputsLike = None,
     *,
     backend: BackendLike,
     options: OptionsLike = None,
     result_decoder: ResultDecoderLike = None,
+    session: SessionLike = None,
 ) -> RuntimeJob:
     """Submit a job that runs a program, and return at once.
 
     Args:
         program_id: What `upload_program` returned.
-        inputs: Keyword arguments of the program's `main`; anything that the codec can encode.
+        inputs: Keyword arguments of the program's `main`, anything that the codec can encode;
+            or what `get_program(...).parameters()` gave, with values assigned.
         backend: A `RuntimeBackend`, or the name of a backend of the embedded service.
         options: `RuntimeOptions`, or a dict of its fields, laid over those of the backend.
         result_decoder: How `job.result()` decodes: a class, a pair (interim, final), or an
             import path.
+        session: The session or batch that the job is to belong to, or its id.
 
     Returns:
         The job; it goes on whatever happens to the flow.
@@ -58,13 +65,16 @@ async def asubmit_program(
         EncodingError: An input cannot be encoded; the error names its path.
         InvalidInputError: The inputs break the program's schema, or the backend does not meet
             its requirements.
-        NotFoundError: There is no such program or backend.
+        NotFoundError: There is no such program, backend or session.
+        SessionClosedError: The session takes no more jobs.
     """
     backend = as_backend(backend)
     decoders = Decoders.choose(result_decoder)
+    given = await asyncio.to_thread(read_inputs, inputs)
+    merged = backend.options(in_session(options, session))
     async with backend.connect() as api:
-        job_id = await submit(api, program_id, inputs or {}, backend, backend.options(options))
-    return RuntimeJob(job_id, backend, program_id=program_id, inputs=inputs, decoders=decoders)
+        job_id = await submit(api, program_id, given, backend, merged)
+    return RuntimeJob(job_id, backend, program_id=program_id, inputs=given, decoders=decoders)
 
 
 submit_program = sync_task(asubmit_program)
@@ -74,13 +84,14 @@ submit_program = sync_task(asubmit_program)
 @async_task
 async def arun_program(
     program_id: str,
-    inputs: Mapping[str, Any] | None = None,
+    inputs: InputsLike = None,
     *,
     backend: BackendLike,
     options: OptionsLike = None,
     callback: InterimCallback | None = None,
     include_final: bool = False,
     result_decoder: ResultDecoderLike = None,
+    session: SessionLike = None,
 ) -> Any:
     """Run a program and wait for its result, with its interim results on the way.
 
@@ -88,7 +99,8 @@ async def arun_program(
 
     Args:
         program_id: What `upload_program` returned.
-        inputs: Keyword arguments of the program's `main`; anything that the codec can encode.
+        inputs: Keyword arguments of the program's `main`, anything that the codec can encode;
+            or what `get_program(...).parameters()` gave, with values assigned.
         backend: A `RuntimeBackend`, or the name of a backend of the embedded service.
         options: `RuntimeOptions`, or a dict of its fields, laid over those of the backend.
         callback: Called as `callback(job_id, interim)` with each interim result while the job
@@ -97,6 +109,7 @@ async def arun_program(
         include_final: Whether the callback gets the final result as well.
         result_decoder: A class with `decode(text)`, a pair of them (interim, final), or an
             import path as text. Default: `ResultDecoder`.
+        session: The session or batch that the job is to belong to, or its id.
 
     Returns:
         What the program returned, decoded.
@@ -106,16 +119,19 @@ async def arun_program(
         EncodingError: An input cannot be encoded; the error names its path.
         InvalidInputError: The inputs break the program's schema, or the backend does not meet
             its requirements.
-        NotFoundError: There is no such program or backend.
+        NotFoundError: There is no such program, backend or session.
+        SessionClosedError: The session takes no more jobs.
         JobError: The job ended without a result; the class says how.
     """
     backend = as_backend(backend)
     decoders = Decoders.choose(result_decoder)
     check_callback(callback)
+    given = await asyncio.to_thread(read_inputs, inputs)
+    merged = backend.options(in_session(options, session))
     async with backend.connect() as api:
         if callback is not None and not include_final:
             api.require_interim_results()
-        job_id = await submit(api, program_id, inputs or {}, backend, backend.options(options))
+        job_id = await submit(api, program_id, given, backend, merged)
         async with cancelled_with_caller(api, job_id):
             end = await follow(api, job_id, InterimDelivery(job_id, callback, decoders))
         result = await fetch_decoded(api, job_id, end.state.status, decoders)
@@ -164,20 +180,40 @@ async def alist_jobs(
     pending: bool | None = None,
     program_id: str | None = None,
     tags: Sequence[str] = (),
+    session: SessionLike = None,
+    backend_name: str | None = None,
+    created_after: datetime | None = None,
+    created_before: datetime | None = None,
+    descending: bool = True,
 ) -> list[JobInfo]:
     """List the jobs of a service, newest first.
 
     Args:
         backend: Any backend of the service; jobs on its other backends are listed too.
         limit: At most this many; None for all.
-        skip: Leave out this many of the newest.
+        skip: Leave out this many of the first.
         pending: True for queued and running jobs only, False for ended ones only.
         program_id: Jobs of this program only.
         tags: Jobs that have all of these tags only.
+        session: Jobs of this session or batch only.
+        backend_name: Jobs on the backend of this name only.
+        created_after: Jobs made at this time or later; without a zone it is local time.
+        created_before: Jobs made at this time or before; likewise.
+        descending: False for the oldest first.
     """
+    session_id = in_session(None, session).session_id
     async with as_backend(backend).connect() as api:
         return await api.list_jobs(
-            limit=limit, offset=skip, pending=pending, program_id=program_id, tags=tags
+            limit=limit,
+            offset=skip,
+            pending=pending,
+            program_id=program_id,
+            backend=backend_name,
+            tags=tags,
+            session_id=session_id,
+            created_after=created_after,
+            created_before=created_before,
+            oldest_first=not descending,
         )
 
 

@@ -11,7 +11,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from prefect_qiskit_runtime.errors import ConfigurationError
 
@@ -19,6 +26,9 @@ PROTOCOL_VERSION = 1
 """Version of what our own client and service add to IBM's protocol. Part of the embedded home."""
 
 IfExists = Literal["update", "new", "error"]
+
+SessionMode = Literal["dedicated", "batch"]
+"""A dedicated session holds a slot of the service for its jobs; a batch only groups jobs."""
 
 
 class ReasonCode:
@@ -32,16 +42,29 @@ class ReasonCode:
     MEMORY_LIMIT = 90004
     START_FAILED = 90005
     RESULT_NOT_ENCODABLE = 90006
+    SESSION_CLOSED = 90007
 
 
 class JobStatus(StrEnum):
-    """States of a job. It goes down this list and ends in one of the last three."""
+    """States of a job. It goes down this list and ends in one of the last three.
+
+    Qiskit's names are aliases: `JobStatus.DONE is JobStatus.COMPLETED`.
+    """
 
     QUEUED = "Queued"
     RUNNING = "Running"
     COMPLETED = "Completed"
     FAILED = "Failed"
     CANCELLED = "Cancelled"
+
+    INITIALIZING = "Queued"  # a service knows no state before it
+    DONE = "Completed"
+    ERROR = "Failed"
+
+    @property
+    def qiskit_name(self) -> str:
+        """The name that Qiskit has for it: QUEUED, RUNNING, DONE, ERROR or CANCELLED."""
+        return {"COMPLETED": "DONE", "FAILED": "ERROR"}.get(self.name, self.name)
 
     @classmethod
     def _missing_(cls, value: object) -> JobStatus | None:
@@ -52,6 +75,19 @@ class JobStatus(StrEnum):
     def is_terminal(self) -> bool:
         """Whether the job has ended."""
         return self in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
+
+
+class SessionState(StrEnum):
+    """States of a session, in IBM's words.
+
+    It is open until its first job starts. After that it is active, or inactive while it has
+    had nothing to do for a time, until it is closed for good.
+    """
+
+    OPEN = "open"
+    ACTIVE = "active"
+    INACTIVE = "inactive"
+    CLOSED = "closed"
 
 
 class _Wire(BaseModel):
@@ -78,7 +114,11 @@ class ProgramSpec(_Wire):
 
 
 class ProgramMetadata(_Wire):
-    """What a program says of itself. Immutable with its source: a change is a new version."""
+    """What a program says of itself. Immutable with its source: a change is a new version.
+
+    Attributes:
+        is_public: Whether other users may run it; None leaves it as it is. No part of a version.
+    """
 
     name: str = Field(min_length=1, max_length=200)
     description: str = ""
@@ -86,6 +126,7 @@ class ProgramMetadata(_Wire):
         default=None, ge=1, validation_alias=AliasChoices("max_execution_time", "cost")
     )
     spec: ProgramSpec = Field(default_factory=ProgramSpec)
+    is_public: bool | None = None
 
 
 class ProgramInfo(_Wire):
@@ -124,8 +165,13 @@ class ProgramUploaded(_Wire):
     outcome: Literal["created", "updated", "unchanged"] = "created"
 
 
+_IBM_OPTION_NAMES = {"backend_name": "backend", "job_tags": "tags"}
+
+
 class RuntimeOptions(BaseModel):
     """How one job is to run. What is left out follows the backend block, then the program.
+
+    IBM's names `backend_name` and `job_tags` are taken for `backend` and `tags`.
 
     Attributes:
         max_execution_time: Wall-clock limit in seconds; never above the program's own.
@@ -133,14 +179,45 @@ class RuntimeOptions(BaseModel):
         tags: Labels to find the job by.
         image: The Python environment that the job runs in; default: the caller's own on the
             embedded service, the service's default elsewhere.
+        private: Whether the service keeps the inputs to itself, and the result only until it is
+            acknowledged.
+        backend: Name of the backend, where the call does not name one.
+        instance: The instance to run in; it must be the one that the client works in.
+        session_id: The session or batch that the job belongs to.
+        start_session: Make a session whose first job this is, and whose id is the job's. That
+            is how IBM's older clients open one; `runtime_session` also closes it.
+        session_time: Max time in seconds of the session that it makes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_our_names(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        fields: dict[str, Any] = {}
+        for name, value in given.items():
+            ours = str(_IBM_OPTION_NAMES.get(name, name))
+            if ours in fields and fields[ours] != value:
+                raise ValueError(f"{ours} is given twice, under two names")
+            fields[ours] = value
+        if fields.get("tags", ()) is None:
+            del fields["tags"]
+        if isinstance(level := fields.get("log_level"), str):
+            fields["log_level"] = level.upper()
+        return fields
 
     max_execution_time: int | None = Field(default=None, ge=1)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None = None
     tags: tuple[str, ...] = ()
     image: str | None = None
+    private: bool | None = None
+    backend: str | None = None
+    instance: str | None = None
+    session_id: str | None = Field(default=None, min_length=1)
+    start_session: bool = False
+    session_time: int | None = Field(default=None, ge=1)
 
     @classmethod
     def read(cls, given: RuntimeOptions | Mapping[str, Any] | None) -> RuntimeOptions:
@@ -155,20 +232,30 @@ class RuntimeOptions(BaseModel):
             return cls.model_validate(given or {})
         except ValidationError as error:
             fault = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(map(str, fault["loc"]))
             raise ConfigurationError(
-                f"Option {'.'.join(map(str, fault['loc']))!r}: {fault['msg']}. The options of a "
+                f"{f'Option {place!r}' if place else 'Options'}: {fault['msg']}. The options of a "
                 f"job are {', '.join(cls.model_fields)}."
             ) from error
 
 
 class JobState(_Wire):
-    """Where a job is, and why it ended."""
+    """Where a job is, why it ended, and what to do about it."""
 
     status: JobStatus
     reason: str | None = None
     reason_code: int | None = Field(
         default=None, validation_alias=AliasChoices("reason_code", "reasonCode")
     )
+    reason_solution: str | None = None
+
+    @property
+    def ran_too_long(self) -> bool:
+        """Whether the service ended the job because of its time limit."""
+        # Older services say it in words only, without a code.
+        return self.reason_code == ReasonCode.RAN_TOO_LONG or (
+            self.reason_code is None and "ran too long" in (self.reason or "").lower()
+        )
 
 
 class JobProgram(_Wire):
@@ -186,6 +273,7 @@ class JobInfo(_Wire):
         cost: Its max_execution_time in seconds.
         attempt: Which attempt of one evaluation it is, from 1.
         interim_count: How many interim results it has published so far.
+        estimated_running_time_seconds: How long the service expects it to run at most.
     """
 
     id: str
@@ -202,12 +290,17 @@ class JobInfo(_Wire):
     private: bool = False
     attempt: int = 1
     interim_count: int = 0
+    estimated_running_time_seconds: float | None = None
 
 
 class JobSubmitted(_Wire):
     """Answer to a submission.
 
     Attributes:
+        created: When the job was made; None where the service does not say.
+        runtime: The image that it runs in; likewise.
+        session_id: The session that it belongs to, if any.
+        tags: Its tags; None where the service does not say.
         messages: Warnings of the service, each `{"data": text}`.
         replayed: Whether the idempotency key was known: this is the job of the first submission.
             Set by the client from the header `Idempotent-Replayed`.
@@ -215,6 +308,10 @@ class JobSubmitted(_Wire):
 
     id: str
     backend: str
+    created: datetime | None = None
+    runtime: str | None = None
+    session_id: str | None = None
+    tags: list[str] | None = None
     messages: list[dict[str, Any]] = Field(default_factory=list)
     replayed: bool = Field(default=False, exclude=True)
 
@@ -232,6 +329,39 @@ class JobMetrics(_Wire):
     usage: dict[str, float] = Field(default_factory=dict)
     qiskit_version: str | None = None
     versions: dict[str, str] = Field(default_factory=dict)
+
+
+class SessionInfo(_Wire):
+    """A session or batch as the service shows it, under IBM's names.
+
+    Attributes:
+        mode: "dedicated" or "batch".
+        max_ttl: Seconds after its first job's start at which it closes.
+        interactive_ttl: Seconds without a job after which it becomes inactive.
+        active_ttl: Seconds for which it can be active at most.
+        started_at: When its first job started.
+        activated_at: When it last became active.
+        elapsed_time: Seconds used: of a dedicated session those in which it held its slot, of
+            a batch those that its ended jobs ran.
+        timestamps: Each change of its state, as `{"status", "timestamp"}`.
+    """
+
+    id: str
+    backend_name: str
+    mode: SessionMode
+    state: SessionState
+    accepting_jobs: bool
+    max_ttl: int | None = None
+    interactive_ttl: int | None = None
+    active_ttl: int | None = None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    activated_at: datetime | None = None
+    closed_at: datetime | None = None
+    last_job_started: datetime | None = None
+    last_job_completed: datetime | None = None
+    elapsed_time: float | None = None
+    timestamps: list[dict[str, Any]] = Field(default_factory=list)
 
 
 class BackendStatus(_Wire):
@@ -344,3 +474,4 @@ class ServiceStatus(_Wire):
     jobs_queued: int = 0
     jobs_running: int = 0
     streams_open: int = 0
+    sessions_open: int = 0

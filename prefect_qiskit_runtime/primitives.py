@@ -1,8 +1,8 @@
-"""Primitives: sample circuits and estimate expectation values, without a program of your own.
+"""Primitives: sample circuits, estimate expectation values, run quantum programs.
 
-PUBs, options and results are those of Qiskit's primitives. `run_*` waits and returns a decoded
-`PrimitiveResult`; `submit_*` returns the job. Without shots and precision, the estimator is exact
-on the ideal backend, and IBM Quantum takes its own default. IBM Quantum takes neither `seed` nor
+PUBs, options and results are those of Qiskit's primitives. `run_*` waits and returns the decoded
+result; `submit_*` returns the job. Without shots and precision, the estimator is exact on the
+ideal backend, and IBM Quantum takes its own default. IBM Quantum takes neither `seed` nor
 `transpile`.
 """
 
@@ -12,14 +12,19 @@ import asyncio
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from prefect_qiskit_runtime._executor_inputs import ExecutorCall
 from prefect_qiskit_runtime._primitive_inputs import PrimitiveCall, PrimitiveOptionsLike
+from prefect_qiskit_runtime._session import SessionLike
 from prefect_qiskit_runtime._tasks import async_task, sync_task
 from prefect_qiskit_runtime.backend import BackendLike, RuntimeBackend, as_backend
+from prefect_qiskit_runtime.codec import QuantumProgramResultDecoder
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.jobs import arun_program, asubmit_program
 
 if TYPE_CHECKING:
     from qiskit.primitives import PrimitiveResult, PubResult, SamplerPubResult
+    from qiskit_ibm_runtime import QuantumProgram
+    from qiskit_ibm_runtime.results import QuantumProgramResult
 
     from prefect_qiskit_runtime.runtime_job import RuntimeJob
 
@@ -33,6 +38,7 @@ async def asubmit_sampler(
     seed: int | None = None,
     transpile: bool = False,
     options: PrimitiveOptionsLike = None,
+    session: SessionLike = None,
 ) -> RuntimeJob:
     """Submit a job of the sampler, and return at once.
 
@@ -43,6 +49,7 @@ async def asubmit_sampler(
         seed: As in `run_sampler`.
         transpile: As in `run_sampler`.
         options: As in `run_sampler`.
+        session: As in `run_sampler`.
 
     Returns:
         The job; its `result()` is a `PrimitiveResult`. It goes on whatever happens to the flow.
@@ -51,7 +58,7 @@ async def asubmit_sampler(
         InvalidInputError: A PUB is none, or an option is not supported.
     """
     return await _submit(
-        PrimitiveCall("sampler", pubs, options, shots, None, seed, transpile), backend
+        PrimitiveCall("sampler", pubs, options, shots, None, seed, transpile), backend, session
     )
 
 
@@ -68,6 +75,7 @@ async def arun_sampler(
     seed: int | None = None,
     transpile: bool = False,
     options: PrimitiveOptionsLike = None,
+    session: SessionLike = None,
 ) -> PrimitiveResult[SamplerPubResult]:
     """Sample circuits and wait for the measured bit strings.
 
@@ -83,6 +91,7 @@ async def arun_sampler(
             that imitate a device refuse circuits outside of its instruction set.
         options: Options of the sampler in the form of qiskit-ibm-runtime, as a mapping or as its
             `SamplerOptions`. `max_execution_time` and `environment` are those of the job.
+        session: The session or batch that the job is to belong to, or its id.
 
     Returns:
         One result for each PUB. Its `data` has a `BitArray` for each classical register, its
@@ -93,7 +102,7 @@ async def arun_sampler(
         JobError: The job ended without a result; the class says how.
     """
     call = PrimitiveCall("sampler", pubs, options, shots, None, seed, transpile)
-    return await _run(call, backend)
+    return await _run(call, backend, session)
 
 
 run_sampler = sync_task(arun_sampler)
@@ -110,6 +119,7 @@ async def asubmit_estimator(
     seed: int | None = None,
     transpile: bool = False,
     options: PrimitiveOptionsLike = None,
+    session: SessionLike = None,
 ) -> RuntimeJob:
     """Submit a job of the estimator, and return at once.
 
@@ -121,6 +131,7 @@ async def asubmit_estimator(
         seed: As in `run_estimator`.
         transpile: As in `run_estimator`.
         options: As in `run_estimator`.
+        session: As in `run_estimator`.
 
     Returns:
         The job; its `result()` is a `PrimitiveResult`. It goes on whatever happens to the flow.
@@ -130,7 +141,9 @@ async def asubmit_estimator(
     """
     _choose_one(shots, precision)
     return await _submit(
-        PrimitiveCall("estimator", pubs, options, shots, precision, seed, transpile), backend
+        PrimitiveCall("estimator", pubs, options, shots, precision, seed, transpile),
+        backend,
+        session,
     )
 
 
@@ -148,6 +161,7 @@ async def arun_estimator(
     seed: int | None = None,
     transpile: bool = False,
     options: PrimitiveOptionsLike = None,
+    session: SessionLike = None,
 ) -> PrimitiveResult[PubResult]:
     """Estimate expectation values and wait for them.
 
@@ -168,6 +182,7 @@ async def arun_estimator(
             outside of its instruction set.
         options: Options of the estimator in the form of qiskit-ibm-runtime, as a mapping or as
             its `EstimatorOptions`. `max_execution_time` and `environment` are those of the job.
+        session: The session or batch that the job is to belong to, or its id.
 
     Returns:
         One result for each PUB. Its `data` has the values `evs` and their standard errors
@@ -180,28 +195,124 @@ async def arun_estimator(
     """
     _choose_one(shots, precision)
     call = PrimitiveCall("estimator", pubs, options, shots, precision, seed, transpile)
-    return await _run(call, backend)
+    return await _run(call, backend, session)
 
 
 run_estimator = sync_task(arun_estimator)
 """Synchronous twin of `arun_estimator`."""
 
 
-async def _submit(call: PrimitiveCall, backend: BackendLike) -> RuntimeJob:
+@async_task
+async def asubmit_executor(
+    program: QuantumProgram,
+    *,
+    backend: BackendLike,
+    seed: int | None = None,
+    options: PrimitiveOptionsLike = None,
+    session: SessionLike = None,
+) -> RuntimeJob:
+    """Submit a job of the executor, and return at once.
+
+    Args:
+        program: As in `run_executor`.
+        backend: As in `run_executor`.
+        seed: As in `run_executor`.
+        options: As in `run_executor`.
+        session: As in `run_executor`.
+
+    Returns:
+        The job; its `result()` is a `QuantumProgramResult`. It goes on whatever happens to the
+        flow.
+
+    Raises:
+        ConfigurationError: This environment has no quantum programs.
+        EncodingError: `program` is none.
+        InvalidInputError: An option is not supported.
+    """
     block = as_backend(backend)
+    call = ExecutorCall(program, options, seed)
     inputs = await _inputs(call, block)
     return await asubmit_program.fn(
-        call.primitive, inputs, backend=block, options=call.job_options()
+        "executor",
+        inputs,
+        backend=block,
+        options=call.job_options(),
+        result_decoder=QuantumProgramResultDecoder,
+        session=session,
     )
 
 
-async def _run(call: PrimitiveCall, backend: BackendLike) -> Any:
+submit_executor = sync_task(asubmit_executor)
+"""Synchronous twin of `asubmit_executor`."""
+
+
+@async_task
+async def arun_executor(
+    program: QuantumProgram,
+    *,
+    backend: BackendLike,
+    seed: int | None = None,
+    options: PrimitiveOptionsLike = None,
+    session: SessionLike = None,
+) -> QuantumProgramResult:
+    """Run a quantum program and wait for what it measured.
+
+    If the caller is cancelled, interrupted or times out, the job is cancelled.
+
+    Args:
+        program: A `QuantumProgram` of qiskit-ibm-runtime or samplomatic, with its shots and
+            items: circuits with arrays of arguments, or templates with a samplex that draws
+            them.
+        backend: A `RuntimeBackend`, or the name of a backend of the embedded service.
+        seed: Makes the draws of samplexes and the samples reproducible.
+        options: Options of the executor in the form of qiskit-ibm-runtime, as a mapping or as
+            its `ExecutorOptions`. `max_execution_time` and `environment` are those of the job.
+        session: The session or batch that the job is to belong to, or its id.
+
+    Returns:
+        For each item a mapping from names to arrays: a Boolean one for each classical register
+        (the item's shape, then shot and bit), and what the samplex tells about its draws.
+
+    Raises:
+        ConfigurationError: This environment has no quantum programs.
+        EncodingError: `program` is none.
+        InvalidInputError: An option is not supported.
+        JobError: The job ended without a result; the class says how.
+    """
+    block = as_backend(backend)
+    call = ExecutorCall(program, options, seed)
+    inputs = await _inputs(call, block)
+    return await arun_program.fn(
+        "executor",
+        inputs,
+        backend=block,
+        options=call.job_options(),
+        result_decoder=QuantumProgramResultDecoder,
+        session=session,
+    )
+
+
+run_executor = sync_task(arun_executor)
+"""Synchronous twin of `arun_executor`."""
+
+
+async def _submit(call: PrimitiveCall, backend: BackendLike, session: SessionLike) -> RuntimeJob:
     block = as_backend(backend)
     inputs = await _inputs(call, block)
-    return await arun_program.fn(call.primitive, inputs, backend=block, options=call.job_options())
+    return await asubmit_program.fn(
+        call.primitive, inputs, backend=block, options=call.job_options(), session=session
+    )
 
 
-async def _inputs(call: PrimitiveCall, block: RuntimeBackend) -> dict[str, Any]:
+async def _run(call: PrimitiveCall, backend: BackendLike, session: SessionLike) -> Any:
+    block = as_backend(backend)
+    inputs = await _inputs(call, block)
+    return await arun_program.fn(
+        call.primitive, inputs, backend=block, options=call.job_options(), session=session
+    )
+
+
+async def _inputs(call: PrimitiveCall | ExecutorCall, block: RuntimeBackend) -> dict[str, Any]:
     if block.service == "ibm":
         return await asyncio.to_thread(call.ibm_inputs)
     return await asyncio.to_thread(call.inputs, block.unsupported_options)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -60,6 +61,16 @@ class Settings(BaseSettings):
         le=2**31 - 1,
         description="Wall-clock limit of a job whose program names none, and the highest allowed.",
     )
+    max_session_seconds: int = Field(
+        default=28_800,
+        ge=1,
+        description="Longest max time of a session, and that of sessions that name none.",
+    )
+    session_idle_seconds: int = Field(
+        default=60,
+        ge=1,
+        description="A session without a job becomes inactive after this time.",
+    )
     terminate_grace_seconds: float = Field(
         default=5.0, ge=0, description="Time between the request to end a job and its kill."
     )
@@ -77,6 +88,11 @@ class Settings(BaseSettings):
     )
     log_bytes: int = Field(
         default=8 * MEBIBYTE, ge=64 * 1024, description="How much of a job's log is kept."
+    )
+    duplicate_program_names: Literal["allow", "refuse"] = Field(
+        default="allow",
+        description="Whether one user may have several programs of one name, as IBM's service"
+        " allowed; `refuse` answers an upload of a name that is taken with 409.",
     )
     retention_days: float = Field(
         default=90.0, gt=0, description="The embedded service keeps ended jobs this long."

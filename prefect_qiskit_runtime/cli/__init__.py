@@ -1,7 +1,7 @@
 """The command line, `prefect-qiskit-runtime`: steer the embedded service, run one for a team.
 
 What it does: starts and stops the embedded service, runs the team service, lists backends,
-programs and jobs, shows and follows them.
+programs, jobs and sessions, shows and follows them.
 What it never does: start a service only to look at it (`service status`, `service stop`), print
 a token, or load Qiskit and a web server to answer a question.
 
@@ -15,7 +15,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from prefect_qiskit_runtime.cli import _backends, _jobs, _programs, _serve, _service
+from prefect_qiskit_runtime.cli import _backends, _jobs, _programs, _serve, _service, _sessions
 from prefect_qiskit_runtime.errors import QiskitRuntimeError
 
 __all__ = ["app"]
@@ -43,6 +43,7 @@ app.command()(_serve.serve)
 app.add_typer(_service.app, name="service")
 app.add_typer(_programs.app, name="programs")
 app.add_typer(_jobs.app, name="jobs")
+app.add_typer(_sessions.app, name="sessions")
 app.add_typer(_backends.app, name="backends")
 
 
@@ -65,7 +66,7 @@ def main(
         help="Show the version and exit.",
     ),
 ) -> None:
-    """Programs, jobs and the embedded Qiskit Runtime service of this machine.
+    """Programs, jobs, sessions and the embedded Qiskit Runtime service of this machine.
 
     The service's folder is set by PREFECT_QISKIT_RUNTIME_HOME. Each listing takes --json.
     """

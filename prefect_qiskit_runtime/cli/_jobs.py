@@ -41,12 +41,18 @@ def list_jobs(
     tag: Annotated[
         list[str] | None, typer.Option(help="Only those with this tag; repeat for several.")
     ] = None,
+    session: Annotated[str | None, typer.Option(help="Only those of this session id.")] = None,
     as_json: Json = False,
 ) -> None:
     """List jobs, the newest first."""
     jobs = ask(
         lambda api: api.list_jobs(
-            limit=limit, pending=pending, program_id=program, backend=backend, tags=tag or ()
+            limit=limit,
+            pending=pending,
+            program_id=program,
+            backend=backend,
+            tags=tag or (),
+            session_id=session,
         )
     )
     if as_json:
@@ -84,6 +90,7 @@ def show(job_id: JobId, *, as_json: Json = False) -> None:
         ("Program", job.program.id),
         ("Program version", job.program.version),
         ("Backend", job.backend),
+        ("Session", job.session_id),
         ("Image", job.runtime),
         ("Tags", ", ".join(job.tags)),
         ("Created", local_time(job.created)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -43,6 +43,20 @@ def serve(
             help="A Python environment in which jobs may run; give it again for each.",
         ),
     ] = None,
+    fault_mode: Annotated[
+        bool,
+        typer.Option(
+            "--fault-mode",
+            help="Let tests make the service fail, move its clock and read what it was asked."
+            " On loopback only.",
+        ),
+    ] = False,
+    imitate: Annotated[
+        str | None,
+        typer.Option(
+            "--as", metavar="ibm", help="In the fault mode: behave as IBM's cloud does today."
+        ),
+    ] = None,
 ) -> None:
     """Run a service for a team, in the foreground, until SIGTERM or Ctrl-C.
 
@@ -59,6 +73,8 @@ def serve(
         port=port,
         tls=_tls(tls),
         images=dict(_image(text) for text in image or ()),
+        fault_mode=fault_mode,
+        imitate=_imitated(imitate),
     )
     configure_logging()
     run(options, Settings(), ready=lambda url: print(f"ready {url}", flush=True))
@@ -101,6 +117,12 @@ def _tls(text: str | None) -> str | TlsFiles | None:
             f"{text!r} is neither {SELF_SIGNED} nor CERT:KEY.", param_hint="--tls"
         )
     return TlsFiles(Path(certificate), Path(key))
+
+
+def _imitated(name: str | None) -> Literal["ibm"] | None:
+    if name is None or name == "ibm":
+        return name
+    raise typer.BadParameter(f"{name!r}: only ibm can be imitated.", param_hint="--as")
 
 
 def _image(text: str) -> tuple[str, Path]:

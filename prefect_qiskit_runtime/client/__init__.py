@@ -10,15 +10,17 @@ It never decodes in the transport, never submits twice, and knows no Prefect.
 from __future__ import annotations
 
 from prefect_qiskit_runtime.client._account import IbmAccount
-from prefect_qiskit_runtime.client._accounts import SavedAccount
 from prefect_qiskit_runtime.client._api import RuntimeApi
 from prefect_qiskit_runtime.client._blocking import (
     SyncRuntimeClient,
     SyncRuntimeClientBackend,
     SyncRuntimeClientJob,
+    SyncRuntimeClientSession,
 )
 from prefect_qiskit_runtime.client._client_backend import RuntimeClientBackend
 from prefect_qiskit_runtime.client._client_job import RuntimeClientJob
+from prefect_qiskit_runtime.client._client_program import RuntimeClientProgram, format_program
+from prefect_qiskit_runtime.client._client_session import RuntimeClientSession
 from prefect_qiskit_runtime.client._embedded import (
     EmbeddedStatus,
     embedded_api,
@@ -30,8 +32,11 @@ from prefect_qiskit_runtime.client._embedded import (
 from prefect_qiskit_runtime.client._ibm import IbmApi
 from prefect_qiskit_runtime.client._listing import format_programs
 from prefect_qiskit_runtime.client._outcome import job_error
+from prefect_qiskit_runtime.client._parameters import InputsLike, ParameterNamespace, read_inputs
 from prefect_qiskit_runtime.client._proxies import Proxies
 from prefect_qiskit_runtime.client._runtime import RuntimeClient
+from prefect_qiskit_runtime.client._saved_accounts import SavedAccount
+from prefect_qiskit_runtime.client._session_calls import LEAVE_SECONDS
 from prefect_qiskit_runtime.client._sources import (
     ProgramDraft,
     read_changes,
@@ -41,25 +46,33 @@ from prefect_qiskit_runtime.client._sources import (
 from prefect_qiskit_runtime.client._transport import settings_of_environment
 
 __all__ = [
+    "LEAVE_SECONDS",
     "EmbeddedStatus",
     "IbmAccount",
     "IbmApi",
+    "InputsLike",
+    "ParameterNamespace",
     "ProgramDraft",
     "Proxies",
     "RuntimeApi",
     "RuntimeClient",
     "RuntimeClientBackend",
     "RuntimeClientJob",
+    "RuntimeClientProgram",
+    "RuntimeClientSession",
     "SavedAccount",
     "SyncRuntimeClient",
     "SyncRuntimeClientBackend",
     "SyncRuntimeClientJob",
+    "SyncRuntimeClientSession",
     "embedded_api",
     "embedded_status",
+    "format_program",
     "format_programs",
     "job_error",
     "own_image",
     "read_changes",
+    "read_inputs",
     "read_program",
     "read_source",
     "settings_of_environment",

@@ -24,6 +24,7 @@ from prefect_qiskit_runtime.errors import (
     QiskitRuntimeError,
     RateLimitedError,
     ServiceUnavailableError,
+    SessionClosedError,
 )
 
 _REFUSALS: dict[int, tuple[type[QiskitRuntimeError], str]] = {
@@ -73,7 +74,7 @@ def error_from_response(
 def _error(call: Call, response: httpx.Response, told: _Told) -> QiskitRuntimeError:
     status = response.status_code
     tried = f"Cannot {call.doing}: {_answer(response, told)}"
-    if status == 404:
+    if status in (404, 410):
         # A submission names a program and a backend: the service may say which is missing.
         kind, identifier = told.kind or call.kind, told.identifier or call.identifier
         return NotFoundError(tried, kind=kind, identifier=identifier)
@@ -81,6 +82,8 @@ def _error(call: Call, response: httpx.Response, told: _Told) -> QiskitRuntimeEr
         return RateLimitedError(tried, retry_after_seconds=_retry_after_seconds(response))
     if status in (400, 413, 422):
         return InvalidInputError(tried, path=told.path, rule=told.rule)
+    if status == 409 and told.kind == SessionClosedError.kind:
+        return SessionClosedError(tried, identifier=told.identifier)
     if status == 408 or status >= 500:
         return ServiceUnavailableError(f"{tried} This may pass: try again.")
     kind, advice = _REFUSALS.get(status, (ProtocolError, "Is this a Qiskit Runtime service?"))

@@ -23,6 +23,7 @@ from prefect_qiskit_runtime.client._calls import (
     read_pages,
     utc_text,
 )
+from prefect_qiskit_runtime.client._session_calls import SessionCalls
 from prefect_qiskit_runtime.client._stream import ResultStream
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.models import (
@@ -45,7 +46,7 @@ _TEXTS = TypeAdapter(list[str])
 _NO_INTERIM = 2**31 - 1
 
 
-class RuntimeApi(BackendCalls):
+class RuntimeApi(SessionCalls, BackendCalls):
     """Asks one Runtime service; an async context manager.
 
     Programs, jobs and backends are named by their ids. Inputs and results are the encoded text
@@ -73,7 +74,7 @@ class RuntimeApi(BackendCalls):
         source: str,
         metadata: ProgramMetadata,
         *,
-        is_public: bool = False,
+        is_public: bool | None = None,
         if_exists: IfExists = "update",
     ) -> ProgramUploaded:
         """Upload a program.
@@ -81,7 +82,8 @@ class RuntimeApi(BackendCalls):
         Args:
             source: Its Python source, with a `main`.
             metadata: What it says of itself.
-            is_public: Whether other users of the service may run it.
+            is_public: Whether other users of the service may run it, over the metadata's; None
+                in both leaves it to you only, or as it was.
             if_exists: What to do when this user has a program of that name: make a new
                 version of it if anything changed, upload another one, or refuse.
 
@@ -92,9 +94,10 @@ class RuntimeApi(BackendCalls):
         body = {
             **_with_cost(metadata.model_dump(exclude_none=True)),
             "data": _base64(source),
-            "is_public": is_public,
             "if_exists": if_exists,
         }
+        if is_public is not None:
+            body["is_public"] = is_public
         call = Call(
             "POST",
             "/programs",
@@ -184,7 +187,8 @@ class RuntimeApi(BackendCalls):
             attempt: Which attempt of one evaluation this is, from 1.
 
         Raises:
-            NotFoundError: No such program or backend.
+            NotFoundError: No such program, backend or session.
+            SessionClosedError: The session takes no more jobs.
             InvalidInputError: The inputs break the program's schema (`path` and `rule` say
                 where), or the key was used for another submission.
         """
@@ -198,6 +202,10 @@ class RuntimeApi(BackendCalls):
             "attempt": attempt if self.keyed_submission else None,
             "cost": options.max_execution_time,
             "log_level": options.log_level,
+            "private": options.private or None,
+            "session_id": options.session_id,
+            "start_session": options.start_session or None,
+            "session_time": options.session_time,
         }
         head = json.dumps({name: value for name, value in fields.items() if value is not None})
         call = Call(
@@ -261,8 +269,8 @@ class RuntimeApi(BackendCalls):
             backend: Those on this backend only.
             tags: Those that have all of these tags only.
             session_id: Those of this session only.
-            created_after: Those made after this time only (aware, or local).
-            created_before: Those made before this time only.
+            created_after: Those made at this time or later only (aware, or local).
+            created_before: Those made at this time or before only.
             oldest_first: Turn the order round.
         """
         query: dict[str, str | bool | list[str] | None] = {
@@ -280,9 +288,24 @@ class RuntimeApi(BackendCalls):
         return await read_pages(self, call, query, Page("jobs", JobInfo, limit, offset))
 
     async def job_result(self, job_id: str) -> bytes | None:
-        """Return the encoded result of a job, or its error with traceback; None if it has none."""
+        """Return the encoded result of a job, or its error with traceback; None if it has none.
+
+        That of a private job stays until `acknowledge_result`.
+
+        Raises:
+            NotFoundError: No such job, or it is private and its result was given out before.
+        """
         call = job_call("GET", job_id, "get the result of", "/results", repeatable=True)
-        return (await self.request(call)).content or None
+        headers = {"Result-Acknowledgement": "explicit"}
+        return (await self.request(call, headers=headers)).content or None
+
+    async def acknowledge_result(self, job_id: str) -> None:
+        """Say that the result of a private job is in a safe place: the service deletes it.
+
+        Its interim results go as well. Nothing happens to a job that is not private.
+        """
+        call = job_call("DELETE", job_id, "acknowledge the result of", "/results", repeatable=True)
+        await self.request(call)
 
     async def job_interim_results(self, job_id: str) -> list[str]:
         """Return the encoded interim results of a job that there are so far."""
@@ -355,6 +378,10 @@ class RuntimeApi(BackendCalls):
         """Return what the service says of itself."""
         call = Call("GET", "/service/status", "get the status of the service", repeatable=True)
         return read_model(call, await self.request(call), ServiceStatus)
+
+    async def logout(self) -> None:
+        """Take back an access token that a login gave. A user's own token stays good."""
+        await self.request(Call("POST", "/logout", "log out", repeatable=True))
 
     async def shutdown(self, *, only_if_idle: bool = True) -> None:
         """Ask an embedded service to end.

@@ -20,11 +20,6 @@ from prefect_qiskit_runtime.models import BackendStatus, Instance, InstanceUsage
 class BackendCalls(Transport):
     """Asks one Runtime service for its instances and backends."""
 
-    @property
-    def instance(self) -> str | None:
-        """The instance that is used; None where it was left to the service."""
-        return self._instance
-
     def active_account(self) -> dict[str, Any] | None:
         """Return who asks, as the Qiskit Runtime services say it; the token stays hidden."""
         return {"url": self._url, "token": SecretStr(self._token), "instance": self._instance}

@@ -11,6 +11,7 @@ import inspect
 import threading
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import ExitStack
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from anyio import to_thread
@@ -19,12 +20,15 @@ from anyio.from_thread import start_blocking_portal
 from prefect_qiskit_runtime._ahead import batches
 from prefect_qiskit_runtime._decoders import ResultDecoderLike
 from prefect_qiskit_runtime.client._client_backend import RuntimeClientBackend
-from prefect_qiskit_runtime.client._client_job import InterimCallback, RuntimeClientJob
+from prefect_qiskit_runtime.client._client_job import RuntimeClientJob
+from prefect_qiskit_runtime.client._client_session import RuntimeClientSession
 from prefect_qiskit_runtime.client._connection import Channel
+from prefect_qiskit_runtime.client._delivery import Deliveries, InterimCallback
 from prefect_qiskit_runtime.client._proxies import ProxiesLike
 from prefect_qiskit_runtime.client._runtime import RuntimeClient
 from prefect_qiskit_runtime.client._transport import Verify
 from prefect_qiskit_runtime.errors import ConfigurationError
+from prefect_qiskit_runtime.models import SessionMode
 from prefect_qiskit_runtime.settings import Settings
 
 if TYPE_CHECKING:
@@ -83,6 +87,19 @@ def _backend_of_client(
     return call
 
 
+def _session_of_client(
+    method: Callable[Concatenate[RuntimeClient, P], Awaitable[RuntimeClientSession]],
+) -> Callable[Concatenate[SyncRuntimeClient, P], SyncRuntimeClientSession]:
+    @functools.wraps(method)
+    def call(
+        self: SyncRuntimeClient, *args: P.args, **kwargs: P.kwargs
+    ) -> SyncRuntimeClientSession:
+        session = self._wait(functools.partial(method, self._client, *args, **kwargs))
+        return SyncRuntimeClientSession(self, session)
+
+    return call
+
+
 def _backends_of_client(
     method: Callable[Concatenate[RuntimeClient, P], Awaitable[list[RuntimeClientBackend]]],
 ) -> Callable[Concatenate[SyncRuntimeClient, P], list[SyncRuntimeClientBackend]]:
@@ -92,6 +109,42 @@ def _backends_of_client(
     ) -> list[SyncRuntimeClientBackend]:
         backends = self._wait(functools.partial(method, self._client, *args, **kwargs))
         return [SyncRuntimeClientBackend(self, backend) for backend in backends]
+
+    return call
+
+
+def _sessions_of_client(
+    method: Callable[Concatenate[RuntimeClient, P], Awaitable[list[RuntimeClientSession]]],
+) -> Callable[Concatenate[SyncRuntimeClient, P], list[SyncRuntimeClientSession]]:
+    @functools.wraps(method)
+    def call(
+        self: SyncRuntimeClient, *args: P.args, **kwargs: P.kwargs
+    ) -> list[SyncRuntimeClientSession]:
+        sessions = self._wait(functools.partial(method, self._client, *args, **kwargs))
+        return [SyncRuntimeClientSession(self, session) for session in sessions]
+
+    return call
+
+
+def _of_session(
+    method: Callable[Concatenate[RuntimeClientSession, P], Awaitable[Answer]],
+) -> Callable[Concatenate[SyncRuntimeClientSession, P], Answer]:
+    @functools.wraps(method)
+    def call(self: SyncRuntimeClientSession, *args: P.args, **kwargs: P.kwargs) -> Answer:
+        return self._client._wait(functools.partial(method, self._session, *args, **kwargs))
+
+    return call
+
+
+def _job_of_session(
+    method: Callable[Concatenate[RuntimeClientSession, P], Awaitable[RuntimeClientJob]],
+) -> Callable[Concatenate[SyncRuntimeClientSession, P], SyncRuntimeClientJob]:
+    @functools.wraps(method)
+    def call(
+        self: SyncRuntimeClientSession, *args: P.args, **kwargs: P.kwargs
+    ) -> SyncRuntimeClientJob:
+        job = self._client._wait(functools.partial(method, self._session, *args, **kwargs))
+        return SyncRuntimeClientJob(self._client, job)
 
     return call
 
@@ -106,16 +159,20 @@ def _of_job(
     return call
 
 
-class _ThreadedClient(RuntimeClient):
-    """A client whose callbacks have a thread, so that a slow one does not hold up the loop."""
+class _ThreadedDeliveries(Deliveries):
+    """Deliveries to callbacks that have a thread: a slow one does not hold up the loop."""
 
-    def _prepare(self, callback: InterimCallback) -> InterimCallback:
+    def prepare(self, callback: InterimCallback) -> InterimCallback:
         async def call(job_id: str, interim: Any) -> None:
             outcome = await to_thread.run_sync(callback, job_id, interim)
             if inspect.isawaitable(outcome):
                 await outcome
 
         return call
+
+
+class _ThreadedClient(RuntimeClient):
+    _deliveries_kind = _ThreadedDeliveries
 
 
 async def _running_loop() -> asyncio.AbstractEventLoop:
@@ -211,6 +268,10 @@ class SyncRuntimeClient:
     job = _job_of_client(RuntimeClient.job)
     jobs = _jobs_of_client(RuntimeClient.jobs)
     delete_job = _of_client(RuntimeClient.delete_job)
+    open_session = _session_of_client(RuntimeClient.open_session)
+    session = _session_of_client(RuntimeClient.session)
+    sessions = _sessions_of_client(RuntimeClient.sessions)
+    logout = _of_client(RuntimeClient.logout)
     backends = _backends_of_client(RuntimeClient.backends)
     backend = _backend_of_client(RuntimeClient.backend)
     get_backend = _backend_of_client(RuntimeClient.get_backend)
@@ -272,8 +333,48 @@ class SyncRuntimeClientJob:
         """The name of the backend that it runs on."""
         return self._job.backend
 
+    @property
+    def primitive_id(self) -> str:
+        """The program that it runs, by the name that later clients of IBM have for it."""
+        return self._job.primitive_id
+
+    @property
+    def tags(self) -> list[str]:
+        """Its labels, as they were when this object last asked."""
+        return self._job.tags
+
+    @property
+    def image(self) -> str | None:
+        """The Python environment that it runs in; None for the service's default."""
+        return self._job.image
+
+    @property
+    def session_id(self) -> str | None:
+        """The session that it belongs to."""
+        return self._job.session_id
+
+    @property
+    def private(self) -> bool:
+        """Whether its inputs are not shown and its result is given once."""
+        return self._job.private
+
+    @property
+    def creation_date(self) -> datetime | None:
+        """When it was made, in local time; None if the service did not say at submission."""
+        return self._job.creation_date
+
+    @property
+    def instance(self) -> str | None:
+        """The instance that the client works in."""
+        return self._job.instance
+
     info = _of_job(RuntimeClientJob.info)
     status = _of_job(RuntimeClientJob.status)
+    running = _of_job(RuntimeClientJob.running)
+    done = _of_job(RuntimeClientJob.done)
+    errored = _of_job(RuntimeClientJob.errored)
+    cancelled = _of_job(RuntimeClientJob.cancelled)
+    in_final_state = _of_job(RuntimeClientJob.in_final_state)
     inputs = _of_job(RuntimeClientJob.inputs)
     wait_for_final_state = _of_job(RuntimeClientJob.wait_for_final_state)
     result = _of_job(RuntimeClientJob.result)
@@ -283,6 +384,11 @@ class SyncRuntimeClientJob:
     metrics = _of_job(RuntimeClientJob.metrics)
     update_tags = _of_job(RuntimeClientJob.update_tags)
     error_message = _of_job(RuntimeClientJob.error_message)
+    usage = _of_job(RuntimeClientJob.usage)
+    usage_estimation = _of_job(RuntimeClientJob.usage_estimation)
+    properties = _of_job(RuntimeClientJob.properties)
+    stream_results = _of_job(RuntimeClientJob.stream_results)
+    cancel_result_streaming = _of_job(RuntimeClientJob.cancel_result_streaming)
 
     def stream(self, from_: int = 0, decoder: ResultDecoderLike = None) -> Generator[Any]:
         """Give the decoded interim results from a number on, until the job has ended."""
@@ -325,3 +431,42 @@ class SyncRuntimeClientBackend:
     def target(self) -> Target:
         """The transpiler's target: instructions, coupling and errors."""
         return self._client._wait(self._backend.target)
+
+
+class SyncRuntimeClientSession:
+    """The synchronous twin of `RuntimeClientSession`; a context manager that closes it."""
+
+    def __init__(self, client: SyncRuntimeClient, session: RuntimeClientSession) -> None:
+        self._client = client
+        self._session = session
+
+    def __repr__(self) -> str:
+        return f"Sync{self._session!r}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: Any) -> None:
+        self._client._wait(functools.partial(self._session.__aexit__, *exc_info))
+
+    @property
+    def session_id(self) -> str:
+        """Id of the session."""
+        return self._session.session_id
+
+    @property
+    def backend(self) -> str:
+        """The name of the backend that its jobs run on."""
+        return self._session.backend
+
+    @property
+    def mode(self) -> SessionMode:
+        """Whether it is a session ("dedicated") or a batch."""
+        return self._session.mode
+
+    run = _job_of_session(RuntimeClientSession.run)
+    details = _of_session(RuntimeClientSession.details)
+    status = _of_session(RuntimeClientSession.status)
+    usage = _of_session(RuntimeClientSession.usage)
+    close = _of_session(RuntimeClientSession.close)
+    cancel = _of_session(RuntimeClientSession.cancel)

@@ -14,12 +14,12 @@ from pydantic import BaseModel, ValidationError
 from prefect_qiskit_runtime.client._answers import Call, malformed
 from prefect_qiskit_runtime.client._transport import Query, Transport
 from prefect_qiskit_runtime.errors import ProtocolError
-from prefect_qiskit_runtime.models import JobInfo, ProgramInfo
+from prefect_qiskit_runtime.models import JobInfo, ProgramInfo, SessionInfo
 
 _PAGE_SIZE = 200
 
 Model = TypeVar("Model", bound=BaseModel)
-Listed = TypeVar("Listed", ProgramInfo, JobInfo)
+Listed = TypeVar("Listed", ProgramInfo, JobInfo, SessionInfo)
 
 
 @dataclass(frozen=True)

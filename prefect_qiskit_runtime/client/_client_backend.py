@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from prefect_qiskit_runtime.client._api import RuntimeApi
+from prefect_qiskit_runtime.client._sessions import SessionsClient
 from prefect_qiskit_runtime.codec import _seams
 from prefect_qiskit_runtime.errors import ConfigurationError, NotFoundError, ProtocolError
 from prefect_qiskit_runtime.models import BackendStatus
@@ -102,11 +103,8 @@ class RuntimeClientBackend:
 BackendFilter = Callable[[RuntimeClientBackend], bool]
 
 
-class BackendMethods:
+class BackendsClient(SessionsClient):
     """What the Qiskit Runtime services do with backends, for `RuntimeClient`."""
-
-    _api: RuntimeApi
-    _configurations: dict[str, Mapping[str, Any]]
 
     async def backends(
         self,
@@ -211,18 +209,6 @@ class BackendMethods:
             kind="backend",
             identifier=name,
         )
-
-    async def _require_instance(self, instance: str | None) -> None:
-        used = self._api.instance
-        if instance in (None, used):
-            return
-        if used is None:  # left to the service, which has one for each user
-            used = (await self._api.list_instances())[0].crn
-        if instance != used:
-            raise ConfigurationError(
-                f"This client works in the instance {used!r}. Open another one with"
-                f" instance={instance!r}."
-            )
 
     async def _configured(self, listed: Iterable[BackendStatus]) -> list[RuntimeClientBackend]:
         at_once = asyncio.Semaphore(_CONFIGURATIONS_AT_ONCE)

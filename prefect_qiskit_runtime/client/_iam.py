@@ -109,6 +109,11 @@ class IamLogin:
             if value is not None:
                 return value
 
+    def forget(self) -> None:
+        """Keep the access token no longer; the next request fetches another."""
+        with self._lock:
+            self._token = None
+
     def _take_off(self, connect: Connect, fallback: _AccessToken | None) -> Future[str | None]:
         """Start to fetch a token; the lock is held."""
         flight = self._flight = Future()

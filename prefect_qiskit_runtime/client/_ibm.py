@@ -10,13 +10,13 @@ import httpx
 from pydantic import SecretStr
 
 from prefect_qiskit_runtime.client._account import IbmAccount, is_crn
-from prefect_qiskit_runtime.client._accounts import SavedAccount
 from prefect_qiskit_runtime.client._answers import Call
 from prefect_qiskit_runtime.client._api import RuntimeApi
 from prefect_qiskit_runtime.client._auth import Authentication
 from prefect_qiskit_runtime.client._iam import IamAuth, IamLogin, iam_login
 from prefect_qiskit_runtime.client._instances import InstanceSearch, choose_instance
 from prefect_qiskit_runtime.client._polling import JobPolling
+from prefect_qiskit_runtime.client._saved_accounts import SavedAccount
 from prefect_qiskit_runtime.client._transport import Query, Transport, open_http
 from prefect_qiskit_runtime.errors import ConfigurationError, NotFoundError
 from prefect_qiskit_runtime.models import StreamEvent
@@ -118,6 +118,13 @@ class IbmApi(RuntimeApi):
         except NotFoundError:
             await self.get_job(job_id)  # raises if it is the job that is missing
             return ""
+
+    async def acknowledge_result(self, job_id: str) -> None:
+        """Do nothing: IBM gives the result of a private job out once, and keeps no account."""
+
+    async def logout(self) -> None:
+        """Forget the access token of this process; the next question logs in again."""
+        _login_of(self.account).forget()
 
     def _require_program(self, program_id: str) -> None:
         if program_id not in PRIMITIVES:

@@ -7,6 +7,7 @@ from prefect_qiskit_runtime.errors import (
     JobError,
     JobInterruptedError,
     JobProcessError,
+    JobSessionClosedError,
     JobTimedOutError,
     ProgramFailedError,
 )
@@ -21,9 +22,11 @@ _CLASSES: dict[int, type[JobError]] = {
     ReasonCode.KILLED_BY_SIGNAL: JobProcessError,
     ReasonCode.MEMORY_LIMIT: JobProcessError,
     ReasonCode.START_FAILED: JobProcessError,
+    ReasonCode.SESSION_CLOSED: JobSessionClosedError,
 }
 
 _ADVICE: dict[type[JobError], str] = {
+    JobSessionClosedError: "Open another session and submit it there.",
     JobTimedOutError: "Give it a higher max_execution_time, or less to do.",
 }
 
@@ -69,8 +72,7 @@ def _class_of(job: JobInfo, text: str) -> type[JobError]:
     state = job.state
     if state.reason_code in _CLASSES:
         return _CLASSES[state.reason_code]
-    # Older services say it in words only ("Ran too long", without a code).
-    if "ran too long" in (state.reason or "").lower():
+    if state.ran_too_long:
         return JobTimedOutError
     if state.status is JobStatus.CANCELLED:
         return JobCancelledError

@@ -10,7 +10,8 @@ operators and states (any other `settings` object arrives as the dict it travell
 Qiskit for values that are plain JSON; drop a value silently.
 
 Entry points: `encode`, `encode_inputs`, `decode`, and for subclassing `RuntimeEncoder` and
-`RuntimeDecoder`.
+`RuntimeDecoder`. Quantum programs have a form of their own: `quantum_program_inputs` and
+`QuantumProgramResultDecoder`.
 
 What changes on the way, as with qiskit-ibm-runtime: tuples become lists, keys of dicts become
 text, an object with `to_json()` arrives as its JSON text, and NaN and infinities are written as
@@ -19,5 +20,17 @@ text, an object with `to_json()` arrives as its JSON text, and NaN and infinitie
 
 from prefect_qiskit_runtime.codec._decoder import RuntimeDecoder, decode
 from prefect_qiskit_runtime.codec._encoder import RuntimeEncoder, encode, encode_inputs
+from prefect_qiskit_runtime.codec._quantum_programs import (
+    QuantumProgramResultDecoder,
+    quantum_program_inputs,
+)
 
-__all__ = ["RuntimeDecoder", "RuntimeEncoder", "decode", "encode", "encode_inputs"]
+__all__ = [
+    "QuantumProgramResultDecoder",
+    "RuntimeDecoder",
+    "RuntimeEncoder",
+    "decode",
+    "encode",
+    "encode_inputs",
+    "quantum_program_inputs",
+]

@@ -7,12 +7,13 @@ not have it at all.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import functools
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 # The package itself names them in all versions from 0.11 to 0.51. The modules are for versions
@@ -136,3 +137,45 @@ def primitive_inputs(primitive: str, options: Mapping[str, Any]) -> dict[str, An
     merge = importlib.import_module("qiskit_ibm_runtime.options.utils").merge_options_v2
     asked = kind(**merge(kind(), dict(options)))
     return kind._get_program_inputs(dataclasses.asdict(asked))
+
+
+def executor_converter() -> Any | None:
+    """Return what turns quantum programs into the inputs of a job, None where there is no such.
+
+    Its `encoder(program, options)` returns a pydantic model.
+    """
+    try:
+        module = importlib.import_module("qiskit_ibm_runtime.quantum_program.params_converters")
+        version = importlib.import_module("qiskit_ibm_runtime").Executor._SCHEMA_VERSION
+    except (ImportError, AttributeError):
+        return None
+    return module.QUANTUM_PROGRAM_PARAMS_CONVERTERS[version]
+
+
+def executor_decoder() -> Any | None:
+    """Return the decoder of results of quantum programs, None where there is no such.
+
+    Its `decode(text)` returns a `QuantumProgramResult`.
+    """
+    try:
+        module = importlib.import_module("qiskit_ibm_runtime.decoders.executor.decoder")
+    except ImportError:
+        return None
+    return module.ExecutorResultDecoder
+
+
+@functools.cache
+def qpy_writer() -> Callable[..., None]:
+    """Return what writes a circuit as QPY, with the arguments of `qiskit.qpy.dump`.
+
+    Clients of qiskit-ibm-runtime before 0.16 read circuits with the QPY of qiskit-ibm-provider,
+    which ends at version 9; Qiskit before 1.0 in the same environment writes newer ones. So in
+    such an environment it is theirs that writes: every Qiskit reads that.
+    """
+    import qiskit
+    from qiskit import qpy
+
+    if int(qiskit.__version__.partition(".")[0]) == 0:
+        with contextlib.suppress(ModuleNotFoundError):
+            return importlib.import_module("qiskit_ibm_provider.qpy").dump
+    return qpy.dump

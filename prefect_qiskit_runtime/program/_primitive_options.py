@@ -14,19 +14,29 @@ from typing import Any, Literal, get_args
 
 from prefect_qiskit_runtime.errors import InvalidInputError
 
-__all__ = ["PrimitiveName", "PrimitiveOptions", "UnsupportedOptions", "read_options"]
+__all__ = [
+    "PrimitiveName",
+    "PrimitiveOptions",
+    "UnsupportedOptions",
+    "check_choice",
+    "read_number",
+    "read_options",
+    "require_mapping",
+]
 
-PrimitiveName = Literal["sampler", "estimator"]
+PrimitiveName = Literal["sampler", "estimator", "executor"]
 UnsupportedOptions = Literal["refuse", "record"]
 
-_COMMON = frozenset({"default_shots", "simulator.seed_simulator", "simulator.noise_model"})
+_COMMON = frozenset({"simulator.seed_simulator", "simulator.noise_model"})
 _SUPPORTED: dict[PrimitiveName, frozenset[str]] = {
-    "sampler": _COMMON,
-    "estimator": _COMMON | {"default_precision", "seed_estimator"},
+    "sampler": _COMMON | {"default_shots"},
+    "estimator": _COMMON | {"default_shots", "default_precision", "seed_estimator"},
+    "executor": _COMMON,
 }
 # Options that ask for what a simulator does anyway.
 _ALWAYS_SO = {
     "resilience_level": 0,
+    "init_qubits": True,
     "execution.init_qubits": True,
     "execution.meas_type": "classified",
 }
@@ -84,19 +94,14 @@ def read_options(
     Raises:
         InvalidInputError: A value is of the wrong kind.
     """
-    if not isinstance(options or {}, Mapping):
-        raise InvalidInputError(
-            f"The options of {primitive} must be an object, not {type(options).__name__}.",
-            path="$.options",
-            rule="type: object",
-        )
-    asked = dict(_leaves({**(options or {}), **beside}))
+    given = require_mapping(options, "$.options", what=f"The options of {primitive}")
+    asked = dict(_leaves({**given, **beside}))
     known = {name: asked.pop(name) for name in _SUPPORTED[primitive] if name in asked}
     seeds = [known.get("simulator.seed_simulator"), known.get("seed_estimator")]
     return PrimitiveOptions(
-        shots=_number(known, "default_shots", Integral, at_least=1),
-        precision=_number(known, "default_precision", Real, at_least=0),
-        seed=_number({"seed": next((s for s in seeds if s is not None), None)}, "seed", Integral),
+        shots=read_number(known.get("default_shots"), "default_shots", at_least=1),
+        precision=read_number(known.get("default_precision"), "default_precision", Real),
+        seed=read_number(next((s for s in seeds if s is not None), None), "seed"),
         noise_model=known.get("simulator.noise_model"),
         unsupported={name: value for name, value in asked.items() if _asks(name, value)},
     )
@@ -128,13 +133,45 @@ def _leaves(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 def _asks(name: str, value: Any) -> bool:
     """Say whether an option asks for something that a simulator does not do anyway."""
-    if value is None or value is False:
-        return False
-    return name not in _ALWAYS_SO or value != _ALWAYS_SO[name]
+    if name in _ALWAYS_SO:
+        return value is not None and value != _ALWAYS_SO[name]
+    return value is not None and value is not False
 
 
-def _number(options: Mapping[str, Any], name: str, kind: type, *, at_least: int = 0) -> Any:
-    value = options.get(name)
+def require_mapping(value: Any, path: str, *, what: str = "") -> Mapping[str, Any]:
+    """Return a mapping, an empty one for None.
+
+    Args:
+        value: What was given.
+        path: Where it stands in the inputs.
+        what: What it is, in the words of the message; the path if left out.
+
+    Raises:
+        InvalidInputError: It is something else.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise InvalidInputError(
+            f"{what or path} must be an object, not {type(value).__name__}.",
+            path=path,
+            rule="type: object",
+        )
+    return value
+
+
+def read_number(value: Any, name: str, kind: type = Integral, *, at_least: int = 0) -> Any:
+    """Return the number that an option has, or None.
+
+    Args:
+        value: What was given.
+        name: Path of the option.
+        kind: `Integral` or `Real`.
+        at_least: The smallest that is allowed.
+
+    Raises:
+        InvalidInputError: It is something else.
+    """
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, kind) or value < at_least:

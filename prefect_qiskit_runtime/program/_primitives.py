@@ -5,8 +5,6 @@ All PUBs are looked at before the first one runs, and an error says which one it
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,12 +21,13 @@ from prefect_qiskit_runtime.program._isa import require_isa, require_registers
 from prefect_qiskit_runtime.program._primitive_options import (
     PrimitiveName,
     PrimitiveOptions,
-    check_choice,
     read_options,
 )
+from prefect_qiskit_runtime.program._request import handle_unsupported, use_noise
 from prefect_qiskit_runtime.program._transpiled import PubTranspiler
 
-logger = logging.getLogger("prefect_qiskit_runtime.primitives")
+# Inputs that are no options; clients say with the last two how they send and read.
+_NO_OPTIONS = frozenset({"pubs", "options", "transpile", "version", "support_qiskit"})
 
 
 @dataclass(frozen=True)
@@ -49,16 +48,22 @@ class Request:
     transpile: bool
     beside: dict[str, Any]
 
+    @classmethod
+    def read(cls, inputs: Mapping[str, Any], *, unsupported_options: str) -> Request:
+        """Read the inputs of a job."""
+        beside = {name: value for name, value in inputs.items() if name not in _NO_OPTIONS}
+        return cls(
+            pubs=inputs["pubs"],
+            options=inputs.get("options"),
+            unsupported_options=unsupported_options,
+            transpile=inputs.get("transpile", False),
+            beside=beside,
+        )
+
     def read_options(self, primitive: PrimitiveName) -> PrimitiveOptions:
         """Read the options, and refuse or log those that are not supported."""
         options = read_options(primitive, self.options, **self.beside)
-        if check_choice(self.unsupported_options) == "refuse":
-            options.require_supported()
-        elif options.unsupported:
-            logger.warning(
-                "Ignored, because simulators do not support them: %s",
-                ", ".join(f"{name}={value!r:.80}" for name, value in options.unsupported.items()),
-            )
+        handle_unsupported(options, self.unsupported_options)
         return options
 
 
@@ -69,7 +74,7 @@ def run_sampler(backend: ProgramBackend, request: Request) -> PrimitiveResult[An
         InvalidInputError: A PUB or an option breaks a rule; the message names it.
     """
     options = request.read_options("sampler")
-    _use_noise(backend, options)
+    use_noise(backend, options.noise_model)
     sampler = backend.sampler(shots=options.shots, seed=options.seed)
     return _run(backend, request, options, coerce=_sampler_pub, run=sampler.run)
 
@@ -81,7 +86,7 @@ def run_estimator(backend: ProgramBackend, request: Request) -> PrimitiveResult[
         InvalidInputError: A PUB or an option breaks a rule; the message names it.
     """
     options = request.read_options("estimator")
-    _use_noise(backend, options)
+    use_noise(backend, options.noise_model)
     # As in qiskit-ibm-runtime, default_shots overrides default_precision.
     precision = None if options.shots is not None else options.precision
     estimator = backend.estimator(shots=options.shots, precision=precision, seed=options.seed)
@@ -92,19 +97,6 @@ def _sampler_pub(pub: Any) -> SamplerPub:
     coerced = SamplerPub.coerce(pub)
     require_registers(coerced.circuit)
     return coerced
-
-
-def _use_noise(backend: ProgramBackend, options: PrimitiveOptions) -> None:
-    noise = options.noise_model
-    if isinstance(noise, Mapping):
-        from qiskit_aer.noise import NoiseModel
-
-        with warnings.catch_warnings():
-            # Deprecated in Aer, without another way to read what clients send.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            noise = NoiseModel.from_dict(dict(noise))
-    if noise is not None:
-        backend.set_options(noise_model=noise)
 
 
 def _run(

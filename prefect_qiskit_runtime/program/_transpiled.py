@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,28 @@ _SEED = 0
 
 
 class PubTranspiler:
-    """Transpiles PUBs at optimization level 1; the ideal simulator takes circuits as they are."""
+    """Transpiles PUBs; the ideal simulator takes circuits as they are."""
 
-    def __init__(self, backend: ProgramBackend) -> None:
+    def __init__(
+        self,
+        backend: ProgramBackend,
+        *,
+        level: int = 1,
+        passes: Mapping[str, Any] | None = None,
+        device: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Create a transpiler.
+
+        Args:
+            backend: What to transpile for.
+            level: The optimization level.
+            passes: Further arguments of `generate_preset_pass_manager`.
+            device: `coupling_map` and `basis_gates` that an ideal backend is to have.
+        """
         self._backend = backend
+        self._level = level
+        self._passes_given = dict(passes or {})
+        self._device = dict(device or {})
 
     def transpiled(self, pub: Any) -> Any:
         """Return a PUB whose circuit is in the instruction set of the backend.
@@ -33,7 +52,7 @@ class PubTranspiler:
         Observables get the layout of the circuit: the qubits of the device where its qubits
         ended, identities on all others.
         """
-        if not self._backend.imitates_device:
+        if not (self._backend.imitates_device or self._device):
             return pub
         circuit = self._passes.run(pub.circuit)
         values = bindings_for(circuit, pub)
@@ -52,8 +71,12 @@ class PubTranspiler:
     def _passes(self) -> Any:
         from qiskit.transpiler import generate_preset_pass_manager
 
+        target = {"backend": self._backend} if self._backend.imitates_device else self._device
         return generate_preset_pass_manager(
-            optimization_level=1, backend=self._backend, seed_transpiler=_SEED
+            optimization_level=self._level,
+            seed_transpiler=_SEED,
+            **target,
+            **self._passes_given,
         )
 
 

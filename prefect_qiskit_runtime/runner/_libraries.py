@@ -44,6 +44,8 @@ _USED_IF_THERE = (
     "qiskit_ibm_runtime.utils.json",
     # Ours, for Qiskit with primitives of the second version.
     "prefect_qiskit_runtime.program._estimator",
+    "prefect_qiskit_runtime.program._executor",
+    "prefect_qiskit_runtime.program._legacy_primitives",
     "prefect_qiskit_runtime.program._primitives",
 )
 _OURS = (

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import time
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from prefect_qiskit_runtime.errors import AuthenticationError
+from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.store.records import Owner
 
 REFUSED = "The token was refused. Log in again, or correct the block."
@@ -48,27 +49,30 @@ class AccessTokens:
     """Gives out access tokens and reads them.
 
     Args:
-        secrets: What only the service and one user can know, by user.
+        known: What only the service and one user can know, by user.
+        clock: What they expire by.
     """
 
-    def __init__(self, secrets: Mapping[Owner, bytes]) -> None:
+    def __init__(self, known: Mapping[Owner, bytes], clock: Clock) -> None:
         self._keys = {
             owner.user: (owner, hmac.digest(secret, b"access token", hashlib.sha256))
-            for owner, secret in secrets.items()
+            for owner, secret in known.items()
         }
+        self._clock = clock
         self._ended: dict[bytes, int] = {}
 
     def issue(self, owner: Owner, purpose: Purpose, *, seconds: int, subject: str = "") -> str:
         """Return a JSON web token with times of issue and expiry, as IBM's clients read them."""
         import jwt  # takes 0.4 s, which services that nobody logs in to need not wait for
 
-        now = int(time.time())
+        now = int(self._clock.now().timestamp())
         claims = {
             "sub": owner.user,
             "aud": purpose.value,
             "iat": now,
             "exp": now + seconds,
             "subject": subject,
+            "jti": secrets.token_hex(8),  # so that of two logins each can end by itself
         }
         return jwt.encode(claims, self._keys[owner.user][1], algorithm=_ALGORITHM)
 
@@ -91,15 +95,18 @@ class AccessTokens:
                 key,
                 algorithms=[_ALGORITHM],
                 audience=purpose.value,
-                options={"require": _REQUIRED},
+                # Times are compared below: the library knows the machine's clock only.
+                options={"require": _REQUIRED, "verify_exp": False, "verify_iat": False},
             )
         except (jwt.InvalidTokenError, KeyError) as exc:
             raise AuthenticationError(REFUSED) from exc
+        if int(claims["exp"]) <= self._clock.now().timestamp():
+            raise AuthenticationError(REFUSED)
         return Access(owner, str(claims.get("subject", "")), int(claims["exp"]))
 
     def end(self, token: str, access: Access) -> None:
         """Take an access token back, for as long as this process lives."""
-        now = time.time()
+        now = self._clock.now().timestamp()
         self._ended = {key: until for key, until in self._ended.items() if until > now}
         self._ended[_digest(token)] = access.expires_at
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp
 
-from prefect_qiskit_runtime.service import problem
+from prefect_qiskit_runtime.service import openapi, problem
 from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.gate import Gate
 from prefect_qiskit_runtime.service.routes import (
@@ -17,24 +17,37 @@ from prefect_qiskit_runtime.service.routes import (
     logins,
     programs,
     service,
+    sessions,
     stream,
 )
 
 
-def create_app(context: ServiceContext, *, hosts: Collection[str] | None = None) -> ASGIApp:
+def create_app(
+    context: ServiceContext,
+    *,
+    hosts: Collection[str] | None = None,
+    more: Sequence[APIRouter] = (),
+) -> ASGIApp:
     """Return the application.
 
     Args:
         context: The service that it shows. Its parts are started and closed elsewhere.
         hosts: Values of the `Host` header to answer to; None for any.
+        more: Further routes.
     """
-    app = FastAPI(title="Qiskit Runtime service", openapi_url=None, redirect_slashes=False)
+    # Neither of FastAPI's pages is served: they fetch their scripts from elsewhere.
+    app = FastAPI(
+        title="Qiskit Runtime service", redirect_slashes=False, docs_url=None, redoc_url=None
+    )
     app.state.context = context
     problem.install(app)
+    openapi.install(app)
     # Before the jobs' own routes: a path with a further part must not be taken for an id.
-    for module in (stream, programs, jobs, backends, instances, logins, service):
+    for module in (stream, programs, jobs, sessions, backends, instances, logins, service):
         app.include_router(module.router)
     app.include_router(jobs.links)
     if context.request_end is not None:
         app.include_router(service.embedded_router)
+    for router in more:
+        app.include_router(router)
     return Gate(app, hosts=hosts)

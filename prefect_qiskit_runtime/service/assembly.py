@@ -7,11 +7,11 @@ import logging
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prefect_qiskit_runtime.service import primitives
+from prefect_qiskit_runtime.service import primitives, public_programs
 from prefect_qiskit_runtime.service.auth import Authenticator
 from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.context import ServiceContext
@@ -19,6 +19,7 @@ from prefect_qiskit_runtime.service.devices import Devices
 from prefect_qiskit_runtime.service.executor import Executor, LaunchError
 from prefect_qiskit_runtime.service.feed import Feed
 from prefect_qiskit_runtime.service.images import Images
+from prefect_qiskit_runtime.service.interference import Interference
 from prefect_qiskit_runtime.service.retention import keep_tidy
 from prefect_qiskit_runtime.service.run import JobFolders
 from prefect_qiskit_runtime.service.scheduler import Scheduler
@@ -58,6 +59,8 @@ class ServiceParts:
     authenticator: Authenticator
     images: Images
     executor: Executor
+    clock: Clock
+    interference: Interference = field(default_factory=Interference)
     embedded_token: str | None = None
     request_end: Callable[[], None] | None = None
 
@@ -68,17 +71,18 @@ async def open_service(parts: ServiceParts, settings: Settings) -> AsyncIterator
     store = await asyncio.to_thread(Store.open, parts.folders.database)
     executor = parts.executor
     feed = Feed()
-    clock = Clock()
     scheduler = Scheduler(
         store=store,
         executor=executor,
         feed=feed,
         folders=parts.folders.jobs,
         max_concurrent_jobs=settings.max_concurrent_jobs,
-        clock=clock,
+        clock=parts.clock,
+        interference=parts.interference,
     )
     try:
         await store.write(primitives.install)
+        await store.write(public_programs.install)
         await scheduler.start()
         yield ServiceContext(
             settings=settings,
@@ -89,7 +93,8 @@ async def open_service(parts: ServiceParts, settings: Settings) -> AsyncIterator
             devices=Devices(),
             authenticator=parts.authenticator,
             images=parts.images,
-            clock=clock,
+            clock=parts.clock,
+            interference=parts.interference,
             job_logs_dir=parts.folders.jobs.logs,
             embedded_token=parts.embedded_token,
             request_end=parts.request_end,
@@ -107,6 +112,7 @@ async def housekeeping(context: ServiceContext, *more: Any) -> AsyncIterator[Non
     tidying = keep_tidy(
         context.store,
         context.job_logs_dir,
+        context.clock,
         max_days=settings.retention_days,
         max_bytes=settings.retention_bytes,
     )

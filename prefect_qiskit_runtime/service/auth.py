@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import Depends
+from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.requests import HTTPConnection
 
 from prefect_qiskit_runtime.errors import AuthenticationError, ServiceUnavailableError
 from prefect_qiskit_runtime.service.access_tokens import REFUSED, AccessTokens, Purpose
+from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.store.records import Owner
 
@@ -22,12 +24,13 @@ class Authenticator:
 
     Args:
         owners: The users by their tokens.
+        clock: What access tokens expire by.
     """
 
-    def __init__(self, owners: Mapping[str, Owner]) -> None:
+    def __init__(self, owners: Mapping[str, Owner], clock: Clock) -> None:
         # By digest: how long a look-up takes says nothing of the tokens themselves.
         self._owners = {_digest(token): owner for token, owner in owners.items()}
-        self.access = AccessTokens({owner: digest for digest, owner in self._owners.items()})
+        self.access = AccessTokens({owner: digest for digest, owner in self._owners.items()}, clock)
 
     def identify(self, token: str) -> Owner:
         """Return whose token, or access token, it is.
@@ -92,7 +95,16 @@ async def caller(connection: HTTPConnection) -> Owner:
     return owner
 
 
-async def _observer(connection: HTTPConnection) -> Owner:
+# These two only stand in the OpenAPI document: `token_of` reads tokens of all forms.
+_Bearer = Annotated[object, Depends(HTTPBearer(auto_error=False))]
+_AccessToken = Annotated[object, Depends(APIKeyHeader(name="X-Access-Token", auto_error=False))]
+
+
+async def _caller(connection: HTTPConnection, _bearer: _Bearer, _access: _AccessToken) -> Owner:
+    return await caller(connection)
+
+
+async def _observer(connection: HTTPConnection, _bearer: _Bearer, _access: _AccessToken) -> Owner:
     return observer(connection)
 
 
@@ -100,7 +112,7 @@ async def _context(connection: HTTPConnection) -> ServiceContext:
     return get_context(connection)
 
 
-Caller = Annotated[Owner, Depends(caller)]
+Caller = Annotated[Owner, Depends(_caller)]
 Observer = Annotated[Owner, Depends(_observer)]
 Context = Annotated[ServiceContext, Depends(_context)]
 

@@ -46,6 +46,11 @@ class Clock:
         self._numbers = itertools.count()
         self._handle: asyncio.TimerHandle | None = None
 
+    @property
+    def moved_seconds(self) -> float:
+        """How far it was moved, in all."""
+        return self._moved
+
     def now(self) -> datetime:
         """Return the date and time, in UTC."""
         return datetime.now(UTC) + timedelta(seconds=self._moved)

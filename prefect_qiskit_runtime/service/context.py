@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from prefect_qiskit_runtime.service.executor import Executor
 from prefect_qiskit_runtime.service.feed import Feed
 from prefect_qiskit_runtime.service.images import Images
 from prefect_qiskit_runtime.service.inputs import InputRules
+from prefect_qiskit_runtime.service.interference import Interference
 from prefect_qiskit_runtime.service.replay import ReplayGuard
 from prefect_qiskit_runtime.service.scheduler import Scheduler
 from prefect_qiskit_runtime.service.store import Store
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from prefect_qiskit_runtime.service.auth import Authenticator
 
 
-@dataclass
 class Activity:
     """When the service was last used, and whether it is about to end.
 
@@ -32,17 +31,19 @@ class Activity:
         ending: Set once, when the service will take no more requests.
     """
 
-    ending: bool = False
-    _last: float = field(default_factory=time.monotonic)
+    def __init__(self, clock: Clock) -> None:
+        self.ending = False
+        self._clock = clock
+        self._last = clock.monotonic()
 
     def touch(self) -> None:
         """Take note that somebody uses the service."""
-        self._last = time.monotonic()
+        self._last = self._clock.monotonic()
 
     @property
     def idle_seconds(self) -> float:
         """Time since the last use."""
-        return time.monotonic() - self._last
+        return self._clock.monotonic() - self._last
 
 
 @dataclass
@@ -66,10 +67,16 @@ class ServiceContext:
     clock: Clock
     embedded_token: str | None = None
     request_end: Callable[[], None] | None = None
+    interference: Interference = field(default_factory=Interference)
     rules: InputRules = field(default_factory=InputRules)
-    activity: Activity = field(default_factory=Activity)
-    replays: ReplayGuard = field(default_factory=ReplayGuard)
-    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    activity: Activity = field(init=False)
+    replays: ReplayGuard = field(init=False)
+    started_at: datetime = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.activity = Activity(self.clock)
+        self.replays = ReplayGuard(self.clock.monotonic)
+        self.started_at = self.clock.now()
 
     def log_path(self, job_id: str) -> Path:
         """Return where the log of a job is kept."""

@@ -29,12 +29,14 @@ from prefect_qiskit_runtime.service.assembly import (
     wind_down,
 )
 from prefect_qiskit_runtime.service.auth import Authenticator
+from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.images import AnyInterpreter
 from prefect_qiskit_runtime.service.run import JobFolders
 from prefect_qiskit_runtime.service.server import Server, listen, until
-from prefect_qiskit_runtime.service.store.jobs import count_open_sessions, count_pending
+from prefect_qiskit_runtime.service.store.jobs import count_pending
 from prefect_qiskit_runtime.service.store.records import Owner
+from prefect_qiskit_runtime.service.store.sessions import count_open
 from prefect_qiskit_runtime.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -118,12 +120,13 @@ async def _serve(
 def _parts(
     home: EmbeddedHome, options: EmbeddedOptions, settings: Settings, ending: asyncio.Event
 ) -> ServiceParts:
-    token = home.read_or_create_token()
+    token, clock = home.read_or_create_token(), Clock()
     return ServiceParts(
         folders=_folders(home),
-        authenticator=Authenticator({token: Owner(_USER, "")}),
+        authenticator=Authenticator({token: Owner(_USER, "")}, clock),
         images=AnyInterpreter(options.image),
         executor=ForkExecutor(settings),
+        clock=clock,
         embedded_token=token,
         request_end=ending.set,
     )
@@ -151,7 +154,7 @@ async def _end_when_idle(
     """Ask for the end once nothing has needed the service for a time."""
     while not ending.is_set():
         left = idle_seconds - context.activity.idle_seconds
-        await asyncio.sleep(min(max(left, _LOCK_POLL_SECONDS), _LONGEST_IDLE_POLL_SECONDS))
+        await context.clock.sleep(min(max(left, _LOCK_POLL_SECONDS), _LONGEST_IDLE_POLL_SECONDS))
         if context.activity.idle_seconds < idle_seconds or await _in_use(context):
             continue
         attempt = ExitStack()
@@ -175,7 +178,7 @@ async def _in_use(context: ServiceContext) -> bool:
         context.activity.touch()
         return True
     pending = await context.store.read(count_pending)
-    if pending or await context.store.read(count_open_sessions):
+    if pending or await context.store.read(count_open):
         context.activity.touch()
         return True
     return False

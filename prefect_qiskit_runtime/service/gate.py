@@ -43,7 +43,7 @@ class Gate:
         if self._hosts is not None and host not in self._hosts:
             await _refuse_host(scope, receive, send)
             return
-        scope = {**scope, "path": _without_prefix(scope["path"])}
+        scope = {**scope, "path": without_prefix(scope["path"])}
         if scope["type"] == "websocket":
             await self._app(scope, receive, send)
             return
@@ -75,7 +75,8 @@ def _too_large() -> PayloadTooLargeError:
     )
 
 
-def _without_prefix(path: str) -> str:
+def without_prefix(path: str) -> str:
+    """Return a path as the routes know it."""
     # Clients that join an address ending in "/" with a path send two; IBM's services do not mind.
     path = f"/{path.lstrip('/')}"
     for prefix in _PREFIXES:

@@ -25,9 +25,9 @@ def hubs() -> list[dict[str, Any]]:
     return [{"name": HUB, "groups": {GROUP: group}}]
 
 
-def is_ours(hub: str, group: str, project: str) -> bool:
-    """Say whether there is such a hub, group and project."""
-    return (hub, group, project) == (HUB, GROUP, PROJECT)
+def is_ours(*parts: str) -> bool:
+    """Say whether these are the hub, group and project that there are."""
+    return parts == (HUB, GROUP, PROJECT)
 
 
 def crn(owner: Owner) -> str:

@@ -5,29 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import secrets
-import string
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, field_validator
 from sqlalchemy import Connection
 
 from prefect_qiskit_runtime.errors import ConflictError, InvalidInputError, NotFoundError
+from prefect_qiskit_runtime.service import sessions
 from prefect_qiskit_runtime.service.context import ServiceContext
+from prefect_qiskit_runtime.service.devices import Chosen, actual_name
+from prefect_qiskit_runtime.service.identifiers import new_id
 from prefect_qiskit_runtime.service.inputs import unchecked_requirements
 from prefect_qiskit_runtime.service.problem import KeyReusedError
 from prefect_qiskit_runtime.service.programs import visible
 from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER, JsonObject, validate
 from prefect_qiskit_runtime.service.store import jobs as statements
 from prefect_qiskit_runtime.service.store.programs import find_program
-from prefect_qiskit_runtime.service.store.records import Job, NewJob, Owner, Program
+from prefect_qiskit_runtime.service.store.records import Job, NewJob, NewSession, Owner, Program
+from prefect_qiskit_runtime.service.store.sessions import insert_session
 
 logger = logging.getLogger(__name__)
 
 Tag = Annotated[str, Field(min_length=1, max_length=200)]
-_ID_CHARACTERS = string.ascii_lowercase + string.digits
-_ID_LENGTH = 20
 _LONGEST_KEY = 255
 
 
@@ -40,6 +40,7 @@ class JobRequest(BaseModel):
     log_level: str | None = None
     session_id: str | None = Field(default=None, max_length=200)
     start_session: bool = False
+    session_time: int | None = Field(default=None, ge=1, le=LARGEST_INTEGER)
     tags: list[Tag] | None = Field(default=None, max_length=50)
     cost: int | None = Field(default=None, ge=0, le=LARGEST_INTEGER)
     private: bool = False
@@ -67,12 +68,12 @@ class Submission:
     """Answer to a submission.
 
     Attributes:
+        job: The job, as it was queued or as it is found again.
         replayed: Whether it was sent before, and this is the job of that time.
         warnings: What the submitter should know.
     """
 
-    job_id: str
-    backend: str
+    job: Job | NewJob
     replayed: bool = False
     warnings: tuple[str, ...] = ()
 
@@ -84,7 +85,8 @@ async def submit(
 
     Raises:
         InvalidInputError: The request, its inputs or its key break a rule.
-        NotFoundError: There is no such program or backend.
+        NotFoundError: There is no such program, backend or session.
+        SessionClosedError: Its session takes no more jobs.
     """
     request = validate(JobRequest, body.fields, "job")
     inputs, params = _inputs(body)
@@ -96,17 +98,17 @@ async def submit(
     # A replay must be found even when its program is gone, so only now may that be an error.
     program = program or await context.store.read(visible, request.program_id, owner)
     requirements = program.content.spec.get("backend_requirements") or {}
-    backend = context.devices.choose(request.backend, requirements)
+    chosen = await _backend(context, owner, request, requirements)
     image = context.images.choose(request.runtime)
     await context.rules.check(program, inputs, size=len(params))
     limit, warnings = _limit(request.cost, program, context.settings.max_execution_seconds)
-    job_id = "".join(secrets.choice(_ID_CHARACTERS) for _ in range(_ID_LENGTH))
+    job_id = new_id()
     new = NewJob(
         id=job_id,
         owner=owner,
         program_id=program.id,
         program_version=program.version,
-        backend=backend,
+        backend=chosen.name,
         image=image,
         # IBM's older clients have no call that opens a session: its first job names it.
         session_id=job_id if request.start_session else request.session_id,
@@ -120,7 +122,10 @@ async def submit(
         params=params,
         created_at=context.clock.now(),
     )
-    if not await context.store.write(statements.insert_job, new):
+    session = _session_of(context, new, request) if request.start_session else None
+    with context.interference.submission(new):
+        is_new = await context.store.write(_queue, new, session)
+    if not is_new:
         before, _ = await context.store.read(_look, key, request.program_id, owner)
         assert before is not None  # noqa: S101 - the key's own job stood in the way
         return _replay(before, request_hash)
@@ -130,7 +135,10 @@ async def submit(
         f"Backend requirement {name!r} is not checked."
         for name in unchecked_requirements(requirements)
     ]
-    return Submission(job_id, backend, warnings=tuple(warnings))
+    if chosen.warning is not None:
+        # First, because IBM's older clients show the first one only.
+        warnings.insert(0, chosen.warning)
+    return Submission(new, warnings=tuple(warnings))
 
 
 async def find(context: ServiceContext, job_id: str, owner: Owner) -> Job:
@@ -156,6 +164,8 @@ async def cancel(context: ServiceContext, job_id: str, owner: Owner) -> None:
     if not await context.scheduler.cancel(job.id):
         job = await find(context, job_id, owner)
         raise ConflictError(f"Job {job_id} cannot be cancelled: it is {job.state.value} already.")
+    if job.session_id is not None:
+        context.scheduler.sessions.watch(job.session_id)
 
 
 async def delete(context: ServiceContext, job_id: str, owner: Owner) -> None:
@@ -182,6 +192,44 @@ def _inputs(body: JsonObject) -> tuple[dict[str, Any], bytes]:
     return inputs, body.raw("params").encode()
 
 
+async def _backend(
+    context: ServiceContext, owner: Owner, request: JobRequest, requirements: dict[str, Any]
+) -> Chosen:
+    """Return the backend of a job: its session's, or the one asked for, or one that will do."""
+    asked = request.backend
+    if request.session_id is not None:
+        if request.start_session:
+            raise InvalidInputError(
+                f"A job cannot belong to session {request.session_id} and start another one:"
+                " send session_id or start_session.",
+                path="$.start_session",
+                rule="not with session_id",
+            )
+        # A session knows its backend by the name that it has, not by one that it had.
+        asked = None if asked is None else actual_name(asked)
+        asked = await sessions.backend_of(context, request.session_id, asked, owner)
+    return context.devices.choose(asked, requirements)
+
+
+def _session_of(context: ServiceContext, job: NewJob, request: JobRequest) -> NewSession:
+    """Return the session that a job starts; it has the job's id."""
+    session = sessions.draft(
+        context.settings, job.owner, job.backend, now=job.created_at, max_ttl=request.session_time
+    )
+    return replace(session, id=job.id)
+
+
+def _queue(connection: Connection, new: NewJob, session: NewSession | None) -> bool:
+    """Queue a job; return False, and change nothing, if its key has been used before."""
+    if not statements.insert_job(connection, new):
+        return False
+    if session is not None:
+        insert_session(connection, session)
+    elif new.session_id is not None:
+        sessions.check_accepting(connection, new.session_id, new.owner)
+    return True
+
+
 def _look(
     connection: Connection, key: str | None, program_id: str, owner: Owner
 ) -> tuple[Job | None, Program | None]:
@@ -197,7 +245,7 @@ def _replay(before: Job, request_hash: str) -> Submission:
             " A new request needs a new key.",
             rule="one key, one request",
         )
-    return Submission(before.id, before.backend, replayed=True)
+    return Submission(before, replayed=True)
 
 
 def _request_hash(body: JsonObject, params: bytes) -> str:
@@ -215,7 +263,16 @@ def _check_key(key: str | None) -> None:
 
 
 def _limit(asked: int | None, program: Program, highest: int) -> tuple[int, list[str]]:
-    """Return a job's wall-clock limit: the smallest of the request's, program's and service's."""
+    """Return a job's wall-clock limit: the smallest of the request's, program's and service's.
+
+    A program may allow more than the service: that was another service, or its setting.
+    """
+    if asked is not None and asked > highest:
+        raise InvalidInputError(
+            f"max_execution_time is {asked} s; this service allows 1 to {highest} s.",
+            path="$.cost",
+            rule=f"at most {highest}",
+        )
     limits = [seconds for seconds in (asked, program.content.cost) if seconds]
     limit = min([*limits, highest])
     if limits and min(limits) > highest:

@@ -7,15 +7,14 @@ as IBM's are not.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection
 
 from prefect_qiskit_runtime.models import ProgramSpec
-from prefect_qiskit_runtime.service.programs import make_content
-from prefect_qiskit_runtime.service.store import programs as statements
-from prefect_qiskit_runtime.service.store.records import PRIMITIVES_OWNER, Program, ProgramContent
+from prefect_qiskit_runtime.service.programs import install_program, make_content
+from prefect_qiskit_runtime.service.store.records import PRIMITIVES_OWNER, ProgramContent
 
 __all__ = ["NAMES", "install"]
 
@@ -24,18 +23,52 @@ _SOURCES = Path(__file__).resolve().parent.parent / "runner" / "primitives"
 _DESCRIPTIONS = {
     "sampler": "Bit strings measured in circuits.",
     "estimator": "Expectation values of observables.",
+    "executor": "Quantum programs: circuits over arrays of arguments, randomized by samplexes.",
 }
 NAMES = tuple(_DESCRIPTIONS)
 
-_PARAMETERS = {
-    "type": "object",
+_OURS = {"unsupported_options": {"enum": ["refuse", "record"]}, "transpile": {"type": "boolean"}}
+_PUBS = {
     "required": ["pubs"],
     "properties": {
         "pubs": {"type": "array"},
         "options": {"type": ["object", "null"]},
         "version": {"const": 2},
-        "unsupported_options": {"enum": ["refuse", "record"]},
-        "transpile": {"type": "boolean"},
+        **_OURS,
+    },
+}
+_LISTS = ("circuits", "circuit_indices", "observables", "observable_indices", "parameter_values")
+_SETTINGS = ("run_options", "transpilation_settings", "resilience_settings")
+
+
+def _circuits(*required: str) -> dict[str, Any]:
+    """Return the schema of what clients before 2024 send."""
+    return {
+        "required": list(required),
+        "properties": {
+            **{name: {"type": "array"} for name in _LISTS},
+            **{name: {"type": ["object", "null"]} for name in _SETTINGS},
+            "unsupported_options": _OURS["unsupported_options"],
+        },
+    }
+
+
+def _either(circuits: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "if": {"required": ["circuits"]}, "then": circuits, "else": _PUBS}
+
+
+_PARAMETERS: dict[str, dict[str, Any]] = {
+    "sampler": _either(_circuits("circuits")),
+    "estimator": _either(_circuits("circuits", "observables")),
+    "executor": {
+        "type": "object",
+        "required": ["schema_version", "quantum_program", "options"],
+        "properties": {
+            "schema_version": {"type": "string"},
+            "quantum_program": {"type": "object", "required": ["shots", "items"]},
+            "options": {"type": "object"},
+            "unsupported_options": _OURS["unsupported_options"],
+        },
     },
 }
 
@@ -43,13 +76,7 @@ _PARAMETERS = {
 def install(connection: Connection) -> None:
     """Put the primitives of this version of the package in place; what is there stays."""
     for name in NAMES:
-        content = _content(name)
-        now = datetime.now(UTC)
-        installed = statements.find_program(connection, name, PRIMITIVES_OWNER)
-        if installed is None:
-            statements.insert_program(connection, _first_version(name, content, now))
-        elif installed.content.content_hash != content.content_hash:
-            statements.add_version(connection, installed, content, now)
+        install_program(connection, PRIMITIVES_OWNER, name, _content(name))
 
 
 def _content(name: str) -> ProgramContent:
@@ -57,18 +84,5 @@ def _content(name: str) -> ProgramContent:
         source=(_SOURCES / f"{name}.py").read_text("utf-8"),
         description=_DESCRIPTIONS[name],
         cost=None,
-        spec=ProgramSpec(parameters=_PARAMETERS),
-    )
-
-
-def _first_version(name: str, content: ProgramContent, now: datetime) -> Program:
-    return Program(
-        id=name,
-        owner=PRIMITIVES_OWNER,
-        name=name,
-        is_public=True,
-        version=1,
-        created_at=now,
-        updated_at=now,
-        content=content,
+        spec=ProgramSpec(parameters=_PARAMETERS[name]),
     )

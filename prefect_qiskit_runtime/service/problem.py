@@ -34,6 +34,10 @@ class KeyReusedError(InvalidInputError):
     """An idempotency key came again with another body. Answered with 422, as IETF's draft says."""
 
 
+class ResultGoneError(NotFoundError):
+    """The result of a private job was taken before: it is given out once."""
+
+
 class PayloadTooLargeError(InvalidInputError):
     """The body of a request is larger than the service takes."""
 
@@ -96,4 +100,6 @@ def _status_of(error: QiskitRuntimeError) -> int:
         return 422
     if isinstance(error, PayloadTooLargeError):
         return 413
+    if isinstance(error, ResultGoneError):
+        return 410
     return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)

@@ -7,7 +7,6 @@ reference of the protocol). Such a client gives up after five connections withou
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
 
@@ -20,7 +19,7 @@ _WINDOW_SECONDS = 10.0
 class ReplayGuard:
     """Counts complete replays of finished jobs, by reader and job."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._replays: dict[tuple[Owner, str], deque[float]] = {}
 

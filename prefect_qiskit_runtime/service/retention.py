@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-from prefect_qiskit_runtime.service.store import Store, jobs, programs
+from prefect_qiskit_runtime.service.clock import Clock
+from prefect_qiskit_runtime.service.store import Store, jobs, programs, sessions
 
 logger = logging.getLogger(__name__)
 
@@ -15,30 +16,38 @@ _BATCH = 100
 _INTERVAL_SECONDS = 3600.0
 
 
-async def keep_tidy(store: Store, logs: Path, *, max_days: float, max_bytes: int) -> None:
+async def keep_tidy(
+    store: Store, logs: Path, clock: Clock, *, max_days: float, max_bytes: int
+) -> None:
     """Forget what is too old or too much, now and every hour, until cancelled."""
     while True:
         try:
-            await forget_old_jobs(store, logs, max_days=max_days, max_bytes=max_bytes)
+            await forget_old_jobs(store, logs, clock, max_days=max_days, max_bytes=max_bytes)
         except Exception:  # boundary: tidying must never end the service
             logger.exception("Old jobs could not be deleted; trying again later")
-        await asyncio.sleep(_INTERVAL_SECONDS)
+        await clock.sleep(_INTERVAL_SECONDS)
 
 
-async def forget_old_jobs(store: Store, logs: Path, *, max_days: float, max_bytes: int) -> int:
+async def forget_old_jobs(
+    store: Store, logs: Path, clock: Clock, *, max_days: float, max_bytes: int
+) -> int:
     """Delete ended jobs beyond an age, then the oldest ones beyond a size; return how many.
+
+    Closed sessions beyond the age go as well, once they have no jobs.
 
     Args:
         store: Where they are.
         logs: Folder of their logs, which count and go with them.
+        clock: What their age is told by.
         max_days: Days after its end that a job is kept.
         max_bytes: Size of database and logs above which the oldest ended jobs go.
     """
     deleted = 0
-    horizon = datetime.now(UTC) - timedelta(days=max_days)
+    horizon = clock.now() - timedelta(days=max_days)
     while batch := await store.read(jobs.oldest_ended, limit=_BATCH, before=horizon):
         deleted += await _delete(store, logs, batch)
     deleted += await _shrink(store, logs, max_bytes)
+    await store.write(sessions.delete_closed, horizon)
     if deleted:
         await store.write(programs.purge_deleted_programs)
         await store.shrink()

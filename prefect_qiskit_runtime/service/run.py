@@ -8,7 +8,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from enum import Enum
 from pathlib import Path
 
 from prefect_qiskit_runtime.errors import QiskitRuntimeError, ServiceUnavailableError
@@ -49,14 +48,6 @@ RAN_TOO_LONG = JobEnd(
 )
 
 
-class Stop(Enum):
-    """Why the service ends a job before it ends itself; the value is how that is recorded."""
-
-    CANCELLED = CANCELLED
-    RAN_TOO_LONG = RAN_TOO_LONG
-    INTERRUPTED = INTERRUPTED
-
-
 @dataclass(frozen=True)
 class JobFolders:
     """Where running jobs have their files."""
@@ -86,12 +77,17 @@ class JobRun:
         self._clock = clock
         self._recorder = InterimRecorder(store, feed, claimed.job.id)
         self._execution: Execution | None = None
-        self._stop: Stop | None = None
+        self._stop: JobEnd | None = None
         self._terminating: asyncio.Task[None] | None = None
         self._seen: dict[type[Event], Event] = {}
-        self._ended_by: Stop | None = None
+        self._ended_by: JobEnd | None = None
         self._ended = asyncio.Event()
         self._service_ends = asyncio.Event()
+
+    @property
+    def session_id(self) -> str | None:
+        """The session of the job, where it has one."""
+        return self._claimed.job.session_id
 
     async def run(self) -> None:
         """Run the job and record how it ended."""
@@ -109,12 +105,12 @@ class JobRun:
             self._feed.notify(job_id)
         logger.info("Job %s %s%s", job_id, end.state.value.lower(), _code(end))
 
-    async def stop(self, why: Stop) -> bool:
-        """End the job and return once that is recorded; say whether it ended for this reason.
+    async def stop(self, why: JobEnd) -> bool:
+        """End the job in this way and return once that is recorded; say whether it did.
 
-        The first reason counts, and a job that ended by itself meanwhile has done so.
+        The first end counts, and a job that ended by itself meanwhile has done so.
         """
-        if why is Stop.INTERRUPTED:
+        if why is INTERRUPTED:
             self._service_ends.set()
         if self._stop is None:
             self._stop = why
@@ -138,7 +134,7 @@ class JobRun:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._service_ends.wait(), _RETRY_SECONDS)
 
-    async def _execute(self) -> tuple[JobEnd, Stop | None]:
+    async def _execute(self) -> tuple[JobEnd, JobEnd | None]:
         """Return how the job ended, and for what reason if it was stopped."""
         try:
             self._execution = await self._executor.launch(self._launch())
@@ -170,7 +166,7 @@ class JobRun:
         """Stop the job if this takes longer than it may."""
         seconds = self._claimed.job.max_execution_seconds
         timer = self._clock.call_later(
-            seconds, lambda: asyncio.create_task(self.stop(Stop.RAN_TOO_LONG))
+            seconds, lambda: asyncio.create_task(self.stop(RAN_TOO_LONG))
         )
         try:
             yield
@@ -194,7 +190,7 @@ class JobRun:
 
     def _with_usage(self, own: JobEnd) -> JobEnd:
         """Return the job's own end, or that of its stop, with what it ran with and used."""
-        end = own if self._stop is None else self._stop.value
+        end = own if self._stop is None else self._stop
         if isinstance(started := self._seen.get(Started), Started):
             end = replace(end, versions=started.versions)
         if isinstance(usage := self._seen.get(Usage), Usage):

@@ -14,9 +14,11 @@ from prefect_qiskit_runtime.models import JobStatus
 from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.executor import Executor
 from prefect_qiskit_runtime.service.feed import Feed
-from prefect_qiskit_runtime.service.run import CANCELLED, INTERRUPTED, JobFolders, JobRun, Stop
-from prefect_qiskit_runtime.service.store import Store, jobs as statements
-from prefect_qiskit_runtime.service.store.records import ClaimedJob
+from prefect_qiskit_runtime.service.interference import Interference
+from prefect_qiskit_runtime.service.run import CANCELLED, INTERRUPTED, JobFolders, JobRun
+from prefect_qiskit_runtime.service.session_timers import SessionTimers
+from prefect_qiskit_runtime.service.store import Store, jobs as statements, queue
+from prefect_qiskit_runtime.service.store.records import ClaimedJob, JobEnd
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +26,11 @@ _RETRY_SECONDS = 1.0
 
 
 class Scheduler:
-    """Runs the jobs of a store. `start` it once, `wake` it when a job was queued."""
+    """Runs the jobs of a store. `start` it once, `wake` it when a job was queued.
+
+    Attributes:
+        sessions: The timers of the sessions that jobs belong to.
+    """
 
     def __init__(
         self,
@@ -35,16 +41,19 @@ class Scheduler:
         folders: JobFolders,
         max_concurrent_jobs: int,
         clock: Clock,
+        interference: Interference,
     ) -> None:
         self._store = store
         self._executor = executor
         self._feed = feed
         self._folders = folders
         self._clock = clock
+        self._interference = interference
         self._max_concurrent_jobs = max_concurrent_jobs
         self._runs: dict[str, JobRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
+        self.sessions = SessionTimers(store=store, feed=feed, clock=clock, wake=self.wake)
         self._closing = False
         # Held from the claim of a job until it can be found in `_runs`, so that a cancel finds
         # every job either queued or there.
@@ -61,6 +70,7 @@ class Scheduler:
         now = self._clock.now()
         for job_id in await self._store.write(statements.end_all_running, INTERRUPTED, now):
             logger.warning("Job %s was running when the service stopped: interrupted", job_id)
+        await self.sessions.start()
         self._dispatcher = asyncio.create_task(self._dispatch(), name="scheduler")
         self.wake()
 
@@ -70,11 +80,15 @@ class Scheduler:
 
     async def cancel(self, job_id: str) -> bool:
         """Cancel a job; return once it has ended, or False if it had ended otherwise."""
+        return await self.end(job_id, CANCELLED)
+
+    async def end(self, job_id: str, end: JobEnd) -> bool:
+        """End a job in a given way; return once it has, or False if it had ended otherwise."""
         async with self._claiming:
             run = self._runs.get(job_id)
             if run is None:
-                return await self._cancel_queued(job_id)
-        return await run.stop(Stop.CANCELLED)
+                return await self._end_queued(job_id, end)
+        return await run.stop(end)
 
     async def close(self) -> None:
         """Start no more jobs and end the running ones as interrupted. Twice is once."""
@@ -83,18 +97,17 @@ class Scheduler:
         self.wake()
         if self._dispatcher is not None:
             await self._dispatcher
-        await asyncio.gather(*(run.stop(Stop.INTERRUPTED) for run in self._runs.values()))
+        await asyncio.gather(*(run.stop(INTERRUPTED) for run in self._runs.values()))
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.sessions.close()
 
-    async def _cancel_queued(self, job_id: str) -> bool:
+    async def _end_queued(self, job_id: str, end: JobEnd) -> bool:
         now = self._clock.now()
-        cancelled = await self._store.write(
-            statements.end_job, job_id, CANCELLED, now, was=JobStatus.QUEUED
-        )
-        if cancelled:
-            logger.info("Job %s cancelled while queued", job_id)
+        ended = await self._store.write(statements.end_job, job_id, end, now, was=JobStatus.QUEUED)
+        if ended:
+            logger.info("Job %s %s while queued", job_id, end.state.value.lower())
             self._feed.notify(job_id)
-        return cancelled
+        return ended
 
     async def _dispatch(self) -> None:
         while not self._closing:
@@ -110,8 +123,15 @@ class Scheduler:
     async def _fill(self) -> None:
         """Start queued jobs until none waits or no more may run."""
         while not self._closing and len(self._runs) < self._max_concurrent_jobs:
+            running = [run.session_id for run in self._runs.values()]
             async with self._claiming:
-                claimed = await self._store.write(statements.claim_next, self._clock.now())
+                claimed = await self._store.write(
+                    queue.claim_next,
+                    self._clock.now(),
+                    slots=self._max_concurrent_jobs,
+                    running=running,
+                    held=self._interference.held,
+                )
                 if claimed is None:
                     return
                 self._begin(claimed)
@@ -126,8 +146,10 @@ class Scheduler:
             clock=self._clock,
         )
         self._runs[claimed.job.id] = run
+        self._interference.started(claimed.job)
         self._feed.notify(claimed.job.id)
         logger.info("Job %s started", claimed.job.id)
+        self._watch_session(run)
         task = asyncio.create_task(self._follow(claimed.job.id, run), name=claimed.job.id)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -139,4 +161,9 @@ class Scheduler:
             logger.exception("The end of job %s could not be recorded", job_id)
         finally:
             del self._runs[job_id]
+            self._watch_session(run)
             self.wake()
+
+    def _watch_session(self, run: JobRun) -> None:
+        if run.session_id is not None:
+            self.sessions.watch(run.session_id)

@@ -48,11 +48,17 @@ class Server(uvicorn.Server):
     """uvicorn on a socket that listens already, without signal handlers of its own."""
 
     def __init__(
-        self, app: ASGIApp, listener: socket.socket, *, tls: TlsFiles | None = None
+        self,
+        app: ASGIApp,
+        listener: socket.socket,
+        *,
+        tls: TlsFiles | None = None,
+        http: type[asyncio.Protocol] | None = None,
     ) -> None:
         config = uvicorn.Config(
             app,
             lifespan="off",
+            http=http or "auto",
             ws="websockets-sansio",
             log_config=None,
             access_log=False,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from socket import socket
+from typing import TYPE_CHECKING, Literal
 
 from prefect_qiskit_runtime._home import EmbeddedHome, network_file_system
 from prefect_qiskit_runtime.errors import ConfigurationError
@@ -27,11 +28,16 @@ from prefect_qiskit_runtime.service.assembly import (
     wind_down,
 )
 from prefect_qiskit_runtime.service.auth import Authenticator
+from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.images import DEFAULT_IMAGE, NamedImages, RegisteredImages
+from prefect_qiskit_runtime.service.interference import Interference
 from prefect_qiskit_runtime.service.run import JobFolders
 from prefect_qiskit_runtime.service.server import Server, TlsFiles, listen, until
 from prefect_qiskit_runtime.service.store.records import Owner
 from prefect_qiskit_runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from prefect_qiskit_runtime.service.faults import FaultMode
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +58,8 @@ class TeamOptions:
         port: The port; 0 takes a free one.
         tls: `SELF_SIGNED`, files, or None for plain HTTP.
         images: Interpreters by the names under which jobs may ask for them.
+        fault_mode: Whether tests may make it fail; on loopback only.
+        imitate: Whose service it behaves like, in the fault mode; None for our own.
     """
 
     home: Path
@@ -60,6 +68,8 @@ class TeamOptions:
     port: int = 0
     tls: str | TlsFiles | None = None
     images: Mapping[str, Path] = field(default_factory=dict)
+    fault_mode: bool = False
+    imitate: Literal["ibm"] | None = None
 
 
 def run(options: TeamOptions, settings: Settings, *, ready: Callable[[str], None]) -> None:
@@ -71,8 +81,10 @@ def run(options: TeamOptions, settings: Settings, *, ready: Callable[[str], None
         ready: Called with the service's URL once it accepts connections.
 
     Raises:
-        ConfigurationError: The home, the address or the certificate cannot be used.
+        ConfigurationError: The home, the address or the certificate cannot be used, or the fault
+            mode is not on loopback.
     """
+    _check_fault_mode(options)
     # The folder may be one that was there before, with rights of its own.
     os.umask(0o077)
     home = EmbeddedHome(options.home.expanduser().resolve())
@@ -106,8 +118,13 @@ async def _serve(
     url = _url(options.host, listener.getsockname()[1], tls)
     if tls is None and not _is_loopback(options.host):
         logger.warning("Tokens and results go over the network unencrypted: see --tls.")
-    async with open_service(_parts(options, settings, folders), settings) as context:
-        server = Server(create_app(context), listener, tls=tls)
+    faults = _fault_mode(options)
+    async with open_service(_parts(options, settings, folders, faults), settings) as context:
+        if faults is None:
+            server = Server(create_app(context), listener, tls=tls)
+        else:
+            logger.warning("Fault mode: whoever has a token can make this service fail.")
+            server = Server(faults.app(context), listener, tls=tls, http=faults.protocol)
         serving = await server.start()
         async with housekeeping(context):
             logger.info("Ready at %s, process %d, home %s", url, os.getpid(), options.home)
@@ -117,15 +134,42 @@ async def _serve(
             await wind_down(context, server)
 
 
-def _parts(options: TeamOptions, settings: Settings, folders: ServiceFolders) -> ServiceParts:
+def _check_fault_mode(options: TeamOptions) -> None:
+    if options.imitate is not None and not options.fault_mode:
+        raise ConfigurationError(f"--as {options.imitate} is part of the fault mode: --fault-mode.")
+    if options.fault_mode and not _is_loopback(options.host):
+        raise ConfigurationError(
+            f"The fault mode is for tests on one machine, not for {options.host}: listen at"
+            " 127.0.0.1, or leave --fault-mode out."
+        )
+
+
+def _fault_mode(options: TeamOptions) -> FaultMode | None:
+    if not options.fault_mode:
+        return None
+    # Here, so that nothing of it is loaded into any other service.
+    from prefect_qiskit_runtime.service.faults import FaultMode
+
+    return FaultMode(imitate=options.imitate)
+
+
+def _parts(
+    options: TeamOptions,
+    settings: Settings,
+    folders: ServiceFolders,
+    faults: FaultMode | None,
+) -> ServiceParts:
+    clock = Clock() if faults is None else faults.clock
     images = RegisteredImages({DEFAULT_IMAGE: Path(sys.executable), **options.images})
     return ServiceParts(
         folders=folders,
         authenticator=Authenticator(
-            {token: Owner(user, "") for user, token in options.tokens.items()}
+            {token: Owner(user, "") for user, token in options.tokens.items()}, clock
         ),
         images=images,
         executor=NamedImages(ForkExecutor(settings), images),
+        clock=clock,
+        interference=Interference() if faults is None else faults.jobs,
     )
 
 

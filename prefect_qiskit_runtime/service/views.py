@@ -8,7 +8,7 @@ from typing import Any
 
 from prefect_qiskit_runtime.models import JobMetrics, ProgramInfo, ProgramSpec, ReasonCode
 from prefect_qiskit_runtime.service.instances import GROUP, HUB, PROJECT
-from prefect_qiskit_runtime.service.store.records import Job, Owner, Program
+from prefect_qiskit_runtime.service.store.records import Job, NewJob, Owner, Program, Session
 
 
 def program_view(program: Program, viewer: Owner, *, with_source: bool = False) -> dict[str, Any]:
@@ -56,6 +56,18 @@ def job_view(job: Job) -> dict[str, Any]:
     }
 
 
+def submission_view(job: Job | NewJob) -> dict[str, Any]:
+    """Return what the answer to a submission says of the job; of the state it says nothing."""
+    return {
+        "id": job.id,
+        "backend": job.backend,
+        "created": _iso(job.created_at),
+        "tags": list(job.tags),
+        "runtime": job.image,
+        "session_id": job.session_id,
+    }
+
+
 def state_view(job: Job) -> dict[str, Any]:
     """Return where a job is and why it ended.
 
@@ -67,6 +79,8 @@ def state_view(job: Job) -> dict[str, Any]:
         state["reason"] = job.reason
     if job.reason_code is not None:
         state["reasonCode"] = job.reason_code
+    if job.reason_solution is not None:
+        state["reason_solution"] = job.reason_solution
     return state
 
 
@@ -93,6 +107,31 @@ def metrics_view(job: Job) -> dict[str, Any]:
         versions=versions,
     )
     return {**metrics.model_dump(mode="json"), "bss": {"seconds": seconds or 0.0}}
+
+
+def session_view(session: Session, now: datetime) -> dict[str, Any]:
+    """Return a session as it is now."""
+    return {
+        "id": session.id,
+        "backend_name": session.backend,
+        "mode": session.mode,
+        "state": session.state.value,
+        "accepting_jobs": session.accepting_jobs,
+        "max_ttl": session.max_ttl_seconds,
+        "active_ttl": session.max_ttl_seconds,
+        "interactive_ttl": session.interactive_ttl_seconds,
+        "created_at": _iso(session.created_at),
+        "started_at": _iso(session.started_at),
+        "activated_at": _iso(session.activated_at),
+        "closed_at": _iso(session.closed_at),
+        "last_job_started": _iso(session.last_job_started_at),
+        "last_job_completed": _iso(session.last_job_ended_at),
+        "elapsed_time": session.used_until(now),
+        "timestamps": [
+            {"status": state, "timestamp": moment.replace("+00:00", "Z")}
+            for state, moment in session.changes
+        ],
+    }
 
 
 def _legacy_status(job: Job) -> str:

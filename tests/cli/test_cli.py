@@ -150,7 +150,7 @@ def test_a_program_is_uploaded_listed_shown_and_deleted(service_home: Path, tmp_
     shown = cli("programs", "show", program_id, "--json").json
     assert (shown["max_execution_time"], shown["source"]) == (60, COUNTER)
     assert cli("programs", "show", program_id, "--source").out == COUNTER
-    assert "  Max execution time: 60 s\n" in cli("programs", "show", program_id).out
+    assert "  Max execution time: 60\n" in cli("programs", "show", program_id).out
     assert cli("programs", "delete", program_id).out == f"Deleted {program_id}.\n"
     gone = cli("programs", "show", program_id)
     assert (gone.code, gone.out) == (1, "")
@@ -315,3 +315,39 @@ def test_help_loads_neither_qiskit_nor_a_server() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ran.stdout == "[]\n"
+
+
+# Sessions ---------------------------------------------------------------------------------
+
+
+def test_sessions_are_listed_shown_closed_and_cancelled(service_home: Path) -> None:
+    script = (
+        "from prefect_qiskit_runtime.client import SyncRuntimeClient\n"
+        "with SyncRuntimeClient() as client:\n"
+        "    for mode in ('batch', 'dedicated'):\n"
+        "        print(client.open_session('fake_manila', mode=mode, max_time=300).session_id)\n"
+    )
+    opened = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    batch, session = opened.stdout.split()
+
+    listed = cli("sessions", "ls", "--open", "--json").json
+    assert [(row["session_id"], row["mode"]) for row in listed[:2]] == [
+        (session, "dedicated"),
+        (batch, "batch"),
+    ]
+    assert f"{session}\tdedicated\topen\tfake_manila\t" in cli("sessions", "ls").out
+    shown = cli("sessions", "show", session, "--json").json
+    assert (shown["max_time"], shown["state"], shown["accepting_jobs"]) == (300, "open", True)
+    assert "Max time:            300 s\n" in cli("sessions", "show", session).out
+
+    assert cli("sessions", "close", session).out == f"Closed {session} to new jobs.\n"
+    assert cli("sessions", "cancel", batch).out == f"Cancelled {batch}.\n"
+    closed = cli("sessions", "ls", "--closed", "--json").json
+    assert {session, batch} <= {row["session_id"] for row in closed}
+    missing = cli("sessions", "show", "no-such")
+    assert (missing.code, missing.err) == (
+        1,
+        "Error: Cannot get session no-such: There is no session 'no-such'.\n",
+    )

@@ -9,6 +9,7 @@ import pytest
 from qiskit import QuantumCircuit, transpile
 from qiskit.quantum_info import SparsePauliOp
 from qiskit_ibm_runtime import EstimatorV2, IBMBackend, QiskitRuntimeService, SamplerV2
+from qiskit_ibm_runtime.api.exceptions import RequestsApiError
 from qiskit_ibm_runtime.exceptions import (
     RuntimeInvalidStateError,
     RuntimeJobFailureError,
@@ -33,33 +34,9 @@ def main(backend, user_messenger, values, fail=False, wait=0):
 """
 
 
-@pytest.fixture
-def environment(
-    team: TeamService, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """What the documentation tells to set: the service in place of IBM's own."""
-    for name, url in (
-        ("IAM_URL", team.url),
-        ("GLOBAL_SEARCH_URL", team.url),
-        ("GLOBAL_CATALOG_URL", f"{team.url}/catalog/api/v1"),
-        ("NO_PROXY", "*"),
-        ("HOME", str(tmp_path_factory.mktemp("home"))),
-    ):
-        monkeypatch.setenv(name, url)
-
-
 @pytest.fixture(params=["ibm_quantum_platform", "ibm_cloud"])
 def channel(request: pytest.FixtureRequest) -> str:
     return request.param
-
-
-@pytest.fixture
-def connect(environment: None, team: TeamService) -> Callable[..., QiskitRuntimeService]:
-    def connect(user: str = "alice", **fields: str) -> QiskitRuntimeService:
-        given = {"channel": "ibm_quantum_platform", "token": TOKENS.get(user, user), **fields}
-        return QiskitRuntimeService(url=f"{team.url}/experimental/api/v1", **given)
-
-    return connect
 
 
 @pytest.fixture
@@ -171,8 +148,10 @@ async def test_jobs_are_found_by_what_they_are(service, submit) -> None:
     program_id = service.job(job_id).primitive_id
     assert found(program_id=program_id)[:2] == [other, job_id]
     assert found(program_id="another") == []
-    created = service.job(other).creation_date
+    # IBM's documentation includes both times.
+    created, later = [service.job(one).creation_date for one in (job_id, other)]
     assert found(job_tags=["sweep"], created_before=created) == [job_id]
+    assert found(job_tags=["sweep"], created_after=later) == [other]
     assert len(service.jobs(limit=1, skip=1, job_tags=["sweep"])) == 1
 
 
@@ -194,6 +173,22 @@ async def test_another_user_sees_nothing_of_it(connect, submit) -> None:
     assert bob.jobs(limit=None) == []
     with pytest.raises(RuntimeJobNotFound):
         bob.job(job_id)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # IBM's V2 primitives since 0.50
+@pytest.mark.filterwarnings("ignore:No gate definition:RuntimeWarning")
+def test_the_result_of_a_private_job_is_given_out_once(service: QiskitRuntimeService) -> None:
+    circuit = QuantumCircuit(1)
+    circuit.measure_all()
+    sampler = SamplerV2(
+        service.backend("aer_simulator"), options={"environment": {"private": True}}
+    )
+    job = sampler.run([circuit], shots=10)
+    assert job.result()[0].data.meas.get_counts() == {"0": 10}
+    fetched = service.job(job.job_id())
+    assert (fetched.private, fetched.inputs) == (True, {})
+    with pytest.raises(RequestsApiError, match="given out before"):
+        fetched.result()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # IBM's V2 primitives since 0.50

@@ -15,8 +15,6 @@ from qiskit_ibm_runtime.exceptions import RuntimeInvalidStateError, RuntimeJobTi
 from ..team import TOKENS, TeamService  # noqa: TID252 - of two rooms
 from .test_today import (  # noqa: F401 - fixtures
     channel,
-    connect,
-    environment,
     ours,
     service,
     submit,

@@ -123,7 +123,7 @@ async def test_one_backend_is_got_or_none(one: RuntimeClient) -> None:
 async def test_a_client_works_in_one_instance(client: RuntimeClient) -> None:
     crn = await client.active_instance()
     assert (await client.backend("fake_lima", instance=crn)).name == "fake_lima"
-    with pytest.raises(ConfigurationError, match="Open another one with instance='crn:other'"):
+    with pytest.raises(ConfigurationError, match="make another client with instance='crn:other'"):
         await client.backends(instance="crn:other")
 
 

@@ -30,6 +30,7 @@ from prefect_qiskit_runtime.service.devices import Devices
 from prefect_qiskit_runtime.service.executor import Event, Exited, JobLaunch
 from prefect_qiskit_runtime.service.feed import Feed
 from prefect_qiskit_runtime.service.images import AnyInterpreter
+from prefect_qiskit_runtime.service.interference import Interference
 from prefect_qiskit_runtime.service.run import JobFolders
 from prefect_qiskit_runtime.service.scheduler import Scheduler
 from prefect_qiskit_runtime.service.store import Store
@@ -319,6 +320,7 @@ async def run_locally(root: Path, empty: Path, **settings: Any) -> AsyncIterator
         folders=folders,
         max_concurrent_jobs=given.max_concurrent_jobs,
         clock=clock,
+        interference=Interference(),
     )
     await scheduler.start()
     context = ServiceContext(
@@ -329,7 +331,7 @@ async def run_locally(root: Path, empty: Path, **settings: Any) -> AsyncIterator
         feed=feed,
         devices=Devices(),
         authenticator=Authenticator(
-            {f"token-of-{user}": Owner(user, "") for user in ("alice", "bob")}
+            {f"token-of-{user}": Owner(user, "") for user in ("alice", "bob")}, clock
         ),
         job_logs_dir=folders.logs,
         images=AnyInterpreter(f"python:{sys.executable}"),

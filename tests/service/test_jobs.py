@@ -136,9 +136,11 @@ async def test_tags_are_replaced(local) -> None:
         ({"tags": ["even", "three"]}, [0]),
         ({"tags": "no such"}, []),
         ({"backend": "fake_manila"}, [5, 3, 1]),
-        ({"session_id": "s"}, [2]),
         ({"pending": True}, [5, 4, 3, 2, 1]),
         ({"pending": False}, [0]),
+        ({"provider": "ibm-q/open/main"}, [5, 4, 3, 2, 1, 0]),
+        ({"provider": "ibm-q/open/other"}, []),
+        ({"provider": "anything"}, []),
         ({"program": "no such"}, []),
         ({"created_after": "2000-01-01T00:00:00Z"}, [5, 4, 3, 2, 1, 0]),
         ({"created_before": "2000-01-01T00:00:00"}, []),
@@ -151,10 +153,7 @@ async def test_jobs_are_listed_by_filters(local, query, expected) -> None:
         for index in range(6):
             tags = ["even"] * (index % 2 == 0) + ["three"] * (index % 3 == 0)
             backend = "fake_manila" if index % 2 else "aer_simulator"
-            session = "s" if index == 2 else None
-            jobs.append(
-                await local.job(client, program_id, tags=tags, backend=backend, session_id=session)
-            )
+            jobs.append(await local.job(client, program_id, tags=tags, backend=backend))
         await client.post(f"/jobs/{jobs[0]}/cancel")
         listing = (await client.get("/jobs", params=query)).json()
     assert [jobs.index(job["id"]) for job in listing["jobs"]] == expected
@@ -201,3 +200,14 @@ async def test_a_wrong_query_is_refused_by_name(local, query) -> None:
         answer = await client.get(f"/jobs?{query}")
     assert answer.status_code == 400
     assert answer.json()["error"]["path"] == f"$.{query.partition('=')[0]}"
+
+
+async def test_the_answer_to_a_submission_says_what_the_job_is(local) -> None:
+    async with local.client() as client:
+        program_id = await local.program(client)
+        request = {"program_id": program_id, "tags": ["a"], "start_session": True}
+        first = await client.post("/jobs", json=request, headers={"Idempotency-Key": "k"})
+        again = await client.post("/jobs", json=request, headers={"Idempotency-Key": "k"})
+        job = (await client.get(f"/jobs/{first.json()['id']}")).json()
+    facts = ("id", "backend", "created", "tags", "runtime", "session_id")
+    assert first.json() == again.json() == {fact: job[fact] for fact in facts}

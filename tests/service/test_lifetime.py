@@ -155,6 +155,17 @@ def test_a_job_and_its_stream_keep_it_alive(start_service, tmp_path: Path) -> No
     assert service.process.wait(60) == 0
 
 
+def test_an_open_session_keeps_it_alive(start_service) -> None:
+    service = start_service("--idle-seconds", "1.5")
+    http = service.api().http
+    session_id = http.post("/sessions", json={"backend": "aer_simulator"}).json()["id"]
+    assert http.get("/service/status").json()["sessions_open"] == 1
+    with pytest.raises(subprocess.TimeoutExpired):
+        service.process.wait(3)
+    http.delete(f"/sessions/{session_id}/close")
+    assert service.process.wait(60) == 0
+
+
 def test_it_does_not_end_while_a_client_holds_the_start_lock(start_service) -> None:
     service = start_service("--idle-seconds", "0.2")
     with service.home.try_lock(service.home.start_lock_path) as locked:

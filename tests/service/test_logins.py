@@ -10,6 +10,7 @@ import pytest
 
 from prefect_qiskit_runtime.service.access_tokens import Purpose
 from prefect_qiskit_runtime.service.auth import Authenticator
+from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.store.records import Owner
 
 LEGACY = {"X-Qx-Client-Application": "ibmqiskitruntime/0.15.1"}
@@ -82,14 +83,14 @@ async def test_a_logout_ends_the_access_token_and_not_the_token(local) -> None:
 
 
 def test_an_access_token_outlives_the_process_and_ends_with_the_users_token() -> None:
-    access = Authenticator({"secret": ALICE}).access.issue(ALICE, Purpose.API, seconds=60)
-    assert Authenticator({"secret": ALICE}).identify(access) == ALICE
+    access = Authenticator({"secret": ALICE}, Clock()).access.issue(ALICE, Purpose.API, seconds=60)
+    assert Authenticator({"secret": ALICE}, Clock()).identify(access) == ALICE
     with pytest.raises(Exception, match="refused"):
-        Authenticator({"changed": ALICE}).identify(access)
+        Authenticator({"changed": ALICE}, Clock()).identify(access)
 
 
 def test_an_access_token_ends_and_opens_only_what_it_is_for() -> None:
-    authenticator = Authenticator({"secret": ALICE})
+    authenticator = Authenticator({"secret": ALICE}, Clock())
     for purpose, seconds in ((Purpose.API, -1), (Purpose.RESULT, 60)):
         access = authenticator.access.issue(ALICE, purpose, seconds=seconds)
         with pytest.raises(Exception, match="refused"):
@@ -101,7 +102,7 @@ def test_nobody_signs_for_another() -> None:
     unsigned = jwt.encode({"sub": "alice", "aud": "api", "iat": 0, "exp": 2**40}, "", "none")
     for token in (forged, unsigned):
         with pytest.raises(Exception, match="refused"):
-            Authenticator({"secret": ALICE}).identify(token)
+            Authenticator({"secret": ALICE}, Clock()).identify(token)
 
 
 async def test_instances_are_found_as_todays_client_looks_for_them(local) -> None:

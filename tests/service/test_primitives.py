@@ -24,6 +24,11 @@ from prefect_qiskit_runtime.service import primitives
 
 IDEAL, NOISY = AerSimulator(), FakeManilaV2()
 NAMES = {"aer_simulator": IDEAL, "fake_manila": NOISY}
+EMPTY_PROGRAM = {
+    "schema_version": "v2.0",
+    "quantum_program": {"shots": 1, "items": []},
+    "options": {},
+}
 
 
 class Recorder:
@@ -154,6 +159,29 @@ def test_or_they_are_refused_if_the_body_says_so(api: Any) -> None:
     assert "do not support the options resilience_level" in state["reason"]
 
 
+def test_lists_of_circuits_are_what_clients_before_2024_send(api: Any) -> None:
+    params = {
+        "circuits": [rotation(), rotation()],
+        "circuit_indices": [0, 1],
+        "observables": [SparsePauliOp("ZZ"), SparsePauliOp("ZI")],
+        "observable_indices": [0, 1],
+        "parameters": [["angle"], ["angle"]],
+        "parameter_values": [[0.3], [0.3]],
+        "run_options": {"shots": None, "init_qubits": True, "noise_model": None},
+        "transpilation_settings": {"skip_transpilation": False},
+        "resilience_settings": {"level": 1, "noise_factors": [1, 3, 5]},
+    }
+    body = {"program_id": "estimator", "params": params, "backend": "aer_simulator"}
+    result = result_of(api, json.dumps(body, cls=RuntimeEncoder))
+    assert result["values"] == pytest.approx([1, np.cos(0.3)])
+    assert result["metadata"][0] == {
+        "header_metadata": {},
+        "variance": 0,
+        "path": "exact",
+        "unsupported_options": {"resilience_settings.level": 1},
+    }
+
+
 def test_an_error_names_the_pub(api: Any) -> None:
     body = json.loads(body_of(SamplerV2, [(rotation(measured=True), [0])] * 2, "aer_simulator"))
     body["backend"] = "fake_manila"
@@ -172,6 +200,8 @@ def test_an_error_names_the_pub(api: Any) -> None:
         ({}, "$", 'required: ["pubs"]'),
         ({"pubs": {}}, "$.pubs", 'type: "array"'),
         ({"pubs": [], "version": 1}, "$.version", "const: 2"),
+        ({"circuits": {}}, "$.circuits", 'type: "array"'),
+        ({"circuits": [], "run_options": 1}, "$.run_options", 'type: ["object", "null"]'),
         ({"pubs": [], "options": [1]}, "$.options", 'type: ["object", "null"]'),
         (
             {"pubs": [], "unsupported_options": "ignore"},
@@ -196,7 +226,8 @@ async def test_every_user_can_run_a_primitive_and_none_can_change_it(local, name
     source = base64.b64encode(b"def main(backend, user_messenger): ...").decode()
     for user in ("alice", "bob"):
         async with local.client(user) as client:
-            job = {"program_id": name, "params": {"pubs": []}, "backend": "aer_simulator"}
+            params = EMPTY_PROGRAM if name == "executor" else {"pubs": []}
+            job = {"program_id": name, "params": params, "backend": "aer_simulator"}
             assert (await client.post("/jobs", json=job)).status_code == 200
             shown = await client.get(f"/programs/{name}")
             assert (shown.json()["id"], shown.json()["is_public"]) == (name, True)

@@ -26,7 +26,9 @@ async def _finished(local, client, program_id: str, result: str = "1") -> str:
 
 async def _forget(local, *, days: float = 1000, size: int = 10**9) -> int:
     context = local.context
-    return await forget_old_jobs(context.store, context.job_logs_dir, max_days=days, max_bytes=size)
+    return await forget_old_jobs(
+        context.store, context.job_logs_dir, context.clock, max_days=days, max_bytes=size
+    )
 
 
 async def test_jobs_that_ended_long_ago_are_deleted_with_their_logs(local) -> None:

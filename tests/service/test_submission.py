@@ -232,6 +232,15 @@ async def test_the_smallest_limit_counts(locally, asked, program, highest, limit
         assert ("messages" in answer.json()) is warned
 
 
+async def test_a_limit_above_the_services_is_refused_with_both_numbers(locally) -> None:
+    async with locally(max_execution_seconds=100) as local, local.client() as client:
+        body = {"program_id": await local.program(client), "cost": 101}
+        answer = await client.post("/jobs", json=body)
+        assert answer.status_code == 400
+        message = "max_execution_time is 101 s; this service allows 1 to 100 s."
+        assert answer.json()["error"]["message"] == message
+
+
 @pytest.mark.parametrize(
     ("fields", "path"),
     [
@@ -241,6 +250,7 @@ async def test_the_smallest_limit_counts(locally, asked, program, highest, limit
         ({"tags": ["x" * 201]}, "$.tags[0]"),
         ({"log_level": "LOUD"}, "$.log_level"),
         ({"cost": -1}, "$.cost"),
+        ({"cost": 28_801}, "$.cost"),
         ({"attempt": 0}, "$.attempt"),
         ({"attempt": 10**30}, "$.attempt"),
         ({"tags": ["\ud800"]}, "$.tags[0]"),
@@ -301,16 +311,9 @@ async def test_what_was_submitted_is_what_is_launched(local) -> None:
             runtime=f"python:{sys.executable}",
             tags=["a", "b", "a"],
             attempt=2,
-            session_id="s",
         )
         launch = (await local.executor.next()).launch
         job = (await client.get(f"/jobs/{job_id}")).json()
     assert (launch.job_id, launch.backend, launch.log_level) == (job_id, "fake_manila", "DEBUG")
     assert (launch.max_execution_seconds, json.loads(launch.inputs)) == (33, {"n": 2})
-    assert (job["tags"], job["attempt"], job["session_id"]) == (["a", "b"], 2, "s")
-
-
-async def test_the_first_job_of_an_old_clients_session_names_it(local) -> None:
-    async with local.client() as client:
-        job_id = await local.job(client, await local.program(client), start_session=True)
-        assert (await client.get(f"/jobs/{job_id}")).json()["session_id"] == job_id
+    assert (job["tags"], job["attempt"], job["session_id"]) == (["a", "b"], 2, None)

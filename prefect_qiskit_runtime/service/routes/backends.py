@@ -8,17 +8,19 @@ from typing import Any
 from fastapi import APIRouter
 
 from prefect_qiskit_runtime.service.auth import Caller, Context
+from prefect_qiskit_runtime.service.devices import actual_name
 from prefect_qiskit_runtime.service.dialect import IsLegacy
+from prefect_qiskit_runtime.service.openapi import answers, object_of
 from prefect_qiskit_runtime.service.store.jobs import count_pending
 
 router = APIRouter(prefix="/backends")
 
 
-@router.get("")
+@router.get("", responses=answers(object_of(devices={"type": "array"})))
 async def list_backends(context: Context, _: Caller, is_legacy: IsLegacy) -> dict[str, Any]:
     """List the backends with their queues; to IBM's older clients by their names only."""
     if is_legacy:
-        return {"devices": context.devices.names}
+        return {"devices": context.devices.legacy_names}
     waiting = _by_backend(await context.store.read(count_pending))
     names = context.devices.names
     configurations = await asyncio.to_thread(
@@ -37,19 +39,19 @@ async def list_backends(context: Context, _: Caller, is_legacy: IsLegacy) -> dic
     return {"devices": devices}
 
 
-@router.get("/{name}/configuration")
+@router.get("/{name}/configuration", responses=answers({"type": "object"}))
 async def get_configuration(name: str, context: Context, _: Caller) -> dict[str, Any]:
     """Return what the backend is."""
     return context.devices.configuration(name)
 
 
-@router.get("/{name}/properties")
+@router.get("/{name}/properties", responses=answers({"type": "object"}))
 async def get_properties(name: str, context: Context, _: Caller) -> dict[str, Any]:
     """Return its calibration; nothing for an ideal one."""
     return await asyncio.to_thread(context.devices.properties, name)
 
 
-@router.get("/{name}/defaults")
+@router.get("/{name}/defaults", responses=answers({"type": "object"}))
 async def get_defaults(name: str, context: Context, _: Caller) -> dict[str, Any]:
     """Return that no pulses are known.
 
@@ -66,7 +68,14 @@ async def get_defaults(name: str, context: Context, _: Caller) -> dict[str, Any]
     }
 
 
-@router.get("/{name}/status")
+@router.get(
+    "/{name}/status",
+    responses=answers(
+        object_of(
+            state={"type": "boolean"}, status={"type": "string"}, length_queue={"type": "integer"}
+        )
+    ),
+)
 async def get_status(name: str, context: Context, _: Caller) -> dict[str, Any]:
     """Return that it takes jobs, and how many wait."""
     configuration = context.devices.configuration(name)
@@ -77,7 +86,7 @@ async def get_status(name: str, context: Context, _: Caller) -> dict[str, Any]:
         "state": True,
         "status": "active",
         "message": "",
-        "length_queue": waiting.get(name, 0),
+        "length_queue": waiting.get(actual_name(name), 0),
     }
 
 

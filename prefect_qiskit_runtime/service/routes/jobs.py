@@ -12,18 +12,39 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
-from prefect_qiskit_runtime.service import jobs
+from prefect_qiskit_runtime.models import JobInfo, JobMetrics, JobSubmitted
+from prefect_qiskit_runtime.service import jobs, private_results
 from prefect_qiskit_runtime.service.access_tokens import Purpose
 from prefect_qiskit_runtime.service.auth import Caller, Context
 from prefect_qiskit_runtime.service.context import ServiceContext
+from prefect_qiskit_runtime.service.devices import actual_name
 from prefect_qiskit_runtime.service.dialect import FollowsLinks
+from prefect_qiskit_runtime.service.instances import is_ours
+from prefect_qiskit_runtime.service.openapi import (
+    TEXT,
+    answers,
+    list_of,
+    object_of,
+    schema_of,
+    takes,
+)
 from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER, read_model, read_object
 from prefect_qiskit_runtime.service.store import jobs as statements, results
 from prefect_qiskit_runtime.service.store.records import JobFilter, Owner
-from prefect_qiskit_runtime.service.views import job_text, job_view, metrics_view
+from prefect_qiskit_runtime.service.views import (
+    job_text,
+    job_view,
+    metrics_view,
+    submission_view,
+)
 
 router = APIRouter(prefix="/jobs")
 links = APIRouter()
+
+# The inputs are not in the model, because they are kept as they were sent.
+_SUBMISSION = {
+    "allOf": [schema_of(jobs.JobRequest), {"properties": {"params": {"type": "object"}}}]
+}
 
 _LINK_SECONDS = 60
 _LONGEST_NUMBER = 4300  # digits; Python reads no longer integers
@@ -31,7 +52,11 @@ _LONGEST_NUMBER = 4300  # digits; Python reads no longer integers
 _INTERIM_PAGE_BYTES = 8 * 1024**2
 
 
-@router.post("")
+@router.post(
+    "",
+    openapi_extra=takes(_SUBMISSION),
+    responses=answers(JobSubmitted, 403, 404, 422),
+)
 async def submit_job(
     request: Request,
     context: Context,
@@ -41,7 +66,7 @@ async def submit_job(
     """Submit a job; the same key again gives the same job."""
     body = await read_object(request)
     submitted = await jobs.submit(context, owner, body, idempotency_key)
-    answer: dict[str, Any] = {"id": submitted.job_id, "backend": submitted.backend}
+    answer = submission_view(submitted.job)
     if submitted.warnings:
         answer["messages"] = [{"data": warning} for warning in submitted.warnings]
     headers = {"Idempotent-Replayed": "true"} if submitted.replayed else None
@@ -61,6 +86,7 @@ class _Listing:
     created_after: datetime | None = None
     created_before: datetime | None = None
     sort: Literal["ASC", "DESC", "asc", "desc"] = "DESC"
+    provider: Annotated[str | None, Query(description="A hub/group/project.")] = None
 
     def filter(self, tags: list[str]) -> JobFilter:
         """Return it as the store takes it."""
@@ -70,7 +96,7 @@ class _Listing:
             oldest_first=self.sort.upper() == "ASC",
             pending=self.pending,
             program_id=self.program,
-            backend=self.backend,
+            backend=None if self.backend is None else actual_name(self.backend),
             session_id=self.session_id,
             created_after=_utc(self.created_after),
             created_before=_utc(self.created_before),
@@ -78,7 +104,7 @@ class _Listing:
         )
 
 
-@router.get("")
+@router.get("", responses=answers(object_of(jobs=list_of(JobInfo), count={"type": "integer"})))
 async def list_jobs(
     context: Context,
     owner: Caller,
@@ -86,11 +112,13 @@ async def list_jobs(
     tags: Annotated[list[str] | None, Query()] = None,
 ) -> dict[str, Any]:
     """List the caller's jobs, the newest first unless asked otherwise."""
+    if listing.provider is not None and not is_ours(*listing.provider.split("/")):
+        return {"jobs": [], "count": 0}
     page, count = await context.store.read(statements.page_jobs, owner, listing.filter(tags or []))
     return {"jobs": [job_view(job) for job in page], "count": count}
 
 
-@router.get("/{job_id}")
+@router.get("/{job_id}", responses=answers(JobInfo))
 async def get_job(
     job_id: str, context: Context, owner: Caller, exclude_params: bool = False
 ) -> Response:
@@ -102,30 +130,55 @@ async def get_job(
     return Response(job_text(job, params), media_type="application/json")
 
 
-@router.get("/{job_id}/results")
+@router.get(
+    "/{job_id}/results", responses=answers({"type": "string"}, 410, media_type=TEXT, also=204)
+)
 async def get_result(
-    job_id: str, request: Request, context: Context, owner: Caller, follows_links: FollowsLinks
+    job_id: str,
+    request: Request,
+    context: Context,
+    owner: Caller,
+    *,
+    follows_links: FollowsLinks,
+    result_acknowledgement: Annotated[Literal["explicit"] | None, Header()] = None,
 ) -> Response:
-    """Return the encoded final result, or of a failed job its error; 204 if there is neither."""
-    await jobs.find(context, job_id, owner)
-    text = await context.store.read(results.find_result, job_id)
+    """Return the encoded final result, or of a failed job its error; 204 if there is neither.
+
+    The result of a private job is deleted once it is sent, unless the client says that it will
+    acknowledge it.
+    """
+    job = await jobs.find(context, job_id, owner)
+    text = await private_results.read(context, job)
     if text is None:
         return Response(status_code=204)
     if follows_links and _is_bare(text):
         return JSONResponse({"url": _result_link(request, context, owner, job_id)})
+    if result_acknowledgement is None and private_results.is_given_once(job):
+        return private_results.answer_once(context, job, text)
     return PlainTextResponse(text)
 
 
-@links.get("/linked-results/{link}")
+@router.delete("/{job_id}/results", status_code=204, responses=answers(status=204))
+async def acknowledge_result(job_id: str, context: Context, owner: Caller) -> Response:
+    """Delete the result of a private job, which its user has now; of other jobs nothing."""
+    await private_results.delete(context, await jobs.find(context, job_id, owner))
+    return Response(status_code=204)
+
+
+@links.get(
+    "/linked-results/{link}", responses=answers({"type": "string"}, 401, 410, media_type=TEXT)
+)
 async def get_linked_result(link: str, context: Context) -> Response:
     """Return the result that a link was made for. The link is its own permission."""
     access = context.authenticator.access.read(link, Purpose.RESULT)
-    await jobs.find(context, access.subject, access.owner)
-    text = await context.store.read(results.find_result, access.subject)
-    return PlainTextResponse(text or "")
+    job = await jobs.find(context, access.subject, access.owner)
+    text = await private_results.read(context, job) or ""
+    if private_results.is_given_once(job):
+        return private_results.answer_once(context, job, text)
+    return PlainTextResponse(text)
 
 
-@router.get("/{job_id}/interim_results")
+@router.get("/{job_id}/interim_results", responses=answers(list_of({"type": "string"})))
 async def get_interim_results(job_id: str, context: Context, owner: Caller) -> Response:
     """Return the interim results so far: a JSON array of encoded texts."""
     await jobs.find(context, job_id, owner)
@@ -140,7 +193,7 @@ async def get_interim_results(job_id: str, context: Context, owner: Caller) -> R
     return Response(f"[{','.join(parts)}]", media_type="application/json")
 
 
-@router.get("/{job_id}/logs")
+@router.get("/{job_id}/logs", responses=answers({"type": "string"}, media_type=TEXT))
 async def get_logs(job_id: str, context: Context, owner: Caller) -> Response:
     """Return the job's log, also while it runs."""
     await jobs.find(context, job_id, owner)
@@ -148,13 +201,18 @@ async def get_logs(job_id: str, context: Context, owner: Caller) -> Response:
     return Response(log, media_type="text/plain; charset=utf-8")
 
 
-@router.get("/{job_id}/metrics")
+@router.get("/{job_id}/metrics", responses=answers(JobMetrics))
 async def get_metrics(job_id: str, context: Context, owner: Caller) -> dict[str, Any]:
     """Return times, usage and versions."""
     return metrics_view(await jobs.find(context, job_id, owner))
 
 
-@router.put("/{job_id}/tags", status_code=204)
+@router.put(
+    "/{job_id}/tags",
+    status_code=204,
+    openapi_extra=takes(jobs.TagsChange),
+    responses=answers(status=204),
+)
 async def update_tags(job_id: str, request: Request, context: Context, owner: Caller) -> Response:
     """Replace the job's tags."""
     change = await read_model(request, jobs.TagsChange, "tags")
@@ -163,14 +221,14 @@ async def update_tags(job_id: str, request: Request, context: Context, owner: Ca
     return Response(status_code=204)
 
 
-@router.post("/{job_id}/cancel", status_code=204)
+@router.post("/{job_id}/cancel", status_code=204, responses=answers(None, 409, status=204))
 async def cancel_job(job_id: str, context: Context, owner: Caller) -> Response:
     """Cancel the job; when this answers, it has ended."""
     await jobs.cancel(context, job_id, owner)
     return Response(status_code=204)
 
 
-@router.delete("/{job_id}", status_code=204)
+@router.delete("/{job_id}", status_code=204, responses=answers(None, 409, status=204))
 async def delete_job(job_id: str, context: Context, owner: Caller) -> Response:
     """Delete the ended job with all that belongs to it."""
     await jobs.delete(context, job_id, owner)

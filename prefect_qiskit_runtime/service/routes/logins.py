@@ -15,9 +15,12 @@ from prefect_qiskit_runtime._home import package_version
 from prefect_qiskit_runtime.errors import AuthenticationError
 from prefect_qiskit_runtime.service.access_tokens import Purpose
 from prefect_qiskit_runtime.service.auth import Caller, Context, token_of
+from prefect_qiskit_runtime.service.openapi import answers, object_of, takes
 from prefect_qiskit_runtime.service.request_json import read_model
 
 router = APIRouter()
+
+_TEXT = {"type": "string"}
 
 # As IBM's: two weeks, and one hour.
 _QUANTUM_SECONDS = 14 * 24 * 3600
@@ -44,7 +47,11 @@ async def get_version() -> dict[str, Any]:
     return {"api-auth": package_version(), "api-app": package_version()}
 
 
-@router.post("/users/loginWithToken")
+@router.post(
+    "/users/loginWithToken",
+    openapi_extra=takes(_Login),
+    responses=answers(object_of(id=_TEXT, userId=_TEXT), 401),
+)
 async def log_in(request: Request, context: Context) -> dict[str, Any]:
     """Give an access token for an API token."""
     login = await read_model(request, _Login, "login")
@@ -64,7 +71,7 @@ async def get_user(owner: Caller, origin: Origin) -> dict[str, Any]:
     return {"id": owner.user, "username": owner.user, "urls": urls}
 
 
-@router.post("/logout", status_code=204)
+@router.post("/logout", status_code=204, responses=answers(status=204))
 async def log_out(request: Request, context: Context, _: Caller) -> Response:
     """Take the access token of this request back. A user's own token stays good."""
     access_tokens = context.authenticator.access
@@ -74,7 +81,14 @@ async def log_out(request: Request, context: Context, _: Caller) -> Response:
     return Response(status_code=204)
 
 
-@router.post("/identity/token")
+@router.post(
+    "/identity/token",
+    openapi_extra=takes(object_of(apikey=_TEXT), media_type="application/x-www-form-urlencoded"),
+    responses={
+        **answers(object_of(access_token=_TEXT, expires_in={"type": "integer"})),
+        **answers(object_of(errorCode=_TEXT, errorMessage=_TEXT), status=400),
+    },
+)
 async def get_iam_token(request: Request, context: Context) -> JSONResponse:
     """Give an access token for an API key, as IBM Cloud's identity service does."""
     form = parse_qs((await request.body()).decode("latin-1"))

@@ -9,8 +9,11 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from prefect_qiskit_runtime.errors import InvalidInputError, NotFoundError
+from prefect_qiskit_runtime.models import ProgramInfo, ProgramUploaded
 from prefect_qiskit_runtime.service import programs
 from prefect_qiskit_runtime.service.auth import Caller, Context
+from prefect_qiskit_runtime.service.context import ServiceContext
+from prefect_qiskit_runtime.service.openapi import TEXT, answers, list_of, object_of, takes
 from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER, read_model
 from prefect_qiskit_runtime.service.store import programs as statements
 from prefect_qiskit_runtime.service.views import program_view
@@ -18,7 +21,11 @@ from prefect_qiskit_runtime.service.views import program_view
 router = APIRouter(prefix="/programs")
 
 
-@router.post("")
+@router.post(
+    "",
+    openapi_extra=takes(programs.ProgramUpload),
+    responses=answers(ProgramUploaded, 409, status=201, also=200),
+)
 async def upload_program(request: Request, context: Context, owner: Caller) -> Response:
     """Upload a program."""
     upload = await read_model(request, programs.ProgramUpload, "program")
@@ -30,13 +37,19 @@ async def upload_program(request: Request, context: Context, owner: Caller) -> R
         spec=upload.spec,
     )
     uploaded = await context.store.write(
-        programs.upload, owner=owner, request=upload, content=content
+        programs.upload,
+        owner=owner,
+        request=upload,
+        content=content,
+        unique_names=_unique_names(context),
     )
     status = 201 if uploaded.outcome == "created" else 200
     return JSONResponse(uploaded.model_dump(mode="json"), status_code=status)
 
 
-@router.get("")
+@router.get(
+    "", responses=answers(object_of(programs=list_of(ProgramInfo), count={"type": "integer"}))
+)
 async def list_programs(
     context: Context,
     viewer: Caller,
@@ -51,14 +64,16 @@ async def list_programs(
     return {"programs": [program_view(program, viewer) for program in page], "count": count}
 
 
-@router.get("/{program_id}")
+@router.get("/{program_id}", responses=answers(ProgramInfo))
 async def get_program(program_id: str, context: Context, viewer: Caller) -> dict[str, Any]:
     """Return a program, to its owner with the source."""
     program = await context.store.read(programs.visible, program_id, viewer)
     return program_view(program, viewer, with_source=True)
 
 
-@router.get("/{program_id}/versions/{version}")
+@router.get(
+    "/{program_id}/versions/{version}", responses=answers({"type": "string"}, media_type=TEXT)
+)
 async def get_version(
     program_id: str,
     version: Annotated[int, Path(ge=1, le=LARGEST_INTEGER)],
@@ -76,7 +91,12 @@ async def get_version(
     return PlainTextResponse(content.source)
 
 
-@router.put("/{program_id}/data", status_code=204)
+@router.put(
+    "/{program_id}/data",
+    status_code=204,
+    openapi_extra=takes({"type": "string"}, media_type="application/octet-stream"),
+    responses=answers(None, 403, status=204),
+)
 async def update_source(
     program_id: str, request: Request, context: Context, owner: Caller
 ) -> Response:
@@ -90,32 +110,43 @@ async def update_source(
     return Response(status_code=204)
 
 
-@router.patch("/{program_id}", status_code=204)
+@router.patch(
+    "/{program_id}",
+    status_code=204,
+    openapi_extra=takes(programs.ProgramChange),
+    responses=answers(None, 403, 409, status=204),
+)
 async def update_metadata(
     program_id: str, request: Request, context: Context, owner: Caller
 ) -> Response:
     """Change what a program says of itself."""
     change = await read_model(request, programs.ProgramChange, "change of a program")
-    await context.store.write(programs.change_metadata, program_id, owner, change)
+    await context.store.write(
+        programs.change_metadata, program_id, owner, change, unique_names=_unique_names(context)
+    )
     return Response(status_code=204)
 
 
-@router.put("/{program_id}/public", status_code=204)
+@router.put("/{program_id}/public", status_code=204, responses=answers(None, 403, status=204))
 async def make_public(program_id: str, context: Context, owner: Caller) -> Response:
     """Let all users of the service run a program."""
     await context.store.write(programs.set_visibility, program_id, owner, is_public=True)
     return Response(status_code=204)
 
 
-@router.put("/{program_id}/private", status_code=204)
+@router.put("/{program_id}/private", status_code=204, responses=answers(None, 403, status=204))
 async def make_private(program_id: str, context: Context, owner: Caller) -> Response:
     """Let only its owner run a program."""
     await context.store.write(programs.set_visibility, program_id, owner, is_public=False)
     return Response(status_code=204)
 
 
-@router.delete("/{program_id}", status_code=204)
+@router.delete("/{program_id}", status_code=204, responses=answers(None, 403, 409, status=204))
 async def delete_program(program_id: str, context: Context, owner: Caller) -> Response:
     """Delete a program; jobs that ran it keep their version of it."""
     await context.store.write(programs.delete, program_id, owner)
     return Response(status_code=204)
+
+
+def _unique_names(context: ServiceContext) -> bool:
+    return context.settings.duplicate_program_names == "refuse"

@@ -17,13 +17,15 @@ from prefect_qiskit_runtime.models import (
     ServiceStatus,
 )
 from prefect_qiskit_runtime.service.auth import Context, Observer
+from prefect_qiskit_runtime.service.openapi import answers
 from prefect_qiskit_runtime.service.store.jobs import count_pending
+from prefect_qiskit_runtime.service.store.sessions import count_open
 
 router = APIRouter()
 embedded_router = APIRouter()
 
 
-@router.get("/.well-known/qiskit-runtime")
+@router.get("/.well-known/qiskit-runtime", responses=answers(ServiceIdentity))
 async def identify(
     context: Context,
     nonce: Annotated[str | None, Query(pattern="^[0-9a-fA-F]{16,128}$")] = None,
@@ -39,7 +41,7 @@ async def identify(
     ).model_dump(mode="json")
 
 
-@router.get("/service/status")
+@router.get("/service/status", responses=answers(ServiceStatus))
 async def get_status(context: Context, _: Observer) -> dict[str, Any]:
     """Say how the service is. Being asked does not keep it from ending idle."""
     pending = await context.store.read(count_pending)
@@ -54,10 +56,13 @@ async def get_status(context: Context, _: Observer) -> dict[str, Any]:
         jobs_queued=counts[JobStatus.QUEUED],
         jobs_running=counts[JobStatus.RUNNING],
         streams_open=context.feed.open_streams,
+        sessions_open=await context.store.read(count_open),
     ).model_dump(mode="json")
 
 
-@embedded_router.post("/service/shutdown")
+@embedded_router.post(
+    "/service/shutdown", status_code=202, responses=answers({"type": "object"}, 409, status=202)
+)
 async def shut_down(context: Context, _: Observer, only_if_idle: bool = True) -> Response:
     """End the service; running jobs are ended as interrupted unless that is refused."""
     if only_if_idle and await context.store.read(count_pending):

@@ -14,6 +14,7 @@ from prefect_qiskit_runtime.models import JobStatus
 from prefect_qiskit_runtime.service import jobs
 from prefect_qiskit_runtime.service.auth import Caller, Context, caller, get_context
 from prefect_qiskit_runtime.service.context import ServiceContext
+from prefect_qiskit_runtime.service.openapi import answers
 from prefect_qiskit_runtime.service.problem import error_response
 from prefect_qiskit_runtime.service.store.records import Job, Owner
 from prefect_qiskit_runtime.service.store.results import find_result
@@ -25,7 +26,10 @@ _LARGEST_SEQ = 2**63 - 1
 _CLOSE_GOING_AWAY = 1001
 
 
-@router.get("/jobs/{job_id}/stream")
+@router.get(
+    "/jobs/{job_id}/stream",
+    responses=answers({"type": "string"}, media_type="application/x-ndjson"),
+)
 async def stream_job(
     job_id: str,
     context: Context,

@@ -1,4 +1,4 @@
-"""Statements about jobs: their queue, their states, their listing.
+"""Statements about jobs: their states, their listing.
 
 A change of state is one UPDATE with the old state in its WHERE: of two that would end the same
 job, one finds nothing to change.
@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, sel
 from sqlalchemy.dialects.sqlite import insert as insert_or
 
 from prefect_qiskit_runtime.models import JobStatus
+from prefect_qiskit_runtime.service.store import sessions
 from prefect_qiskit_runtime.service.store.records import (
-    ClaimedJob,
     Job,
     JobEnd,
     JobFilter,
@@ -28,8 +28,6 @@ from prefect_qiskit_runtime.service.store.tables import (
     job_results,
     job_tags,
     jobs,
-    program_versions,
-    sessions,
 )
 
 _PENDING = (JobStatus.QUEUED, JobStatus.RUNNING)
@@ -101,66 +99,26 @@ def page_jobs(connection: Connection, owner: Owner, which: JobFilter) -> tuple[l
     return _with_tags(connection, rows), count
 
 
-def claim_next(connection: Connection, now: datetime) -> ClaimedJob | None:
-    """Make the oldest queued job Running and return it with what it needs to run."""
-    oldest = (
-        select(func.min(jobs.c.number))
-        .where(jobs.c.state == JobStatus.QUEUED.value)
-        .scalar_subquery()
-    )
-    claimed = connection.execute(
-        update(jobs)
-        .where(jobs.c.number == oldest, jobs.c.state == JobStatus.QUEUED.value)
-        .values(state=JobStatus.RUNNING.value, started_at=now)
-        .returning(jobs.c.id)
-    ).scalar_one_or_none()
-    if claimed is None:
-        return None
-    job = get_job(connection, claimed)
-    assert job is not None  # noqa: S101 - the UPDATE above returned it
-    params = connection.execute(
-        select(job_inputs.c.params).where(job_inputs.c.job_id == job.id)
-    ).scalar_one()
-    source = connection.execute(
-        select(program_versions.c.source).where(
-            program_versions.c.program_id == job.program_id,
-            program_versions.c.version == job.program_version,
-        )
-    ).scalar_one()
-    return ClaimedJob(job, source, params)
-
-
 def end_job(
     connection: Connection, job_id: str, end: JobEnd, now: datetime, *, was: JobStatus
 ) -> bool:
     """End a job that is in a given state; return False if it is not."""
-    changed = connection.execute(
-        update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.state == was.value)
-        .values(
-            state=end.state.value,
-            reason=end.reason,
-            reason_code=end.reason_code,
-            ended_at=now,
-            usage_seconds=end.usage_seconds,
-            quantum_seconds=end.quantum_seconds,
-            versions=end.versions,
-        )
-    ).rowcount
-    if changed and end.data is not None:
+    which = (jobs.c.id == job_id) & (jobs.c.state == was.value)
+    ended = bool(_end(connection, which, end, now))
+    if ended and end.data is not None:
         connection.execute(insert(job_results).values(job_id=job_id, data=end.data))
-    return bool(changed)
+    return ended
 
 
 def end_all_running(connection: Connection, end: JobEnd, now: datetime) -> list[str]:
     """End every running job in the same way; return their ids."""
-    statement = (
-        update(jobs)
-        .where(jobs.c.state == JobStatus.RUNNING.value)
-        .values(state=end.state.value, reason=end.reason, reason_code=end.reason_code, ended_at=now)
-        .returning(jobs.c.id)
-    )
-    return list(connection.execute(statement).scalars())
+    return _end(connection, jobs.c.state == JobStatus.RUNNING.value, end, now)
+
+
+def end_queued_of(connection: Connection, session_id: str, end: JobEnd, now: datetime) -> list[str]:
+    """End the jobs of a session that wait, in the same way; return their ids."""
+    queued = jobs.c.state == JobStatus.QUEUED.value
+    return _end(connection, queued & (jobs.c.session_id == session_id), end, now)
 
 
 def replace_tags(connection: Connection, job_id: str, tags: Sequence[str]) -> None:
@@ -195,13 +153,6 @@ def used_quantum_seconds(connection: Connection, owner: Owner) -> float:
     return connection.execute(select(used).where(_owned_by(owner))).scalar_one()
 
 
-def count_open_sessions(connection: Connection) -> int:
-    """Count the sessions that are not closed."""
-    return connection.execute(
-        select(func.count()).select_from(sessions).where(sessions.c.closed_at.is_(None))
-    ).scalar_one()
-
-
 def oldest_ended(
     connection: Connection, *, limit: int, before: datetime | None = None
 ) -> list[str]:
@@ -219,6 +170,32 @@ def used_bytes(connection: Connection) -> int:
         for name in ("page_size", "page_count", "freelist_count")
     )
     return page_size * (pages - free)
+
+
+def _end(
+    connection: Connection, which: ColumnElement[bool], end: JobEnd, now: datetime
+) -> list[str]:
+    """Give jobs their end and tell their sessions; return their ids."""
+    ended = connection.execute(
+        update(jobs)
+        .where(which)
+        .values(
+            state=end.state.value,
+            reason=end.reason,
+            reason_code=end.reason_code,
+            reason_solution=end.reason_solution,
+            ended_at=now,
+            usage_seconds=end.usage_seconds,
+            quantum_seconds=end.quantum_seconds,
+            versions=end.versions,
+        )
+        .returning(jobs.c.id, jobs.c.session_id, jobs.c.started_at)
+    ).all()
+    for job in ended:
+        if job.session_id is not None:
+            ran = 0.0 if job.started_at is None else (now - job.started_at).total_seconds()
+            sessions.job_ended(connection, job.session_id, now, ran_seconds=ran)
+    return [job.id for job in ended]
 
 
 def _one(connection: Connection, *conditions: ColumnElement[bool]) -> Job | None:
@@ -244,9 +221,9 @@ def _conditions(which: JobFilter) -> list[ColumnElement[bool]]:
         if wanted is not None:
             conditions.append(column == wanted)
     if which.created_after is not None:
-        conditions.append(jobs.c.created_at > which.created_after)
+        conditions.append(jobs.c.created_at >= which.created_after)
     if which.created_before is not None:
-        conditions.append(jobs.c.created_at < which.created_before)
+        conditions.append(jobs.c.created_at <= which.created_before)
     for tag in which.tags:
         tagged = select(job_tags.c.job_id).where(job_tags.c.tag == tag)
         conditions.append(jobs.c.id.in_(tagged))
@@ -292,6 +269,7 @@ def _job(row: Row[Any], tags: tuple[str, ...]) -> Job:
         state=JobStatus(row.state),
         reason=row.reason,
         reason_code=row.reason_code,
+        reason_solution=row.reason_solution,
         created_at=row.created_at,
         started_at=row.started_at,
         ended_at=row.ended_at,

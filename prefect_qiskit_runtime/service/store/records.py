@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from prefect_qiskit_runtime.models import JobStatus
+from prefect_qiskit_runtime.models import JobStatus, SessionMode, SessionState
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,11 @@ class Owner:
 
 PRIMITIVES_OWNER = Owner(user="", instance="primitives")
 """Owner of the programs `sampler` and `estimator`: no user's name is empty."""
+
+PROGRAMS_OWNER = Owner(user="", instance="programs")
+"""Owner of the public programs that every service has."""
+
+SERVICE_OWNERS = (PRIMITIVES_OWNER, PROGRAMS_OWNER)
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,7 @@ class Job:
     state: JobStatus
     reason: str | None
     reason_code: int | None
+    reason_solution: str | None
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -111,6 +117,7 @@ class JobEnd:
     """How a job ended.
 
     Attributes:
+        reason_solution: What to do about it, in words.
         data: The encoded result, or the text of the error; None where there is neither.
         versions: The libraries that the job ran with, where it got so far.
     """
@@ -118,6 +125,7 @@ class JobEnd:
     state: JobStatus
     reason: str | None = None
     reason_code: int | None = None
+    reason_solution: str | None = None
     data: str | None = None
     usage_seconds: float | None = None
     quantum_seconds: float | None = None
@@ -153,3 +161,52 @@ class InterimPage:
     job: Job | None
     results: list[tuple[int, str]]
     complete: bool
+
+
+@dataclass(frozen=True)
+class NewSession:
+    """A session about to be opened."""
+
+    id: str
+    owner: Owner
+    backend: str
+    mode: SessionMode
+    max_ttl_seconds: int
+    interactive_ttl_seconds: int
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Session:
+    """A session or batch.
+
+    Attributes:
+        started_at: When its first job started.
+        activated_at: When it last became active.
+        used_seconds: Without the time since `activated_at` of a dedicated one that is active.
+        changes: Each change of its state, with its time as ISO 8601.
+    """
+
+    id: str
+    owner: Owner
+    backend: str
+    mode: SessionMode
+    state: SessionState
+    accepting_jobs: bool
+    max_ttl_seconds: int
+    interactive_ttl_seconds: int
+    created_at: datetime
+    started_at: datetime | None
+    activated_at: datetime | None
+    closed_at: datetime | None
+    last_job_started_at: datetime | None
+    last_job_ended_at: datetime | None
+    used_seconds: float
+    changes: tuple[tuple[str, str], ...]
+
+    def used_until(self, now: datetime) -> float:
+        """Return the seconds used so far: a dedicated session uses its slot while active."""
+        holds_slot = self.mode == "dedicated" and self.state is SessionState.ACTIVE
+        if not holds_slot or self.activated_at is None:
+            return self.used_seconds
+        return self.used_seconds + (now - self.activated_at).total_seconds()

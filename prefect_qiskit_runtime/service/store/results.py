@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from prefect_qiskit_runtime.service.store.jobs import get_job
 from prefect_qiskit_runtime.service.store.records import InterimPage
@@ -54,6 +54,12 @@ def find_inputs(connection: Connection, job_id: str) -> bytes | None:
     return connection.execute(
         select(job_inputs.c.params).where(job_inputs.c.job_id == job_id)
     ).scalar_one_or_none()
+
+
+def delete_results(connection: Connection, job_id: str) -> None:
+    """Delete a job's result and interim results."""
+    for table in (job_results, interim_results):
+        connection.execute(delete(table).where(table.c.job_id == job_id))
 
 
 def find_result(connection: Connection, job_id: str) -> str | None:

@@ -1,0 +1,83 @@
+"""A quantum program and options, in the forms users write them, as the inputs of a job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from prefect_qiskit_runtime._primitive_inputs import (
+    NO_SEED_ON_DEVICES,
+    PrimitiveOptionsLike,
+    plain_options,
+    split_options,
+)
+from prefect_qiskit_runtime.codec import quantum_program_inputs
+from prefect_qiskit_runtime.errors import ConfigurationError
+from prefect_qiskit_runtime.models import RuntimeOptions
+from prefect_qiskit_runtime.program._primitive_options import UnsupportedOptions, read_options
+
+
+@dataclass(frozen=True)
+class ExecutorCall:
+    """What one call of the executor asks for.
+
+    Attributes:
+        program: As the user made it.
+        options: In the form of qiskit-ibm-runtime, or its `ExecutorOptions`.
+        seed: Makes the results reproducible.
+    """
+
+    program: Any
+    options: PrimitiveOptionsLike
+    seed: int | None
+
+    def inputs(self, unsupported: UnsupportedOptions) -> dict[str, Any]:
+        """Return the inputs of the job, as clients of IBM send them and with ours.
+
+        Raises:
+            ConfigurationError: This environment has no quantum programs.
+            EncodingError: It is no quantum program.
+            InvalidInputError: An option is not supported.
+        """
+        options, _ = split_options(plain_options(self.options))
+        experimental = dict(options.pop("experimental", {}))
+        simulator = {**experimental.pop("simulator", {}), **options.pop("simulator", {})}
+        if self.seed is not None:
+            simulator["seed_simulator"] = self.seed
+        asked = {**options, "experimental": experimental, "simulator": simulator}
+        read = read_options("executor", asked)
+        if unsupported == "refuse":
+            read.require_supported()
+        if hasattr(read.noise_model, "to_dict"):
+            simulator["noise_model"] = read.noise_model.to_dict(serializable=True)
+        inputs = quantum_program_inputs(
+            self.program,
+            execution=options.get("execution", {}),
+            experimental={**experimental, "simulator": simulator},
+        )
+        return {**inputs, "unsupported_options": unsupported}
+
+    def ibm_inputs(self) -> dict[str, Any]:
+        """Return the inputs of the job as IBM's own client sends them.
+
+        Raises:
+            ConfigurationError: A seed is asked for, or this environment has no quantum programs.
+            EncodingError: It is no quantum program.
+        """
+        if self.seed is not None:
+            raise ConfigurationError(NO_SEED_ON_DEVICES)
+        options, _ = split_options(plain_options(self.options))
+        return quantum_program_inputs(
+            self.program,
+            execution=options.get("execution", {}),
+            experimental=options.get("experimental", {}),
+        )
+
+    def job_options(self) -> RuntimeOptions:
+        """Return what the options say about the job.
+
+        Raises:
+            ConfigurationError: One has a wrong value.
+        """
+        _, of_the_job = split_options(plain_options(self.options))
+        return RuntimeOptions.read(of_the_job)

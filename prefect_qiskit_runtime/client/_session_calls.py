@@ -1,0 +1,96 @@
+"""Sessions and batches in the protocol, one method per endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import suppress
+from urllib.parse import quote
+
+from prefect_qiskit_runtime.client._answers import Call
+from prefect_qiskit_runtime.client._calls import Page, read_model, read_pages
+from prefect_qiskit_runtime.client._transport import Transport
+from prefect_qiskit_runtime.errors import QiskitRuntimeError
+from prefect_qiskit_runtime.models import SessionInfo, SessionMode
+
+LEAVE_SECONDS = 10.0
+"""How long a caller that is going away tries to close its session."""
+
+
+class SessionCalls(Transport):
+    """The part of a service's protocol that is about sessions."""
+
+    async def create_session(
+        self, backend: str, *, mode: SessionMode = "dedicated", max_time: int | None = None
+    ) -> SessionInfo:
+        """Open a session or a batch on a backend.
+
+        A caller that is cancelled while the request is under way leaves no session behind that
+        nobody knows of: the answer is awaited, and the session closed.
+
+        Args:
+            backend: Where its jobs run.
+            mode: "dedicated" for a session that holds a slot, "batch" for one that does not.
+            max_time: Seconds after the start of its first job at which it closes; the service's
+                when None.
+
+        Raises:
+            NotFoundError: No such backend.
+            InvalidInputError: The max time is longer than the service's.
+        """
+        asking = asyncio.ensure_future(self._create_session(backend, mode, max_time))
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            with suppress(QiskitRuntimeError, TimeoutError):
+                async with asyncio.timeout(LEAVE_SECONDS):
+                    await self.cancel_session((await asking).id)
+            raise
+
+    async def _create_session(
+        self, backend: str, mode: SessionMode, max_time: int | None
+    ) -> SessionInfo:
+        kind = "batch" if mode == "batch" else "session"
+        call = Call("POST", "/sessions", f"open a {kind} on {backend}", "backend", backend)
+        fields = {"mode": mode, "backend": backend, "max_ttl": max_time}
+        body = json.dumps({name: value for name, value in fields.items() if value is not None})
+        return read_model(call, await self.request(call, content=body), SessionInfo)
+
+    async def get_session(self, session_id: str) -> SessionInfo:
+        """Return a session."""
+        call = _session_call("GET", session_id, "get")
+        return read_model(call, await self.request(call), SessionInfo)
+
+    async def list_sessions(
+        self, *, limit: int | None = None, offset: int = 0, is_open: bool | None = None
+    ) -> list[SessionInfo]:
+        """Return this user's sessions and batches, the newest first.
+
+        Args:
+            limit: How many at most; None for all.
+            offset: How many to leave out at the beginning.
+            is_open: True for those that are not closed, False for those that are.
+        """
+        call = Call("GET", "/sessions", "list sessions", repeatable=True)
+        wanted = Page("sessions", SessionInfo, limit, offset)
+        return await read_pages(self, call, {"open": is_open}, wanted)
+
+    async def close_session(self, session_id: str) -> None:
+        """Take no more jobs into a session: it closes when those that it has are done."""
+        call = _session_call("PATCH", session_id, "close")
+        await self.request(call, content=json.dumps({"accepting_jobs": False}))
+
+    async def cancel_session(self, session_id: str) -> None:
+        """Close a session now: the jobs that wait in it are cancelled, one that runs goes on."""
+        await self.request(_session_call("DELETE", session_id, "cancel", "/close"))
+
+
+def _session_call(method: str, session_id: str, doing: str, path: str = "") -> Call:
+    return Call(
+        method,
+        f"/sessions/{quote(session_id, safe='')}{path}",
+        f"{doing} session {session_id}",
+        kind="session",
+        identifier=session_id,
+        repeatable=True,  # whatever it does, a second time does nothing more
+    )

@@ -1,0 +1,70 @@
+"""Quantum programs and their results as text, in the versioned form of qiskit-ibm-runtime."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect_qiskit_runtime.codec import _seams
+from prefect_qiskit_runtime.errors import ConfigurationError, DecodingError, EncodingError
+
+_NEEDED = (
+    "Quantum programs need a qiskit-ibm-runtime that has Executor, such as 0.51; the one in this "
+    "environment has none."
+)
+
+
+def quantum_program_inputs(
+    program: Any, *, execution: dict[str, Any], experimental: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the inputs of a job of the executor.
+
+    Args:
+        program: A `QuantumProgram` of qiskit-ibm-runtime or samplomatic.
+        execution: Options of that section.
+        experimental: Likewise; they are plain JSON.
+
+    Raises:
+        ConfigurationError: This environment has no quantum programs.
+        EncodingError: It is none, or cannot be written.
+    """
+    converter = _seams.executor_converter()
+    if converter is None:
+        raise ConfigurationError(_NEEDED)
+    from qiskit_ibm_runtime import QuantumProgram
+    from qiskit_ibm_runtime.options_models import ExecutorOptions
+    from samplomatic.quantum_program import QuantumProgram as AnyQuantumProgram
+
+    if not isinstance(program, AnyQuantumProgram):
+        raise EncodingError(
+            f"The executor runs a QuantumProgram, not {type(program).__name__}: make one with "
+            "qiskit_ibm_runtime.QuantumProgram(shots=…) and its append_circuit_item."
+        )
+    if not isinstance(program, QuantumProgram):
+        program = QuantumProgram.from_(program)
+    try:
+        options = ExecutorOptions.model_validate(
+            {"execution": execution, "experimental": experimental}
+        )
+        return converter.encoder(program, options).model_dump(mode="json")
+    except ValueError as exc:
+        raise EncodingError(f"The quantum program cannot be written: {exc}") from exc
+
+
+class QuantumProgramResultDecoder:
+    """Decodes what the executor returned into a `QuantumProgramResult`."""
+
+    @staticmethod
+    def decode(data: str) -> Any:
+        """Decode a result.
+
+        Raises:
+            ConfigurationError: This environment has no quantum programs.
+            DecodingError: It is none, or of a version that is not known here.
+        """
+        decoder = _seams.executor_decoder()
+        if decoder is None:
+            raise ConfigurationError(_NEEDED)
+        try:
+            return decoder.decode(data)
+        except ValueError as exc:
+            raise DecodingError(f"The result of a quantum program cannot be read: {exc}") from exc

@@ -1,0 +1,161 @@
+"""Measured bits of one circuit for many sets of parameter values, shot by shot.
+
+A circuit that measures all qubits of a large device is far too wide to simulate as one. Its
+qubits fall apart into parts that no gate connects, though, and each part has outcomes of its own:
+so each is simulated alone. Noise of the backends acts on the qubits of a gate, so it stays inside
+of the parts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from qiskit.circuit import QuantumCircuit
+
+    from prefect_qiskit_runtime.program._backend import ProgramBackend
+
+# Parts are put together up to this many qubits: that costs less than further simulations.
+_PACKED_QUBITS = 4
+
+
+class RegisterSampler:
+    """Samples one circuit.
+
+    Binding is left to the simulator, for all sets of values at once: to bind a twirled circuit
+    in Python takes longer than to simulate it.
+    """
+
+    def __init__(self, backend: ProgramBackend, circuit: QuantumCircuit) -> None:
+        """Create a sampler.
+
+        Args:
+            backend: Where to run.
+            circuit: In the instruction set of the backend.
+        """
+        self._backend = backend
+        self._circuit = circuit
+        self._parts = [
+            backend.compiler.compiled(part) if backend.is_ideal else part
+            for part in independent_parts(circuit)
+        ]
+
+    def sample(
+        self, values: NDArray[np.float64], *, shots: int, seed: int
+    ) -> dict[str, NDArray[np.bool_]]:
+        """Run the circuit.
+
+        Args:
+            values: 2D array, each row a set of values for the circuit's parameters.
+            shots: Of each row.
+            seed: Of the samples.
+
+        Returns:
+            For each classical register an array (row, shot, bit).
+        """
+        circuits, binds = self._bound(values)
+        # One call for all parts: each builds the noise again, 2 s for a device of 127 qubits.
+        result = self._backend.run(
+            circuits,
+            shots=shots,
+            memory=True,
+            seed_simulator=seed,
+            **({"parameter_binds": binds} if any(binds) else {}),
+        ).result()
+        if not result.success:
+            raise RuntimeError(f"The simulation failed: {result.status}")
+        rows, width = len(values), self._circuit.num_clbits
+        bits = np.zeros((rows, shots, width), dtype=bool)
+        for index in range(rows * len(self._parts)):
+            bits[index % rows] |= _read(result.data(index)["memory"], width)
+        find = self._circuit.find_bit
+        return {
+            register.name: bits[:, :, [find(bit).index for bit in register]]
+            for register in self._circuit.cregs
+        }
+
+    def _bound(
+        self, values: NDArray[np.float64]
+    ) -> tuple[list[QuantumCircuit], list[dict[Any, list[float]]]]:
+        """Return the circuits to run, and for each the values of all rows or nothing."""
+        place = {parameter: index for index, parameter in enumerate(self._circuit.parameters)}
+        circuits: list[QuantumCircuit] = []
+        binds: list[dict[Any, list[float]]] = []
+        for part in self._parts:
+            columns = {
+                parameter: values[:, place[parameter]].tolist() for parameter in part.parameters
+            }
+            copies = 1 if columns else len(values)
+            circuits += [part] * copies
+            binds += [columns] * copies
+        return circuits, binds
+
+
+def _read(memory: list[str], width: int) -> NDArray[np.bool_]:
+    """Read outcomes in hexadecimal: an array (shot, bit)."""
+    num_bytes = (width + 7) // 8
+    packed = b"".join(int(outcome, 16).to_bytes(num_bytes, "little") for outcome in memory)
+    table = np.frombuffer(packed, dtype=np.uint8).reshape(len(memory), num_bytes)
+    return np.unpackbits(table, axis=1, count=width, bitorder="little").astype(bool)
+
+
+def independent_parts(circuit: QuantumCircuit) -> list[QuantumCircuit]:
+    """Return circuits of the same width whose outcomes are independent of each other.
+
+    Together they have all instructions of the circuit, but the barriers. A circuit in which
+    bits control gates stays whole.
+    """
+    if circuit.has_control_flow_op() or circuit.num_vars:
+        return [circuit]
+    groups = _packed(_connected(circuit))
+    if len(groups) == 1:
+        return [circuit]
+    home = {qubit: index for index, group in enumerate(groups) for qubit in group}
+    parts = [circuit.copy_empty_like() for _ in groups]
+    for instruction in circuit.data:
+        operation: Any = instruction.operation
+        if operation.name == "barrier" or not instruction.qubits:
+            continue
+        parts[home[circuit.find_bit(instruction.qubits[0]).index]].append(instruction)
+    return parts
+
+
+def _connected(circuit: QuantumCircuit) -> list[list[int]]:
+    """Return the qubits that instructions or a bit connect; those without any are left out."""
+    parent: dict[int, int] = {}
+    reader: dict[Any, int] = {}
+
+    def root(qubit: int) -> int:
+        while parent[qubit] != qubit:
+            parent[qubit] = parent[parent[qubit]]
+            qubit = parent[qubit]
+        return qubit
+
+    for instruction in circuit.data:
+        if instruction.operation.name == "barrier":
+            continue
+        qubits = [circuit.find_bit(qubit).index for qubit in instruction.qubits]
+        for qubit in qubits:
+            parent.setdefault(qubit, qubit)
+        # Of two measurements into one bit the later counts, so they stay together.
+        written = [reader.setdefault(bit, qubits[0]) for bit in instruction.clbits]
+        for qubit in (*qubits[1:], *written):
+            parent[root(qubit)] = root(qubits[0])
+    groups: dict[int, list[int]] = {}
+    for qubit in parent:
+        groups.setdefault(root(qubit), []).append(qubit)
+    return list(groups.values())
+
+
+def _packed(groups: list[list[int]]) -> list[list[int]]:
+    """Put small groups together, largest first."""
+    packed: list[list[int]] = []
+    for group in sorted(groups, key=len, reverse=True):
+        if packed and len(packed[-1]) + len(group) <= _PACKED_QUBITS:
+            packed[-1] = packed[-1] + group
+        else:
+            packed.append(list(group))
+    return packed

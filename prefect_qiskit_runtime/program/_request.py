@@ -1,0 +1,50 @@
+"""What every primitive does with its options before anything runs."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from prefect_qiskit_runtime.program._backend import ProgramBackend
+from prefect_qiskit_runtime.program._primitive_options import PrimitiveOptions, check_choice
+
+logger = logging.getLogger("prefect_qiskit_runtime.primitives")
+
+
+def handle_unsupported(options: PrimitiveOptions, choice: str) -> None:
+    """Refuse or log the options that are not supported.
+
+    Args:
+        options: As they were read.
+        choice: "refuse" or "record".
+
+    Raises:
+        InvalidInputError: They are refused, or `choice` is neither of the two.
+    """
+    if check_choice(choice) == "refuse":
+        options.require_supported()
+    elif options.unsupported:
+        logger.warning(
+            "Ignored, because simulators do not support them: %s",
+            ", ".join(f"{name}={value!r:.80}" for name, value in options.unsupported.items()),
+        )
+
+
+def use_noise(backend: ProgramBackend, noise: Any) -> None:
+    """Give a backend a noise model in place of its own, if there is one.
+
+    Args:
+        backend: The backend.
+        noise: A NoiseModel, or what its `to_dict` returns; None changes nothing.
+    """
+    if isinstance(noise, Mapping):
+        from qiskit_aer.noise import NoiseModel
+
+        with warnings.catch_warnings():
+            # Deprecated in Aer, without another way to read what clients send.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            noise = NoiseModel.from_dict(dict(noise))
+    if noise is not None:
+        backend.set_options(noise_model=noise)

@@ -1,0 +1,189 @@
+"""Behave as IBM's cloud does today: only what it has, by its rules, with its form of errors.
+
+What is IBM's own but not published (how many tags, how long) is set to the least that its users
+rely on, so that what works here works there.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import Any
+
+from starlette.requests import HTTPConnection
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from prefect_qiskit_runtime.errors import AuthenticationError, InvalidInputError
+from prefect_qiskit_runtime.service.access_tokens import Purpose
+from prefect_qiskit_runtime.service.auth import Authenticator, token_of
+from prefect_qiskit_runtime.service.faults.requests import Exchange
+from prefect_qiskit_runtime.service.faults.scenarios import matches
+from prefect_qiskit_runtime.service.gate import without_prefix
+from prefect_qiskit_runtime.service.instances import crn
+from prefect_qiskit_runtime.service.problem import problem_response
+from prefect_qiskit_runtime.service.request_json import parse_object
+from prefect_qiskit_runtime.service.store.records import Owner
+
+MOST_TAGS = 2
+LONGEST_TAG = 40
+HIGHEST_MAX_EXECUTION_SECONDS = 3 * 3600
+PRIMITIVES = ("sampler", "estimator", "executor", "noise-learner")
+
+_CONTROL = "/fault-mode/**"
+_LOGIN = "/identity/token"
+_ACCOUNT = ("/v3/resources/search", "/catalog/**")
+# What IBM's cloud has; all else is not there, custom programs and interim results included.
+_PRESENT = (
+    "/backends",
+    "/backends/*/*",
+    "/instance",
+    "/instances/usage",
+    "/jobs",
+    "/jobs/*",
+    "/jobs/*/results",
+    "/jobs/*/logs",
+    "/jobs/*/metrics",
+    "/jobs/*/tags",
+    "/jobs/*/cancel",
+    "/sessions",
+    "/sessions/**",
+    "/workloads",
+)
+
+
+class IbmLayer:
+    """ASGI middleware around a service."""
+
+    def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
+        self._app = app
+        self._authenticator = authenticator
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse what IBM's cloud would refuse, and let the rest be answered in its form."""
+        path = without_prefix(scope["path"])
+        if matches(_CONTROL, path) or path == _LOGIN:
+            await self._app(scope, receive, send)
+            return
+        exchange = Exchange(self._app, _without_key(scope), receive, send)
+        refusal = self._refusal(HTTPConnection(scope), path)
+        if refusal is None and _carries_tags(scope, path):
+            body = await exchange.read_body()
+            refusal = _refused_body(path, body)
+            exchange = exchange.with_body(body)
+        if refusal is not None:
+            await exchange.answer(_in_ibm_form(refusal.status_code, refusal.body))
+        elif exchange.is_websocket:
+            await exchange.go_on()
+        else:
+            await _answer_in_ibm_form(exchange)
+
+    def _refusal(self, connection: HTTPConnection, path: str) -> Response | None:
+        owner = self._caller(connection)
+        if owner is None:
+            return problem_response(
+                401, "The token is missing, expired or not an IAM token.", code=1200
+            )
+        if any(matches(known, path) for known in _ACCOUNT):
+            return None
+        if connection.scope["type"] == "websocket" or not any(
+            matches(known, path) for known in _PRESENT
+        ):
+            return problem_response(404, f"{path} is not part of IBM Quantum's API.")
+        if connection.headers.get("service-crn") != crn(owner):
+            return problem_response(
+                404, "The header Service-CRN names no instance of this account.", code=1007
+            )
+        return None
+
+    def _caller(self, connection: HTTPConnection) -> Owner | None:
+        """Return who calls: by an access token of the identity service, or `apikey <key>`."""
+        token = token_of(connection) or ""
+        scheme = connection.headers.get("authorization", "").partition(" ")[0].lower()
+        try:
+            if scheme == "apikey":
+                return self._authenticator.log_in(token)
+            return self._authenticator.access.read(token, Purpose.API).owner
+        except AuthenticationError:
+            return None
+
+
+def _without_key(scope: Scope) -> Scope:
+    """Take the idempotency key off: IBM has none."""
+    headers = [pair for pair in scope["headers"] if pair[0] != b"idempotency-key"]
+    return {**scope, "headers": headers}
+
+
+def _carries_tags(scope: Scope, path: str) -> bool:
+    if scope["type"] != "http":
+        return False
+    return (scope["method"], path) == ("POST", "/jobs") or (
+        scope["method"] == "PUT" and matches("/jobs/*/tags", path)
+    )
+
+
+def _refused_body(path: str, messages: list[Message]) -> Response | None:
+    try:
+        fields = parse_object(b"".join(m.get("body", b"") for m in messages)).fields
+    except InvalidInputError:
+        return None  # refused by the app
+    tags = fields.get("tags") or []
+    if len(tags) > MOST_TAGS:
+        return problem_response(400, f"A job has at most {MOST_TAGS} tags here.", code=1204)
+    if any(len(tag) > LONGEST_TAG for tag in tags if isinstance(tag, str)):
+        return problem_response(400, f"A tag has at most {LONGEST_TAG} characters here.", code=1205)
+    if path != "/jobs":
+        return None
+    return _refused_job(fields)
+
+
+def _refused_job(fields: dict[str, Any]) -> Response | None:
+    program_id = fields.get("program_id")
+    if program_id not in PRIMITIVES:
+        return problem_response(
+            404,
+            f"Program {program_id!r} not found: IBM Quantum runs {', '.join(PRIMITIVES)}."
+            " Custom programs were removed in 2024.",
+        )
+    if not fields.get("backend"):
+        return problem_response(400, "A job needs a backend.", code=1002)
+    seconds = fields.get("cost")
+    if isinstance(seconds, int) and seconds > HIGHEST_MAX_EXECUTION_SECONDS:
+        return problem_response(
+            400,
+            f"max_execution_time is {seconds} s; at most {HIGHEST_MAX_EXECUTION_SECONDS} s"
+            " are allowed.",
+            code=1002,
+        )
+    return None
+
+
+async def _answer_in_ibm_form(exchange: Exchange) -> None:
+    """Let the app answer; turn an error into IBM's form."""
+    start: Message | None = None
+    body = b""
+
+    async def send(message: Message) -> None:
+        nonlocal start, body
+        if message["type"] == "http.response.start" and message["status"] >= 400:
+            start = message
+        elif start is None:
+            await exchange.send(message)
+        else:
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                response = _in_ibm_form(start["status"], body)
+                await response(exchange.scope, exchange.receive, exchange.send)
+
+    await exchange.app(exchange.scope, exchange.receive, send)
+
+
+def _in_ibm_form(status: int, body: bytes | memoryview) -> JSONResponse:
+    told = json.loads(bytes(body))["error"]
+    error = {
+        "code": told["code"],
+        "message": told["message"],
+        "solution": told.get("solution", ""),
+        "more_info": "https://quantum.cloud.ibm.com/docs/errors",
+    }
+    return JSONResponse({"errors": [error], "trace": secrets.token_hex(16)}, status_code=status)

@@ -1,0 +1,130 @@
+"""What scenarios do to jobs: keep them queued, and end them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from prefect_qiskit_runtime.service.clock import Clock
+from prefect_qiskit_runtime.service.faults.book import FaultBook
+from prefect_qiskit_runtime.service.faults.codes import reason_of, solution_of, status_of
+from prefect_qiskit_runtime.service.faults.scenarios import (
+    BackendOffline,
+    EndJob,
+    HoldJob,
+    matches,
+)
+from prefect_qiskit_runtime.service.interference import Interference
+from prefect_qiskit_runtime.service.scheduler import Scheduler
+from prefect_qiskit_runtime.service.store.records import Job, JobEnd, NewJob
+
+
+@dataclass
+class _Plan:
+    """What is to happen to one job.
+
+    Attributes:
+        holds: What keeps it queued: scenarios by their ids, with the time that each lasts.
+        end: How it is to be ended.
+    """
+
+    holds: dict[str, float | None] = field(default_factory=dict)
+    end: EndJob | None = None
+
+
+class JobFaults(Interference):
+    """Decides about each job when it is submitted. `attach` it to the scheduler first."""
+
+    def __init__(self, book: FaultBook, clock: Clock) -> None:
+        self._book = book
+        self._clock = clock
+        self._plans: dict[str, _Plan] = {}
+        self._scheduler: Scheduler | None = None
+        self._endings: set[asyncio.Task[bool]] = set()
+        book.on_removal(self._forget_removed)
+
+    def attach(self, scheduler: Scheduler) -> None:
+        """Say who runs the jobs."""
+        self._scheduler = scheduler
+
+    @property
+    def held(self) -> Collection[str]:
+        """Ids of the queued jobs that must not start yet."""
+        return [job_id for job_id, plan in self._plans.items() if plan.holds]
+
+    @contextmanager
+    def submission(self, job: NewJob) -> Iterator[None]:
+        """Decide what happens to a job; times begin to run when it is queued."""
+        plan = self._plans[job.id] = self._plan(job)
+        try:
+            yield
+        except BaseException:
+            del self._plans[job.id]
+            raise
+        for scenario_id, seconds in plan.holds.items():
+            if seconds is not None:
+                self._release_later(job.id, scenario_id, seconds)
+        if plan.end is not None and plan.end.moment == "queued":
+            self._end_later(job.id, plan.end)
+
+    def started(self, job: Job) -> None:
+        """End a job that is to end while it runs, in its time."""
+        plan = self._plans.pop(job.id, None)
+        if plan is not None and plan.end is not None:
+            self._end_later(job.id, plan.end)
+
+    def _plan(self, job: NewJob) -> _Plan:
+        plan = _Plan()
+        hold = self._book.for_job(HoldJob, job)
+        if hold is not None:
+            plan.holds[hold.id] = hold.scenario.seconds
+        for entry, offline in self._book.of(BackendOffline):
+            if matches(offline.backend, job.backend):
+                plan.holds[entry.id] = None
+        end = self._book.for_job(EndJob, job)
+        if end is not None:
+            plan.end = end.scenario
+            if end.scenario.moment == "queued":
+                plan.holds["its end"] = None
+        return plan
+
+    def _release_later(self, job_id: str, scenario_id: str, seconds: float) -> None:
+        def release() -> None:
+            plan = self._plans.get(job_id)
+            if plan is not None:
+                plan.holds.pop(scenario_id, None)
+                self._wake()
+
+        self._clock.call_later(seconds, release)
+
+    def _end_later(self, job_id: str, how: EndJob) -> None:
+        reason = how.reason or reason_of(how.reason_code)
+        end = JobEnd(
+            how.status or status_of(how.reason_code),
+            reason,
+            how.reason_code,
+            reason_solution=how.reason_solution or solution_of(how.reason_code),
+            data=reason,
+        )
+
+        def begin() -> None:
+            if self._scheduler is not None:
+                ending = asyncio.create_task(self._scheduler.end(job_id, end))
+                self._endings.add(ending)
+                ending.add_done_callback(self._endings.discard)
+
+        self._clock.call_later(how.seconds, begin)
+
+    def _forget_removed(self) -> None:
+        """Let go of the jobs that only removed scenarios keep queued."""
+        for plan in self._plans.values():
+            for scenario_id in list(plan.holds):
+                if scenario_id != "its end" and self._book.find(scenario_id) is None:
+                    del plan.holds[scenario_id]
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._scheduler is not None:
+            self._scheduler.wake()

@@ -1,0 +1,63 @@
+"""The parts of the fault mode, put together around one service."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal
+
+from starlette.types import ASGIApp
+
+from prefect_qiskit_runtime.service.app import create_app
+from prefect_qiskit_runtime.service.clock import Clock
+from prefect_qiskit_runtime.service.context import ServiceContext
+from prefect_qiskit_runtime.service.faults import control
+from prefect_qiskit_runtime.service.faults.account import AccountFaults
+from prefect_qiskit_runtime.service.faults.book import FaultBook
+from prefect_qiskit_runtime.service.faults.connections import Connections
+from prefect_qiskit_runtime.service.faults.ibm import IbmLayer
+from prefect_qiskit_runtime.service.faults.jobs import JobFaults
+from prefect_qiskit_runtime.service.faults.journal import Journal
+from prefect_qiskit_runtime.service.faults.layer import FaultLayer
+from prefect_qiskit_runtime.service.faults.scenarios import SubmissionLimit
+
+Imitated = Literal["ibm"]
+
+
+class FaultMode:
+    """Make it before the service, give `jobs` and `clock` to it, and serve what `app` returns.
+
+    Args:
+        imitate: Whose service to behave like; None for our own.
+    """
+
+    def __init__(self, *, imitate: Imitated | None = None) -> None:
+        self.clock = Clock()
+        self.book = FaultBook()
+        self.journal = Journal(self.clock)
+        self.jobs = JobFaults(self.book, self.clock)
+        self._imitate = imitate
+        self._connections = Connections()
+        if imitate == "ibm":
+            # IBM's own limit. In the book, so that a test which does not care can remove it.
+            self.book.add(SubmissionLimit(fault="submission_limit"))
+
+    @property
+    def protocol(self) -> type[asyncio.Protocol]:
+        """The HTTP protocol for the server, through which connections can be broken."""
+        return self._connections.protocol()
+
+    def app(self, context: ServiceContext) -> ASGIApp:
+        """Return the application of a service, with all that can go wrong around it."""
+        self.jobs.attach(context.scheduler)
+        app = create_app(context, more=[control.router_of(self.book, self.journal, self.clock)])
+        if self._imitate == "ibm":
+            app = IbmLayer(app, context.authenticator)
+        return FaultLayer(
+            app,
+            book=self.book,
+            journal=self.journal,
+            account=AccountFaults(self.book, context.store, self.clock),
+            authenticator=context.authenticator,
+            connections=self._connections,
+            clock=self.clock,
+        )

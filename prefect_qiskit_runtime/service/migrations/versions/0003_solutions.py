@@ -1,0 +1,12 @@
+"""What to do about the end of a job, beside why it ended."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    """Add the column."""
+    op.add_column("jobs", sa.Column("reason_solution", sa.Text(), nullable=True))

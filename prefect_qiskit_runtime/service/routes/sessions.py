@@ -1,0 +1,63 @@
+"""Endpoints of sessions and batches."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from prefect_qiskit_runtime.service import sessions
+from prefect_qiskit_runtime.service.auth import Caller, Context
+from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER, read_model
+from prefect_qiskit_runtime.service.store import sessions as statements
+from prefect_qiskit_runtime.service.views import session_view
+
+router = APIRouter(prefix="/sessions")
+
+
+@router.post("", status_code=201)
+async def open_session(request: Request, context: Context, owner: Caller) -> dict[str, Any]:
+    """Open a session or a batch."""
+    asked = await read_model(request, sessions.SessionRequest, "session")
+    session = await sessions.open_session(context, owner, asked)
+    return session_view(session, context.clock.now())
+
+
+@router.get("")
+async def list_sessions(
+    context: Context,
+    owner: Caller,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+    offset: Annotated[int, Query(ge=0, le=LARGEST_INTEGER)] = 0,
+    is_open: Annotated[bool | None, Query(alias="open")] = None,
+) -> dict[str, Any]:
+    """List the caller's sessions, the newest first."""
+    page, count = await context.store.read(
+        statements.page_sessions, owner, limit=limit, offset=offset, is_open=is_open
+    )
+    now = context.clock.now()
+    return {"sessions": [session_view(session, now) for session in page], "count": count}
+
+
+@router.get("/{session_id}")
+async def get_session(session_id: str, context: Context, owner: Caller) -> dict[str, Any]:
+    """Return a session."""
+    session = await sessions.find(context, session_id, owner)
+    return session_view(session, context.clock.now())
+
+
+@router.patch("/{session_id}", status_code=204)
+async def stop_accepting(
+    session_id: str, request: Request, context: Context, owner: Caller
+) -> Response:
+    """Take no more jobs: the session closes when those that it has are done."""
+    await read_model(request, sessions.SessionChange, "session")
+    await sessions.stop_accepting(context, session_id, owner)
+    return Response(status_code=204)
+
+
+@router.delete("/{session_id}/close", status_code=204)
+async def cancel_session(session_id: str, context: Context, owner: Caller) -> Response:
+    """Close the session now and cancel the jobs that wait in it."""
+    await sessions.cancel(context, session_id, owner)
+    return Response(status_code=204)

@@ -1,0 +1,170 @@
+"""Sessions: open them, find them, close them; and which jobs may join them."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, Field
+from sqlalchemy import Connection
+
+from prefect_qiskit_runtime.errors import (
+    InvalidInputError,
+    NotFoundError,
+    SessionClosedError,
+)
+from prefect_qiskit_runtime.models import JobStatus, SessionMode, SessionState
+from prefect_qiskit_runtime.service.context import ServiceContext
+from prefect_qiskit_runtime.service.identifiers import new_id
+from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER
+from prefect_qiskit_runtime.service.session_rules import close_now
+from prefect_qiskit_runtime.service.store import sessions as statements
+from prefect_qiskit_runtime.service.store.records import JobEnd, NewSession, Owner, Session
+from prefect_qiskit_runtime.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_CANCELLED = JobEnd(JobStatus.CANCELLED, reason="Cancelled with its session")
+
+
+class SessionRequest(BaseModel):
+    """Body of a request that opens a session."""
+
+    mode: SessionMode = "dedicated"
+    backend: str | None = None
+    max_ttl: int | None = Field(default=None, ge=1, le=LARGEST_INTEGER)
+
+
+class SessionChange(BaseModel):
+    """Body of a change of a session: it can only be told to take no more jobs."""
+
+    accepting_jobs: Literal[False]
+
+
+def draft(
+    settings: Settings,
+    owner: Owner,
+    backend: str,
+    *,
+    now: datetime,
+    mode: SessionMode = "dedicated",
+    max_ttl: int | None = None,
+) -> NewSession:
+    """Return a session that is about to be opened.
+
+    Raises:
+        InvalidInputError: Its max time is longer than that of the service.
+    """
+    longest = settings.max_session_seconds
+    if max_ttl is not None and max_ttl > longest:
+        raise InvalidInputError(
+            f"A session of {max_ttl} s is too long: the longest of this service has {longest} s.",
+            path="$.max_ttl",
+            rule=f"maximum: {longest}",
+        )
+    return NewSession(
+        id=new_id(),
+        owner=owner,
+        backend=backend,
+        mode=mode,
+        max_ttl_seconds=max_ttl or longest,
+        interactive_ttl_seconds=settings.session_idle_seconds,
+        created_at=now,
+    )
+
+
+async def open_session(context: ServiceContext, owner: Owner, request: SessionRequest) -> Session:
+    """Open a session.
+
+    Raises:
+        NotFoundError: There is no such backend.
+        InvalidInputError: Its max time is longer than that of the service.
+    """
+    backend = context.devices.choose(request.backend, {}).name
+    now = context.clock.now()
+    new = draft(
+        context.settings, owner, backend, now=now, mode=request.mode, max_ttl=request.max_ttl
+    )
+    await context.store.write(statements.insert_session, new)
+    context.scheduler.sessions.watch(new.id)
+    logger.info("Session %s (%s) opened", new.id, new.mode)
+    return await find(context, new.id, owner)
+
+
+async def find(context: ServiceContext, session_id: str, owner: Owner) -> Session:
+    """Return a session of the owner.
+
+    Raises:
+        NotFoundError: There is none, or it is another user's.
+    """
+    return _found(await context.store.read(statements.find_session, session_id, owner), session_id)
+
+
+async def stop_accepting(context: ServiceContext, session_id: str, owner: Owner) -> None:
+    """Take no more jobs into a session; it closes when those that it has are done.
+
+    Raises:
+        NotFoundError: There is no such session.
+    """
+    await find(context, session_id, owner)
+    await context.store.write(statements.stop_accepting, session_id, context.clock.now())
+    context.scheduler.sessions.watch(session_id)
+    context.scheduler.wake()
+
+
+async def cancel(context: ServiceContext, session_id: str, owner: Owner) -> None:
+    """Close a session now: cancel the jobs that wait in it; one that runs goes on.
+
+    Raises:
+        NotFoundError: There is no such session.
+    """
+    await find(context, session_id, owner)
+    ended = await context.store.write(close_now, session_id, _CANCELLED, context.clock.now())
+    for job_id in ended:
+        context.feed.notify(job_id)
+    context.scheduler.sessions.watch(session_id)
+    context.scheduler.wake()
+    logger.info("Session %s cancelled with %d waiting jobs", session_id, len(ended))
+
+
+async def backend_of(
+    context: ServiceContext, session_id: str, asked: str | None, owner: Owner
+) -> str:
+    """Return the backend of a session, which is that of its jobs.
+
+    Raises:
+        NotFoundError: There is no such session.
+        InvalidInputError: Another backend is asked for.
+    """
+    session = await find(context, session_id, owner)
+    if asked is not None and asked != session.backend:
+        raise InvalidInputError(
+            f"Session {session_id} is on backend {session.backend}: a job for {asked} cannot"
+            " belong to it.",
+            path="$.backend",
+            rule=session.backend,
+        )
+    return session.backend
+
+
+def check_accepting(connection: Connection, session_id: str, owner: Owner) -> None:
+    """Check, within the write that queues a job, that its session takes it.
+
+    Raises:
+        NotFoundError: There is no such session.
+        SessionClosedError: It takes no more jobs.
+    """
+    session = _found(statements.find_session(connection, session_id, owner), session_id)
+    if session.accepting_jobs:
+        return
+    is_closed = session.state is SessionState.CLOSED
+    what = "is closed" if is_closed else "takes no more jobs"
+    raise SessionClosedError(f"Session {session_id} {what}. Open another.", identifier=session_id)
+
+
+def _found(session: Session | None, session_id: str) -> Session:
+    if session is None:
+        message = f"There is no session {session_id!r}."
+        raise NotFoundError(message, kind="session", identifier=session_id)
+    return session

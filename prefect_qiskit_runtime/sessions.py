@@ -1,0 +1,174 @@
+"""Sessions and batches for flows, which always close.
+
+A session holds a slot of the service: its jobs do not wait behind those of others. A batch
+groups jobs that may run side by side. Both are context managers, `runtime_session` for
+synchronous flows and `aruntime_session` for asynchronous ones. However the block is left, no
+open session stays behind: at its end the session finishes the jobs that it has and takes no
+more; when it is left by an exception (an interrupt or a cancelled flow included), the jobs that
+still wait in it are cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from prefect_qiskit_runtime._durations import read_seconds
+from prefect_qiskit_runtime._session import RuntimeSession, SessionLike
+from prefect_qiskit_runtime._sync import run_sync
+from prefect_qiskit_runtime._watching import logger_here
+from prefect_qiskit_runtime.backend import BackendLike, as_backend
+from prefect_qiskit_runtime.client import LEAVE_SECONDS
+from prefect_qiskit_runtime.errors import QiskitRuntimeError
+from prefect_qiskit_runtime.models import SessionMode
+
+__all__ = [
+    "RuntimeSession",
+    "SessionLike",
+    "aruntime_batch",
+    "aruntime_session",
+    "runtime_batch",
+    "runtime_session",
+]
+
+
+@asynccontextmanager
+async def aruntime_session(
+    backend: BackendLike, *, max_time: int | str | None = None
+) -> AsyncIterator[RuntimeSession]:
+    """Open a session for the block and close it at its end.
+
+    From its first job on, the session holds one slot of the service. Its jobs run there one
+    after the other and never wait behind those of others.
+
+    Args:
+        backend: A `RuntimeBackend`, or the name of a backend of the embedded service.
+        max_time: When it closes at the latest, counted from the start of its first job: seconds,
+            or text such as "2h 30m". Default: the service's, 8 hours.
+
+    Yields:
+        The session, for the argument `session` of `run_program` and its like.
+
+    Raises:
+        ConfigurationError: `max_time` is no length of time.
+        InvalidInputError: `max_time` is longer than the service allows.
+        NotFoundError: There is no such backend.
+    """
+    async with _opened(backend, "dedicated", max_time) as session:
+        yield session
+
+
+@contextmanager
+def runtime_session(
+    backend: BackendLike, *, max_time: int | str | None = None
+) -> Iterator[RuntimeSession]:
+    """Open a session for the block and close it at its end; see `aruntime_session`."""
+    with _opened_sync(backend, "dedicated", max_time) as session:
+        yield session
+
+
+@asynccontextmanager
+async def aruntime_batch(
+    backend: BackendLike, *, max_time: int | str | None = None
+) -> AsyncIterator[RuntimeSession]:
+    """Open a batch for the block and close it at its end.
+
+    A batch groups jobs that do not depend on each other. They run side by side, as the queue of
+    the service allows.
+
+    Args:
+        backend: A `RuntimeBackend`, or the name of a backend of the embedded service.
+        max_time: As in `aruntime_session`.
+
+    Yields:
+        The batch, for the argument `session` of `submit_program` and its like.
+
+    Raises:
+        ConfigurationError: `max_time` is no length of time.
+        InvalidInputError: `max_time` is longer than the service allows.
+        NotFoundError: There is no such backend.
+    """
+    async with _opened(backend, "batch", max_time) as batch:
+        yield batch
+
+
+@contextmanager
+def runtime_batch(
+    backend: BackendLike, *, max_time: int | str | None = None
+) -> Iterator[RuntimeSession]:
+    """Open a batch for the block and close it at its end; see `aruntime_batch`."""
+    with _opened_sync(backend, "batch", max_time) as batch:
+        yield batch
+
+
+class _Opening:
+    """A session from before it is opened until it is left.
+
+    Whatever interrupts the caller, it finds here whether there is a session to close.
+    """
+
+    def __init__(self, backend: BackendLike, mode: SessionMode, max_time: int | str | None) -> None:
+        self._backend = as_backend(backend)
+        self._mode: SessionMode = mode
+        self._max_time = None if max_time is None else read_seconds(max_time, "max_time")
+        self._session: RuntimeSession | None = None
+
+    async def open(self) -> RuntimeSession:
+        backend = self._backend
+        async with backend.connect() as api:
+            info = await api.create_session(backend.name, mode=self._mode, max_time=self._max_time)
+        self._session = RuntimeSession(
+            info.id, backend.model_copy(update={"name": info.backend_name})
+        )
+        logger_here().info(
+            "%s %s opened on %s (%s service).",
+            "Batch" if self._mode == "batch" else "Session",
+            info.id,
+            info.backend_name,
+            backend.service,
+        )
+        return self._session
+
+    async def abandon(self) -> None:
+        """Cancel what was opened; what goes wrong is logged, another error is on its way."""
+        if self._session is None:
+            return
+        try:
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await self._session.acancel()
+        except (QiskitRuntimeError, TimeoutError) as error:
+            logger_here().error(
+                "Session %s may still be open: closing it failed: %s",
+                self._session.session_id,
+                error,
+            )
+
+
+@asynccontextmanager
+async def _opened(
+    backend: BackendLike, mode: SessionMode, max_time: int | str | None
+) -> AsyncIterator[RuntimeSession]:
+    opening = _Opening(backend, mode, max_time)
+    try:
+        session = await opening.open()
+        yield session
+    except BaseException:
+        # A task of its own: the one we are in may be being cancelled.
+        await asyncio.wait({asyncio.create_task(opening.abandon())})
+        raise
+    await session.aclose()
+
+
+@contextmanager
+def _opened_sync(
+    backend: BackendLike, mode: SessionMode, max_time: int | str | None
+) -> Iterator[RuntimeSession]:
+    opening = _Opening(backend, mode, max_time)
+    try:
+        session = run_sync(opening.open())
+        yield session
+    except BaseException:
+        run_sync(opening.abandon())
+        raise
+    session.close()
