@@ -109,18 +109,26 @@ class RuntimeBackend(Block):
         """Lay the options of one call over those of the block.
 
         Raises:
-            ConfigurationError: There is no such option, or it has a wrong value.
+            ConfigurationError: There is no such option, it has a wrong value, or it names
+                another backend or instance than the block.
         """
         asked = RuntimeOptions.read(given)
-        return RuntimeOptions(
-            max_execution_time=asked.max_execution_time or self.max_execution_time,
-            log_level=asked.log_level or self.log_level,
-            tags=tuple(dict.fromkeys([*self.tags, *asked.tags])),
-            image=asked.image or self.image,
-            private=self.private if asked.private is None else asked.private,
-            session_id=asked.session_id,
-            start_session=asked.start_session,
-            session_time=asked.session_time,
+        instance = self.credentials.instance if self.credentials is not None else None
+        for option, ours in (("backend", self.name), ("instance", instance)):
+            theirs = getattr(asked, option)
+            if theirs not in (None, ours):
+                raise ConfigurationError(
+                    f"The options name {option} {theirs!r}, the backend of the call has {ours!r}."
+                    f" Leave {option} out of the options."
+                )
+        return asked.model_copy(
+            update={
+                "max_execution_time": asked.max_execution_time or self.max_execution_time,
+                "log_level": asked.log_level or self.log_level,
+                "tags": tuple(dict.fromkeys([*self.tags, *asked.tags])),
+                "image": asked.image or self.image,
+                "private": self.private if asked.private is None else asked.private,
+            }
         )
 
 

@@ -7,7 +7,9 @@ flows, `arun_program` for asynchronous ones.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from datetime import datetime
 from typing import Any
 
 from prefect_qiskit_runtime._decoders import Decoders, ResultDecoderLike
@@ -29,6 +31,7 @@ from prefect_qiskit_runtime._watching import (
     submit,
 )
 from prefect_qiskit_runtime.backend import BackendLike, OptionsLike, as_backend
+from prefect_qiskit_runtime.client import InputsLike, read_inputs
 from prefect_qiskit_runtime.models import JobInfo, JobMetrics, JobStatus
 from prefect_qiskit_runtime.runtime_job import RuntimeJob
 
@@ -36,7 +39,7 @@ from prefect_qiskit_runtime.runtime_job import RuntimeJob
 @async_task
 async def asubmit_program(
     program_id: str,
-    inputs: Mapping[str, Any] | None = None,
+    inputs: InputsLike = None,
     *,
     backend: BackendLike,
     options: OptionsLike = None,
@@ -47,7 +50,8 @@ async def asubmit_program(
 
     Args:
         program_id: What `upload_program` returned.
-        inputs: Keyword arguments of the program's `main`; anything that the codec can encode.
+        inputs: Keyword arguments of the program's `main`, anything that the codec can encode;
+            or what `get_program(...).parameters()` gave, with values assigned.
         backend: A `RuntimeBackend`, or the name of a backend of the embedded service.
         options: `RuntimeOptions`, or a dict of its fields, laid over those of the backend.
         result_decoder: How `job.result()` decodes: a class, a pair (interim, final), or an
@@ -66,10 +70,11 @@ async def asubmit_program(
     """
     backend = as_backend(backend)
     decoders = Decoders.choose(result_decoder)
+    given = await asyncio.to_thread(read_inputs, inputs)
     merged = backend.options(in_session(options, session))
     async with backend.connect() as api:
-        job_id = await submit(api, program_id, inputs or {}, backend, merged)
-    return RuntimeJob(job_id, backend, program_id=program_id, inputs=inputs, decoders=decoders)
+        job_id = await submit(api, program_id, given, backend, merged)
+    return RuntimeJob(job_id, backend, program_id=program_id, inputs=given, decoders=decoders)
 
 
 submit_program = sync_task(asubmit_program)
@@ -79,7 +84,7 @@ submit_program = sync_task(asubmit_program)
 @async_task
 async def arun_program(
     program_id: str,
-    inputs: Mapping[str, Any] | None = None,
+    inputs: InputsLike = None,
     *,
     backend: BackendLike,
     options: OptionsLike = None,
@@ -94,7 +99,8 @@ async def arun_program(
 
     Args:
         program_id: What `upload_program` returned.
-        inputs: Keyword arguments of the program's `main`; anything that the codec can encode.
+        inputs: Keyword arguments of the program's `main`, anything that the codec can encode;
+            or what `get_program(...).parameters()` gave, with values assigned.
         backend: A `RuntimeBackend`, or the name of a backend of the embedded service.
         options: `RuntimeOptions`, or a dict of its fields, laid over those of the backend.
         callback: Called as `callback(job_id, interim)` with each interim result while the job
@@ -120,9 +126,10 @@ async def arun_program(
     backend = as_backend(backend)
     decoders = Decoders.choose(result_decoder)
     check_callback(callback)
+    given = await asyncio.to_thread(read_inputs, inputs)
     merged = backend.options(in_session(options, session))
     async with backend.connect() as api:
-        job_id = await submit(api, program_id, inputs or {}, backend, merged)
+        job_id = await submit(api, program_id, given, backend, merged)
         async with cancelled_with_caller(api, job_id):
             end = await follow(api, job_id, InterimDelivery(job_id, callback, decoders))
         result = await fetch_decoded(api, job_id, end.state.status, decoders)
@@ -172,17 +179,25 @@ async def alist_jobs(
     program_id: str | None = None,
     tags: Sequence[str] = (),
     session: SessionLike = None,
+    backend_name: str | None = None,
+    created_after: datetime | None = None,
+    created_before: datetime | None = None,
+    descending: bool = True,
 ) -> list[JobInfo]:
     """List the jobs of a service, newest first.
 
     Args:
         backend: Any backend of the service; jobs on its other backends are listed too.
         limit: At most this many; None for all.
-        skip: Leave out this many of the newest.
+        skip: Leave out this many of the first.
         pending: True for queued and running jobs only, False for ended ones only.
         program_id: Jobs of this program only.
         tags: Jobs that have all of these tags only.
         session: Jobs of this session or batch only.
+        backend_name: Jobs on the backend of this name only.
+        created_after: Jobs made at this time or later; without a zone it is local time.
+        created_before: Jobs made at this time or before; likewise.
+        descending: False for the oldest first.
     """
     session_id = in_session(None, session).session_id
     async with as_backend(backend).connect() as api:
@@ -191,8 +206,12 @@ async def alist_jobs(
             offset=skip,
             pending=pending,
             program_id=program_id,
+            backend=backend_name,
             tags=tags,
             session_id=session_id,
+            created_after=created_after,
+            created_before=created_before,
+            oldest_first=not descending,
         )
 
 

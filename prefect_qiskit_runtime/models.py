@@ -11,7 +11,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from prefect_qiskit_runtime.errors import ConfigurationError
 
@@ -39,13 +46,25 @@ class ReasonCode:
 
 
 class JobStatus(StrEnum):
-    """States of a job. It goes down this list and ends in one of the last three."""
+    """States of a job. It goes down this list and ends in one of the last three.
+
+    Qiskit's names are aliases: `JobStatus.DONE is JobStatus.COMPLETED`.
+    """
 
     QUEUED = "Queued"
     RUNNING = "Running"
     COMPLETED = "Completed"
     FAILED = "Failed"
     CANCELLED = "Cancelled"
+
+    INITIALIZING = "Queued"  # a service knows no state before it
+    DONE = "Completed"
+    ERROR = "Failed"
+
+    @property
+    def qiskit_name(self) -> str:
+        """The name that Qiskit has for it: QUEUED, RUNNING, DONE, ERROR or CANCELLED."""
+        return {"COMPLETED": "DONE", "FAILED": "ERROR"}.get(self.name, self.name)
 
     @property
     def is_terminal(self) -> bool:
@@ -90,7 +109,11 @@ class ProgramSpec(_Wire):
 
 
 class ProgramMetadata(_Wire):
-    """What a program says of itself. Immutable with its source: a change is a new version."""
+    """What a program says of itself. Immutable with its source: a change is a new version.
+
+    Attributes:
+        is_public: Whether other users may run it; None leaves it as it is. No part of a version.
+    """
 
     name: str = Field(min_length=1, max_length=200)
     description: str = ""
@@ -98,6 +121,7 @@ class ProgramMetadata(_Wire):
         default=None, ge=1, validation_alias=AliasChoices("max_execution_time", "cost")
     )
     spec: ProgramSpec = Field(default_factory=ProgramSpec)
+    is_public: bool | None = None
 
 
 class ProgramInfo(_Wire):
@@ -136,8 +160,13 @@ class ProgramUploaded(_Wire):
     outcome: Literal["created", "updated", "unchanged"] = "created"
 
 
+_IBM_OPTION_NAMES = {"backend_name": "backend", "job_tags": "tags"}
+
+
 class RuntimeOptions(BaseModel):
     """How one job is to run. What is left out follows the backend block, then the program.
+
+    IBM's names `backend_name` and `job_tags` are taken for `backend` and `tags`.
 
     Attributes:
         max_execution_time: Wall-clock limit in seconds; never above the program's own.
@@ -147,6 +176,8 @@ class RuntimeOptions(BaseModel):
             embedded service, the service's default elsewhere.
         private: Whether the service keeps the inputs to itself, and the result only until it is
             acknowledged.
+        backend: Name of the backend, where the call does not name one.
+        instance: The instance to run in; it must be the one that the client works in.
         session_id: The session or batch that the job belongs to.
         start_session: Make a session whose first job this is, and whose id is the job's. That
             is how IBM's older clients open one; `runtime_session` also closes it.
@@ -155,11 +186,30 @@ class RuntimeOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _by_our_names(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        fields: dict[str, Any] = {}
+        for name, value in given.items():
+            ours = str(_IBM_OPTION_NAMES.get(name, name))
+            if ours in fields and fields[ours] != value:
+                raise ValueError(f"{ours} is given twice, under two names")
+            fields[ours] = value
+        if fields.get("tags", ()) is None:
+            del fields["tags"]
+        if isinstance(level := fields.get("log_level"), str):
+            fields["log_level"] = level.upper()
+        return fields
+
     max_execution_time: int | None = Field(default=None, ge=1)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None = None
     tags: tuple[str, ...] = ()
     image: str | None = None
     private: bool | None = None
+    backend: str | None = None
+    instance: str | None = None
     session_id: str | None = Field(default=None, min_length=1)
     start_session: bool = False
     session_time: int | None = Field(default=None, ge=1)
@@ -177,8 +227,9 @@ class RuntimeOptions(BaseModel):
             return cls.model_validate(given or {})
         except ValidationError as error:
             fault = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(map(str, fault["loc"]))
             raise ConfigurationError(
-                f"Option {'.'.join(map(str, fault['loc']))!r}: {fault['msg']}. The options of a "
+                f"{f'Option {place!r}' if place else 'Options'}: {fault['msg']}. The options of a "
                 f"job are {', '.join(cls.model_fields)}."
             ) from error
 
@@ -192,6 +243,14 @@ class JobState(_Wire):
         default=None, validation_alias=AliasChoices("reason_code", "reasonCode")
     )
     reason_solution: str | None = None
+
+    @property
+    def ran_too_long(self) -> bool:
+        """Whether the service ended the job because of its time limit."""
+        # Older services say it in words only, without a code.
+        return self.reason_code == ReasonCode.RAN_TOO_LONG or (
+            self.reason_code is None and "ran too long" in (self.reason or "").lower()
+        )
 
 
 class JobProgram(_Wire):
@@ -209,6 +268,7 @@ class JobInfo(_Wire):
         cost: Its max_execution_time in seconds.
         attempt: Which attempt of one evaluation it is, from 1.
         interim_count: How many interim results it has published so far.
+        estimated_running_time_seconds: How long the service expects it to run at most.
     """
 
     id: str
@@ -225,12 +285,17 @@ class JobInfo(_Wire):
     private: bool = False
     attempt: int = 1
     interim_count: int = 0
+    estimated_running_time_seconds: float | None = None
 
 
 class JobSubmitted(_Wire):
     """Answer to a submission.
 
     Attributes:
+        created: When the job was made; None where the service does not say.
+        runtime: The image that it runs in; likewise.
+        session_id: The session that it belongs to, if any.
+        tags: Its tags; None where the service does not say.
         messages: Warnings of the service, each `{"data": text}`.
         replayed: Whether the idempotency key was known: this is the job of the first submission.
             Set by the client from the header `Idempotent-Replayed`.
@@ -238,6 +303,10 @@ class JobSubmitted(_Wire):
 
     id: str
     backend: str
+    created: datetime | None = None
+    runtime: str | None = None
+    session_id: str | None = None
+    tags: list[str] | None = None
     messages: list[dict[str, Any]] = Field(default_factory=list)
     replayed: bool = Field(default=False, exclude=True)
 

@@ -20,13 +20,14 @@ from prefect_qiskit_runtime._tasks import async_task, sync_task
 from prefect_qiskit_runtime._watching import submit
 from prefect_qiskit_runtime.backend import BackendLike, RuntimeBackend, as_backend
 from prefect_qiskit_runtime.client import (
+    RuntimeClientProgram,
     format_programs,
     read_changes,
     read_program,
     read_source,
 )
 from prefect_qiskit_runtime.errors import ConfigurationError
-from prefect_qiskit_runtime.models import IfExists, ProgramInfo, ProgramMetadata
+from prefect_qiskit_runtime.models import IfExists, ProgramMetadata
 from prefect_qiskit_runtime.runtime_job import RuntimeJob
 
 MetadataLike = ProgramMetadata | Mapping[str, Any] | str | Path | None
@@ -41,6 +42,7 @@ async def aupload_program(
     description: str | None = None,
     max_execution_time: int | None = None,
     spec: Mapping[str, Any] | None = None,
+    is_public: bool | None = None,
     if_exists: IfExists = "update",
     backend: BackendLike | None = None,
 ) -> str:
@@ -54,6 +56,8 @@ async def aupload_program(
         description: Over the metadata's.
         max_execution_time: Wall-clock limit of its jobs in seconds, over the metadata's.
         spec: JSON schemas of parameters, return values and interim results, over the metadata's.
+        is_public: Whether other users may run it, over the metadata's; default: only you, or as
+            it was.
         if_exists: When you have a program of this name with another content: `update` makes a
             new version with the same id (jobs keep the version they were submitted with),
             `new` makes another program, `error` refuses.
@@ -76,6 +80,7 @@ async def aupload_program(
         description=description,
         max_execution_time=max_execution_time,
         spec=spec,
+        is_public=is_public,
     )
     async with as_backend(backend or RuntimeBackend()).connect() as api:
         uploaded = await api.upload_program(program.source, program.metadata, if_exists=if_exists)
@@ -171,14 +176,18 @@ set_program_visibility = sync_task(aset_program_visibility)
 
 
 @async_task
-async def aget_program(program_id: str, *, backend: BackendLike | None = None) -> ProgramInfo:
+async def aget_program(
+    program_id: str, *, backend: BackendLike | None = None
+) -> RuntimeClientProgram:
     """Return a program with its metadata and, if it is yours, its source.
+
+    Its `parameters()` give a namespace to assign inputs to, which `run_program` takes.
 
     Raises:
         NotFoundError: There is no such program for you.
     """
     async with as_backend(backend or RuntimeBackend()).connect() as api:
-        return await api.get_program(program_id)
+        return RuntimeClientProgram.of(await api.get_program(program_id))
 
 
 get_program = sync_task(aget_program)
@@ -188,7 +197,7 @@ get_program = sync_task(aget_program)
 @async_task
 async def alist_programs(
     *, backend: BackendLike | None = None, limit: int | None = None, skip: int = 0
-) -> list[ProgramInfo]:
+) -> list[RuntimeClientProgram]:
     """List the programs that you may run: yours and the public ones.
 
     Args:
@@ -197,7 +206,8 @@ async def alist_programs(
         skip: Leave out this many of the first.
     """
     async with as_backend(backend or RuntimeBackend()).connect() as api:
-        return await api.list_programs(limit=limit, offset=skip)
+        infos = await api.list_programs(limit=limit, offset=skip)
+    return [RuntimeClientProgram.of(info) for info in infos]
 
 
 list_programs = sync_task(alist_programs)

@@ -23,6 +23,7 @@ from prefect_qiskit_runtime._watching import (
     inputs_of,
 )
 from prefect_qiskit_runtime.backend import RuntimeBackend
+from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.models import InterimEvent, JobInfo, JobMetrics, JobStatus
 
 
@@ -163,6 +164,17 @@ class RuntimeJob(JobRun[Any]):
         """Where a result comes from: ids, versions, backend, times and usage, ready for JSON."""
         return run_sync(self.aprovenance())
 
+    async def ainterim_results(self, decoder: ResultDecoderLike = None) -> list[Any]:
+        """Return the interim results that there are so far, decoded."""
+        decoders = Decoders.choose(decoder) if decoder else self._decoders
+        async with self.backend.connect() as api:
+            texts = await api.job_interim_results(self.job_id)
+        return await asyncio.to_thread(lambda: [decoders.decode_interim(text) for text in texts])
+
+    def interim_results(self, decoder: ResultDecoderLike = None) -> list[Any]:
+        """Return the interim results that there are so far, decoded."""
+        return run_sync(self.ainterim_results(decoder))
+
     # -- waiting -----------------------------------------------------------------------------
 
     async def astream(self, from_: int = 0) -> AsyncGenerator[Any, None]:
@@ -182,9 +194,13 @@ class RuntimeJob(JobRun[Any]):
         Raises:
             TimeoutError: It has not ended in time; it goes on.
         """
+        async with self.backend.connect() as api:
+            return await self._final_status(api, timeout_seconds)
+
+    async def _final_status(self, api: RuntimeApi, timeout_seconds: float | None) -> JobStatus:
         nobody = InterimDelivery(self.job_id, None, self._decoders)
         try:
-            async with self.backend.connect() as api, asyncio.timeout(timeout_seconds):
+            async with asyncio.timeout(timeout_seconds):
                 return (await follow(api, self.job_id, nobody)).state.status
         except TimeoutError as error:
             raise TimeoutError(
@@ -208,31 +224,38 @@ class RuntimeJob(JobRun[Any]):
         """Wait until the job has ended; the name that Prefect's job runs share."""
         run_sync(self.await_for_completion())
 
-    async def aresult(self, decoder: ResultDecoderLike = None) -> Any:
+    async def aresult(
+        self, decoder: ResultDecoderLike = None, timeout_seconds: float | None = None
+    ) -> Any:
         """Wait for the job and return its result, decoded.
 
         Args:
             decoder: Instead of the decoder that was given when it was submitted.
+            timeout_seconds: How long to wait at most; the job goes on after that.
 
         Raises:
             JobError: The job ended without a result; the class says how.
+            TimeoutError: It has not ended in time.
         """
         decoders = Decoders.choose(decoder) if decoder else self._decoders
         async with self.backend.connect() as api:
-            nobody = InterimDelivery(self.job_id, None, decoders)
-            end = await follow(api, self.job_id, nobody)
-            return await fetch_decoded(api, self.job_id, end.state.status, decoders)
+            status = await self._final_status(api, timeout_seconds)
+            return await fetch_decoded(api, self.job_id, status, decoders)
 
-    def result(self, decoder: ResultDecoderLike = None) -> Any:
+    def result(
+        self, decoder: ResultDecoderLike = None, timeout_seconds: float | None = None
+    ) -> Any:
         """Wait for the job and return its result, decoded.
 
         Args:
             decoder: Instead of the decoder that was given when it was submitted.
+            timeout_seconds: How long to wait at most; the job goes on after that.
 
         Raises:
             JobError: The job ended without a result; the class says how.
+            TimeoutError: It has not ended in time.
         """
-        return run_sync(self.aresult(decoder))
+        return run_sync(self.aresult(decoder, timeout_seconds))
 
     async def afetch_result(self) -> Any:
         """Wait for the job and return its result; the name that Prefect's job runs share."""
@@ -261,12 +284,13 @@ class RuntimeJob(JobRun[Any]):
         """
         run_sync(self.acancel())
 
-    async def aupdate_tags(self, tags: Sequence[str]) -> None:
-        """Replace the tags of the job."""
+    async def aupdate_tags(self, tags: Sequence[str]) -> list[str]:
+        """Replace the tags of the job; return the new ones."""
         async with self.backend.connect() as api:
             await api.update_job_tags(self.job_id, list(tags))
         self.tags = list(tags)
+        return self.tags
 
-    def update_tags(self, tags: Sequence[str]) -> None:
-        """Replace the tags of the job."""
-        run_sync(self.aupdate_tags(tags))
+    def update_tags(self, tags: Sequence[str]) -> list[str]:
+        """Replace the tags of the job; return the new ones."""
+        return run_sync(self.aupdate_tags(tags))

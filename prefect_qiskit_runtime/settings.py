@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -87,6 +88,11 @@ class Settings(BaseSettings):
     )
     log_bytes: int = Field(
         default=8 * MEBIBYTE, ge=64 * 1024, description="How much of a job's log is kept."
+    )
+    duplicate_program_names: Literal["allow", "refuse"] = Field(
+        default="allow",
+        description="Whether one user may have several programs of one name, as IBM's service"
+        " allowed; `refuse` answers an upload of a name that is taken with 409.",
     )
     retention_days: float = Field(
         default=90.0, gt=0, description="The embedded service keeps ended jobs this long."

@@ -64,7 +64,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show a program: its description, limits and schemas, or its source."""
-    from prefect_qiskit_runtime.client import format_programs
+    from prefect_qiskit_runtime.client import format_program
 
     program = ask(lambda api: api.get_program(program_id))
     if source:
@@ -72,7 +72,7 @@ def show(
     elif as_json:
         show_json({**_as_json(program), "source": program.data})
     else:
-        typer.echo(format_programs([program], detailed=True))
+        typer.echo(format_program(program))
 
 
 @app.command()
@@ -107,7 +107,7 @@ def upload(
 
     async def send(api: RuntimeApi) -> ProgramUploaded:
         return await api.upload_program(
-            draft.source, draft.metadata, is_public=public, if_exists=if_exists.value
+            draft.source, draft.metadata, is_public=public or None, if_exists=if_exists.value
         )
 
     uploaded = ask(send)

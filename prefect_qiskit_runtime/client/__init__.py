@@ -16,6 +16,7 @@ from prefect_qiskit_runtime.client._blocking import (
     SyncRuntimeClientSession,
 )
 from prefect_qiskit_runtime.client._client_job import RuntimeClientJob
+from prefect_qiskit_runtime.client._client_program import RuntimeClientProgram, format_program
 from prefect_qiskit_runtime.client._client_session import RuntimeClientSession
 from prefect_qiskit_runtime.client._embedded import (
     EmbeddedStatus,
@@ -27,6 +28,7 @@ from prefect_qiskit_runtime.client._embedded import (
 )
 from prefect_qiskit_runtime.client._listing import format_programs
 from prefect_qiskit_runtime.client._outcome import job_error
+from prefect_qiskit_runtime.client._parameters import InputsLike, ParameterNamespace, read_inputs
 from prefect_qiskit_runtime.client._runtime import RuntimeClient
 from prefect_qiskit_runtime.client._session_calls import LEAVE_SECONDS
 from prefect_qiskit_runtime.client._sources import (
@@ -40,20 +42,25 @@ from prefect_qiskit_runtime.client._transport import settings_of_environment
 __all__ = [
     "LEAVE_SECONDS",
     "EmbeddedStatus",
+    "InputsLike",
+    "ParameterNamespace",
     "ProgramDraft",
     "RuntimeApi",
     "RuntimeClient",
     "RuntimeClientJob",
+    "RuntimeClientProgram",
     "RuntimeClientSession",
     "SyncRuntimeClient",
     "SyncRuntimeClientJob",
     "SyncRuntimeClientSession",
     "embedded_api",
     "embedded_status",
+    "format_program",
     "format_programs",
     "job_error",
     "own_image",
     "read_changes",
+    "read_inputs",
     "read_program",
     "read_source",
     "settings_of_environment",

@@ -71,7 +71,7 @@ class RuntimeApi(SessionCalls):
         source: str,
         metadata: ProgramMetadata,
         *,
-        is_public: bool = False,
+        is_public: bool | None = None,
         if_exists: IfExists = "update",
     ) -> ProgramUploaded:
         """Upload a program.
@@ -79,7 +79,8 @@ class RuntimeApi(SessionCalls):
         Args:
             source: Its Python source, with a `main`.
             metadata: What it says of itself.
-            is_public: Whether other users of the service may run it.
+            is_public: Whether other users of the service may run it, over the metadata's; None
+                in both leaves it to you only, or as it was.
             if_exists: What to do when this user has a program of that name: make a new
                 version of it if anything changed, upload another one, or refuse.
 
@@ -90,9 +91,10 @@ class RuntimeApi(SessionCalls):
         body = {
             **_with_cost(metadata.model_dump(exclude_none=True)),
             "data": _base64(source),
-            "is_public": is_public,
             "if_exists": if_exists,
         }
+        if is_public is not None:
+            body["is_public"] = is_public
         call = Call(
             "POST",
             "/programs",
@@ -255,8 +257,8 @@ class RuntimeApi(SessionCalls):
             backend: Those on this backend only.
             tags: Those that have all of these tags only.
             session_id: Those of this session only.
-            created_after: Those made after this time only (aware, or local).
-            created_before: Those made before this time only.
+            created_after: Those made at this time or later only (aware, or local).
+            created_before: Those made at this time or before only.
             oldest_first: Turn the order round.
         """
         query: dict[str, str | bool | list[str] | None] = {
@@ -382,6 +384,10 @@ class RuntimeApi(SessionCalls):
         """Return what the service says of itself."""
         call = Call("GET", "/service/status", "get the status of the service", repeatable=True)
         return read_model(call, await self.request(call), ServiceStatus)
+
+    async def logout(self) -> None:
+        """Take back an access token that a login gave. A user's own token stays good."""
+        await self.request(Call("POST", "/logout", "log out", repeatable=True))
 
     async def shutdown(self, *, only_if_idle: bool = True) -> None:
         """Ask an embedded service to end.

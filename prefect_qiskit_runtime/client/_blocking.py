@@ -11,6 +11,7 @@ import inspect
 import threading
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import ExitStack
+from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from anyio import to_thread
@@ -18,8 +19,9 @@ from anyio.from_thread import start_blocking_portal
 
 from prefect_qiskit_runtime._ahead import batches
 from prefect_qiskit_runtime._decoders import ResultDecoderLike
-from prefect_qiskit_runtime.client._client_job import InterimCallback, RuntimeClientJob
+from prefect_qiskit_runtime.client._client_job import RuntimeClientJob
 from prefect_qiskit_runtime.client._client_session import RuntimeClientSession
+from prefect_qiskit_runtime.client._delivery import Deliveries, InterimCallback
 from prefect_qiskit_runtime.client._runtime import RuntimeClient
 from prefect_qiskit_runtime.client._transport import Verify
 from prefect_qiskit_runtime.errors import ConfigurationError
@@ -125,16 +127,20 @@ def _of_job(
     return call
 
 
-class _ThreadedClient(RuntimeClient):
-    """A client whose callbacks have a thread, so that a slow one does not hold up the loop."""
+class _ThreadedDeliveries(Deliveries):
+    """Deliveries to callbacks that have a thread: a slow one does not hold up the loop."""
 
-    def _prepare(self, callback: InterimCallback) -> InterimCallback:
+    def prepare(self, callback: InterimCallback) -> InterimCallback:
         async def call(job_id: str, interim: Any) -> None:
             outcome = await to_thread.run_sync(callback, job_id, interim)
             if inspect.isawaitable(outcome):
                 await outcome
 
         return call
+
+
+class _ThreadedClient(RuntimeClient):
+    _deliveries_kind = _ThreadedDeliveries
 
 
 async def _running_loop() -> asyncio.AbstractEventLoop:
@@ -205,6 +211,7 @@ class SyncRuntimeClient:
     open_session = _session_of_client(RuntimeClient.open_session)
     session = _session_of_client(RuntimeClient.session)
     sessions = _sessions_of_client(RuntimeClient.sessions)
+    logout = _of_client(RuntimeClient.logout)
     backends = _of_client(RuntimeClient.backends)
     backend = _of_client(RuntimeClient.backend)
 
@@ -257,8 +264,48 @@ class SyncRuntimeClientJob:
         """The name of the backend that it runs on."""
         return self._job.backend
 
+    @property
+    def primitive_id(self) -> str:
+        """The program that it runs, by the name that later clients of IBM have for it."""
+        return self._job.primitive_id
+
+    @property
+    def tags(self) -> list[str]:
+        """Its labels, as they were when this object last asked."""
+        return self._job.tags
+
+    @property
+    def image(self) -> str | None:
+        """The Python environment that it runs in; None for the service's default."""
+        return self._job.image
+
+    @property
+    def session_id(self) -> str | None:
+        """The session that it belongs to."""
+        return self._job.session_id
+
+    @property
+    def private(self) -> bool:
+        """Whether its inputs are not shown and its result is given once."""
+        return self._job.private
+
+    @property
+    def creation_date(self) -> datetime | None:
+        """When it was made, in local time; None if the service did not say at submission."""
+        return self._job.creation_date
+
+    @property
+    def instance(self) -> str | None:
+        """The instance that the client works in."""
+        return self._job.instance
+
     info = _of_job(RuntimeClientJob.info)
     status = _of_job(RuntimeClientJob.status)
+    running = _of_job(RuntimeClientJob.running)
+    done = _of_job(RuntimeClientJob.done)
+    errored = _of_job(RuntimeClientJob.errored)
+    cancelled = _of_job(RuntimeClientJob.cancelled)
+    in_final_state = _of_job(RuntimeClientJob.in_final_state)
     inputs = _of_job(RuntimeClientJob.inputs)
     wait_for_final_state = _of_job(RuntimeClientJob.wait_for_final_state)
     result = _of_job(RuntimeClientJob.result)
@@ -268,6 +315,11 @@ class SyncRuntimeClientJob:
     metrics = _of_job(RuntimeClientJob.metrics)
     update_tags = _of_job(RuntimeClientJob.update_tags)
     error_message = _of_job(RuntimeClientJob.error_message)
+    usage = _of_job(RuntimeClientJob.usage)
+    usage_estimation = _of_job(RuntimeClientJob.usage_estimation)
+    properties = _of_job(RuntimeClientJob.properties)
+    stream_results = _of_job(RuntimeClientJob.stream_results)
+    cancel_result_streaming = _of_job(RuntimeClientJob.cancel_result_streaming)
 
     def stream(self, from_: int = 0, decoder: ResultDecoderLike = None) -> Generator[Any]:
         """Give the decoded interim results from a number on, until the job has ended."""

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from prefect_qiskit_runtime._decoders import ResultDecoderLike
 from prefect_qiskit_runtime.client._api import RuntimeApi
-from prefect_qiskit_runtime.client._client_job import InterimCallback, RuntimeClientJob
+from prefect_qiskit_runtime.client._client_job import RuntimeClientJob
+from prefect_qiskit_runtime.client._delivery import InterimCallback
+from prefect_qiskit_runtime.client._parameters import InputsLike
 from prefect_qiskit_runtime.client._session_calls import LEAVE_SECONDS
 from prefect_qiskit_runtime.errors import QiskitRuntimeError
 from prefect_qiskit_runtime.models import (
@@ -21,7 +23,7 @@ from prefect_qiskit_runtime.models import (
 )
 
 if TYPE_CHECKING:
-    from prefect_qiskit_runtime.client._runtime import RuntimeClient
+    from prefect_qiskit_runtime.client._jobs import JobsClient
 
 _logger = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ class RuntimeClientSession:
         mode: "dedicated" or "batch".
     """
 
-    def __init__(self, client: RuntimeClient, api: RuntimeApi, info: SessionInfo) -> None:
+    def __init__(self, client: JobsClient, api: RuntimeApi, info: SessionInfo) -> None:
         self.session_id = info.id
         self.backend = info.backend_name
         self.mode: SessionMode = info.mode
@@ -71,7 +73,7 @@ class RuntimeClientSession:
     async def run(
         self,
         program_id: str,
-        inputs: Mapping[str, Any] | None = None,
+        inputs: InputsLike = None,
         *,
         options: RuntimeOptions | Mapping[str, Any] | None = None,
         callback: InterimCallback | None = None,

@@ -72,8 +72,7 @@ def _class_of(job: JobInfo, text: str) -> type[JobError]:
     state = job.state
     if state.reason_code in _CLASSES:
         return _CLASSES[state.reason_code]
-    # Older services say it in words only ("Ran too long", without a code).
-    if "ran too long" in (state.reason or "").lower():
+    if state.ran_too_long:
         return JobTimedOutError
     if state.status is JobStatus.CANCELLED:
         return JobCancelledError

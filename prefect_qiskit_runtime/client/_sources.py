@@ -17,7 +17,7 @@ from prefect_qiskit_runtime.models import ProgramMetadata, ProgramSpec
 Source = str | bytes | Path
 # Fields that published metadata have beside ours: IBM's other name of max_execution_time, a
 # version that counts nothing, and, before there was a spec, its parts.
-_OLDER_FIELDS = {"cost", "version", "is_public", *ProgramSpec.model_fields}
+_OLDER_FIELDS = {"cost", "version", *ProgramSpec.model_fields}
 
 Metadata = ProgramMetadata | Mapping[str, Any] | str | Path | None
 
@@ -38,6 +38,8 @@ def read_program(
     description: str | None = None,
     max_execution_time: int | None = None,
     spec: Mapping[str, Any] | None = None,
+    is_public: bool | None = None,
+    parts: Mapping[str, Any] | None = None,
 ) -> ProgramDraft:
     """Read a program; what is given by keyword wins over the metadata.
 
@@ -50,18 +52,25 @@ def read_program(
         description: What it does.
         max_execution_time: Wall-clock limit of its jobs, in seconds.
         spec: JSON schemas of parameters, return values and interim results.
+        is_public: Whether other users may run it.
+        parts: Parts of the spec by their names, over those of it; a schema may have IBM's oldest
+            form, a list of `{"name", "description", "type", "required"}`.
 
     Raises:
         ConfigurationError: A file cannot be read, or there is no name.
         InvalidInputError: The metadata break a rule; `path` and `rule` say which and where.
     """
-    fields = read_changes(
-        _beside(source) if metadata is None else metadata,
-        name=name,
-        description=description,
-        max_execution_time=max_execution_time,
-        spec=spec,
-    )
+    fields = _translated(_fields(_beside(source) if metadata is None else metadata))
+    keywords = {
+        "name": name,
+        "description": description,
+        "max_execution_time": max_execution_time,
+        "spec": spec,
+        "is_public": is_public,
+    }
+    fields = _given({**fields, **_given(keywords)})
+    if parts := _given(parts or {}):
+        fields["spec"] = {**_as_dict(fields.get("spec")), **_schemas(parts)}
     text = read_source(source)
     if "name" not in fields:
         if isinstance(source, bytes) or (isinstance(source, str) and not _is_path(source)):
@@ -93,8 +102,8 @@ def read_changes(
         "max_execution_time": max_execution_time,
         "spec": spec,
     }
-    fields.update((field, value) for field, value in keywords.items() if value is not None)
-    given = {field: fields[field] for field in keywords if fields.get(field) is not None}
+    fields = {**fields, **_given(keywords)}
+    given = _given({field: fields.get(field) for field in keywords})
     checked = _checked({"name": "unnamed", **given})
     return checked.model_dump(include=set(given), exclude_none=True)
 
@@ -162,30 +171,61 @@ def _translated(fields: dict[str, Any]) -> dict[str, Any]:
             path=f"$.{unknown[0]}",
             rule="a known field",
         )
-    older_spec = {
-        name: _schema(fields[name]) for name in ProgramSpec.model_fields if fields.get(name)
-    }
+    older_spec = _schemas(
+        {name: fields[name] for name in ProgramSpec.model_fields if name in fields}
+    )
     if older_spec:
-        fields = {**fields, "spec": {**older_spec, **(fields.get("spec") or {})}}
+        fields = {**fields, "spec": {**older_spec, **_as_dict(fields.get("spec"))}}
     if fields.get("cost"):
         fields = {"max_execution_time": fields["cost"], **fields}
-    return fields
+    return {name: value for name, value in fields.items() if name in ProgramMetadata.model_fields}
 
 
-def _schema(part: Any) -> Any:
+def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _as_dict(spec: Any) -> dict[str, Any]:
+    if isinstance(spec, ProgramSpec):
+        return spec.model_dump(exclude_none=True)
+    if spec is not None and not isinstance(spec, Mapping):
+        raise InvalidInputError(
+            f"The program's spec must be an object with {', '.join(ProgramSpec.model_fields)}, "
+            f"not {type(spec).__name__}.",
+            path="$.spec",
+            rule="an object",
+        )
+    return dict(spec or {})
+
+
+def _schemas(parts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _schema(name, part) for name, part in parts.items() if part}
+
+
+def _schema(name: str, part: Any) -> Any:
     """Return IBM's oldest form, a list of named descriptions, as a JSON schema.
 
     Its types are names of Python classes, which say nothing of the value on the wire.
     """
     if not isinstance(part, list):
         return part
+    # IBM's oldest client described them in named tuples.
+    items = [item._asdict() if hasattr(item, "_asdict") else item for item in part]
+    for number, item in enumerate(items):
+        if not isinstance(item, Mapping) or not isinstance(item.get("name"), str):
+            raise InvalidInputError(
+                f"Entry {number} of {name} has no name: in this form each entry is"
+                ' {"name", "description", "type", "required"}.',
+                path=f"$.{name}[{number}]",
+                rule="an object with a name",
+            )
     return {
         "type": "object",
         "properties": {
             item["name"]: {"description": f"{item.get('description', '')} ({item.get('type')})"}
-            for item in part
+            for item in items
         },
-        "required": [item["name"] for item in part if item.get("required")],
+        "required": [item["name"] for item in items if item.get("required")],
     }
 
 

@@ -77,6 +77,11 @@ class Transport:
         """Base of the service's API."""
         return self._url
 
+    @property
+    def instance(self) -> str | None:
+        """The instance (CRN) that it works in; None leaves it to the service."""
+        return self._instance
+
     async def __aenter__(self) -> Self:
         self._http = self._open()
         return self

@@ -12,17 +12,16 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from prefect_qiskit_runtime._schemas import check_inputs, compile_schema
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.service.store.records import Program
 
 if TYPE_CHECKING:
-    from jsonschema.exceptions import ValidationError
     from jsonschema.protocols import Validator
 
 _CACHED_VALIDATORS = 128
 _INLINE_BYTES = 64 * 1024
 _CHECKED_REQUIREMENTS = ("min_num_qubits", "simulator", "max_shots", "basis_gates")
-_LONGEST_RULE = 200
 
 
 class InputRules:
@@ -52,36 +51,13 @@ class InputRules:
             await asyncio.to_thread(self._check, program, schema, inputs)
 
     def _check(self, program: Program, schema: dict[str, Any], inputs: Mapping[str, Any]) -> None:
-        from jsonschema.exceptions import best_match
-        from referencing.exceptions import Unresolvable
-
-        try:
-            fault = best_match(self._validator(program, schema).iter_errors(inputs))
-        except RecursionError as exc:
-            raise InvalidInputError(
-                f"The schema of program {program.id} refers to itself without end, or the inputs"
-                " are nested too deeply to be checked.",
-                rule="$ref",
-            ) from exc
-        except Unresolvable as exc:
-            raise InvalidInputError(
-                f"The schema of program {program.id} refers to {exc.ref!r}, which it does not"
-                " contain. Put the definition into the schema (`$defs`).",
-                rule="$ref",
-            ) from exc
-        if fault is not None:
-            rule = _rule(fault)
-            raise InvalidInputError(
-                f"The inputs of program {program.id} break the rule `{rule}` at {fault.json_path}.",
-                path=fault.json_path,
-                rule=rule,
-            )
+        check_inputs(self._validator(program, schema), inputs, f"program {program.id}")
 
     def _validator(self, program: Program, schema: dict[str, Any]) -> Validator:
         key = (program.id, program.version)
         validator = self._validators.get(key)
         if validator is None:
-            validator = _compile(schema)
+            validator = compile_schema(schema)
             self._validators[key] = validator
             while len(self._validators) > _CACHED_VALIDATORS:
                 self._validators.popitem(last=False)
@@ -145,25 +121,3 @@ def unmet_requirement(
 def unchecked_requirements(requirements: Mapping[str, Any]) -> list[str]:
     """Return the names of the requirements that the service does not understand."""
     return sorted(set(requirements) - set(_CHECKED_REQUIREMENTS))
-
-
-def _compile(schema: dict[str, Any]) -> Validator:
-    from jsonschema.validators import Draft202012Validator, validator_for
-    from referencing import Registry
-
-    # An empty registry: a schema must not make the service fetch something from elsewhere.
-    return validator_for(schema, default=Draft202012Validator)(schema, registry=Registry())
-
-
-def _rule(fault: ValidationError) -> str:
-    """Return the broken rule of the schema in words, without any of the inputs' values."""
-    value = fault.validator_value
-    if fault.validator == "required" and isinstance(fault.instance, dict):
-        names = fault.validator_value if isinstance(fault.validator_value, list) else []
-        value = [name for name in names if name not in fault.instance]
-    words = f"{fault.validator}: {json.dumps(value)}"
-    if fault.validator == "additionalProperties" and isinstance(fault.instance, dict):
-        known = fault.schema.get("properties", {}) if isinstance(fault.schema, dict) else {}
-        unknown = [name for name in fault.instance if name not in known]
-        words += f" (not in the schema: {', '.join(unknown[:5])})"
-    return words if len(words) <= _LONGEST_RULE else f"{words[:_LONGEST_RULE]}…"

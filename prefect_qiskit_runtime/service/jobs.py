@@ -67,12 +67,12 @@ class Submission:
     """Answer to a submission.
 
     Attributes:
+        job: The job, as it was queued or as it is found again.
         replayed: Whether it was sent before, and this is the job of that time.
         warnings: What the submitter should know.
     """
 
-    job_id: str
-    backend: str
+    job: Job | NewJob
     replayed: bool = False
     warnings: tuple[str, ...] = ()
 
@@ -134,7 +134,7 @@ async def submit(
         f"Backend requirement {name!r} is not checked."
         for name in unchecked_requirements(requirements)
     ]
-    return Submission(job_id, backend, warnings=tuple(warnings))
+    return Submission(new, warnings=tuple(warnings))
 
 
 async def find(context: ServiceContext, job_id: str, owner: Owner) -> Job:
@@ -239,7 +239,7 @@ def _replay(before: Job, request_hash: str) -> Submission:
             " A new request needs a new key.",
             rule="one key, one request",
         )
-    return Submission(before.id, before.backend, replayed=True)
+    return Submission(before, replayed=True)
 
 
 def _request_hash(body: JsonObject, params: bytes) -> str:

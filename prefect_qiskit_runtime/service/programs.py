@@ -50,7 +50,7 @@ class ProgramUpload(ProgramMetadata):
     Attributes:
         data: The source as base64.
         if_exists: What to do where the owner has a program of that name; IBM's clients do not
-            send it and get a new program each time.
+            send it: the setting `duplicate_program_names` decides for them.
     """
 
     data: str
@@ -61,8 +61,7 @@ class ProgramUpload(ProgramMetadata):
         le=LARGEST_INTEGER,
         validation_alias=AliasChoices("max_execution_time", "cost"),
     )
-    is_public: bool | None = None
-    if_exists: IfExists = "new"
+    if_exists: IfExists | None = None
 
 
 class ProgramChange(BaseModel):
@@ -152,16 +151,26 @@ def upload(
     owner: Owner,
     request: ProgramUpload,
     content: ProgramContent,
+    unique_names: bool = False,
 ) -> ProgramUploaded:
     """Store an upload: a new program, a new version of one, or nothing new.
 
+    Args:
+        connection: A transaction.
+        owner: Whose program it is.
+        request: The upload.
+        content: Its checked content.
+        unique_names: Whether an owner may have only one program of each name.
+
     Raises:
-        ConflictError: `if_exists` is "error" and the owner has a program of that name.
+        ConflictError: The owner has a program of that name, and `if_exists` or the service
+            refuses another one.
     """
     now = datetime.now(UTC)
+    if_exists = request.if_exists or "new"
     existing = (
         None
-        if request.if_exists == "new"
+        if if_exists == "new" and not unique_names
         else statements.find_newest_named(connection, request.name, owner)
     )
     if existing is None:
@@ -178,11 +187,8 @@ def upload(
         )
         statements.insert_program(connection, program)
         return ProgramUploaded(id=program_id, version=1, outcome="created")
-    if request.if_exists == "error":
-        raise ConflictError(
-            f"There is a program of the name {request.name!r} already: {existing.id}. Choose"
-            " another name, or upload with if_exists 'update' or 'new'."
-        )
+    if if_exists != "update":
+        raise _name_taken(existing, may_repeat=not unique_names)
     if request.is_public is not None and request.is_public != existing.is_public:
         statements.set_visibility(connection, existing.id, is_public=request.is_public)
     if existing.content.content_hash == content.content_hash:
@@ -192,11 +198,23 @@ def upload(
 
 
 def change_metadata(
-    connection: Connection, program_id: str, owner: Owner, change: ProgramChange
+    connection: Connection,
+    program_id: str,
+    owner: Owner,
+    change: ProgramChange,
+    *,
+    unique_names: bool = False,
 ) -> None:
-    """Change what a program says of itself; all but the name makes a new version."""
+    """Change what a program says of itself; all but the name makes a new version.
+
+    Raises:
+        ConflictError: Names are unique and the owner has another program of the new one.
+    """
     program = owned(connection, program_id, owner)
     if change.name is not None and change.name != program.name:
+        other = statements.find_newest_named(connection, change.name, owner)
+        if unique_names and other is not None:
+            raise _name_taken(other, may_repeat=False)
         statements.rename_program(connection, program_id, change.name, datetime.now(UTC))
     now = program.content
     content = make_content(
@@ -248,6 +266,14 @@ def visible(connection: Connection, program_id: str, viewer: Owner) -> Program:
             identifier=program_id,
         )
     return program
+
+
+def _name_taken(existing: Program, *, may_repeat: bool) -> ConflictError:
+    ways = "'update' or 'new'" if may_repeat else "'update'"
+    return ConflictError(
+        f"There is a program of the name {existing.name!r} already: {existing.id}. Choose"
+        f" another name, or upload with if_exists {ways}."
+    )
 
 
 def _hint(connection: Connection, asked: str, viewer: Owner) -> str:

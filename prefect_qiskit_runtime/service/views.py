@@ -8,7 +8,7 @@ from typing import Any
 
 from prefect_qiskit_runtime.models import JobMetrics, ProgramInfo, ProgramSpec, ReasonCode
 from prefect_qiskit_runtime.service.instances import GROUP, HUB, PROJECT
-from prefect_qiskit_runtime.service.store.records import Job, Owner, Program, Session
+from prefect_qiskit_runtime.service.store.records import Job, NewJob, Owner, Program, Session
 
 
 def program_view(program: Program, viewer: Owner, *, with_source: bool = False) -> dict[str, Any]:
@@ -53,6 +53,18 @@ def job_view(job: Job) -> dict[str, Any]:
         "attempt": job.attempt,
         "interim_count": job.interim_count,
         "estimated_running_time_seconds": job.max_execution_seconds,
+    }
+
+
+def submission_view(job: Job | NewJob) -> dict[str, Any]:
+    """Return what the answer to a submission says of the job; of the state it says nothing."""
+    return {
+        "id": job.id,
+        "backend": job.backend,
+        "created": _iso(job.created_at),
+        "tags": list(job.tags),
+        "runtime": job.image,
+        "session_id": job.session_id,
     }
 
 

@@ -245,7 +245,6 @@ async def test_an_upload_names_the_limit_as_ibm_does(wire: Wire, api: RuntimeApi
         "spec": {},
         "cost": 60,
         "data": "ZGVmIG1haW4oKTogLi4uCg==",
-        "is_public": False,
         "if_exists": "update",
     }
 

@@ -189,7 +189,7 @@ async def test_a_cancelled_job_says_so_and_cannot_be_cancelled_twice(
 ) -> None:
     job = await client.run(counter, {"wait": 600})
     with pytest.raises(TimeoutError, match=job.job_id):
-        await job.result(timeout_seconds=0.2)
+        await job.result(timeout=0.2)
     assert not (await job.status()).is_terminal
     with pytest.raises(ConflictError):
         await client.delete_job(job.job_id)
@@ -265,7 +265,7 @@ async def test_a_program_is_updated_shown_and_deleted(
     await client.pprint_programs(detailed=True, limit=None)
     printed = capsys.readouterr().out
     assert f"{program_id}:\n  Name: {name}\n  Description: Counts.\n" in printed
-    assert "  Max execution time: 60 s\n" in printed
+    assert "  Max execution time: 60\n" in printed
     assert program_id in {found.id for found in await client.programs(limit=None)}
     await client.delete_program(program_id)
     with pytest.raises(NotFoundError):
@@ -398,6 +398,32 @@ def test_ctrl_c_leaves_a_waiting_call_and_not_the_job(blocking: SyncRuntimeClien
     assert err.rstrip().endswith("KeyboardInterrupt")
     assert "Exception ignored" not in err
     assert "asynchronous generator" not in err
+
+
+def test_the_blocking_client_says_what_a_job_is_and_streams_it_to_a_callback(
+    blocking: SyncRuntimeClient,
+) -> None:
+    seen: list[int] = []
+    streamed = threading.Event()
+
+    def callback(job_id: str, interim: dict[str, int]) -> None:
+        seen.append(interim["number"])
+        if len(seen) == 2:
+            streamed.set()
+
+    program_id = blocking.upload_program(COUNTER, name="counter", spec=SPEC)
+    inputs = {"count": 2, "wait": 600}
+    job = blocking.run(program_id, inputs, job_tags=["a"])
+    job.stream_results(callback)
+    assert streamed.wait(60)
+    job.cancel_result_streaming()
+    again = blocking.job(job.job_id)
+    facts = ("backend", "program_id", "primitive_id", "tags", "image", "session_id", "private")
+    facts += ("creation_date", "instance")
+    assert [getattr(again, fact) for fact in facts] == [getattr(job, fact) for fact in facts]
+    assert (job.tags, job.session_id, job.primitive_id) == (["a"], None, program_id)
+    job.cancel()
+    assert (job.cancelled(), seen) == (True, [0, 1])
 
 
 async def test_the_blocking_client_works_inside_a_running_loop(service_home: Path) -> None:

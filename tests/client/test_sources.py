@@ -54,6 +54,7 @@ def test_keywords_win_over_metadata(tmp_path: Path) -> None:
         "description": "better",
         "max_execution_time": 5,
         "spec": spec,
+        "is_public": True,
     }
 
 

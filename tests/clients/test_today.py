@@ -148,8 +148,10 @@ async def test_jobs_are_found_by_what_they_are(service, submit) -> None:
     program_id = service.job(job_id).primitive_id
     assert found(program_id=program_id)[:2] == [other, job_id]
     assert found(program_id="another") == []
-    created = service.job(other).creation_date
+    # IBM's documentation includes both times.
+    created, later = [service.job(one).creation_date for one in (job_id, other)]
     assert found(job_tags=["sweep"], created_before=created) == [job_id]
+    assert found(job_tags=["sweep"], created_after=later) == [other]
     assert len(service.jobs(limit=1, skip=1, job_tags=["sweep"])) == 1
 
 

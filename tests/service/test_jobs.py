@@ -200,3 +200,14 @@ async def test_a_wrong_query_is_refused_by_name(local, query) -> None:
         answer = await client.get(f"/jobs?{query}")
     assert answer.status_code == 400
     assert answer.json()["error"]["path"] == f"$.{query.partition('=')[0]}"
+
+
+async def test_the_answer_to_a_submission_says_what_the_job_is(local) -> None:
+    async with local.client() as client:
+        program_id = await local.program(client)
+        request = {"program_id": program_id, "tags": ["a"], "start_session": True}
+        first = await client.post("/jobs", json=request, headers={"Idempotency-Key": "k"})
+        again = await client.post("/jobs", json=request, headers={"Idempotency-Key": "k"})
+        job = (await client.get(f"/jobs/{first.json()['id']}")).json()
+    facts = ("id", "backend", "created", "tags", "runtime", "session_id")
+    assert first.json() == again.json() == {fact: job[fact] for fact in facts}

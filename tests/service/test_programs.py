@@ -68,6 +68,23 @@ async def test_error_refuses_a_name_that_exists(local) -> None:
     assert program_id in answer.json()["error"]["message"]
 
 
+async def test_a_service_may_refuse_a_second_program_of_a_name(locally) -> None:
+    async with locally(duplicate_program_names="refuse") as service, service.client() as client:
+        program_id = (await client.post("/programs", content=body())).json()["id"]
+        for if_exists in ({}, {"if_exists": "new"}, {"if_exists": "error"}):
+            answer = await client.post("/programs", content=body(**if_exists))
+            assert answer.status_code == 409
+            assert program_id in answer.json()["error"]["message"]
+            assert answer.json()["error"]["message"].endswith("upload with if_exists 'update'.")
+        answer = await client.post("/programs", content=body(OTHER, if_exists="update"))
+        assert answer.json() == {"id": program_id, "version": 2, "outcome": "updated"}
+        other = (await client.post("/programs", content=body(name="q"))).json()["id"]
+        renamed = await client.patch(f"/programs/{other}", content=json.dumps({"name": "p"}))
+        assert renamed.status_code == 409
+        async with service.client("bob") as bob:
+            assert (await bob.post("/programs", content=body())).status_code == 201
+
+
 async def test_update_takes_the_newest_program_of_the_name(local) -> None:
     async with local.client() as client:
         await client.post("/programs", content=body())

@@ -331,3 +331,57 @@ def test_the_backends_of_a_service_are_listed() -> None:
     backends = {found.name: found.qubits for found in list_backends.fn()}
     assert backends["fake_manila"] == 5
     assert len(backends) > 50
+
+
+SCHEMA = {"type": "object", "properties": {"upto": {"type": "integer"}}, "required": ["upto"]}
+
+
+def test_a_parameter_namespace_is_taken_as_inputs(service_home: object) -> None:
+    source = "def main(backend, user_messenger, *, upto):\n    return upto\n"
+    program_id = upload_program(source, name="by-namespace", spec={"parameters": SCHEMA})
+    params = programs.get_program.fn(program_id).parameters()
+    with pytest.raises(InvalidInputError, match="required"):
+        run_program(program_id, params, backend=BACKEND)
+    params.upto = 2
+    assert run_program(program_id, params, backend=BACKEND) == 2
+    job = submit_program(program_id, params, backend=BACKEND)
+    assert (job.inputs, job.result()) == ({"upto": 2}, 2)
+
+
+def test_options_by_the_names_of_ibm_may_name_the_backend_of_the_call(counting: str) -> None:
+    options = {"backend_name": BACKEND, "job_tags": ["by-ibms-name"]}
+    job = submit_program(counting, {"upto": 0}, backend=BACKEND, options=options)
+    assert job.info().tags == ["by-ibms-name"]
+    with pytest.raises(ConfigurationError, match="Leave backend out of the options"):
+        submit_program(counting, {"upto": 0}, backend="fake_manila", options=options)
+    with pytest.raises(ConfigurationError, match="Leave instance out of the options"):
+        submit_program(counting, {"upto": 0}, backend=BACKEND, options={"instance": "crn:other"})
+
+
+def test_jobs_are_listed_by_backend_session_time_and_in_either_order(counting: str) -> None:
+    options = {"tags": ["listed"]}
+    first = submit_program(counting, {"upto": 0}, backend="fake_manila", options=options)
+    second = submit_program(counting, {"upto": 0}, backend=BACKEND, options=options)
+
+    def listed(**filters: object) -> list[str]:
+        found = tasks.list_jobs.fn(backend=BACKEND, tags=["listed"], **filters)
+        return [info.id for info in found]
+
+    assert listed() == [second.job_id, first.job_id]
+    assert listed(descending=False) == [first.job_id, second.job_id]
+    assert listed(backend_name="fake_manila") == [first.job_id]
+    assert listed(session=first.job_id) == []
+    assert listed(created_after=second.info().created) == [second.job_id]
+    assert listed(created_before=first.info().created) == [first.job_id]
+
+
+def test_interim_results_so_far_and_new_tags_are_returned(counting: str, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    job = submit_program(counting, {"upto": 2, "wait_for": str(gate)}, backend=BACKEND)
+    with pytest.raises(TimeoutError, match=r"has not ended within 0\.05 s"):
+        job.result(timeout_seconds=0.05)
+    assert job.update_tags(["new"]) == job.tags == ["new"]
+    gate.touch()
+    job.wait_for_final_state()
+    assert job.interim_results() == [{"number": 0}, {"number": 1}]
+    assert job.interim_results(Tagged)[0] == ("tagged", {"number": 0})

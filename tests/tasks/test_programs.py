@@ -48,6 +48,15 @@ def test_metadata_may_be_a_file_and_keywords_win_over_it(tmp_path: Path) -> None
     assert program.data == SOURCE
 
 
+def test_a_program_is_made_public_by_its_metadata_or_a_keyword() -> None:
+    public = upload_program(SOURCE, {"name": "published", "is_public": True})
+    assert tasks.get_program.fn(public).is_public
+    assert upload_program(CHANGED, name="published") == public
+    assert tasks.get_program.fn(public).is_public
+    upload_program(CHANGED, name="published", is_public=False)
+    assert not tasks.get_program.fn(public).is_public
+
+
 def test_the_metadata_beside_the_source_is_found(tmp_path: Path) -> None:
     (tmp_path / "two.py").write_text(SOURCE)
     (tmp_path / "two.json").write_text(json.dumps({"name": "beside", "description": "A."}))

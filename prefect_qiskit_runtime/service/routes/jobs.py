@@ -30,7 +30,12 @@ from prefect_qiskit_runtime.service.openapi import (
 from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER, read_model, read_object
 from prefect_qiskit_runtime.service.store import jobs as statements, results
 from prefect_qiskit_runtime.service.store.records import JobFilter, Owner
-from prefect_qiskit_runtime.service.views import job_text, job_view, metrics_view
+from prefect_qiskit_runtime.service.views import (
+    job_text,
+    job_view,
+    metrics_view,
+    submission_view,
+)
 
 router = APIRouter(prefix="/jobs")
 links = APIRouter()
@@ -60,7 +65,7 @@ async def submit_job(
     """Submit a job; the same key again gives the same job."""
     body = await read_object(request)
     submitted = await jobs.submit(context, owner, body, idempotency_key)
-    answer: dict[str, Any] = {"id": submitted.job_id, "backend": submitted.backend}
+    answer = submission_view(submitted.job)
     if submitted.warnings:
         answer["messages"] = [{"data": warning} for warning in submitted.warnings]
     headers = {"Idempotent-Replayed": "true"} if submitted.replayed else None

@@ -12,6 +12,7 @@ from prefect_qiskit_runtime.errors import InvalidInputError, NotFoundError
 from prefect_qiskit_runtime.models import ProgramInfo, ProgramUploaded
 from prefect_qiskit_runtime.service import programs
 from prefect_qiskit_runtime.service.auth import Caller, Context
+from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.openapi import TEXT, answers, list_of, object_of, takes
 from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER, read_model
 from prefect_qiskit_runtime.service.store import programs as statements
@@ -36,7 +37,11 @@ async def upload_program(request: Request, context: Context, owner: Caller) -> R
         spec=upload.spec,
     )
     uploaded = await context.store.write(
-        programs.upload, owner=owner, request=upload, content=content
+        programs.upload,
+        owner=owner,
+        request=upload,
+        content=content,
+        unique_names=_unique_names(context),
     )
     status = 201 if uploaded.outcome == "created" else 200
     return JSONResponse(uploaded.model_dump(mode="json"), status_code=status)
@@ -116,7 +121,9 @@ async def update_metadata(
 ) -> Response:
     """Change what a program says of itself."""
     change = await read_model(request, programs.ProgramChange, "change of a program")
-    await context.store.write(programs.change_metadata, program_id, owner, change)
+    await context.store.write(
+        programs.change_metadata, program_id, owner, change, unique_names=_unique_names(context)
+    )
     return Response(status_code=204)
 
 
@@ -139,3 +146,7 @@ async def delete_program(program_id: str, context: Context, owner: Caller) -> Re
     """Delete a program; jobs that ran it keep their version of it."""
     await context.store.write(programs.delete, program_id, owner)
     return Response(status_code=204)
+
+
+def _unique_names(context: ServiceContext) -> bool:
+    return context.settings.duplicate_program_names == "refuse"

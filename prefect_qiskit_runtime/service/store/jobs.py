@@ -221,9 +221,9 @@ def _conditions(which: JobFilter) -> list[ColumnElement[bool]]:
         if wanted is not None:
             conditions.append(column == wanted)
     if which.created_after is not None:
-        conditions.append(jobs.c.created_at > which.created_after)
+        conditions.append(jobs.c.created_at >= which.created_after)
     if which.created_before is not None:
-        conditions.append(jobs.c.created_at < which.created_before)
+        conditions.append(jobs.c.created_at <= which.created_before)
     for tag in which.tags:
         tagged = select(job_tags.c.job_id).where(job_tags.c.tag == tag)
         conditions.append(jobs.c.id.in_(tagged))

@@ -1,0 +1,95 @@
+"""Interim results on their way to the callbacks of `RuntimeClient`, each job's in its own task."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from prefect_qiskit_runtime._decoders import Decoders
+from prefect_qiskit_runtime.client._api import RuntimeApi
+from prefect_qiskit_runtime.errors import QiskitRuntimeError
+from prefect_qiskit_runtime.models import EndEvent, InterimEvent, JobState, JobStatus
+
+_logger = logging.getLogger(__name__)
+
+InterimCallback = Callable[[str, Any], Any]
+"""Called as `callback(job_id, interim)`; may be a coroutine function."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What a callback is to get of a job.
+
+    Attributes:
+        include_final: Whether it gets the final result as well, as its last call.
+    """
+
+    api: RuntimeApi
+    job_id: str
+    callback: InterimCallback
+    decoders: Decoders
+    include_final: bool = False
+
+    async def run(self) -> JobState | None:
+        """Call the callback until the job has ended; return how, or None if that is unknown."""
+        try:
+            async with aclosing(self.api.stream(self.job_id)) as events:
+                async for event in events:
+                    if isinstance(event, InterimEvent):
+                        await self._call(
+                            f"interim result {event.seq}", self.decoders.decode_interim, event.data
+                        )
+                    elif isinstance(event, EndEvent):
+                        await self._finish(event.state)
+                        return event.state
+        except QiskitRuntimeError:
+            _logger.exception("The callback of job %s gets no more results.", self.job_id)
+        return None
+
+    async def _finish(self, state: JobState) -> None:
+        if not self.include_final or state.status is not JobStatus.COMPLETED:
+            return
+        body = await self.api.job_result(self.job_id)
+        if body is not None:
+            await self._call("the final result", self.decoders.decode_final, body.decode())
+
+    async def _call(self, what: str, decode: Callable[[str], Any], data: str) -> None:
+        try:
+            outcome = self.callback(self.job_id, decode(data))
+            if inspect.isawaitable(outcome):
+                await outcome
+        except Exception:
+            _logger.exception(
+                "The callback failed on %s of job %s; the job goes on.", what, self.job_id
+            )
+
+
+class Deliveries:
+    """The deliveries of one client, which end with it."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[JobState | None]] = set()
+
+    def start(self, delivery: Delivery) -> asyncio.Task[JobState | None]:
+        """Begin a delivery."""
+        task = asyncio.create_task(
+            delivery.run(), name=f"qiskit-runtime-callback-{delivery.job_id}"
+        )
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def prepare(self, callback: InterimCallback) -> InterimCallback:
+        """Make a callback ready to be called in the event loop."""
+        return callback
+
+    async def close(self) -> None:
+        """End all of them."""
+        for task in (tasks := tuple(self._tasks)):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,251 @@
+"""Programs of a service: upload, change, delete, show and list."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+from prefect_qiskit_runtime.client._api import RuntimeApi
+from prefect_qiskit_runtime.client._client_program import RuntimeClientProgram
+from prefect_qiskit_runtime.client._connected import ConnectedClient
+from prefect_qiskit_runtime.client._listing import format_programs
+from prefect_qiskit_runtime.client._sources import (
+    Metadata,
+    Source,
+    read_changes,
+    read_program,
+    read_source,
+)
+from prefect_qiskit_runtime.errors import ConfigurationError
+from prefect_qiskit_runtime.models import IfExists
+
+SchemaLike = Mapping[str, Any] | Sequence[Any]
+"""A JSON schema, or IBM's oldest form: a list of `{"name", "description", "type", "required"}`."""
+
+_MOST_PRINTED = 20
+
+
+class ProgramsClient(ConnectedClient):
+    """A client with the calls on programs."""
+
+    async def upload_program(
+        self,
+        data: Source,
+        metadata: Metadata = None,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        max_execution_time: int | None = None,
+        spec: Mapping[str, Any] | None = None,
+        is_public: bool | None = None,
+        if_exists: IfExists = "update",
+        version: float = 1.0,  # noqa: ARG002 - for callers of IBM's oldest clients
+        backend_requirements: Mapping[str, Any] | None = None,
+        parameters: SchemaLike | None = None,
+        return_values: SchemaLike | None = None,
+        interim_results: SchemaLike | None = None,
+    ) -> str:
+        """Upload a program and return its id: its name and a random ending.
+
+        A keyword wins over the same field of the metadata.
+
+        Args:
+            data: Path of the Python file, or the source itself as text or bytes.
+            metadata: Path of a JSON file, a mapping, or `ProgramMetadata`. Default: the JSON
+                file of the same name beside the source, if there is one.
+            name: Default: the name of the file.
+            description: What it does; may be left out.
+            max_execution_time: Wall-clock limit of its jobs in seconds. Default: the service's.
+            spec: JSON schemas of parameters, return values and interim results, and
+                `backend_requirements`.
+            is_public: Whether other users of the service may run it. Default: only you, or as
+                it was.
+            if_exists: When you have a program of this name with another content: `update`
+                makes a new version with the same id, `new` another program, `error` refuses.
+            version: IBM's oldest clients had it. The service counts versions itself.
+            backend_requirements: Over the part of the spec, as are the next three.
+            parameters: JSON schema, or IBM's oldest form: a list of parameters.
+            return_values: JSON schema, or a list.
+            interim_results: JSON schema, or a list.
+
+        Raises:
+            ConfigurationError: A file cannot be read, or there is no name.
+            InvalidInputError: The source or the metadata break a rule.
+            ConflictError: The name is taken, and `if_exists` or the service refuses it.
+        """
+        draft = await asyncio.to_thread(
+            read_program,
+            data,
+            metadata,
+            name=name,
+            description=description,
+            max_execution_time=max_execution_time,
+            spec=spec,
+            is_public=is_public,
+            parts={
+                "backend_requirements": backend_requirements,
+                "parameters": parameters,
+                "return_values": return_values,
+                "interim_results": interim_results,
+            },
+        )
+        with self._known.changing():
+            uploaded = await self._api.upload_program(
+                draft.source, draft.metadata, if_exists=if_exists
+            )
+        return uploaded.id
+
+    async def update_program(  # noqa: PLR0917 - the order of IBM's clients
+        self,
+        program_id: str,
+        data: Source | None = None,
+        metadata: Metadata = None,
+        name: str | None = None,
+        description: str | None = None,
+        max_execution_time: int | None = None,
+        spec: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Change the source or the metadata of a program; what is left out stays.
+
+        Args:
+            program_id: The program.
+            data: New source, as in `upload_program`.
+            metadata: New metadata, as in `upload_program`.
+            name: Over the metadata's, as are the next three.
+            description: What it does.
+            max_execution_time: Wall-clock limit of its jobs in seconds.
+            spec: Its schemas; they replace all that were there.
+
+        Raises:
+            ConfigurationError: Nothing to change is given.
+            NotFoundError: You have no such program.
+        """
+        changes = await asyncio.to_thread(
+            read_changes,
+            metadata,
+            name=name,
+            description=description,
+            max_execution_time=max_execution_time,
+            spec=spec,
+        )
+        if data is None and not changes:
+            raise ConfigurationError(
+                f"Nothing to change in program {program_id}: give data, metadata or a field."
+            )
+        text = None if data is None else await asyncio.to_thread(read_source, data)
+        with self._known.changing(program_id):
+            if text is not None:
+                await self._api.update_program_data(program_id, text)
+            if changes:
+                await self._api.update_program_metadata(program_id, changes)
+
+    async def delete_program(self, program_id: str) -> None:
+        """Delete a program. Jobs that ran it keep their results.
+
+        Raises:
+            NotFoundError: You have no such program.
+        """
+        with self._known.changing(program_id):
+            await self._api.delete_program(program_id)
+
+    async def set_program_visibility(self, program_id: str, public: bool) -> None:
+        """Let every user of the service run a program, or only you.
+
+        Raises:
+            NotFoundError: You have no such program.
+        """
+        with self._known.changing(program_id):
+            await self._api.set_program_visibility(program_id, public=public)
+
+    async def program(self, program_id: str, refresh: bool = False) -> RuntimeClientProgram:
+        """Return a program with its metadata and, if it is yours, its source.
+
+        Args:
+            program_id: The program.
+            refresh: Ask the service even if this client has seen the program before.
+
+        Raises:
+            NotFoundError: There is no such program for you.
+        """
+        return await self._known.program(program_id, refresh=refresh)
+
+    async def programs(
+        self, refresh: bool = False, limit: int | None = 20, skip: int = 0
+    ) -> list[RuntimeClientProgram]:
+        """List the programs that you may run, the newest first.
+
+        Args:
+            refresh: Ask the service again; otherwise what it said before is good until this
+                client changes a program.
+            limit: At most this many; None for all.
+            skip: Leave out this many of the first.
+        """
+        listed = await self._known.programs(refresh=refresh)
+        return listed[skip : None if limit is None else skip + limit]
+
+    async def pprint_programs(
+        self,
+        refresh: bool = False,
+        detailed: bool = False,
+        limit: int | None = 20,
+        skip: int = 0,
+    ) -> None:
+        """Print the programs that you may run.
+
+        Args:
+            refresh: Ask the service again, as in `programs`.
+            detailed: Print their times, limits and schemas as well.
+            limit: At most this many, 20 or less; None for all.
+            skip: Leave out this many of the first.
+
+        Raises:
+            ConfigurationError: The limit is above 20.
+        """
+        if limit is not None and limit > _MOST_PRINTED:
+            raise ConfigurationError(
+                f"pprint_programs prints at most {_MOST_PRINTED} programs at a time, not {limit}:"
+                f" go on with skip={_MOST_PRINTED}, or print all with limit=None."
+            )
+        programs = await self.programs(refresh, limit, skip)
+        print(format_programs(programs, detailed=detailed))  # noqa: T201 - what it is for
+
+    @cached_property
+    def _known(self) -> _KnownPrograms:
+        return _KnownPrograms(self._api)
+
+
+class _KnownPrograms:
+    """What the service has said of programs, until this client changes one."""
+
+    def __init__(self, api: RuntimeApi) -> None:
+        self._api = api
+        self._listed: list[RuntimeClientProgram] | None = None
+        self._asked: dict[str, RuntimeClientProgram] = {}
+
+    async def programs(self, *, refresh: bool) -> list[RuntimeClientProgram]:
+        if self._listed is None or refresh:
+            infos = await self._api.list_programs()
+            self._listed = [RuntimeClientProgram.of(info) for info in infos]
+        return self._listed
+
+    async def program(self, program_id: str, *, refresh: bool) -> RuntimeClientProgram:
+        if program_id not in self._asked or refresh:
+            self._asked.pop(program_id, None)
+            info = await self._api.get_program(program_id)
+            self._asked[program_id] = RuntimeClientProgram.of(info)
+        return self._asked[program_id]
+
+    @contextmanager
+    def changing(self, program_id: str | None = None) -> Iterator[None]:
+        """Forget a program, or all, once a change has been asked for, however that went."""
+        try:
+            yield
+        finally:
+            self._listed = None
+            if program_id is None:
+                self._asked.clear()
+            else:
+                self._asked.pop(program_id, None)
