@@ -11,6 +11,9 @@ READY := $(VENV)/.ready
 # Clients with environments of their own, and the folder of tests/clients that each runs.
 CLIENTS := runtime-0.11.3:legacy runtime-0.15.1:legacy ibmq-0.20.2:ibmq prefect-qiskit-0.2.1:foreign
 CLIENT_ENVIRONMENT := $(PYTHON) tests/clients/environments.py
+# Program sources that IBM published, and the environment of an image of their time.
+PUBLISHED := .run/published/.ready
+OLD_IMAGE := image-qiskit-0.45
 SOURCES := prefect_qiskit_runtime flows tests docs
 
 # `make run` and the tests keep their Prefect database and embedded service to themselves.
@@ -50,19 +53,23 @@ check: $(READY)  ## Format, lint, spelling, layers, types
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 
-test-fast: $(READY)  ## The tests without the slow ones
+test-fast: $(READY) $(PUBLISHED)  ## The tests without the slow ones
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
-test-all: $(READY)  ## All tests
+test-all: $(READY) $(PUBLISHED)  ## All tests
+	@$(CLIENT_ENVIRONMENT) $(OLD_IMAGE)
 	$(BIN)/python -m pytest
 
-clients: $(READY)  ## IBM's own clients, of several generations, against the service
+clients: $(READY) $(PUBLISHED)  ## IBM's own clients, of several generations, against the service
+	@$(CLIENT_ENVIRONMENT) $(OLD_IMAGE)
 	SURFACE=whole $(BIN)/python -m pytest tests/clients
 	@set -e; for client in $(CLIENTS); do \
 		name=$${client%%:*}; suite=tests/clients/$${client##*:}; \
 		$(CLIENT_ENVIRONMENT) $$name; \
 		echo "$$name"; \
 		SURFACE=whole SERVICE_PYTHON=$(CURDIR)/$(BIN)/python \
+			PUBLISHED=$(CURDIR)/$(dir $(PUBLISHED)) \
+			OLD_IMAGE=$(CURDIR)/.run/clients/$(OLD_IMAGE)/bin/python \
 			.run/clients/$$name/bin/python -m pytest -c $$suite/pytest.ini $$suite; \
 	done
 	@$(CLIENT_ENVIRONMENT) floor
@@ -77,6 +84,16 @@ test-legacy: $(READY)  ## A sample of what qiskit-ibm-runtime 0.15.1 does agains
 
 fuzz: $(READY)  ## Many requests of all kinds to a real service: does it answer as its OpenAPI document says?
 	FUZZ_EXAMPLES=300 $(BIN)/python -m pytest tests/service/test_openapi.py --timeout 3600
+
+# The wheel has them beside the client of that time; none of it is installed into an environment.
+$(PUBLISHED): tests/clients/published.txt $(READY)
+	@if command -v uv >/dev/null 2>&1; then \
+		uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --target $(@D) -r $<; \
+	else \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+			--require-hashes --upgrade --target $(@D) -r $<; \
+	fi
+	@touch $@
 
 bench: $(READY)  ## Benchmarks, as ratios against plain qiskit in the same run
 	$(BIN)/python tests/benchmarks

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from prefect_qiskit_runtime.codec import _seams
 from prefect_qiskit_runtime.errors import DecodingError, EncodingError
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ _PARAMETER_HEAD = struct.Struct("!H16s")
 
 def circuit_to_text(circuit: QuantumCircuit, metadata_encoder: type[json.JSONEncoder]) -> str:
     """Write a circuit as compressed QPY."""
-    from qiskit import qpy
     from qiskit.qpy import common
 
     # `version` is unknown to Qiskit before 1.1, which writes nothing newer than it anyway.
@@ -43,7 +43,7 @@ def circuit_to_text(circuit: QuantumCircuit, metadata_encoder: type[json.JSONEnc
     if common.QPY_VERSION > _NEWEST_QPY_VERSION:
         version["version"] = _NEWEST_QPY_VERSION
     buffer = io.BytesIO()
-    qpy.dump(circuit, buffer, metadata_encoder, **version)
+    _seams.qpy_writer()(circuit, buffer, metadata_encoder, **version)
     return base64.standard_b64encode(zlib.compress(buffer.getvalue())).decode("ascii")
 
 

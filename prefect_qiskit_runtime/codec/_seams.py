@@ -1,4 +1,4 @@
-"""The names of qiskit-ibm-runtime that the codec touches, wherever its version keeps them.
+"""The names of IBM's packages that the codec touches, wherever their versions keep them.
 
 All are found by name when first needed: importing qiskit-ibm-runtime takes a second or more
 (measured: 1.0 s warm, 4 s cold, against 0.4 s and 1.1 s for Qiskit alone), and an image need
@@ -7,9 +7,11 @@ not have it at all.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 # The package itself names them in all versions from 0.11 to 0.51. The modules are for versions
@@ -69,3 +71,20 @@ def executor_decoder() -> Any | None:
     except ImportError:
         return None
     return module.ExecutorResultDecoder
+
+
+@functools.cache
+def qpy_writer() -> Callable[..., None]:
+    """Return what writes a circuit as QPY, with the arguments of `qiskit.qpy.dump`.
+
+    Clients of qiskit-ibm-runtime before 0.16 read circuits with the QPY of qiskit-ibm-provider,
+    which ends at version 9; Qiskit before 1.0 in the same environment writes newer ones. So in
+    such an environment it is theirs that writes: every Qiskit reads that.
+    """
+    import qiskit
+    from qiskit import qpy
+
+    if int(qiskit.__version__.partition(".")[0]) == 0:
+        with contextlib.suppress(ModuleNotFoundError):
+            return importlib.import_module("qiskit_ibm_provider.qpy").dump
+    return qpy.dump

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import threading
 from dataclasses import dataclass
 from functools import cached_property
@@ -264,20 +266,36 @@ def _aer_simulator_class() -> Any:
 
 
 def _device_snapshot(name: str) -> Any:
-    try:
-        from qiskit_ibm_runtime import fake_provider
-    except ModuleNotFoundError as exc:
+    providers = _fake_providers()
+    if not providers:
         raise ConfigurationError(
             f"Backend {name!r} is a device snapshot of qiskit-ibm-runtime, which this environment "
             "(image) does not have: install qiskit-ibm-runtime in it."
-        ) from exc
-    for candidate in vars(fake_provider).values():
-        # Class names differ (FakeManilaV2, FakeSherbrooke), the backend's own name does not.
-        if isinstance(candidate, type) and getattr(candidate, "backend_name", None) == name:
-            return candidate()
+        )
+    for provider in providers:
+        for candidate in vars(provider).values():
+            # Class names differ (FakeManilaV2, FakeSherbrooke), the backend's own name does not.
+            # Before Qiskit 1.0, FakeManila with that name is of another version.
+            if (
+                isinstance(candidate, type)
+                and issubclass(candidate, BackendV2)
+                and getattr(candidate, "backend_name", None) == name
+            ):
+                # qiskit-ibm-runtime 0.15 has the classes, and not the files that they read.
+                with contextlib.suppress(FileNotFoundError):
+                    return candidate()
     raise NotFoundError(
         f"There is no backend {name!r} in this environment: {IDEAL_NAME}, or fake_<device> for a "
         "snapshot of qiskit_ibm_runtime.fake_provider.",
         kind="backend",
         identifier=name,
     )
+
+
+def _fake_providers() -> list[Any]:
+    """Return the modules with device snapshots; before Qiskit 1.0 it had them itself."""
+    found = []
+    for home in ("qiskit_ibm_runtime.fake_provider", "qiskit.providers.fake_provider"):
+        with contextlib.suppress(ModuleNotFoundError):
+            found.append(importlib.import_module(home))
+    return found

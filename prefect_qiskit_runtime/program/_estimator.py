@@ -18,6 +18,7 @@ from prefect_qiskit_runtime.program._seeds import SeedSource
 
 if TYPE_CHECKING:
     from prefect_qiskit_runtime.program._backend import ProgramBackend
+    from prefect_qiskit_runtime.program._readout import ReadoutMitigator
 
 DEFAULT_SHOTS = 4096
 
@@ -36,8 +37,12 @@ class ProgramEstimator(BaseEstimatorV2):
         shots: int | None = None,
         precision: float | None = None,
         seed: int | None = None,
+        readout: ReadoutMitigator | None = None,
     ) -> None:
-        """Create an estimator; see `ProgramBackend.estimator`."""
+        """Create an estimator; see `ProgramBackend.estimator`.
+
+        `readout` mitigates the readout errors of estimates from shots.
+        """
         if shots is not None and precision is not None:
             raise InvalidInputError(
                 f"An estimator takes shots or precision, not both (shots={shots}, "
@@ -51,6 +56,7 @@ class ProgramEstimator(BaseEstimatorV2):
         self._shots = shots
         self._precision = precision
         self._seeds = SeedSource(seed)
+        self._readout = readout
 
     def run(
         self, pubs: Iterable[Any], *, precision: float | None = None
@@ -105,7 +111,7 @@ class ProgramEstimator(BaseEstimatorV2):
             data = DataBin(evs=values.reshape(shape), stds=np.zeros(shape), shape=shape)
             metadata |= {"path": "exact", "shots": None, "num_groups": 0, "seed": None}
             return PubResult(data, metadata)
-        sampled = sampled_values(self._backend, evaluations, shots, seed)
+        sampled = sampled_values(self._backend, evaluations, shots, seed, self._readout)
         data = DataBin(
             evs=sampled.values.reshape(shape), stds=sampled.deviations.reshape(shape), shape=shape
         )

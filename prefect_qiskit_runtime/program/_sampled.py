@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from prefect_qiskit_runtime.program._backend import ProgramBackend
     from prefect_qiskit_runtime.program._pubs import Evaluations
+    from prefect_qiskit_runtime.program._readout import ReadoutMitigator
 
 # Up to here the outcomes of a group are drawn from the probabilities of the state, which is
 # simulated once; beyond, listing all outcomes costs more than simulating once per group.
@@ -85,7 +86,11 @@ class SampledValues:
 
 
 def sampled_values(
-    backend: ProgramBackend, evaluations: Evaluations, shots: int, seed: int
+    backend: ProgramBackend,
+    evaluations: Evaluations,
+    shots: int,
+    seed: int,
+    readout: ReadoutMitigator | None = None,
 ) -> SampledValues:
     """Estimate expectation values from shots.
 
@@ -94,6 +99,9 @@ def sampled_values(
         evaluations: What to estimate.
         shots: Shots for each group and row of parameter values.
         seed: Seed of the samples.
+        readout: The readout errors to mitigate, of all qubits that are measured. The standard
+            errors then are those of the mitigated values; that the calibration has one is left
+            out.
     """
     terms, coefficients, constants = _terms(evaluations)
     values = constants[evaluations.columns].astype(float)
@@ -102,7 +110,7 @@ def sampled_values(
     outcomes = _outcomes(backend, evaluations, measurements, shots=shots, seed=seed)
     for measurement, of_rows in zip(measurements, outcomes, strict=True):
         weights = coefficients[:, measurement.group.places]
-        signs = [_signs(measurement.group, of_row) for of_row in of_rows]
+        signs = [_signs(measurement.group, of_row, readout) for of_row in of_rows]
         for result, row in zip(measurement.results, measurement.position, strict=True):
             numbers = signs[row] @ weights[evaluations.columns[result]]
             mean, variance = _moments(numbers, of_rows[row][1])
@@ -163,8 +171,12 @@ def _measurements(
     return measurements
 
 
-def _signs(group: Group, outcomes: Outcomes) -> NDArray[np.float64]:
-    """Return +1 or -1 for each outcome and term."""
+def _signs(
+    group: Group, outcomes: Outcomes, readout: ReadoutMitigator | None
+) -> NDArray[np.float64]:
+    """Return +1 or -1 for each outcome and term; with readout mitigated, their corrections."""
+    if readout is not None:
+        return readout.signs(outcomes[0], group.z)
     parity = (outcomes[0].astype(np.int32) @ group.z.T.astype(np.int32)) & 1
     return np.where(parity, -1.0, 1.0)
 

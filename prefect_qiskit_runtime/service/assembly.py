@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prefect_qiskit_runtime.service import primitives
+from prefect_qiskit_runtime.service import primitives, public_programs
 from prefect_qiskit_runtime.service.auth import Authenticator
 from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.context import ServiceContext
@@ -82,6 +82,7 @@ async def open_service(parts: ServiceParts, settings: Settings) -> AsyncIterator
     )
     try:
         await store.write(primitives.install)
+        await store.write(public_programs.install)
         await scheduler.start()
         yield ServiceContext(
             settings=settings,

@@ -12,6 +12,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -22,8 +23,36 @@ from prefect_qiskit_runtime.service.inputs import unmet_requirement
 
 IDEAL_SIMULATOR = "aer_simulator"
 _PREFIX = "fake_"
+
+# Simulators of IBM's that samples name and that are gone; none had noise.
+ALIASES: dict[str, str] = dict.fromkeys(
+    (
+        "ibmq_qasm_simulator",
+        "simulator_statevector",
+        "simulator_mps",
+        "simulator_stabilizer",
+        "simulator_extended_stabilizer",
+        "simulator_qasm3",
+    ),
+    IDEAL_SIMULATOR,
+)
+_DEVICE_PREFIXES = ("ibmq_", "ibm_")
+
 _AER_CONFIGURATION = Path(__file__).parent / "data" / "aer_simulator.json"
 _STATEVECTOR_BYTES_PER_AMPLITUDE = 16
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The backend of a job.
+
+    Attributes:
+        name: The backend.
+        warning: What the submitter should know of the choice.
+    """
+
+    name: str
+    warning: str | None = None
 
 
 class Devices:
@@ -47,6 +76,11 @@ class Devices:
         """All names, the ideal simulator first."""
         return [IDEAL_SIMULATOR, *self._folders]
 
+    @property
+    def legacy_names(self) -> list[str]:
+        """The names with the aliases: IBM's older clients use no backend that is not listed."""
+        return [*self.names, *ALIASES]
+
     def configuration(self, name: str) -> dict[str, Any]:
         """Return the configuration of a backend, in IBM's form.
 
@@ -56,7 +90,8 @@ class Devices:
         known = self._configurations.get(name)
         if known is None:
             self._require(name)
-            known = _ideal() if name == IDEAL_SIMULATOR else _snapshot(self._folders[name], "conf")
+            ideal = actual_name(name) == IDEAL_SIMULATOR
+            known = _ideal() if ideal else _snapshot(self._folders[name], "conf")
             known["backend_name"] = name
             self._configurations[name] = known
         return known
@@ -68,11 +103,11 @@ class Devices:
             NotFoundError: There is no such backend.
         """
         self._require(name)
-        if name == IDEAL_SIMULATOR:
+        if actual_name(name) == IDEAL_SIMULATOR:
             return {}
         return {**_snapshot(self._folders[name], "props"), "backend_name": name}
 
-    def choose(self, name: str | None, requirements: Mapping[str, Any]) -> str:
+    def choose(self, name: str | None, requirements: Mapping[str, Any]) -> Chosen:
         """Return the backend for a job: the one asked for, or the simplest that is good enough.
 
         Raises:
@@ -82,20 +117,41 @@ class Devices:
         if name is not None:
             unmet = unmet_requirement(requirements, self.configuration(name))
             if unmet is None:
-                return name
+                return _chosen(name)
             message = f"Backend {name} does not meet the program's requirement {unmet}."
             raise InvalidInputError(message, path="$.backend", rule=unmet)
         for candidate in self.names:
             if unmet_requirement(requirements, self.configuration(candidate)) is None:
-                return candidate
+                return Chosen(candidate)
         raise InvalidInputError("No backend of this service meets the program's requirements.")
 
     def _require(self, name: str) -> None:
-        if name == IDEAL_SIMULATOR or name in self._folders:
+        if actual_name(name) == IDEAL_SIMULATOR or name in self._folders:
             return
+        for prefix in _DEVICE_PREFIXES:
+            snapshot = _PREFIX + name.removeprefix(prefix)
+            if name.startswith(prefix) and snapshot in self._folders:
+                raise NotFoundError(
+                    f"There is no backend {name!r}: this service has no quantum devices. "
+                    f"{snapshot} simulates that device with its noise.",
+                    kind="backend",
+                    identifier=name,
+                )
         close = difflib.get_close_matches(name, self.names, n=3, cutoff=0.5)
         hint = f" Close names: {', '.join(close)}." if close else ""
         raise NotFoundError(f"There is no backend {name!r}.{hint}", kind="backend", identifier=name)
+
+
+def actual_name(name: str) -> str:
+    """Return the backend that a name, which may be an alias, stands for."""
+    return ALIASES.get(name, name)
+
+
+def _chosen(name: str) -> Chosen:
+    actual = actual_name(name)
+    if actual == name:
+        return Chosen(name)
+    return Chosen(actual, f"Backend {name} is retired; the job runs on {actual}, without noise.")
 
 
 def _ideal() -> dict[str, Any]:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from prefect_qiskit_runtime.errors import ConflictError, InvalidInputError, NotFoundError
 from prefect_qiskit_runtime.service import sessions
 from prefect_qiskit_runtime.service.context import ServiceContext
+from prefect_qiskit_runtime.service.devices import Chosen, actual_name
 from prefect_qiskit_runtime.service.identifiers import new_id
 from prefect_qiskit_runtime.service.inputs import unchecked_requirements
 from prefect_qiskit_runtime.service.problem import KeyReusedError
@@ -97,7 +98,7 @@ async def submit(
     # A replay must be found even when its program is gone, so only now may that be an error.
     program = program or await context.store.read(visible, request.program_id, owner)
     requirements = program.content.spec.get("backend_requirements") or {}
-    backend = await _backend(context, owner, request, requirements)
+    chosen = await _backend(context, owner, request, requirements)
     image = context.images.choose(request.runtime)
     await context.rules.check(program, inputs, size=len(params))
     limit, warnings = _limit(request.cost, program, context.settings.max_execution_seconds)
@@ -107,7 +108,7 @@ async def submit(
         owner=owner,
         program_id=program.id,
         program_version=program.version,
-        backend=backend,
+        backend=chosen.name,
         image=image,
         # IBM's older clients have no call that opens a session: its first job names it.
         session_id=job_id if request.start_session else request.session_id,
@@ -134,6 +135,9 @@ async def submit(
         f"Backend requirement {name!r} is not checked."
         for name in unchecked_requirements(requirements)
     ]
+    if chosen.warning is not None:
+        # First, because IBM's older clients show the first one only.
+        warnings.insert(0, chosen.warning)
     return Submission(new, warnings=tuple(warnings))
 
 
@@ -190,7 +194,7 @@ def _inputs(body: JsonObject) -> tuple[dict[str, Any], bytes]:
 
 async def _backend(
     context: ServiceContext, owner: Owner, request: JobRequest, requirements: dict[str, Any]
-) -> str:
+) -> Chosen:
     """Return the backend of a job: its session's, or the one asked for, or one that will do."""
     asked = request.backend
     if request.session_id is not None:
@@ -201,6 +205,8 @@ async def _backend(
                 path="$.start_session",
                 rule="not with session_id",
             )
+        # A session knows its backend by the name that it has, not by one that it had.
+        asked = None if asked is None else actual_name(asked)
         asked = await sessions.backend_of(context, request.session_id, asked, owner)
     return context.devices.choose(asked, requirements)
 

@@ -7,16 +7,14 @@ as IBM's are not.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
 from prefect_qiskit_runtime.models import ProgramSpec
-from prefect_qiskit_runtime.service.programs import make_content
-from prefect_qiskit_runtime.service.store import programs as statements
-from prefect_qiskit_runtime.service.store.records import PRIMITIVES_OWNER, Program, ProgramContent
+from prefect_qiskit_runtime.service.programs import install_program, make_content
+from prefect_qiskit_runtime.service.store.records import PRIMITIVES_OWNER, ProgramContent
 
 __all__ = ["NAMES", "install"]
 
@@ -78,13 +76,7 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
 def install(connection: Connection) -> None:
     """Put the primitives of this version of the package in place; what is there stays."""
     for name in NAMES:
-        content = _content(name)
-        now = datetime.now(UTC)
-        installed = statements.find_program(connection, name, PRIMITIVES_OWNER)
-        if installed is None:
-            statements.insert_program(connection, _first_version(name, content, now))
-        elif installed.content.content_hash != content.content_hash:
-            statements.add_version(connection, installed, content, now)
+        install_program(connection, PRIMITIVES_OWNER, name, _content(name))
 
 
 def _content(name: str) -> ProgramContent:
@@ -93,17 +85,4 @@ def _content(name: str) -> ProgramContent:
         description=_DESCRIPTIONS[name],
         cost=None,
         spec=ProgramSpec(parameters=_PARAMETERS[name]),
-    )
-
-
-def _first_version(name: str, content: ProgramContent, now: datetime) -> Program:
-    return Program(
-        id=name,
-        owner=PRIMITIVES_OWNER,
-        name=name,
-        is_public=True,
-        version=1,
-        created_at=now,
-        updated_at=now,
-        content=content,
     )

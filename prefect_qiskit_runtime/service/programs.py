@@ -34,7 +34,7 @@ from prefect_qiskit_runtime.service.inputs import check_requirements_known, chec
 from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER
 from prefect_qiskit_runtime.service.store import programs as statements
 from prefect_qiskit_runtime.service.store.records import (
-    PRIMITIVES_OWNER,
+    SERVICE_OWNERS,
     Owner,
     Program,
     ProgramContent,
@@ -197,6 +197,31 @@ def upload(
     return ProgramUploaded(id=existing.id, version=version, outcome="updated")
 
 
+def install_program(
+    connection: Connection, owner: Owner, name: str, content: ProgramContent
+) -> None:
+    """Put a program of the service in place, under its name as its id.
+
+    What is there stays; other content becomes a new version, so that a job pins what it ran.
+    """
+    now = datetime.now(UTC)
+    installed = statements.find_program(connection, name, owner)
+    if installed is None:
+        program = Program(
+            id=name,
+            owner=owner,
+            name=name,
+            is_public=True,
+            version=1,
+            created_at=now,
+            updated_at=now,
+            content=content,
+        )
+        statements.insert_program(connection, program)
+    else:
+        _add_if_new(connection, installed, content)
+
+
 def change_metadata(
     connection: Connection,
     program_id: str,
@@ -293,7 +318,7 @@ def owned(connection: Connection, program_id: str, owner: Owner) -> Program:
         AccessDeniedError: It is another user's public one, or part of the service.
     """
     program = visible(connection, program_id, owner)
-    if program.owner == PRIMITIVES_OWNER:
+    if program.owner in SERVICE_OWNERS:
         raise AccessDeniedError(f"{program_id} is part of the service and cannot be changed.")
     if program.owner != owner:
         raise AccessDeniedError(f"Program {program_id} belongs to another user.")

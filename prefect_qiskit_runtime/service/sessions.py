@@ -80,7 +80,7 @@ async def open_session(context: ServiceContext, owner: Owner, request: SessionRe
         NotFoundError: There is no such backend.
         InvalidInputError: Its max time is longer than that of the service.
     """
-    backend = context.devices.choose(request.backend, {})
+    backend = context.devices.choose(request.backend, {}).name
     now = context.clock.now()
     new = draft(
         context.settings, owner, backend, now=now, mode=request.mode, max_ttl=request.max_ttl

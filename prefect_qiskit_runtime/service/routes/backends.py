@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from prefect_qiskit_runtime.service.auth import Caller, Context
+from prefect_qiskit_runtime.service.devices import actual_name
 from prefect_qiskit_runtime.service.dialect import IsLegacy
 from prefect_qiskit_runtime.service.openapi import answers, object_of
 from prefect_qiskit_runtime.service.store.jobs import count_pending
@@ -19,7 +20,7 @@ router = APIRouter(prefix="/backends")
 async def list_backends(context: Context, _: Caller, is_legacy: IsLegacy) -> dict[str, Any]:
     """List the backends with their queues; to IBM's older clients by their names only."""
     if is_legacy:
-        return {"devices": context.devices.names}
+        return {"devices": context.devices.legacy_names}
     waiting = _by_backend(await context.store.read(count_pending))
     names = context.devices.names
     configurations = await asyncio.to_thread(
@@ -85,7 +86,7 @@ async def get_status(name: str, context: Context, _: Caller) -> dict[str, Any]:
         "state": True,
         "status": "active",
         "message": "",
-        "length_queue": waiting.get(name, 0),
+        "length_queue": waiting.get(actual_name(name), 0),
     }
 
 

@@ -71,7 +71,7 @@ async def get_job_type(job_id: str, context: Context, owner: Caller) -> dict[str
 async def list_devices(context: Context, _: Caller) -> list[dict[str, Any]]:
     """List the configurations of all backends; asked by qiskit-ibmq-provider."""
     devices = context.devices
-    return await asyncio.to_thread(lambda: [devices.configuration(n) for n in devices.names])
+    return await asyncio.to_thread(lambda: [devices.configuration(n) for n in devices.legacy_names])
 
 
 @_project.get("/devices/{name}/queue/status")

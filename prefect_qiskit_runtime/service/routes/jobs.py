@@ -17,6 +17,7 @@ from prefect_qiskit_runtime.service import jobs, private_results
 from prefect_qiskit_runtime.service.access_tokens import Purpose
 from prefect_qiskit_runtime.service.auth import Caller, Context
 from prefect_qiskit_runtime.service.context import ServiceContext
+from prefect_qiskit_runtime.service.devices import actual_name
 from prefect_qiskit_runtime.service.dialect import FollowsLinks
 from prefect_qiskit_runtime.service.instances import is_ours
 from prefect_qiskit_runtime.service.openapi import (
@@ -95,7 +96,7 @@ class _Listing:
             oldest_first=self.sort.upper() == "ASC",
             pending=self.pending,
             program_id=self.program,
-            backend=self.backend,
+            backend=None if self.backend is None else actual_name(self.backend),
             session_id=self.session_id,
             created_after=_utc(self.created_after),
             created_before=_utc(self.created_before),

@@ -20,6 +20,11 @@ class Owner:
 PRIMITIVES_OWNER = Owner(user="", instance="primitives")
 """Owner of the programs `sampler` and `estimator`: no user's name is empty."""
 
+PROGRAMS_OWNER = Owner(user="", instance="programs")
+"""Owner of the public programs that every service has."""
+
+SERVICE_OWNERS = (PRIMITIVES_OWNER, PROGRAMS_OWNER)
+
 
 @dataclass(frozen=True)
 class ProgramContent:

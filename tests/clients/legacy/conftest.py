@@ -1,10 +1,12 @@
 """A team service over TLS for IBM's clients of 2022 and 2023.
 
-Standard library and pytest only: these tests run in an environment with the client in it.
+Standard library and pytest only: these tests run in an environment with the client in it. The
+service has the interpreter that `OLD_IMAGE` names as an image.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,8 +36,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def url(home: Path) -> Iterator[str]:
     """Where the service is; the client's libraries trust its certificate."""
+    image = [f"--image=qiskit:0.45={os.environ['OLD_IMAGE']}"] if "OLD_IMAGE" in os.environ else []
     with (
-        team_service(home, "--tls", "self-signed") as url,
+        team_service(home, "--tls", "self-signed", *image) as url,
         pytest.MonkeyPatch.context() as patch,
     ):
         # The two libraries of the client look for trusted certificates in different places.

@@ -1,0 +1,237 @@
+"""Mitigation of readout errors: from counts to quasi-probabilities.
+
+The method is that of Nation, Kang, Sundaresan and Gambetta, PRX Quantum 2, 040326 (2021), "M3":
+each qubit's assignment matrix is calibrated on the backend, and the errors are inverted on the
+bit strings that were observed, not on all that there are. What leaves that set is not corrected:
+the columns are normalised within it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qiskit.circuit import QuantumCircuit
+
+from prefect_qiskit_runtime.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+CALIBRATION_SHOTS = 10_000
+
+# Up to here the assignment matrix is kept (128 MiB) and inverted; beyond, rows are made as the
+# iteration needs them.
+_DENSE_STRINGS = 4096
+_ROWS_AT_ONCE = 512
+_ITERATION_TOLERANCE = 1e-6
+
+# Between the fractions of ones that a qubit reads when prepared in 1 and in 0.
+_SMALLEST_CONTRAST = 0.05
+
+
+@dataclass(frozen=True)
+class QuasiProbabilities:
+    """A mitigated distribution.
+
+    Attributes:
+        values: Quasi-probability by bit string, as the counts have them; they add up to 1, and
+            some may be below 0.
+        overhead: By how much the variance of an expectation value is larger, at most, than
+            that of as many shots without readout errors; None where it was not computed.
+    """
+
+    values: dict[str, float]
+    overhead: float | None
+
+
+class ReadoutMitigator:
+    """The assignment matrices of some qubits of a backend.
+
+    Attributes:
+        matrices: For each qubit, P(read | prepared) as a 2D array (read, prepared).
+    """
+
+    def __init__(self, matrices: Mapping[int, NDArray[np.float64]]) -> None:
+        self.matrices = dict(matrices)
+
+    @classmethod
+    def calibrate(
+        cls, backend: Any, qubits: Iterable[int], *, shots: int = CALIBRATION_SHOTS, **options: Any
+    ) -> ReadoutMitigator:
+        """Measure the errors of qubits with two circuits: all of them in 0, and all in 1.
+
+        Args:
+            backend: Where to run.
+            qubits: Physical qubits.
+            shots: Shots of each of the two circuits.
+            options: Further options of `backend.run`.
+
+        Raises:
+            InvalidInputError: What a qubit reads does not depend on what it was prepared in.
+        """
+        ordered = sorted(set(qubits))
+        circuits = [_prepared(backend, ordered, ones=ones) for ones in (False, True)]
+        result = backend.run(circuits, shots=shots, **options).result()
+        ones = [_fraction_of_ones(result.get_counts(index), len(ordered)) for index in range(2)]
+        matrices = {}
+        for qubit, wrong, right in zip(ordered, *ones, strict=True):
+            if abs(right - wrong) < _SMALLEST_CONTRAST:
+                raise InvalidInputError(
+                    f"Readout errors of qubit {qubit} cannot be mitigated: it reads 1 in "
+                    f"{wrong:.1%} of the shots when prepared in 0, and in {right:.1%} when "
+                    "prepared in 1. Choose another qubit with `initial_layout`.",
+                    rule="readout that depends on the state",
+                )
+            matrices[qubit] = np.array([[1 - wrong, 1 - right], [wrong, right]])
+        return cls(matrices)
+
+    def mitigate(self, counts: Mapping[str, int], qubits: Sequence[int]) -> QuasiProbabilities:
+        """Correct the counts of one circuit.
+
+        Args:
+            counts: How often each bit string was measured.
+            qubits: The physical qubit of each bit, that of the rightmost bit first.
+        """
+        strings = list(counts)
+        bits = np.array([[int(bit) for bit in reversed(string)] for string in strings])
+        shots = np.array(list(counts.values()), dtype=float)
+        matrix = _SubspaceMatrix(bits, [self.matrices[qubit] for qubit in qubits])
+        values, overhead = matrix.solve(shots / shots.sum())
+        return QuasiProbabilities(dict(zip(strings, values.tolist(), strict=True)), overhead)
+
+    def signs(self, outcomes: NDArray[np.bool_], terms: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return what takes the place of the signs of outcomes, so that means have no error.
+
+        Args:
+            outcomes: 2D array (outcome, physical qubit).
+            terms: 2D array (term, physical qubit): which qubits have a Pauli in the term.
+
+        Returns:
+            2D array (outcome, term); without readout errors +1 or -1.
+        """
+        signs = np.ones((len(outcomes), len(terms)))
+        for qubit in np.flatnonzero(terms.any(axis=0)):
+            # Row by row what each true value counts for, given what was read.
+            of_read = np.array([1.0, -1.0]) @ np.linalg.inv(self.matrices[int(qubit)])
+            of_outcome = of_read[outcomes[:, qubit].astype(int)]
+            signs *= np.where(terms[:, qubit], of_outcome[:, np.newaxis], 1.0)
+        return signs
+
+
+class _SubspaceMatrix:
+    """P(read | true) between observed bit strings, each column divided by its sum."""
+
+    def __init__(self, bits: NDArray[Any], factors: Sequence[NDArray[np.float64]]) -> None:
+        self._bits = bits
+        self._factors = factors
+
+    def solve(self, read: NDArray[np.float64]) -> tuple[NDArray[np.float64], float | None]:
+        """Return the distribution that would be read as `read`, and the overhead."""
+        if len(read) > _DENSE_STRINGS:
+            return self._solve_iteratively(read), None
+        matrix = self._rows(0, len(read))
+        inverse = np.linalg.inv(matrix / matrix.sum(axis=0))
+        return inverse @ read, float(np.abs(inverse).sum(axis=0).max() ** 2)
+
+    def _solve_iteratively(self, read: NDArray[np.float64]) -> NDArray[np.float64]:
+        from scipy.sparse import linalg
+
+        # Type checkers miss that its constructor makes an operator of functions.
+        linear_operator: Any = linalg.LinearOperator
+        size = len(read)
+        sums = sum(rows.sum(axis=0) for rows in self._blocks(size))
+        diagonal = np.concatenate(
+            [np.diagonal(rows, offset=start) for start, rows in self._placed_blocks(size)]
+        )
+
+        def apply(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+            scaled = vector.ravel() / sums
+            return np.concatenate([rows @ scaled for rows in self._blocks(size)])
+
+        operator = linear_operator((size, size), matvec=apply, dtype=float)
+        preconditioner = linear_operator(
+            (size, size), matvec=lambda vector: vector.ravel() * sums / diagonal, dtype=float
+        )
+        values, failure = linalg.gmres(
+            operator, read, x0=read, rtol=_ITERATION_TOLERANCE, M=preconditioner
+        )
+        if failure:
+            raise InvalidInputError(
+                f"The mitigation of {size} observed bit strings did not converge: take more "
+                "shots or measure fewer qubits.",
+                rule="a mitigation that converges",
+            )
+        return values
+
+    def _blocks(self, size: int) -> Iterable[NDArray[np.float64]]:
+        return (rows for _, rows in self._placed_blocks(size))
+
+    def _placed_blocks(self, size: int) -> Iterable[tuple[int, NDArray[np.float64]]]:
+        for start in range(0, size, _ROWS_AT_ONCE):
+            yield start, self._rows(start, min(start + _ROWS_AT_ONCE, size))
+
+    def _rows(self, start: int, stop: int) -> NDArray[np.float64]:
+        rows = np.ones((stop - start, len(self._bits)))
+        for place, factor in enumerate(self._factors):
+            rows *= factor[np.ix_(self._bits[start:stop, place], self._bits[:, place])]
+        return rows
+
+
+def final_measurements(circuit: QuantumCircuit) -> dict[int, int]:
+    """Say which qubits a circuit measures at its end, and into which classical bits.
+
+    Args:
+        circuit: A circuit of physical qubits.
+
+    Returns:
+        Classical bit by qubit, in the order of the bits. A measured qubit on which something
+        follows is not in it.
+
+    Raises:
+        InvalidInputError: Nothing is measured at the end.
+    """
+    qubit_place = {bit: place for place, bit in enumerate(circuit.qubits)}
+    clbit_place = {bit: place for place, bit in enumerate(circuit.clbits)}
+    used: set[Any] = set()
+    found: dict[int, int] = {}
+    for instruction in reversed(circuit.data):
+        name = instruction.operation.name
+        if name in ("barrier", "delay"):
+            continue
+        bits = {*instruction.qubits, *instruction.clbits}
+        if name == "measure" and used.isdisjoint(bits):
+            found[qubit_place[instruction.qubits[0]]] = clbit_place[instruction.clbits[0]]
+        used |= bits
+    if not found:
+        raise InvalidInputError(
+            f"Circuit {circuit.name!r} measures nothing at its end, so there are no readout "
+            "errors to mitigate: measure, or leave the mitigation out.",
+            rule="measurements at the end",
+        )
+    return dict(sorted(found.items(), key=lambda item: item[1]))
+
+
+def _prepared(backend: Any, qubits: Sequence[int], *, ones: bool) -> QuantumCircuit:
+    from qiskit import transpile
+
+    circuit = QuantumCircuit(max(qubits) + 1, len(qubits))
+    if ones:
+        circuit.x(qubits)
+    circuit.measure(qubits, range(len(qubits)))
+    # Each qubit stays where it is: it is this one whose errors are asked for.
+    return transpile(
+        circuit,
+        target=backend.target,
+        initial_layout=list(range(circuit.num_qubits)),
+        optimization_level=0,
+    )
+
+
+def _fraction_of_ones(counts: Mapping[str, int], width: int) -> NDArray[np.float64]:
+    ones = np.zeros(width)
+    for string, count in counts.items():
+        ones += count * np.array([bit == "1" for bit in reversed(string)])
+    return ones / sum(counts.values())

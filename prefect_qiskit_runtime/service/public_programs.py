@@ -1,0 +1,40 @@
+"""The public programs that samples published for Qiskit Runtime call, under their ids.
+
+They are kept as programs of the service itself: every user sees them in listings and can run
+them, nobody can change or delete them. Their sources are files of this package; over the
+protocol they are as unreadable as those of any other user's public program.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from prefect_qiskit_runtime.models import ProgramMetadata
+from prefect_qiskit_runtime.service.programs import install_program, make_content
+from prefect_qiskit_runtime.service.store.records import PROGRAMS_OWNER, ProgramContent
+
+__all__ = ["NAMES", "install"]
+
+# The sources run in the job's process, so they lie beside what else runs there.
+_SOURCES = Path(__file__).resolve().parent.parent / "runner" / "programs"
+NAMES = ("hello-world", "sample-program", "circuit-runner", "qasm3-runner", "vqe")
+
+
+def install(connection: Connection) -> None:
+    """Put the public programs of this version of the package in place; what is there stays."""
+    # A listing shows the newest first.
+    for name in reversed(NAMES):
+        install_program(connection, PROGRAMS_OWNER, name, _content(name))
+
+
+def _content(name: str) -> ProgramContent:
+    source = _SOURCES / f"{name.replace('-', '_')}.py"
+    metadata = ProgramMetadata.model_validate_json(source.with_suffix(".json").read_bytes())
+    return make_content(
+        source=source.read_text("utf-8"),
+        description=metadata.description,
+        cost=metadata.max_execution_time,
+        spec=metadata.spec,
+    )
