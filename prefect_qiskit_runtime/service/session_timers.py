@@ -11,6 +11,7 @@ from prefect_qiskit_runtime.service import session_rules
 from prefect_qiskit_runtime.service.clock import Clock, Timer
 from prefect_qiskit_runtime.service.feed import Feed
 from prefect_qiskit_runtime.service.store import Store, sessions
+from prefect_qiskit_runtime.service.store.records import JobEnd
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,16 @@ class SessionTimers:
         """Set the timer of a session anew."""
         if not self._closing:
             self._begin(self._set(session_id), session_id)
+
+    async def end(self, session_id: str, end: JobEnd) -> list[str]:
+        """Close a session now and give the jobs that wait in it an end; return their ids."""
+        now = self._clock.now()
+        ended = await self._store.write(session_rules.close_now, session_id, end, now)
+        for job_id in ended:
+            self._feed.notify(job_id)
+        self.watch(session_id)
+        self._wake()
+        return ended
 
     async def settle(self) -> None:
         """Return when all that was due is done."""

@@ -18,7 +18,6 @@ from prefect_qiskit_runtime.models import JobStatus, SessionMode, SessionState
 from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.identifiers import new_id
 from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER
-from prefect_qiskit_runtime.service.session_rules import close_now
 from prefect_qiskit_runtime.service.store import sessions as statements
 from prefect_qiskit_runtime.service.store.records import JobEnd, NewSession, Owner, Session
 from prefect_qiskit_runtime.settings import Settings
@@ -120,11 +119,7 @@ async def cancel(context: ServiceContext, session_id: str, owner: Owner) -> None
         NotFoundError: There is no such session.
     """
     await find(context, session_id, owner)
-    ended = await context.store.write(close_now, session_id, _CANCELLED, context.clock.now())
-    for job_id in ended:
-        context.feed.notify(job_id)
-    context.scheduler.sessions.watch(session_id)
-    context.scheduler.wake()
+    ended = await context.scheduler.sessions.end(session_id, _CANCELLED)
     logger.info("Session %s cancelled with %d waiting jobs", session_id, len(ended))
 
 

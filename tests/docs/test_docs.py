@@ -81,10 +81,19 @@ def run_console(text: str, folder: Path) -> None:
         assert done.returncode == 0, f"$ {command}\n{done.stdout}\n{done.stderr}"
 
 
+@pytest.fixture
+def variables_of_its_own() -> Iterator[None]:
+    """What a page sets in the environment is gone after it."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if has_code(page)], ids=lambda page: str(page.relative_to(ROOT))
 )
-@pytest.mark.usefixtures("service_home", "prefect_server")
+@pytest.mark.usefixtures("service_home", "prefect_server", "variables_of_its_own")
 def test_what_a_page_shows_works(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,7 +38,7 @@ def test_a_held_job_can_be_cancelled(service, caller) -> None:
         (1004, "Failed", "Use another backend."),
         (4001, "Failed", "Open a new session and submit the job again."),
         (1305, "Cancelled", "Make the job smaller."),
-        (2411, "Failed", "Correct the job, or the rights of the account."),
+        (2411, "Failed", "Correct the job, or what the account may do."),
         (7777777, "Failed", None),
     ],
 )

@@ -57,7 +57,14 @@ def there(served: TeamService) -> dict[str, str]:
         program_id = client.post("/programs", content=program_body(source)).json()["id"]
         job_id = client.post("/jobs", json={"program_id": program_id}).json()["id"]
         client.get(f"/jobs/{job_id}/stream")
-    return {"program_id": program_id, "job_id": job_id, "name": "fake_manila", "version": "1"}
+        session_id = client.post("/sessions", json={}).json()["id"]
+    return {
+        "program_id": program_id,
+        "job_id": job_id,
+        "session_id": session_id,
+        "name": "fake_manila",
+        "version": "1",
+    }
 
 
 examples = settings(
@@ -106,7 +113,7 @@ def test_it_answers_as_documented_for_what_is_there(document, served, there) -> 
     def change(case: schemathesis.Case) -> None:
         case.path_parameters = {**case.path_parameters, **there_of(case, there)}
 
-    of_something = document.include(path_regex=r"\{(job_id|program_id|name)\}")
+    of_something = document.include(path_regex=r"\{(job_id|program_id|session_id|name)\}")
     assert try_operations(of_something, served, change) > 20
 
 

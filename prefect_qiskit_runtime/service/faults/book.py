@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from prefect_qiskit_runtime.service.faults.scenarios import (
+    CloseSession,
     EndJob,
     HoldJob,
     JobMatch,
@@ -19,6 +20,7 @@ from prefect_qiskit_runtime.service.faults.scenarios import (
 from prefect_qiskit_runtime.service.store.records import NewJob
 
 KindT = TypeVar("KindT")
+JobFault = type[HoldJob] | type[EndJob] | type[CloseSession]
 
 
 @dataclass
@@ -117,7 +119,7 @@ class FaultBook:
                 chosen = chosen or entry
         return chosen
 
-    def for_job(self, kind: type[HoldJob] | type[EndJob], job: NewJob) -> Entry | None:
+    def for_job(self, kind: JobFault, job: NewJob) -> Entry | None:
         """Return the first scenario of a kind that is to act on a job; all that fit count it."""
         chosen = None
         for entry, scenario in self.of(kind):

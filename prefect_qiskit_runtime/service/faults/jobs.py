@@ -1,4 +1,4 @@
-"""What scenarios do to jobs: keep them queued, and end them."""
+"""What scenarios do to jobs: keep them queued, end them, and close their sessions."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from prefect_qiskit_runtime.models import JobStatus
 from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.faults.book import FaultBook
 from prefect_qiskit_runtime.service.faults.codes import reason_of, solution_of, status_of
 from prefect_qiskit_runtime.service.faults.scenarios import (
     BackendOffline,
+    CloseSession,
     EndJob,
     HoldJob,
     matches,
@@ -20,6 +22,8 @@ from prefect_qiskit_runtime.service.interference import Interference
 from prefect_qiskit_runtime.service.scheduler import Scheduler
 from prefect_qiskit_runtime.service.store.records import Job, JobEnd, NewJob
 
+_ITS_END = "its end"
+
 
 @dataclass
 class _Plan:
@@ -27,11 +31,11 @@ class _Plan:
 
     Attributes:
         holds: What keeps it queued: scenarios by their ids, with the time that each lasts.
-        end: How it is to be ended.
+        ends: How it, or its session, is to be ended.
     """
 
     holds: dict[str, float | None] = field(default_factory=dict)
-    end: EndJob | None = None
+    ends: list[EndJob | CloseSession] = field(default_factory=list)
 
 
 class JobFaults(Interference):
@@ -42,7 +46,7 @@ class JobFaults(Interference):
         self._clock = clock
         self._plans: dict[str, _Plan] = {}
         self._scheduler: Scheduler | None = None
-        self._endings: set[asyncio.Task[bool]] = set()
+        self._endings: set[asyncio.Task[None]] = set()
         book.on_removal(self._forget_removed)
 
     def attach(self, scheduler: Scheduler) -> None:
@@ -66,14 +70,15 @@ class JobFaults(Interference):
         for scenario_id, seconds in plan.holds.items():
             if seconds is not None:
                 self._release_later(job.id, scenario_id, seconds)
-        if plan.end is not None and plan.end.moment == "queued":
-            self._end_later(job.id, plan.end)
+        for how in plan.ends:
+            if how.moment == "queued":
+                self._end_later(job, how)
 
     def started(self, job: Job) -> None:
-        """End a job that is to end while it runs, in its time."""
-        plan = self._plans.pop(job.id, None)
-        if plan is not None and plan.end is not None:
-            self._end_later(job.id, plan.end)
+        """End a job that is to end while it runs, or its session, in its time."""
+        plan = self._plans.pop(job.id, _Plan())
+        for how in plan.ends:
+            self._end_later(job, how)
 
     def _plan(self, job: NewJob) -> _Plan:
         plan = _Plan()
@@ -83,11 +88,13 @@ class JobFaults(Interference):
         for entry, offline in self._book.of(BackendOffline):
             if matches(offline.backend, job.backend):
                 plan.holds[entry.id] = None
-        end = self._book.for_job(EndJob, job)
-        if end is not None:
-            plan.end = end.scenario
-            if end.scenario.moment == "queued":
-                plan.holds["its end"] = None
+        kinds = (EndJob,) if job.session_id is None else (EndJob, CloseSession)
+        for kind in kinds:
+            end = self._book.for_job(kind, job)
+            if end is not None:
+                plan.ends.append(end.scenario)
+                if end.scenario.moment == "queued":
+                    plan.holds[_ITS_END] = None
         return plan
 
     def _release_later(self, job_id: str, scenario_id: str, seconds: float) -> None:
@@ -99,19 +106,10 @@ class JobFaults(Interference):
 
         self._clock.call_later(seconds, release)
 
-    def _end_later(self, job_id: str, how: EndJob) -> None:
-        reason = how.reason or reason_of(how.reason_code)
-        end = JobEnd(
-            how.status or status_of(how.reason_code),
-            reason,
-            how.reason_code,
-            reason_solution=how.reason_solution or solution_of(how.reason_code),
-            data=reason,
-        )
-
+    def _end_later(self, job: NewJob | Job, how: EndJob | CloseSession) -> None:
         def begin() -> None:
             if self._scheduler is not None:
-                ending = asyncio.create_task(self._scheduler.end(job_id, end))
+                ending = asyncio.create_task(_end(self._scheduler, job, how))
                 self._endings.add(ending)
                 ending.add_done_callback(self._endings.discard)
 
@@ -121,10 +119,41 @@ class JobFaults(Interference):
         """Let go of the jobs that only removed scenarios keep queued."""
         for plan in self._plans.values():
             for scenario_id in list(plan.holds):
-                if scenario_id != "its end" and self._book.find(scenario_id) is None:
+                if scenario_id != _ITS_END and self._book.find(scenario_id) is None:
                     del plan.holds[scenario_id]
         self._wake()
 
     def _wake(self) -> None:
         if self._scheduler is not None:
             self._scheduler.wake()
+
+
+async def _end(scheduler: Scheduler, job: NewJob | Job, how: EndJob | CloseSession) -> None:
+    """End a job, or close its session."""
+    if isinstance(how, EndJob):
+        await scheduler.end(job.id, _end_of(how))
+        if job.session_id is not None:
+            scheduler.sessions.watch(job.session_id)
+    elif job.session_id is not None:
+        await scheduler.sessions.end(job.session_id, _end_with(job.session_id, how))
+
+
+def _end_of(how: EndJob) -> JobEnd:
+    reason = how.reason or reason_of(how.reason_code)
+    return JobEnd(
+        how.status or status_of(how.reason_code),
+        reason,
+        how.reason_code,
+        reason_solution=how.reason_solution or solution_of(how.reason_code),
+        data=reason,
+    )
+
+
+def _end_with(session_id: str, how: CloseSession) -> JobEnd:
+    return JobEnd(
+        JobStatus.FAILED,
+        f"Its session {session_id} was closed before it could start, as a scenario of the fault"
+        " mode asked.",
+        how.reason_code,
+        reason_solution=solution_of(how.reason_code),
+    )

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from prefect_qiskit_runtime.models import JobStatus
+from prefect_qiskit_runtime.models import JobStatus, ReasonCode
 from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER
 
 LONGEST_SECONDS = 10 * 365 * 86_400.0
@@ -27,6 +27,7 @@ Pattern = Annotated[
         description="Text in which `*` stands for anything but `/`, and `**` for anything.",
     ),
 ]
+_Delay = Annotated[Seconds, Field(description="How long after that, by the service's clock.")]
 User = Annotated[Text | None, Field(description="Of this user only.")]
 
 
@@ -195,11 +196,29 @@ class EndJob(_OfJobs):
     moment: Annotated[
         Literal["queued", "running"], Field(description="Where the time below begins.")
     ] = "queued"
-    seconds: Annotated[
-        Seconds, Field(description="How long after that, by the service's clock.")
-    ] = 0
+    seconds: _Delay = 0
     reason: Annotated[Text | None, Field(description="Default: fits the code.")] = None
     reason_solution: Annotated[Text | None, Field(description="Default: fits the code.")] = None
+
+
+class CloseSession(_OfJobs):
+    """The session of a job closes: what waits in it fails, what runs goes on, no more is taken.
+
+    Jobs without a session do not count. Submissions to a closed session are refused (409).
+    """
+
+    fault: Literal["close_session"]
+    moment: Annotated[
+        Literal["queued", "running"],
+        Field(
+            description="Where the time below begins. `queued`: the job waits until then, and"
+            " fails with its session."
+        ),
+    ] = "queued"
+    seconds: _Delay = 0
+    reason_code: Annotated[Positive, Field(description="Of the jobs that fail.")] = (
+        ReasonCode.SESSION_CLOSED
+    )
 
 
 Scenario = Annotated[
@@ -213,7 +232,8 @@ Scenario = Annotated[
     | SubmissionLimit
     | PendingLimit
     | HoldJob
-    | EndJob,
+    | EndJob
+    | CloseSession,
     Field(discriminator="fault"),
 ]
 RequestFault = Refuse | Cut | Silence | ExpireTokens

@@ -55,7 +55,7 @@ _INTERIM_PAGE_BYTES = 8 * 1024**2
 @router.post(
     "",
     openapi_extra=takes(_SUBMISSION),
-    responses=answers(JobSubmitted, 403, 404, 422),
+    responses=answers(JobSubmitted, 403, 404, 409, 422),
 )
 async def submit_job(
     request: Request,

@@ -6,8 +6,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
+from prefect_qiskit_runtime.models import SessionInfo
 from prefect_qiskit_runtime.service import sessions
 from prefect_qiskit_runtime.service.auth import Caller, Context
+from prefect_qiskit_runtime.service.openapi import answers, list_of, object_of, takes
 from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER, read_model
 from prefect_qiskit_runtime.service.store import sessions as statements
 from prefect_qiskit_runtime.service.views import session_view
@@ -15,7 +17,12 @@ from prefect_qiskit_runtime.service.views import session_view
 router = APIRouter(prefix="/sessions")
 
 
-@router.post("", status_code=201)
+@router.post(
+    "",
+    status_code=201,
+    openapi_extra=takes(sessions.SessionRequest),
+    responses=answers(SessionInfo, 404, status=201),
+)
 async def open_session(request: Request, context: Context, owner: Caller) -> dict[str, Any]:
     """Open a session or a batch."""
     asked = await read_model(request, sessions.SessionRequest, "session")
@@ -23,7 +30,9 @@ async def open_session(request: Request, context: Context, owner: Caller) -> dic
     return session_view(session, context.clock.now())
 
 
-@router.get("")
+@router.get(
+    "", responses=answers(object_of(sessions=list_of(SessionInfo), count={"type": "integer"}))
+)
 async def list_sessions(
     context: Context,
     owner: Caller,
@@ -39,14 +48,19 @@ async def list_sessions(
     return {"sessions": [session_view(session, now) for session in page], "count": count}
 
 
-@router.get("/{session_id}")
+@router.get("/{session_id}", responses=answers(SessionInfo))
 async def get_session(session_id: str, context: Context, owner: Caller) -> dict[str, Any]:
     """Return a session."""
     session = await sessions.find(context, session_id, owner)
     return session_view(session, context.clock.now())
 
 
-@router.patch("/{session_id}", status_code=204)
+@router.patch(
+    "/{session_id}",
+    status_code=204,
+    openapi_extra=takes(sessions.SessionChange),
+    responses=answers(status=204),
+)
 async def stop_accepting(
     session_id: str, request: Request, context: Context, owner: Caller
 ) -> Response:
@@ -56,7 +70,7 @@ async def stop_accepting(
     return Response(status_code=204)
 
 
-@router.delete("/{session_id}/close", status_code=204)
+@router.delete("/{session_id}/close", status_code=204, responses=answers(status=204))
 async def cancel_session(session_id: str, context: Context, owner: Caller) -> Response:
     """Close the session now and cancel the jobs that wait in it."""
     await sessions.cancel(context, session_id, owner)
