@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         RateLimitedError as RateLimitedError,
         ServiceUnavailableError as ServiceUnavailableError,
         SessionClosedError as SessionClosedError,
+        SubmissionUnclearError as SubmissionUnclearError,
     )
     from prefect_qiskit_runtime.jobs import (
         aattach_job as aattach_job,
@@ -162,6 +163,7 @@ _HOMES = {
         "RateLimitedError",
         "ServiceUnavailableError",
         "SessionClosedError",
+        "SubmissionUnclearError",
     ),
     "jobs": (
         "aattach_job",

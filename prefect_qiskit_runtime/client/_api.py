@@ -8,7 +8,7 @@ import re
 import uuid
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 from pydantic import TypeAdapter, ValidationError
@@ -62,7 +62,13 @@ class RuntimeApi(SessionCalls):
 
     Every method raises the errors of `errors` that its answer may mean, at least
     `AuthenticationError`, `ServiceUnavailableError` and `ProtocolError`.
+
+    Attributes:
+        keyed_submission: Whether the service makes one job of all submissions with the same
+            key. Where it does not, whoever submits has to look for the job before and after.
     """
+
+    keyed_submission: ClassVar[bool] = True
 
     # Programs -----------------------------------------------------------------------------
 
@@ -168,9 +174,12 @@ class RuntimeApi(SessionCalls):
         backend: str | None = None,
         options: RuntimeOptions | None = None,
         idempotency_key: str | None = None,
+        fingerprint: str | None = None,
         attempt: int = 1,
     ) -> JobSubmitted:
         """Submit a job: once, however often the question has to be sent.
+
+        Where `keyed_submission` is False it is sent once, and an unclear outcome is raised.
 
         Args:
             program_id: The program to run.
@@ -179,6 +188,8 @@ class RuntimeApi(SessionCalls):
             options: How it is to run.
             idempotency_key: The same key gives the same job, also days later. One is made up
                 when None, so that a broken connection does not submit twice.
+            fingerprint: What makes two submissions under one key the same (see
+                `codec.fingerprint`). Default: all that is sent, to the letter.
             attempt: Which attempt of one evaluation this is, from 1.
 
         Raises:
@@ -193,7 +204,7 @@ class RuntimeApi(SessionCalls):
             "backend": backend,
             "runtime": options.image or self._default_image(),
             "tags": options.tags,
-            "attempt": attempt,
+            "attempt": attempt if self.keyed_submission else None,
             "cost": options.max_execution_time,
             "log_level": options.log_level,
             "private": options.private or None,
@@ -208,11 +219,16 @@ class RuntimeApi(SessionCalls):
             f"submit a job of program {program_id}" + (f" to {backend}" if backend else ""),
             kind="program",
             identifier=program_id,
-            repeatable=True,  # because of the key
+            repeatable=self.keyed_submission,
         )
         # The inputs go in as they are: encoding them again could change them, and costs.
         body = f'{head[:-1]}, "params": {params_text}}}'
-        headers = {"Idempotency-Key": _checked_key(idempotency_key or f"once-{uuid.uuid4()}")}
+        headers = {}
+        if self.keyed_submission:
+            key = _checked_key(idempotency_key or f"once-{uuid.uuid4()}")
+            headers["Idempotency-Key"] = key
+            if fingerprint is not None:
+                headers["Idempotency-Fingerprint"] = fingerprint
         response = await self.request(call, content=body, headers=headers)
         submitted = read_model(call, response, JobSubmitted)
         replayed = response.headers.get("Idempotent-Replayed", "").lower() == "true"

@@ -79,9 +79,21 @@ class Submission:
 
 
 async def submit(
-    context: ServiceContext, owner: Owner, body: JsonObject, key: str | None
+    context: ServiceContext,
+    owner: Owner,
+    body: JsonObject,
+    key: str | None,
+    fingerprint: str | None = None,
 ) -> Submission:
     """Queue a job, or find the one that the same request queued before.
+
+    Args:
+        context: The service.
+        owner: Whose job it is.
+        body: The request.
+        key: Requests with the same key are one request.
+        fingerprint: What the caller says that makes two requests the same. Equal circuits that
+            were built twice are encoded in different bytes. Default: the request as sent.
 
     Raises:
         InvalidInputError: The request, its inputs or its key break a rule.
@@ -91,7 +103,7 @@ async def submit(
     request = validate(JobRequest, body.fields, "job")
     inputs, params = _inputs(body)
     _check_key(key)
-    request_hash = _request_hash(body, params)
+    request_hash = _request_hash(body, params) if fingerprint is None else fingerprint
     before, program = await context.store.read(_look, key, request.program_id, owner)
     if before is not None:
         return _replay(before, request_hash)
