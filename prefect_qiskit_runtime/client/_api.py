@@ -223,12 +223,7 @@ class RuntimeApi(SessionCalls):
         )
         # The inputs go in as they are: encoding them again could change them, and costs.
         body = f'{head[:-1]}, "params": {params_text}}}'
-        headers = {}
-        if self.keyed_submission:
-            key = _checked_key(idempotency_key or f"once-{uuid.uuid4()}")
-            headers["Idempotency-Key"] = key
-            if fingerprint is not None:
-                headers["Idempotency-Fingerprint"] = fingerprint
+        headers = _key_headers(idempotency_key, fingerprint) if self.keyed_submission else {}
         response = await self.request(call, content=body, headers=headers)
         submitted = read_model(call, response, JobSubmitted)
         replayed = response.headers.get("Idempotent-Replayed", "").lower() == "true"
@@ -426,6 +421,14 @@ def _with_cost(metadata: Mapping[str, Any]) -> dict[str, Any]:
         "cost" if field == "max_execution_time" else field: value
         for field, value in metadata.items()
     }
+
+
+def _key_headers(key: str | None, fingerprint: str | None) -> dict[str, str]:
+    """Return what makes one job of a submission that is sent twice."""
+    headers = {"Idempotency-Key": _checked_key(key or f"once-{uuid.uuid4()}")}
+    if fingerprint is not None:
+        headers["Idempotency-Fingerprint"] = fingerprint
+    return headers
 
 
 def _checked_key(key: str) -> str:
