@@ -23,7 +23,12 @@ class Records:
 
     def __init__(self) -> None:
         self._store: ResultStore = get_result_store().model_copy(
-            update={"serializer": JSONSerializer(), "cache_result_in_memory": False}
+            update={
+                "serializer": JSONSerializer(),
+                "cache_result_in_memory": False,
+                # A flow whose results are not kept throws the metadata away, and so the record.
+                "metadata_storage": None,
+            }
         )
 
     async def read(self, name: str) -> dict[str, Any] | None:
