@@ -74,6 +74,11 @@ def flow_ending() -> Iterator[FlowEnding]:
         _endings.remove(flow_run_id, ending)
 
 
+def waiting_calls(flow_run_id: UUID) -> int:
+    """Return how many calls of a flow run wait for jobs in this process."""
+    return _endings.count(flow_run_id)
+
+
 def _flow_run_id() -> UUID | None:
     """The flow run around this code; in other processes only the task run knows it."""
     task_run, flow_run = TaskRunContext.get(), FlowRunContext.get()
@@ -113,6 +118,10 @@ class _Endings:
                 del self._waiting[flow_run_id]
             if not self._waiting:
                 self._nobody.set()
+
+    def count(self, flow_run_id: UUID) -> int:
+        with self._lock:
+            return len(self._waiting.get(flow_run_id, ()))
 
     def notify(self, flow_run_id: UUID, reason: str) -> None:
         with self._lock:
