@@ -12,7 +12,7 @@ from tests.deployments.conftest import StartRun, until
 def test_a_flow_gives_its_worker_back_twice_and_pays_two_jobs(
     service: OfflineService, start: StartRun
 ) -> None:
-    holds = [service.add("hold_job") for _ in range(2)]
+    holds = [service.add("hold_job", when={"skip": number}) for number in range(2)]
     run = start("giving_back")
     for number, hold in enumerate(holds):
         until(lambda: len(set(run.notes("job"))) > number, "the job")  # noqa: B023
