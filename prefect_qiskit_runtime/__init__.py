@@ -16,7 +16,9 @@ if TYPE_CHECKING:
         RuntimeBackend as RuntimeBackend,
     )
     from prefect_qiskit_runtime.backends import (
+        aleast_busy_backend as aleast_busy_backend,
         alist_backends as alist_backends,
+        least_busy_backend as least_busy_backend,
         list_backends as list_backends,
     )
     from prefect_qiskit_runtime.client import (
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
         SyncRuntimeClient as SyncRuntimeClient,
     )
     from prefect_qiskit_runtime.credentials import (
+        IBMQuantumCredentials as IBMQuantumCredentials,
         RuntimeServiceCredentials as RuntimeServiceCredentials,
     )
     from prefect_qiskit_runtime.errors import (
@@ -132,14 +135,19 @@ if TYPE_CHECKING:
 _HOMES = {
     "backend": ("RuntimeBackend",),
     "backends": (
+        "aleast_busy_backend",
         "alist_backends",
+        "least_busy_backend",
         "list_backends",
     ),
     "client": (
         "RuntimeClient",
         "SyncRuntimeClient",
     ),
-    "credentials": ("RuntimeServiceCredentials",),
+    "credentials": (
+        "IBMQuantumCredentials",
+        "RuntimeServiceCredentials",
+    ),
     "errors": (
         "AccessDeniedError",
         "AuthenticationError",

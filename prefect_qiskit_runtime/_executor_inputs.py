@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect_qiskit_runtime._primitive_inputs import (
+    NO_SEED_ON_DEVICES,
     PrimitiveOptionsLike,
     plain_options,
     split_options,
 )
 from prefect_qiskit_runtime.codec import quantum_program_inputs
+from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.models import RuntimeOptions
 from prefect_qiskit_runtime.program._primitive_options import UnsupportedOptions, read_options
 
@@ -54,6 +56,22 @@ class ExecutorCall:
             experimental={**experimental, "simulator": simulator},
         )
         return {**inputs, "unsupported_options": unsupported}
+
+    def ibm_inputs(self) -> dict[str, Any]:
+        """Return the inputs of the job as IBM's own client sends them.
+
+        Raises:
+            ConfigurationError: A seed is asked for, or this environment has no quantum programs.
+            EncodingError: It is no quantum program.
+        """
+        if self.seed is not None:
+            raise ConfigurationError(NO_SEED_ON_DEVICES)
+        options, _ = split_options(plain_options(self.options))
+        return quantum_program_inputs(
+            self.program,
+            execution=options.get("execution", {}),
+            experimental=options.get("experimental", {}),
+        )
 
     def job_options(self) -> RuntimeOptions:
         """Return what the options say about the job.

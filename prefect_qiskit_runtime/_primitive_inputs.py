@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
+from prefect_qiskit_runtime.codec import _seams
 from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError
 from prefect_qiskit_runtime.models import RuntimeOptions
 from prefect_qiskit_runtime.program._primitive_options import (
@@ -30,6 +31,10 @@ _FORMS: dict[PrimitiveName, str] = {
 }
 # What the options of a primitive say about its job.
 _OF_THE_JOB = {"log_level": "log_level", "job_tags": "tags", "image": "image"}
+
+NO_SEED_ON_DEVICES = (
+    "seed is not for IBM Quantum: what is measured on a device cannot be made reproducible."
+)
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,45 @@ class PrimitiveCall:
             "transpile": self.transpile,
             **beside,
         }
+
+    def ibm_inputs(self) -> dict[str, Any]:
+        """Return the inputs of the job as IBM's own client sends them, checked by its models.
+
+        Raises:
+            InvalidInputError: A PUB or an option breaks a rule; the message names it.
+            ConfigurationError: Something is asked for that IBM's service does not do.
+        """
+        self._require_ibm_can()
+        options, _ = split_options(plain_options(self.options))
+        if self.shots is not None:
+            options["default_shots"] = self.shots
+        if self.precision is not None:
+            options.pop("default_shots", None)
+            options["default_precision"] = self.precision
+        try:
+            asked = _seams.primitive_inputs(self.primitive, options)
+        except (ValueError, TypeError) as exc:
+            raise InvalidInputError(
+                f"The options are none of the {self.primitive} of qiskit-ibm-runtime"
+                f" {_seams.upstream_version()}: {_first_fault(exc)}",
+                path="$.options",
+                rule="options of qiskit-ibm-runtime",
+            ) from exc
+        return {"pubs": _coerced(self.primitive, self.pubs), **asked}
+
+    def _require_ibm_can(self) -> None:
+        if self.transpile:
+            raise ConfigurationError(
+                "transpile=True is not for IBM Quantum, which takes circuits in the instruction set"
+                " of the backend. Transpile them first, for its target:"
+                " generate_preset_pass_manager(optimization_level=1, target=target).run(circuit);"
+                " await (await credentials.get_client().backend(name)).target() gives the target."
+            )
+        if self.seed is not None:
+            beside = " The option seed_estimator fixes the randomization of circuits only."
+            raise ConfigurationError(
+                f"{NO_SEED_ON_DEVICES}{beside if self.primitive == 'estimator' else ''}"
+            )
 
     def job_options(self) -> RuntimeOptions:
         """Return what the options of the primitive say about its job.
@@ -141,6 +185,14 @@ def split_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, An
     if environment:
         primitive["environment"] = environment
     return primitive, given
+
+
+def _first_fault(exc: Exception) -> str:
+    """Return what is wrong in one sentence; the errors of pydantic have several lines."""
+    if isinstance(exc, ValidationError):
+        fault = exc.errors(include_url=False, include_input=False)[0]
+        return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}."
+    return f"{str(exc).rstrip('.')}."
 
 
 def _coerced(primitive: PrimitiveName, pubs: Iterable[Any]) -> list[Any]:

@@ -9,16 +9,23 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal
 
+from prefect.blocks.abstract import CredentialsBlock
 from prefect.blocks.core import Block
 from pydantic import Field, model_validator
 
 from prefect_qiskit_runtime.client import RuntimeApi, embedded_api
-from prefect_qiskit_runtime.credentials import RuntimeServiceCredentials
+from prefect_qiskit_runtime.credentials import IBMQuantumCredentials, RuntimeServiceCredentials
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.models import RuntimeOptions
 
 OptionsLike = RuntimeOptions | Mapping[str, Any] | None
 """Options as an object, or as a mapping of its fields."""
+
+
+_LOGINS: dict[str, type[CredentialsBlock]] = {
+    "team": RuntimeServiceCredentials,
+    "ibm": IBMQuantumCredentials,
+}
 
 
 class RuntimeBackend(Block):
@@ -42,14 +49,18 @@ class RuntimeBackend(Block):
         min_length=1,
         description="Name of the backend, for example aer_simulator or fake_manila.",
     )
-    service: Literal["embedded", "team"] = Field(
+    service: Literal["embedded", "team", "ibm"] = Field(
         default="embedded",
         description=(
-            "Which service has the backend: the embedded one of this machine, or your team's."
+            "Which service has the backend: the embedded one of this machine, your team's, or "
+            "IBM Quantum."
         ),
     )
-    credentials: RuntimeServiceCredentials | None = Field(
-        default=None, description="Login to the team's service; the embedded one needs none."
+    credentials: RuntimeServiceCredentials | IBMQuantumCredentials | None = Field(
+        default=None,
+        description=(
+            "Login to the team's service, or to IBM Quantum; the embedded one needs none."
+        ),
     )
     max_execution_time: int | None = Field(
         default=None,
@@ -87,15 +98,18 @@ class RuntimeBackend(Block):
 
     @model_validator(mode="after")
     def _credentials_fit_the_service(self) -> RuntimeBackend:
-        if self.service == "team" and self.credentials is None:
-            raise ValueError(
-                "service='team' needs credentials: give a RuntimeServiceCredentials block. "
-                "Without one the job would have to run somewhere else, which is never done."
-            )
         if self.service == "embedded" and self.credentials is not None:
+            fitting = next(name for name, kind in _LOGINS.items() if type(self.credentials) is kind)
             raise ValueError(
-                "service='embedded' takes no credentials: set service='team' to use them, "
+                f"service='embedded' takes no credentials: set service={fitting!r} to use them, "
                 "or leave them out."
+            )
+        kind = _LOGINS.get(self.service)
+        if kind is not None and not isinstance(self.credentials, kind):
+            given = "" if self.credentials is None else f", not {type(self.credentials).__name__}"
+            raise ValueError(
+                f"service={self.service!r} needs credentials: give a {kind.__name__} block{given}. "
+                "Without one the job would have to run somewhere else, which is never done."
             )
         return self
 

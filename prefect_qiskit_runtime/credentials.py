@@ -5,10 +5,19 @@ Building, loading and saving them touches no network. The embedded service needs
 
 from __future__ import annotations
 
-from prefect.blocks.abstract import CredentialsBlock
-from pydantic import AnyHttpUrl, Field, SecretStr
+from typing import Literal
 
-from prefect_qiskit_runtime.client import RuntimeApi, RuntimeClient
+from prefect.blocks.abstract import CredentialsBlock
+from pydantic import AnyHttpUrl, Field, SecretStr, model_validator
+
+from prefect_qiskit_runtime.client import (
+    IbmAccount,
+    IbmApi,
+    Proxies,
+    RuntimeApi,
+    RuntimeClient,
+    SavedAccount,
+)
 
 
 class RuntimeServiceCredentials(CredentialsBlock):
@@ -55,4 +64,118 @@ class RuntimeServiceCredentials(CredentialsBlock):
             token=self.token.get_secret_value(),
             instance=self.instance,
             verify=self.verify_tls,
+        )
+
+
+class IBMQuantumCredentials(CredentialsBlock):
+    """An API key of IBM Quantum and the instance to use; or the name of an account saved by qiskit.
+
+    With neither a key nor a name it is the account that `QiskitRuntimeService()` takes: that of
+    the variables QISKIT_IBM_TOKEN, QISKIT_IBM_URL and QISKIT_IBM_INSTANCE, else the default one
+    that qiskit has saved, on the machine where the flow runs.
+
+    Example:
+        Load saved credentials:
+        ```python
+        from prefect_qiskit_runtime import IBMQuantumCredentials
+
+        credentials = IBMQuantumCredentials.load("BLOCK_NAME")
+        ```
+    """
+
+    _block_type_name = "IBM Quantum Credentials"
+    _block_type_slug = "ibm-quantum-credentials"
+
+    api_key: SecretStr | None = Field(
+        default=None,
+        description="API key of IBM Cloud; empty for an account that is saved or in variables.",
+    )
+    instance: str | None = Field(
+        default=None,
+        description=(
+            "CRN or name of the instance that jobs belong to; empty where the account has only one."
+        ),
+        examples=["crn:v1:bluemix:public:quantum-computing:us-east:a/ACCOUNT:INSTANCE::"],
+    )
+    region: Literal["us-east", "eu-de"] | None = Field(
+        default=None,
+        description="Choose among the instances of this region, where none is named above.",
+    )
+    url: AnyHttpUrl | None = Field(
+        default=None,
+        description=(
+            "Another service that speaks as IBM's does, such as one for tests; empty for IBM's. "
+            "The key goes to this address only."
+        ),
+        examples=["http://127.0.0.1:8400/api/v1"],
+    )
+    account_name: str | None = Field(
+        default=None,
+        description="Name of an account that qiskit has saved where the flow runs.",
+    )
+    account_file: str | None = Field(
+        default=None,
+        description="Path of the file that has the saved account; empty for qiskit's own.",
+    )
+    proxy_url: SecretStr | None = Field(
+        default=None,
+        description=(
+            "Proxy that everything goes through, for example http://user:password@proxy:3128."
+        ),
+    )
+    private_endpoint: bool = Field(
+        default=False,
+        description="Whether to use the hosts that IBM's private network reaches.",
+    )
+    verify_tls: bool = Field(
+        default=True,
+        description="Whether to check certificates. Switch off for tests only.",
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> IBMQuantumCredentials:
+        if self.api_key is not None and (self.account_name or self.account_file):
+            raise ValueError(
+                "Give either api_key, or account_name and account_file, to say whose account it is."
+            )
+        if self.url is not None and self.api_key is None:
+            raise ValueError(
+                "url needs api_key: an account that is saved, or in variables, has its own."
+            )
+        if self.proxy_url is not None:
+            Proxies.everywhere(self.proxy_url.get_secret_value())
+        return self
+
+    def api(self) -> IbmApi:
+        """The service's endpoints, logged in; an async context manager."""
+        return IbmApi(self._account())
+
+    def get_client(self) -> RuntimeClient:
+        """A client of this service that works without Prefect; an async context manager."""
+        return RuntimeClient.of_ibm(self._account())
+
+    def _account(self) -> IbmAccount | SavedAccount:
+        """Say which account is meant. A saved one is read when the connection is opened."""
+        proxies = None
+        if self.proxy_url is not None:
+            proxies = Proxies.everywhere(self.proxy_url.get_secret_value())
+        if self.api_key is None:
+            return SavedAccount(
+                name=self.account_name,
+                filename=self.account_file,
+                instance=self.instance,
+                region=self.region,
+                proxies=proxies,
+                # What is not changed in the block is as it was saved.
+                verify=None if self.verify_tls else False,
+                private_endpoint=self.private_endpoint or None,
+            )
+        return IbmAccount(
+            self.api_key.get_secret_value(),
+            instance=self.instance,
+            url=None if self.url is None else str(self.url).rstrip("/"),
+            region=self.region,
+            proxies=proxies,
+            verify=self.verify_tls,
+            private_endpoint=self.private_endpoint,
         )

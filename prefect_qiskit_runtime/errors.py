@@ -71,9 +71,11 @@ class QiskitRuntimeError(Exception):
     Attributes:
         transient: Whether asking the same question again may well succeed. It says nothing
             about submitting again: a submission is looked up, never repeated blindly.
+        code: The service's own number for what went wrong, if it gave one.
     """
 
     transient: bool = False
+    code: int | None = None
 
     def __reduce__(self) -> Any:
         # Exceptions pickle by calling cls(*args), which loses keyword attributes; these

@@ -129,6 +129,8 @@ async def arun_program(
     given = await asyncio.to_thread(read_inputs, inputs)
     merged = backend.options(in_session(options, session))
     async with backend.connect() as api:
+        if callback is not None and not include_final:
+            api.require_interim_results()
         job_id = await submit(api, program_id, given, backend, merged)
         async with cancelled_with_caller(api, job_id):
             end = await follow(api, job_id, InterimDelivery(job_id, callback, decoders))

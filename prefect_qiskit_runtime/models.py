@@ -66,6 +66,11 @@ class JobStatus(StrEnum):
         """The name that Qiskit has for it: QUEUED, RUNNING, DONE, ERROR or CANCELLED."""
         return {"COMPLETED": "DONE", "FAILED": "ERROR"}.get(self.name, self.name)
 
+    @classmethod
+    def _missing_(cls, value: object) -> JobStatus | None:
+        # Services of several generations write them in small or capital letters.
+        return next((one for one in cls if one.value.lower() == str(value).lower()), None)
+
     @property
     def is_terminal(self) -> bool:
         """Whether the job has ended."""
@@ -367,6 +372,34 @@ class BackendStatus(_Wire):
     simulator: bool = False
     operational: bool = True
     queue_length: int = 0
+
+
+class Instance(_Wire):
+    """An instance of an account: where its jobs belong, and which plan pays for them.
+
+    Attributes:
+        crn: Its cloud resource name.
+        plan: Name of the plan, in small letters; "unknown" for plans that are no longer sold.
+        pricing_type: How it is paid, such as "free", "paygo" or "subscription".
+    """
+
+    crn: str
+    name: str
+    plan: str = "unknown"
+    pricing_type: str = "unknown"
+    tags: list[str] = Field(default_factory=list)
+
+
+class InstanceUsage(_Wire):
+    """How much time of backends the jobs of an instance have used.
+
+    Attributes:
+        usage_limit_seconds: What the plan allows; None for no limit.
+    """
+
+    usage_consumed_seconds: float = 0.0
+    usage_limit_seconds: float | None = None
+    usage_limit_reached: bool = False
 
 
 class InterimEvent(_Wire):

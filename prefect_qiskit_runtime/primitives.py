@@ -2,7 +2,8 @@
 
 PUBs, options and results are those of Qiskit's primitives. `run_*` waits and returns the decoded
 result; `submit_*` returns the job. Without shots and precision, the estimator is exact on the
-ideal backend.
+ideal backend, and IBM Quantum takes its own default. IBM Quantum takes neither `seed` nor
+`transpile`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from prefect_qiskit_runtime._executor_inputs import ExecutorCall
 from prefect_qiskit_runtime._primitive_inputs import PrimitiveCall, PrimitiveOptionsLike
 from prefect_qiskit_runtime._session import SessionLike
 from prefect_qiskit_runtime._tasks import async_task, sync_task
-from prefect_qiskit_runtime.backend import BackendLike, as_backend
+from prefect_qiskit_runtime.backend import BackendLike, RuntimeBackend, as_backend
 from prefect_qiskit_runtime.codec import QuantumProgramResultDecoder
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.jobs import arun_program, asubmit_program
@@ -230,7 +231,7 @@ async def asubmit_executor(
     """
     block = as_backend(backend)
     call = ExecutorCall(program, options, seed)
-    inputs = await asyncio.to_thread(call.inputs, block.unsupported_options)
+    inputs = await _inputs(call, block)
     return await asubmit_program.fn(
         "executor",
         inputs,
@@ -280,7 +281,7 @@ async def arun_executor(
     """
     block = as_backend(backend)
     call = ExecutorCall(program, options, seed)
-    inputs = await asyncio.to_thread(call.inputs, block.unsupported_options)
+    inputs = await _inputs(call, block)
     return await arun_program.fn(
         "executor",
         inputs,
@@ -297,7 +298,7 @@ run_executor = sync_task(arun_executor)
 
 async def _submit(call: PrimitiveCall, backend: BackendLike, session: SessionLike) -> RuntimeJob:
     block = as_backend(backend)
-    inputs = await asyncio.to_thread(call.inputs, block.unsupported_options)
+    inputs = await _inputs(call, block)
     return await asubmit_program.fn(
         call.primitive, inputs, backend=block, options=call.job_options(), session=session
     )
@@ -305,10 +306,16 @@ async def _submit(call: PrimitiveCall, backend: BackendLike, session: SessionLik
 
 async def _run(call: PrimitiveCall, backend: BackendLike, session: SessionLike) -> Any:
     block = as_backend(backend)
-    inputs = await asyncio.to_thread(call.inputs, block.unsupported_options)
+    inputs = await _inputs(call, block)
     return await arun_program.fn(
         call.primitive, inputs, backend=block, options=call.job_options(), session=session
     )
+
+
+async def _inputs(call: PrimitiveCall | ExecutorCall, block: RuntimeBackend) -> dict[str, Any]:
+    if block.service == "ibm":
+        return await asyncio.to_thread(call.ibm_inputs)
+    return await asyncio.to_thread(call.inputs, block.unsupported_options)
 
 
 def _choose_one(shots: int | None, precision: float | None) -> None:

@@ -180,6 +180,7 @@ class RuntimeJob(JobRun[Any]):
     async def astream(self, from_: int = 0) -> AsyncGenerator[Any, None]:
         """Give the interim results from number `from_` on, decoded, until the job has ended."""
         async with self.backend.connect() as api:
+            api.require_interim_results()
             async for event in api.stream(self.job_id, from_seq=from_):
                 if isinstance(event, InterimEvent):
                     yield self._decoders.decode_interim(event.data)

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from prefect.blocks.core import Block
@@ -18,13 +18,19 @@ from pydantic import ValidationError
 from prefect_qiskit_runtime import (
     AuthenticationError,
     ConfigurationError,
+    IBMQuantumCredentials,
     RuntimeBackend,
     RuntimeProgram,
     RuntimeServiceCredentials,
 )
 from prefect_qiskit_runtime.backend import as_backend
 
-BLOCKS: list[type[Block]] = [RuntimeBackend, RuntimeProgram, RuntimeServiceCredentials]
+BLOCKS: list[type[Block]] = [
+    IBMQuantumCredentials,
+    RuntimeBackend,
+    RuntimeProgram,
+    RuntimeServiceCredentials,
+]
 TOKEN = "very-secret-token"
 PREFECT = Path(sys.executable).with_name("prefect")
 
@@ -32,6 +38,13 @@ PREFECT = Path(sys.executable).with_name("prefect")
 @pytest.fixture
 def credentials() -> RuntimeServiceCredentials:
     return RuntimeServiceCredentials(url="https://runtime.example.org:8400", token=TOKEN)
+
+
+@pytest.fixture
+def ibm() -> IBMQuantumCredentials:
+    return IBMQuantumCredentials(
+        api_key=TOKEN, instance="open", region="eu-de", proxy_url=f"http://user:{TOKEN}@proxy:3128"
+    )
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.__name__)
@@ -51,28 +64,76 @@ class TestBuildingTouchesNoNetwork:
     calls: ClassVar[list[object]] = []
 
     def test_of_any_block(
-        self, monkeypatch: pytest.MonkeyPatch, credentials: RuntimeServiceCredentials
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        credentials: RuntimeServiceCredentials,
+        ibm: IBMQuantumCredentials,
     ) -> None:
         monkeypatch.setattr(socket.socket, "connect", lambda *a: self.calls.append(a))
         backend = RuntimeBackend(service="team", credentials=credentials)
         RuntimeProgram(program_id="p", backend=backend)
+        RuntimeBackend(service="ibm", credentials=ibm).connect()
         credentials.get_client()
+        ibm.get_client()
         assert self.calls == []
 
 
-def test_a_token_does_not_show(credentials: RuntimeServiceCredentials) -> None:
+def test_no_secret_shows(
+    credentials: RuntimeServiceCredentials, ibm: IBMQuantumCredentials
+) -> None:
     assert TOKEN not in repr(credentials)
     assert TOKEN not in str(RuntimeBackend(service="team", credentials=credentials))
+    assert TOKEN not in repr(ibm)
+    assert TOKEN not in str(RuntimeBackend(service="ibm", credentials=ibm))
+    assert TOKEN not in str(ibm.api().__dict__)
 
 
-def test_a_team_service_needs_credentials() -> None:
-    with pytest.raises(ValidationError, match="needs credentials"):
-        RuntimeBackend(service="team")
+@pytest.mark.parametrize("service", ["team", "ibm"])
+def test_a_service_elsewhere_needs_credentials(service: Any) -> None:
+    with pytest.raises(ValidationError, match=f"'{service}' needs credentials: give a .* block"):
+        RuntimeBackend(service=service)
 
 
-def test_the_embedded_service_takes_none(credentials: RuntimeServiceCredentials) -> None:
-    with pytest.raises(ValidationError, match="takes no credentials"):
+def test_a_service_takes_no_credentials_of_another(
+    credentials: RuntimeServiceCredentials, ibm: IBMQuantumCredentials
+) -> None:
+    with pytest.raises(ValidationError, match="give a IBMQuantumCredentials block, not Runtime"):
+        RuntimeBackend(service="ibm", credentials=credentials)
+    with pytest.raises(ValidationError, match="give a RuntimeServiceCredentials block, not IBM"):
+        RuntimeBackend(service="team", credentials=ibm)
+
+
+def test_the_embedded_service_takes_none(
+    credentials: RuntimeServiceCredentials, ibm: IBMQuantumCredentials
+) -> None:
+    with pytest.raises(ValidationError, match="takes no credentials: set service='team'"):
         RuntimeBackend(service="embedded", credentials=credentials)
+    with pytest.raises(ValidationError, match="takes no credentials: set service='ibm'"):
+        RuntimeBackend(service="embedded", credentials=ibm)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"api_key": TOKEN, "account_name": "mine"}, "either api_key, or account_name"),
+        ({"url": "https://own.org"}, "url needs api_key"),
+        ({"api_key": TOKEN, "proxy_url": f"gopher://u:{TOKEN}@p"}, "cannot be used"),
+    ],
+)
+def test_an_ibm_account_that_means_two_things_is_refused(wrong: dict[str, str], says: str) -> None:
+    with pytest.raises((ValidationError, ConfigurationError), match=says) as caught:
+        IBMQuantumCredentials(**wrong)
+    assert TOKEN not in str(caught.value)
+
+
+def test_all_fields_of_an_ibm_account_are_flat() -> None:
+    # What Prefect's UI can edit: texts, choices and switches, or none of them.
+    kinds = set()
+    for field in IBMQuantumCredentials.model_json_schema()["properties"].values():
+        for form in field.get("anyOf", [field]):
+            assert "$ref" not in form
+            kinds.add(form["type"])
+    assert kinds == {"string", "boolean", "null"}
 
 
 def test_a_name_means_the_embedded_service() -> None:
@@ -102,6 +163,34 @@ def test_blocks_are_saved_and_loaded_with_what_they_hold(
     assert (loaded.name, loaded.service) == ("fake_lima", "team")
     assert loaded.credentials is not None
     assert loaded.credentials.token.get_secret_value() == TOKEN
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_backend_of_ibm_comes_back_with_its_own_kind_of_credentials(
+    ibm: IBMQuantumCredentials, credentials: RuntimeServiceCredentials
+) -> None:
+    ibm.save("ibm", overwrite=True)
+    credentials.save("team", overwrite=True)
+    # Saved as a whole, and with a reference to another document, as the UI does it.
+    RuntimeBackend(name="ibm_fez", service="ibm", credentials=ibm).save("fez", overwrite=True)
+    RuntimeBackend(
+        name="ibm_fez", service="ibm", credentials=IBMQuantumCredentials.load("ibm")
+    ).save("fez-by-reference", overwrite=True)
+    for name in ("fez", "fez-by-reference"):
+        loaded = RuntimeBackend.load(name)
+        assert type(loaded.credentials) is IBMQuantumCredentials
+        assert loaded.credentials == ibm
+    # The same document, changed to another service.
+    RuntimeBackend(
+        name="fake_lima", service="team", credentials=RuntimeServiceCredentials.load("team")
+    ).save("fez", overwrite=True)
+    assert type(RuntimeBackend.load("fez").credentials) is RuntimeServiceCredentials
+
+
+def test_the_picker_of_credentials_offers_both_kinds() -> None:
+    schema = RuntimeBackend.model_json_schema()
+    offered = {one["block_type_slug"] for one in schema["block_schema_references"]["credentials"]}
+    assert offered == {"ibm-quantum-credentials", "qiskit-runtime-service-credentials"}
 
 
 def test_loading_the_collections_of_prefect_defines_the_blocks_and_loads_no_qiskit() -> None:

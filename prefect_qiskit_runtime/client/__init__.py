@@ -1,20 +1,23 @@
 """The client of the Runtime protocol: authentication, requests, streams, errors.
 
-`RuntimeApi` asks a service by its url, `embedded_api` finds or starts the one of this machine;
-both carry encoded text and know nothing of Qiskit. `RuntimeClient` and its twin
-`SyncRuntimeClient` encode and decode, for notebooks and tests.
+`RuntimeApi` asks a service by its url, `IbmApi` asks IBM Quantum, `embedded_api` finds or starts
+the service of this machine; all carry encoded text and know nothing of Qiskit. `RuntimeClient`
+and its twin `SyncRuntimeClient` encode and decode, for notebooks and tests.
 
 It never decodes in the transport, never submits twice, and knows no Prefect.
 """
 
 from __future__ import annotations
 
+from prefect_qiskit_runtime.client._account import IbmAccount
 from prefect_qiskit_runtime.client._api import RuntimeApi
 from prefect_qiskit_runtime.client._blocking import (
     SyncRuntimeClient,
+    SyncRuntimeClientBackend,
     SyncRuntimeClientJob,
     SyncRuntimeClientSession,
 )
+from prefect_qiskit_runtime.client._client_backend import RuntimeClientBackend
 from prefect_qiskit_runtime.client._client_job import RuntimeClientJob
 from prefect_qiskit_runtime.client._client_program import RuntimeClientProgram, format_program
 from prefect_qiskit_runtime.client._client_session import RuntimeClientSession
@@ -26,10 +29,13 @@ from prefect_qiskit_runtime.client._embedded import (
     start_embedded,
     stop_embedded,
 )
+from prefect_qiskit_runtime.client._ibm import IbmApi
 from prefect_qiskit_runtime.client._listing import format_programs
 from prefect_qiskit_runtime.client._outcome import job_error
 from prefect_qiskit_runtime.client._parameters import InputsLike, ParameterNamespace, read_inputs
+from prefect_qiskit_runtime.client._proxies import Proxies
 from prefect_qiskit_runtime.client._runtime import RuntimeClient
+from prefect_qiskit_runtime.client._saved_accounts import SavedAccount
 from prefect_qiskit_runtime.client._session_calls import LEAVE_SECONDS
 from prefect_qiskit_runtime.client._sources import (
     ProgramDraft,
@@ -42,15 +48,21 @@ from prefect_qiskit_runtime.client._transport import settings_of_environment
 __all__ = [
     "LEAVE_SECONDS",
     "EmbeddedStatus",
+    "IbmAccount",
+    "IbmApi",
     "InputsLike",
     "ParameterNamespace",
     "ProgramDraft",
+    "Proxies",
     "RuntimeApi",
     "RuntimeClient",
+    "RuntimeClientBackend",
     "RuntimeClientJob",
     "RuntimeClientProgram",
     "RuntimeClientSession",
+    "SavedAccount",
     "SyncRuntimeClient",
+    "SyncRuntimeClientBackend",
     "SyncRuntimeClientJob",
     "SyncRuntimeClientSession",
     "embedded_api",

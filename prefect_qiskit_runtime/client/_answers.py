@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -55,15 +55,23 @@ class Call:
     repeatable: bool = False
 
 
-def error_from_response(call: Call, response: httpx.Response, token: str) -> QiskitRuntimeError:
+def error_from_response(
+    call: Call, response: httpx.Response, secrets: Iterable[str]
+) -> QiskitRuntimeError:
     """Turn a refusal into an error. The body of the response must have been read.
 
     Args:
         call: What was asked.
         response: The answer, with a status of 300 or above.
-        token: Taken out of what the service says, should it echo it.
+        secrets: Taken out of what the service says, should it echo them.
     """
-    told = _Told.of(response, token)
+    told = _Told.of(response, secrets)
+    error = _error(call, response, told)
+    error.code = told.code
+    return error
+
+
+def _error(call: Call, response: httpx.Response, told: _Told) -> QiskitRuntimeError:
     status = response.status_code
     tried = f"Cannot {call.doing}: {_answer(response, told)}"
     if status in (404, 410):
@@ -132,35 +140,59 @@ class _Told:
     solution: str = ""
     kind: str | None = None
     identifier: str | None = None
+    code: int | None = None
 
     @classmethod
-    def of(cls, response: httpx.Response, token: str) -> _Told:
+    def of(cls, response: httpx.Response, secrets: Iterable[str]) -> _Told:
         try:
             body = json.loads(response.content)
         except ValueError:  # a proxy's page, or nothing: the status has to say it
             return cls()
         told = cls._fields(body)
-        return cls(**{name: str(text).replace(token, "***") for name, text in told.items() if text})
+        texts = {name: _without(secrets, str(text)) for name, text in told.items() if text}
+        return cls(**texts, code=cls._code(body))
 
-    @staticmethod
-    def _fields(body: Any) -> dict[str, Any]:
-        if not isinstance(body, dict):
-            return {}
-        error = body.get("error") or body.get("detail") or body
-        errors = body.get("errors")
-        if isinstance(errors, list) and errors:  # IBM Quantum Platform has a list
-            error = errors[0]
+    @classmethod
+    def _fields(cls, body: Any) -> dict[str, Any]:
+        error = cls._error_of(body)
         if isinstance(error, str):
             return {"message": error}
         if not isinstance(error, dict):
             return {}
-        names = ("message", "path", "rule", "solution", "kind", "identifier")
-        return {name: error.get(name) for name in names}
+        names = ("path", "rule", "solution", "kind", "identifier")
+        # `errorMessage` is what IBM Cloud's identity service says.
+        message = error.get("message") or error.get("errorMessage")
+        return {"message": message, **{name: error.get(name) for name in names}}
+
+    @classmethod
+    def _code(cls, body: Any) -> int | None:
+        error = cls._error_of(body)
+        code = error.get("code") if isinstance(error, dict) else None
+        try:
+            return None if code is None or isinstance(code, bool) else int(code)
+        except (TypeError, ValueError):  # a name, as gateways give them
+            return None
+
+    @staticmethod
+    def _error_of(body: Any) -> Any:
+        if not isinstance(body, dict):
+            return None
+        errors = body.get("errors")
+        if isinstance(errors, list) and errors:  # IBM Quantum Platform has a list
+            return errors[0]
+        return body.get("error") or body.get("detail") or body
 
     @property
     def sentence(self) -> str:
         parts = [part.rstrip(".") + "." for part in (self.message, self.solution) if part]
         return f": {' '.join(parts)}" if parts else "."
+
+
+def _without(secrets: Iterable[str], text: str) -> str:
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "***")
+    return text
 
 
 def _retry_after_seconds(response: httpx.Response) -> float | None:

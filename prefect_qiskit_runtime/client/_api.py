@@ -7,13 +7,13 @@ import json
 import re
 import uuid
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from datetime import UTC, datetime
-from typing import Any
-from urllib.parse import quote
+from datetime import datetime
+from typing import Any, ClassVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from prefect_qiskit_runtime.client._answers import Call, malformed
+from prefect_qiskit_runtime.client._backend_calls import BackendCalls
 from prefect_qiskit_runtime.client._calls import (
     Page,
     job_call,
@@ -21,12 +21,12 @@ from prefect_qiskit_runtime.client._calls import (
     read_json,
     read_model,
     read_pages,
+    utc_text,
 )
 from prefect_qiskit_runtime.client._session_calls import SessionCalls
 from prefect_qiskit_runtime.client._stream import ResultStream
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.models import (
-    BackendStatus,
     EndEvent,
     IfExists,
     JobInfo,
@@ -46,7 +46,7 @@ _TEXTS = TypeAdapter(list[str])
 _NO_INTERIM = 2**31 - 1
 
 
-class RuntimeApi(SessionCalls):
+class RuntimeApi(SessionCalls, BackendCalls):
     """Asks one Runtime service; an async context manager.
 
     Programs, jobs and backends are named by their ids. Inputs and results are the encoded text
@@ -63,6 +63,9 @@ class RuntimeApi(SessionCalls):
     Every method raises the errors of `errors` that its answer may mean, at least
     `AuthenticationError`, `ServiceUnavailableError` and `ProtocolError`.
     """
+
+    keyed_submission: ClassVar[bool] = True
+    """Whether a submission carries a key under which it may be sent again and makes one job."""
 
     # Programs -----------------------------------------------------------------------------
 
@@ -172,6 +175,8 @@ class RuntimeApi(SessionCalls):
     ) -> JobSubmitted:
         """Submit a job: once, however often the question has to be sent.
 
+        Where `keyed_submission` is False it is sent once, and an unclear outcome is raised.
+
         Args:
             program_id: The program to run.
             params_text: Its inputs, an encoded JSON object.
@@ -187,13 +192,14 @@ class RuntimeApi(SessionCalls):
             InvalidInputError: The inputs break the program's schema (`path` and `rule` say
                 where), or the key was used for another submission.
         """
+        self._require_program(program_id)
         options = options or RuntimeOptions()
         fields = {
             "program_id": program_id,
             "backend": backend,
             "runtime": options.image or self._default_image(),
             "tags": options.tags,
-            "attempt": attempt,
+            "attempt": attempt if self.keyed_submission else None,
             "cost": options.max_execution_time,
             "log_level": options.log_level,
             "private": options.private or None,
@@ -208,15 +214,21 @@ class RuntimeApi(SessionCalls):
             f"submit a job of program {program_id}" + (f" to {backend}" if backend else ""),
             kind="program",
             identifier=program_id,
-            repeatable=True,  # because of the key
+            repeatable=self.keyed_submission,
         )
         # The inputs go in as they are: encoding them again could change them, and costs.
         body = f'{head[:-1]}, "params": {params_text}}}'
-        headers = {"Idempotency-Key": _checked_key(idempotency_key or f"once-{uuid.uuid4()}")}
+        headers = {}
+        if self.keyed_submission:
+            key = _checked_key(idempotency_key or f"once-{uuid.uuid4()}")
+            headers["Idempotency-Key"] = key
         response = await self.request(call, content=body, headers=headers)
         submitted = read_model(call, response, JobSubmitted)
         replayed = response.headers.get("Idempotent-Replayed", "").lower() == "true"
         return submitted.model_copy(update={"replayed": replayed})
+
+    def _require_program(self, program_id: str) -> None:
+        """Refuse a program that this kind of service never has."""
 
     def _default_image(self) -> str | None:
         """The image of a job that names none; None leaves it to the service."""
@@ -268,8 +280,8 @@ class RuntimeApi(SessionCalls):
             "backend": backend,
             "tags": list(tags),
             "session_id": session_id,
-            "created_after": _utc(created_after),
-            "created_before": _utc(created_before),
+            "created_after": utc_text(created_after),
+            "created_before": utc_text(created_before),
             "sort": "ASC" if oldest_first else None,
         }
         call = Call("GET", "/jobs", "list jobs", repeatable=True)
@@ -337,6 +349,9 @@ class RuntimeApi(SessionCalls):
         """
         await self.request(job_call("DELETE", job_id, "delete"))
 
+    def require_interim_results(self) -> None:
+        """Refuse to wait for interim results where jobs never publish any."""
+
     def stream(self, job_id: str, from_seq: int = 0) -> AsyncGenerator[StreamEvent]:
         """Follow a job: its state, interim results from a number, heartbeats, and its end.
 
@@ -357,28 +372,7 @@ class RuntimeApi(SessionCalls):
                 return event.state
         raise AssertionError  # a stream ends with its EndEvent or raises
 
-    # Backends and the service -------------------------------------------------------------
-
-    async def list_backends(self) -> list[BackendStatus]:
-        """Return the backends of the service."""
-        call = Call("GET", "/backends", "list backends", repeatable=True)
-        body = read_json(call, await self.request(call))
-        try:
-            return [_backend_status(device) for device in body["devices"]]
-        except (KeyError, TypeError, AttributeError, ValidationError) as exc:
-            raise malformed(call, exc) from exc
-
-    async def backend_configuration(self, name: str) -> dict[str, Any]:
-        """Return the configuration of a backend, in IBM's form."""
-        return await self._backend_page(name, "configuration")
-
-    async def backend_properties(self, name: str) -> dict[str, Any]:
-        """Return the calibration of a backend, in IBM's form; empty for an ideal one."""
-        return await self._backend_page(name, "properties")
-
-    async def backend_status(self, name: str) -> dict[str, Any]:
-        """Return `state`, `status`, `length_queue` and `backend_version` of a backend."""
-        return await self._backend_page(name, "status")
+    # The service --------------------------------------------------------------------------
 
     async def service_status(self) -> ServiceStatus:
         """Return what the service says of itself."""
@@ -397,11 +391,6 @@ class RuntimeApi(SessionCalls):
         """
         call = Call("POST", "/service/shutdown", "stop the service")
         await self.request(call, query={"only_if_idle": only_if_idle})
-
-    async def _backend_page(self, name: str, page: str) -> dict[str, Any]:
-        path = f"/backends/{quote(name, safe='')}/{page}"
-        call = Call("GET", path, f"get the {page} of backend {name}", "backend", name, True)
-        return read_json(call, await self.request(call))
 
 
 def _with_cost(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -431,17 +420,3 @@ def _base64(source: str) -> str:
             path="$.data",
             rule="Unicode text",
         ) from exc
-
-
-def _utc(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def _backend_status(device: Mapping[str, Any]) -> BackendStatus:
-    return BackendStatus(
-        name=device["name"],
-        qubits=device["qubits"],
-        simulator=device.get("simulator", False),
-        operational=device.get("status", {}).get("name") == "online",
-        queue_length=device.get("queue_length", 0),
-    )

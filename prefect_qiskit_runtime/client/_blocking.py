@@ -12,21 +12,27 @@ import threading
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import ExitStack
 from datetime import datetime
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from anyio import to_thread
 from anyio.from_thread import start_blocking_portal
 
 from prefect_qiskit_runtime._ahead import batches
 from prefect_qiskit_runtime._decoders import ResultDecoderLike
+from prefect_qiskit_runtime.client._client_backend import RuntimeClientBackend
 from prefect_qiskit_runtime.client._client_job import RuntimeClientJob
 from prefect_qiskit_runtime.client._client_session import RuntimeClientSession
+from prefect_qiskit_runtime.client._connection import Channel
 from prefect_qiskit_runtime.client._delivery import Deliveries, InterimCallback
+from prefect_qiskit_runtime.client._proxies import ProxiesLike
 from prefect_qiskit_runtime.client._runtime import RuntimeClient
 from prefect_qiskit_runtime.client._transport import Verify
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.models import SessionMode
 from prefect_qiskit_runtime.settings import Settings
+
+if TYPE_CHECKING:
+    from qiskit.transpiler import Target
 
 _CLEAN_UP_SECONDS = 10.0
 
@@ -68,6 +74,19 @@ def _jobs_of_client(
     return call
 
 
+def _backend_of_client(
+    method: Callable[Concatenate[RuntimeClient, P], Awaitable[RuntimeClientBackend]],
+) -> Callable[Concatenate[SyncRuntimeClient, P], SyncRuntimeClientBackend]:
+    @functools.wraps(method)
+    def call(
+        self: SyncRuntimeClient, *args: P.args, **kwargs: P.kwargs
+    ) -> SyncRuntimeClientBackend:
+        backend = self._wait(functools.partial(method, self._client, *args, **kwargs))
+        return SyncRuntimeClientBackend(self, backend)
+
+    return call
+
+
 def _session_of_client(
     method: Callable[Concatenate[RuntimeClient, P], Awaitable[RuntimeClientSession]],
 ) -> Callable[Concatenate[SyncRuntimeClient, P], SyncRuntimeClientSession]:
@@ -77,6 +96,19 @@ def _session_of_client(
     ) -> SyncRuntimeClientSession:
         session = self._wait(functools.partial(method, self._client, *args, **kwargs))
         return SyncRuntimeClientSession(self, session)
+
+    return call
+
+
+def _backends_of_client(
+    method: Callable[Concatenate[RuntimeClient, P], Awaitable[list[RuntimeClientBackend]]],
+) -> Callable[Concatenate[SyncRuntimeClient, P], list[SyncRuntimeClientBackend]]:
+    @functools.wraps(method)
+    def call(
+        self: SyncRuntimeClient, *args: P.args, **kwargs: P.kwargs
+    ) -> list[SyncRuntimeClientBackend]:
+        backends = self._wait(functools.partial(method, self._client, *args, **kwargs))
+        return [SyncRuntimeClientBackend(self, backend) for backend in backends]
 
     return call
 
@@ -154,10 +186,14 @@ class SyncRuntimeClient:
     while the client is open. It works inside a running event loop too (notebooks have one).
 
     Args:
-        url: Base of the service's API; None for the embedded service.
-        token: The user's token for it.
-        instance: The instance (CRN) to use, where the service has several.
+        url: As in `RuntimeClient`, like those that follow.
+        token: The user's token, or the API key.
+        channel: Which kind of account it is.
+        instance: The instance to use, where there are several.
+        region: Choose among the instances of this region, where none is named.
         verify: Whether to verify TLS certificates, or the path of a certificate to trust.
+        proxies: What is asked through a proxy.
+        private_endpoint: Use the hosts that IBM's private network reaches.
         settings: Home, time limits; read from the environment by default.
     """
 
@@ -166,13 +202,37 @@ class SyncRuntimeClient:
         url: str | None = None,
         token: str | None = None,
         *,
+        channel: Channel | None = None,
         instance: str | None = None,
+        region: str | None = None,
         verify: Verify = True,
+        proxies: ProxiesLike = None,
+        private_endpoint: bool = False,
         settings: Settings | None = None,
     ) -> None:
         self._client = _ThreadedClient(
-            url, token, instance=instance, verify=verify, settings=settings
+            url,
+            token,
+            channel=channel,
+            instance=instance,
+            region=region,
+            verify=verify,
+            proxies=proxies,
+            private_endpoint=private_endpoint,
+            settings=settings,
         )
+        self._start()
+
+    @classmethod
+    @functools.wraps(RuntimeClient.from_saved_account.__func__)
+    def from_saved_account(cls, *args: Any, **kwargs: Any) -> Self:
+        """Return a client with an account that qiskit has saved; see `RuntimeClient`."""
+        client = cls.__new__(cls)
+        client._client = _ThreadedClient.from_saved_account(*args, **kwargs)
+        client._start()
+        return client
+
+    def _start(self) -> None:
         self._open = ExitStack()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -212,8 +272,17 @@ class SyncRuntimeClient:
     session = _session_of_client(RuntimeClient.session)
     sessions = _sessions_of_client(RuntimeClient.sessions)
     logout = _of_client(RuntimeClient.logout)
-    backends = _of_client(RuntimeClient.backends)
-    backend = _of_client(RuntimeClient.backend)
+    backends = _backends_of_client(RuntimeClient.backends)
+    backend = _backend_of_client(RuntimeClient.backend)
+    get_backend = _backend_of_client(RuntimeClient.get_backend)
+    least_busy = _backend_of_client(RuntimeClient.least_busy)
+    instances = _of_client(RuntimeClient.instances)
+    active_instance = _of_client(RuntimeClient.active_instance)
+    active_account = _of_client(RuntimeClient.active_account)
+    usage = _of_client(RuntimeClient.usage)
+    save_account = staticmethod(RuntimeClient.save_account)
+    saved_accounts = staticmethod(RuntimeClient.saved_accounts)
+    delete_account = staticmethod(RuntimeClient.delete_account)
 
     def _wait(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         """Run a coroutine in the loop's thread; interrupted here, it is cancelled there."""
@@ -329,6 +398,39 @@ class SyncRuntimeClientJob:
                 yield from batch
         finally:
             self._client._wait(ready.aclose)
+
+
+class SyncRuntimeClientBackend:
+    """The synchronous twin of `RuntimeClientBackend`.
+
+    `target` is an attribute here, as qiskit's transpiler and other code for backends expect it.
+    """
+
+    def __init__(self, client: SyncRuntimeClient, backend: RuntimeClientBackend) -> None:
+        self._client = client
+        self._backend = backend
+
+    def __repr__(self) -> str:
+        return f"SyncRuntimeClientBackend({self._backend.name!r})"
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._backend, name)
+
+    @functools.wraps(RuntimeClientBackend.properties)
+    def properties(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the calibration; see `RuntimeClientBackend`."""
+        return self._client._wait(functools.partial(self._backend.properties, *args, **kwargs))
+
+    def status(self) -> Any:
+        """Ask whether it takes jobs and how many wait."""
+        return self._client._wait(self._backend.status)
+
+    @property
+    def target(self) -> Target:
+        """The transpiler's target: instructions, coupling and errors."""
+        return self._client._wait(self._backend.target)
 
 
 class SyncRuntimeClientSession:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
@@ -108,3 +109,8 @@ def read_json(call: Call, response: httpx.Response) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise ProtocolError(f"Cannot {call.doing}: the answer is no JSON object.")
     return body
+
+
+def utc_text(moment: datetime | None) -> str | None:
+    """Write a time (aware, or local) as the protocol does."""
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -282,6 +282,7 @@ class RuntimeClientJob:
     ) -> AsyncGenerator[Any]:
         """Give the decoded interim results from a number on, until the job has ended."""
         decoders = Decoders.choose(decoder, self._decoder)
+        self._api.require_interim_results()
         async with aclosing(self._api.stream(self.job_id, from_)) as events:
             async for event in events:
                 if isinstance(event, InterimEvent):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 from prefect_qiskit_runtime.client._api import RuntimeApi
+from prefect_qiskit_runtime.client._connection import Channel, Connection, choose_api
 from prefect_qiskit_runtime.client._delivery import Deliveries
-from prefect_qiskit_runtime.client._embedded import embedded_api
+from prefect_qiskit_runtime.client._proxies import ProxiesLike
 from prefect_qiskit_runtime.client._transport import Verify
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.settings import Settings
@@ -22,19 +24,24 @@ class ConnectedClient:
         url: str | None = None,
         token: str | None = None,
         *,
+        channel: Channel | None = None,
         instance: str | None = None,
+        region: str | None = None,
         verify: Verify = True,
+        proxies: ProxiesLike = None,
+        private_endpoint: bool = False,
         settings: Settings | None = None,
     ) -> None:
-        if (url is None) != (token is None):
-            raise ConfigurationError(
-                "Give both url and token, or neither for the embedded service of this machine."
+        api = choose_api(
+            Connection(
+                url, token, channel, instance, region, verify, proxies, private_endpoint, settings
             )
-        self._api: RuntimeApi
-        if url is None or token is None:
-            self._api = embedded_api(settings)
-        else:
-            self._api = RuntimeApi(url, token, instance=instance, verify=verify, settings=settings)
+        )
+        self._talk_to(api)
+
+    def _talk_to(self, api: RuntimeApi) -> None:
+        self._api = api
+        self._configurations: dict[str, Mapping[str, Any]] = {}
         self._deliveries = self._deliveries_kind()
 
     async def __aenter__(self) -> Self:
@@ -49,11 +56,15 @@ class ConnectedClient:
         """Take back the token, if a login gave it; a user's own token stays good."""
         await self._api.logout()
 
-    def _check_instance(self, instance: str | None) -> None:
+    async def _require_instance(self, instance: str | None) -> None:
         """Refuse another instance than the one that every request of this client names."""
-        if instance is not None and instance != self._api.instance:
-            works_in = self._api.instance or "the service's default instance"
+        used = self._api.instance
+        if instance in (None, used):
+            return
+        if used is None:  # left to the service, which has one for each user
+            used = (await self._api.list_instances())[0].crn
+        if instance != used:
             raise ConfigurationError(
-                f"This client works in {works_in}, not in {instance}: make another client with"
-                f" instance={instance!r} for it."
+                f"This client works in the instance {used!r}, not in {instance!r}: make another"
+                f" client with instance={instance!r} for it."
             )

@@ -78,6 +78,9 @@ class EmbeddedApi(RuntimeApi):
         await self._locate()
         return await super().__aenter__()
 
+    def active_account(self) -> None:
+        """Return None: it takes nobody's account."""
+
     def _default_image(self) -> str:
         return own_image()
 

@@ -87,7 +87,9 @@ class JobsClient(ProgramsClient):
             session_id=session_id,
             start_session=start_session or None,
         )
-        self._check_instance(chosen.instance)
+        await self._require_instance(chosen.instance)
+        if callback is not None and not include_final:
+            self._api.require_interim_results()
         Decoders.choose(result_decoder)  # refused here, a wrong one does not cost a job
         params = await asyncio.to_thread(lambda: encode_inputs(read_inputs(inputs)))
         submitted = await self._api.submit_job(
@@ -141,7 +143,7 @@ class JobsClient(ProgramsClient):
             created_before: Those made at this time or before; likewise.
             descending: False for the oldest first.
         """
-        self._check_instance(instance)
+        await self._require_instance(instance)
         infos = await self._api.list_jobs(
             limit=limit,
             offset=skip,

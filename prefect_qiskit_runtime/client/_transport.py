@@ -6,7 +6,7 @@ import asyncio
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
 from ipaddress import ip_address
@@ -18,6 +18,8 @@ from pydantic import ValidationError
 
 from prefect_qiskit_runtime._home import package_version
 from prefect_qiskit_runtime.client._answers import Call, error_from_fault, error_from_response
+from prefect_qiskit_runtime.client._auth import Authentication, TokenAuth
+from prefect_qiskit_runtime.client._proxies import CONNECTIONS, Proxies
 from prefect_qiskit_runtime.errors import (
     ConfigurationError,
     QiskitRuntimeError,
@@ -38,21 +40,6 @@ Query = Mapping[str, str | int | bool | list[str] | None]
 Verify = bool | str | Path | ssl.SSLContext
 
 
-class TokenAuth(httpx.Auth):
-    """Says who asks: the token and, for a service that has several, the instance."""
-
-    def __init__(self, token: str, instance: str | None = None) -> None:
-        self._token = token
-        self._instance = instance
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Put the headers on the request."""
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        if self._instance:
-            request.headers["Service-CRN"] = self._instance
-        yield request
-
-
 class Transport:
     """A connection to one service. An async context manager: it lives in one event loop."""
 
@@ -63,12 +50,14 @@ class Transport:
         *,
         instance: str | None = None,
         verify: Verify = True,
+        proxies: Proxies | None = None,
         settings: Settings | None = None,
     ) -> None:
         self._url = url.rstrip("/")
         self._token = token
         self._instance = instance
         self._verify = verify
+        self._proxies = proxies
         self._settings = settings or settings_of_environment()
         self._http: httpx.AsyncClient | None = None
 
@@ -106,7 +95,7 @@ class Transport:
                 several tries within `Settings.request_timeout_seconds`.
         """
         deadline = time.monotonic() + self._settings.request_timeout_seconds
-        for pause_seconds in _pauses():
+        for pause_seconds in pauses():
             timeout = max(1.0, deadline - time.monotonic())
             try:
                 return await self._send(call, timeout, query, content, headers)
@@ -139,6 +128,14 @@ class Transport:
     async def _before_send(self) -> None:
         """See that the listener is the service; the embedded one is found and proved here."""
 
+    def _auth(self) -> Authentication:
+        """Return who asks."""
+        return TokenAuth(self._token, self._instance)
+
+    def _headers(self) -> dict[str, str]:
+        """Return what stands on each request besides who asks."""
+        return {"User-Agent": f"prefect-qiskit-runtime/{package_version()}"}
+
     def _lost(self) -> None:
         """Take note that nobody listens there any more, or that the service is ending."""
 
@@ -165,8 +162,8 @@ class Transport:
             headers=headers,
             timeout=httpx.Timeout(timeout_seconds, connect=min(timeout_seconds, _CONNECT_SECONDS)),
         )
+        auth = self._auth()
         try:
-            auth = TokenAuth(self._token, self._instance)
             response = await self._http.send(request, auth=auth, stream=stream)
             if response.status_code < 300:
                 return response
@@ -177,7 +174,7 @@ class Transport:
             raise error_from_fault(call, self._url, fault) from fault
         if response.status_code == 503:
             self._lost()
-        raise error_from_response(call, response, self._token)
+        raise error_from_response(call, response, auth.secrets)
 
     async def _chunks(self, call: Call, response: httpx.Response) -> AsyncIterator[bytes]:
         try:
@@ -187,17 +184,36 @@ class Transport:
             raise error_from_fault(call, self._url, fault) from fault
 
     def _open(self) -> httpx.AsyncClient:
-        try:
-            url = httpx.URL(self._url)
-        except httpx.InvalidURL as exc:
-            raise ConfigurationError(f"{self._url!r} is not a url: {exc}.") from exc
-        return httpx.AsyncClient(
-            headers={"User-Agent": f"prefect-qiskit-runtime/{package_version()}"},
-            verify=no_tls() if url.scheme == "http" else _verification(self._verify),
-            # A proxy of the environment must not see what is meant for this machine.
-            trust_env=not _is_loopback(url.host),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
-        )
+        return open_http(self._url, self._verify, self._proxies, headers=self._headers())
+
+
+def open_http(
+    url: str, verify: Verify, proxies: Proxies | None, *, headers: Mapping[str, str] | None = None
+) -> httpx.AsyncClient:
+    """Make the connections to one host.
+
+    Args:
+        url: What is asked there.
+        verify: Whether to verify its certificate, or the path of a certificate to trust.
+        proxies: What is asked through a proxy; those of the environment count as well.
+        headers: What stands on each request.
+
+    Raises:
+        ConfigurationError: The url is none, or the certificate cannot be read.
+    """
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as exc:
+        raise ConfigurationError(f"{url!r} is not a url: {exc}.") from exc
+    trusted = no_tls() if parsed.scheme == "http" else _verification(verify)
+    return httpx.AsyncClient(
+        headers=headers,
+        verify=trusted,
+        mounts=None if proxies is None else proxies.mounts(trusted),
+        # A proxy of the environment must not see what is meant for this machine.
+        trust_env=not _is_loopback(parsed.host),
+        limits=CONNECTIONS,
+    )
 
 
 def settings_of_environment() -> Settings:
@@ -214,7 +230,7 @@ def settings_of_environment() -> Settings:
         raise ConfigurationError(f"{name} is wrong: {first['msg']}.") from exc
 
 
-def _pauses() -> Iterator[float | None]:
+def pauses() -> Iterator[float | None]:
     """Give the pause after each try, growing and jittered; None after the last."""
     for number in range(_RETRIES):
         pause_seconds = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**number)

@@ -1,4 +1,4 @@
-"""The names of IBM's packages that the codec touches, wherever their versions keep them.
+"""The names of qiskit-ibm-runtime that this package touches, wherever its version keeps them.
 
 All are found by name when first needed: importing qiskit-ibm-runtime takes a second or more
 (measured: 1.0 s warm, 4 s cold, against 0.4 s and 1.1 s for Qiskit alone), and an image need
@@ -8,10 +8,12 @@ not have it at all.
 from __future__ import annotations
 
 import contextlib
+import copy
+import dataclasses
 import functools
 import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 # The package itself names them in all versions from 0.11 to 0.51. The modules are for versions
@@ -46,6 +48,95 @@ def upstream_decoder() -> Any | None:
     """
     decoder = _find("RuntimeDecoder")
     return None if decoder is None else decoder()
+
+
+def account_manager() -> Any:
+    """Return what reads and writes qiskit's file of saved accounts: `AccountManager`."""
+    return importlib.import_module("qiskit_ibm_runtime.accounts").AccountManager
+
+
+def account_file() -> str:
+    """Return the path of qiskit's file of saved accounts."""
+    management = importlib.import_module("qiskit_ibm_runtime.accounts.management")
+    return management._DEFAULT_ACCOUNT_CONFIG_JSON_FILE
+
+
+def account_errors() -> tuple[type[Exception], ...]:
+    """Return what `account_manager` raises where an account is missing, wrong or there already."""
+    exceptions = importlib.import_module("qiskit_ibm_runtime.accounts.exceptions")
+    return (exceptions.AccountsError,)
+
+
+def saved_proxies(proxies: Mapping[str, Any] | None) -> Any | None:
+    """Return proxies as `account_manager` saves them."""
+    configuration = importlib.import_module("qiskit_ibm_runtime.proxies").ProxyConfiguration
+    return None if proxies is None else configuration(**proxies)
+
+
+def backend_configuration(raw: Mapping[str, Any]) -> Any | None:
+    """Return a backend's configuration as an object; None if it cannot be read.
+
+    Without fractional gates for devices, as IBM's client has it unless they are asked for.
+    """
+    decoder = importlib.import_module("qiskit_ibm_runtime.utils.backend_decoder")
+    return decoder.configuration_from_server_data(  # it changes what it is given
+        copy.deepcopy(dict(raw)), use_fractional_gates=_fractional_gates(raw)
+    )
+
+
+def backend_properties(raw: Mapping[str, Any], configuration: Mapping[str, Any]) -> Any | None:
+    """Return a backend's calibration as an object; None for an ideal one, which has none."""
+    if not raw:
+        return None
+    decoder = importlib.import_module("qiskit_ibm_runtime.utils.backend_decoder")
+    return decoder.properties_from_server_data(
+        copy.deepcopy(dict(raw)), use_fractional_gates=_fractional_gates(configuration)
+    )
+
+
+def backend_status(name: str, raw: Mapping[str, Any]) -> Any:
+    """Return a backend's status as an object."""
+    return importlib.import_module("qiskit_ibm_runtime.models").BackendStatus(
+        backend_name=name,
+        backend_version=raw.get("backend_version", ""),
+        operational=raw.get("state", False),
+        pending_jobs=raw.get("length_queue", 0),
+        status_msg=raw.get("status", ""),
+    )
+
+
+def backend_target(configuration: Any, properties: Any | None) -> Any:
+    """Return the transpiler's target for a backend."""
+    converter = importlib.import_module("qiskit_ibm_runtime.utils.backend_converter")
+    if getattr(configuration, "simulator", False):
+        # Instructions of Aer that qiskit has no gate for are left out; the converter would warn.
+        gates = importlib.import_module("qiskit.circuit.library.standard_gates")
+        known = gates.get_standard_gate_name_mapping()
+        configuration = copy.copy(configuration)
+        configuration.basis_gates = [gate for gate in configuration.basis_gates if gate in known]
+    return converter.convert_to_target(configuration=configuration, properties=properties)
+
+
+def _fractional_gates(configuration: Mapping[str, Any]) -> bool | None:
+    return None if configuration.get("simulator") else False
+
+
+def upstream_version() -> str:
+    """Return the version of the installed qiskit-ibm-runtime."""
+    return importlib.import_module("qiskit_ibm_runtime").__version__
+
+
+def primitive_inputs(primitive: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a primitive as its client sends them, beside the PUBs.
+
+    Raises:
+        ValueError: There is no such option, or it has a wrong value.
+    """
+    module = importlib.import_module("qiskit_ibm_runtime.options")
+    kind = {"sampler": module.SamplerOptions, "estimator": module.EstimatorOptions}[primitive]
+    merge = importlib.import_module("qiskit_ibm_runtime.options.utils").merge_options_v2
+    asked = kind(**merge(kind(), dict(options)))
+    return kind._get_program_inputs(dataclasses.asdict(asked))
 
 
 def executor_converter() -> Any | None:

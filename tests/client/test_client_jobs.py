@@ -121,7 +121,7 @@ async def test_another_instance_than_the_clients_is_refused(
 ) -> None:
     with pytest.raises(ConfigurationError, match="make another client with instance='crn:other'"):
         await client.run(program_id, instance="crn:other")
-    with pytest.raises(ConfigurationError, match="the service's default instance"):
+    with pytest.raises(ConfigurationError, match="not in 'hub/group/project'"):
         await client.jobs(instance="hub/group/project")
 
 

@@ -241,7 +241,7 @@ async def test_what_is_not_there_is_named(client: RuntimeClient, counter: str) -
 async def test_backends_can_be_chosen(client: RuntimeClient) -> None:
     assert (await client.backend("aer_simulator")).simulator
     large = await client.backends(min_num_qubits=100, simulator=False, operational=True)
-    assert all(backend.qubits >= 100 for backend in large)
+    assert all(backend.num_qubits >= 100 for backend in large)
     assert "fake_manila" not in {backend.name for backend in large}
 
 

@@ -1,0 +1,232 @@
+"""Backends as `RuntimeClient` gives them: configuration, calibration, status and target."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from prefect_qiskit_runtime.client._api import RuntimeApi
+from prefect_qiskit_runtime.client._sessions import SessionsClient
+from prefect_qiskit_runtime.codec import _seams
+from prefect_qiskit_runtime.errors import ConfigurationError, NotFoundError, ProtocolError
+from prefect_qiskit_runtime.models import BackendStatus
+
+if TYPE_CHECKING:
+    from qiskit.transpiler import Target
+
+_CONFIGURATIONS_AT_ONCE = 8
+
+
+class RuntimeClientBackend:
+    """A backend of a Runtime service.
+
+    What stands in its configuration (`n_qubits`, `basis_gates`, `coupling_map` …) can be read as
+    an attribute too.
+
+    Attributes:
+        name: Its name.
+        num_qubits: How many qubits it has.
+        simulator: Whether it is a simulator.
+        operational: Whether it took jobs when it was listed.
+        pending_jobs: How many waited then.
+    """
+
+    def __init__(
+        self, api: RuntimeApi, listed: BackendStatus, configuration: Mapping[str, Any]
+    ) -> None:
+        self.name = listed.name
+        self.num_qubits = listed.qubits
+        self.simulator = bool(configuration.get("simulator", listed.simulator))
+        self.operational = listed.operational
+        self.pending_jobs = listed.queue_length
+        self._api = api
+        self._raw_configuration = configuration
+        self._configuration: Any = None
+        self._properties: Any = None
+        self._target: Target | None = None
+
+    def __repr__(self) -> str:
+        return f"RuntimeClientBackend({self.name!r})"
+
+    def __getattr__(self, name: str) -> Any:
+        # `__dict__`: what a half-made copy has not must not be asked for again.
+        if not name.startswith("_") and name in self.__dict__.get("_raw_configuration", {}):
+            return getattr(self.configuration(), name)
+        raise AttributeError(f"Backend {self.__dict__.get('name')!r} has no attribute {name!r}.")
+
+    def configuration(self) -> Any:
+        """Return what the backend is, as the Qiskit Runtime client has it.
+
+        Raises:
+            ProtocolError: The service gave something else.
+        """
+        if self._configuration is None:
+            self._configuration = _seams.backend_configuration(self._raw_configuration)
+        if self._configuration is None:
+            raise ProtocolError(f"The configuration of backend {self.name} cannot be read.")
+        return self._configuration
+
+    async def properties(self, refresh: bool = False, datetime: datetime | None = None) -> Any:
+        """Return the calibration, as the Qiskit Runtime client has it; None for an ideal backend.
+
+        Args:
+            refresh: Ask again; otherwise it is kept.
+            datetime: The last one before this time (aware, or local).
+        """
+        if datetime is not None or refresh or self._properties is None:
+            before = None if datetime is None else datetime.astimezone(UTC)
+            raw = await self._api.backend_properties(self.name, updated_before=before)
+            properties = await asyncio.to_thread(
+                _seams.backend_properties, raw, self._raw_configuration
+            )
+            if datetime is not None:
+                return properties
+            self._properties, self._target = properties, None
+        return self._properties
+
+    async def status(self) -> Any:
+        """Ask whether it takes jobs and how many wait, as the Qiskit Runtime client has it."""
+        return _seams.backend_status(self.name, await self._api.backend_status(self.name))
+
+    async def target(self) -> Target:
+        """Return the transpiler's target: instructions, coupling and errors."""
+        properties = await self.properties()
+        if self._target is None:
+            self._target = await asyncio.to_thread(
+                _seams.backend_target, self.configuration(), properties
+            )
+        return self._target
+
+
+BackendFilter = Callable[[RuntimeClientBackend], bool]
+
+
+class BackendsClient(SessionsClient):
+    """What the Qiskit Runtime services do with backends, for `RuntimeClient`."""
+
+    async def backends(
+        self,
+        name: str | None = None,
+        min_num_qubits: int | None = None,
+        instance: str | None = None,
+        dynamic_circuits: bool | None = None,
+        filters: BackendFilter | None = None,
+        **kwargs: Any,
+    ) -> list[RuntimeClientBackend]:
+        """List the backends of the service.
+
+        Args:
+            name: The one of this name only.
+            min_num_qubits: Those with so many qubits at least.
+            instance: The CRN of the instance; a client works in one, this must be it.
+            dynamic_circuits: Whether they must, or must not, run circuits with control flow.
+            filters: Called with each; those for which it is true are returned.
+            kwargs: What an attribute of the backend or of its configuration must be, as in
+                `simulator=False` or `operational=True`.
+
+        Raises:
+            ConfigurationError: The client works in another instance.
+        """
+        await self._require_instance(instance)
+        listed = [
+            one
+            for one in await self._api.list_backends()
+            if name in (None, one.name)
+            and one.qubits >= (min_num_qubits or 0)
+            and kwargs.get("operational") in (None, one.operational)
+        ]
+        found = await self._configured(listed)
+        if dynamic_circuits is not None:
+            found = [one for one in found if _is_dynamic(one) is dynamic_circuits]
+        asked = {field: value for field, value in kwargs.items() if value is not None}
+        found = [one for one in found if _has(one, asked)]
+        return found if filters is None else [one for one in found if filters(one)]
+
+    async def backend(self, name: str, instance: str | None = None) -> RuntimeClientBackend:
+        """Return a backend by its name.
+
+        Raises:
+            NotFoundError: The service has none of that name.
+        """
+        return await self.get_backend(name, instance=instance)
+
+    async def get_backend(
+        self, name: str | None = None, instance: str | None = None, **kwargs: Any
+    ) -> RuntimeClientBackend:
+        """Return the one backend that fits.
+
+        Args:
+            name: Its name.
+            instance: As in `backends`.
+            kwargs: As in `backends`.
+
+        Raises:
+            NotFoundError: None fits.
+            ConfigurationError: Several do.
+        """
+        found = await self.backends(name, instance=instance, **kwargs)
+        if len(found) > 1:
+            names = ", ".join(one.name for one in found)
+            raise ConfigurationError(f"Several backends fit; name one of them: {names}.")
+        if not found:
+            raise self._no_backend(name, kwargs)
+        return found[0]
+
+    async def least_busy(
+        self,
+        min_num_qubits: int | None = None,
+        instance: str | None = None,
+        filters: BackendFilter | None = None,
+        **kwargs: Any,
+    ) -> RuntimeClientBackend:
+        """Return the backend that takes jobs and has the fewest waiting.
+
+        Args:
+            min_num_qubits: As in `backends`.
+            instance: As in `backends`.
+            filters: As in `backends`.
+            kwargs: As in `backends`.
+
+        Raises:
+            NotFoundError: None fits.
+        """
+        kwargs = {**kwargs, "operational": True}
+        found = await self.backends(
+            min_num_qubits=min_num_qubits, instance=instance, filters=filters, **kwargs
+        )
+        if not found:
+            raise self._no_backend(None, {**kwargs, "min_num_qubits": min_num_qubits})
+        return min(found, key=lambda one: one.pending_jobs)
+
+    def _no_backend(self, name: str | None, asked: Mapping[str, Any]) -> NotFoundError:
+        wanted = {field: value for field, value in asked.items() if value is not None}
+        such = f" {name!r}" if name else ""
+        given = f" with {', '.join(f'{f}={v!r}' for f, v in wanted.items())}" if wanted else ""
+        return NotFoundError(
+            f"The service at {self._api.url} has no backend{such}{given}; backends() lists them.",
+            kind="backend",
+            identifier=name,
+        )
+
+    async def _configured(self, listed: Iterable[BackendStatus]) -> list[RuntimeClientBackend]:
+        at_once = asyncio.Semaphore(_CONFIGURATIONS_AT_ONCE)
+
+        async def configured(one: BackendStatus) -> RuntimeClientBackend:
+            if one.name not in self._configurations:
+                async with at_once:
+                    raw = await self._api.backend_configuration(one.name)
+                self._configurations[one.name] = raw
+            return RuntimeClientBackend(self._api, one, self._configurations[one.name])
+
+        return list(await asyncio.gather(*map(configured, listed)))
+
+
+def _is_dynamic(backend: RuntimeClientBackend) -> bool:
+    return "dynamic_circuits" in (backend._raw_configuration.get("supported_features") or [])
+
+
+def _has(backend: RuntimeClientBackend, asked: Mapping[str, Any]) -> bool:
+    missing = object()
+    return all(getattr(backend, field, missing) == value for field, value in asked.items())

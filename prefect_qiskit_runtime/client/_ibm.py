@@ -1,0 +1,201 @@
+"""IBM Quantum's service: its login, its hosts, and what it has and has not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any, ClassVar, Self
+
+import httpx
+from pydantic import SecretStr
+
+from prefect_qiskit_runtime.client._account import IbmAccount, is_crn
+from prefect_qiskit_runtime.client._answers import Call
+from prefect_qiskit_runtime.client._api import RuntimeApi
+from prefect_qiskit_runtime.client._auth import Authentication
+from prefect_qiskit_runtime.client._iam import IamAuth, IamLogin, iam_login
+from prefect_qiskit_runtime.client._instances import InstanceSearch, choose_instance
+from prefect_qiskit_runtime.client._polling import JobPolling
+from prefect_qiskit_runtime.client._saved_accounts import SavedAccount
+from prefect_qiskit_runtime.client._transport import Query, Transport, open_http
+from prefect_qiskit_runtime.errors import ConfigurationError, NotFoundError
+from prefect_qiskit_runtime.models import StreamEvent
+from prefect_qiskit_runtime.settings import Settings
+
+API_VERSION = "2026-04-15"
+"""The version of IBM's API whose shapes are sent and read here: that of qiskit-ibm-runtime 0.51."""
+
+PRIMITIVES = ("sampler", "estimator", "executor", "noise-learner")
+"""What IBM runs since custom programs are gone."""
+
+_WHERE_PROGRAMS_RUN = (
+    "Programs run on the embedded service (RuntimeBackend(service='embedded'), the default) and on"
+    " a team's (service='team')."
+)
+
+
+class IbmApi(RuntimeApi):
+    """Asks IBM Quantum; an async context manager.
+
+    It has the methods of `RuntimeApi`, and IBM's limits: only primitives run there, nothing is
+    published on the way, and a submission that is sent twice makes two jobs.
+
+    Args:
+        account: The key and where to go with it, or where they are saved.
+        settings: Timeouts; read from the environment by default.
+    """
+
+    keyed_submission: ClassVar[bool] = False
+
+    def __init__(
+        self, account: IbmAccount | SavedAccount, *, settings: Settings | None = None
+    ) -> None:
+        super().__init__("", "", settings=settings)
+        self._source = account
+        self._account: IbmAccount | None = None
+
+    async def __aenter__(self) -> Self:
+        # The file of saved accounts is read by qiskit, which takes a second or more to import.
+        account = self._account = await asyncio.to_thread(self._source.read)
+        self._verify, self._proxies = account.verify, account.proxies
+        self._instance = await self._find_instance(account)
+        self._url = account.api_url(self._instance)
+        return await super().__aenter__()
+
+    @property
+    def account(self) -> IbmAccount:
+        """The account that is used, once the connection is open."""
+        if self._account is None:
+            raise ConfigurationError("The client is not open. Use it inside `async with`.")
+        return self._account
+
+    def active_account(self) -> dict[str, Any]:
+        """Return the account, as the Qiskit Runtime services say it; the key stays hidden."""
+        account = self.account
+        return {
+            "channel": account.channel,
+            "token": SecretStr(account.api_key),
+            "url": self.url,
+            "instance": self.instance,
+            "region": account.region,
+            "private_endpoint": account.private_endpoint,
+            "verify": account.verify,
+        }
+
+    async def request(
+        self,
+        call: Call,
+        *,
+        query: Query | None = None,
+        content: bytes | str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        """Return the answer to a call, as `RuntimeApi` does; refuse what IBM has not."""
+        _require_offered(call)
+        return await super().request(call, query=query, content=content, headers=headers)
+
+    def stream(self, job_id: str, from_seq: int = 0) -> AsyncGenerator[StreamEvent]:  # noqa: ARG002 - there are no interim results
+        """Follow a job: its states and its end. IBM has no stream, so it is asked for them.
+
+        Raises:
+            NotFoundError: No such job.
+            ServiceUnavailableError: IBM could not be reached for half an hour.
+        """
+        return JobPolling(self, job_id).events()
+
+    def require_interim_results(self) -> None:
+        """Refuse: jobs of primitives publish none.
+
+        Raises:
+            ConfigurationError: Always.
+        """
+        raise _no_interim_results("stream interim results")
+
+    async def job_logs(self, job_id: str) -> str:
+        """Return the log of a job; empty if IBM has none."""
+        try:
+            return await super().job_logs(job_id)
+        except NotFoundError:
+            await self.get_job(job_id)  # raises if it is the job that is missing
+            return ""
+
+    async def acknowledge_result(self, job_id: str) -> None:
+        """Do nothing: IBM gives the result of a private job out once, and keeps no account."""
+
+    async def logout(self) -> None:
+        """Forget the access token of this process; the next question logs in again."""
+        _login_of(self.account).forget()
+
+    def _require_program(self, program_id: str) -> None:
+        if program_id not in PRIMITIVES:
+            raise _no_programs(f"run the program {program_id!r}")
+
+    def _auth(self) -> Authentication:
+        return _auth_of(self.account, self._instance)
+
+    def _headers(self) -> dict[str, str]:
+        return {**super()._headers(), "IBM-API-Version": API_VERSION}
+
+    def _instance_search(self) -> InstanceSearch:
+        return _search_of(self.account, self._settings)
+
+    async def _find_instance(self, account: IbmAccount) -> str:
+        """Return the CRN of the instance to use. It is looked up once per process and key."""
+        if account.instance is not None and is_crn(account.instance):
+            return account.instance
+        asked = (account.instance, account.region, account.plans, account.tags)
+        known = _login_of(account).crns
+        if asked not in known:
+            instances = await _search_of(account, self._settings).instances()
+            known[asked] = choose_instance(instances, account).crn
+        return known[asked]
+
+
+class _CloudTransport(Transport):
+    """A connection to one of IBM Cloud's own services."""
+
+    def __init__(self, url: str, account: IbmAccount, settings: Settings) -> None:
+        super().__init__(url, "", verify=account.verify, proxies=account.proxies, settings=settings)
+        self._account = account
+
+    def _auth(self) -> Authentication:
+        return _auth_of(self._account, None)
+
+
+def _search_of(account: IbmAccount, settings: Settings) -> InstanceSearch:
+    return InstanceSearch(
+        _CloudTransport(account.search_url, account, settings),
+        _CloudTransport(account.catalog_url, account, settings),
+    )
+
+
+def _login_of(account: IbmAccount) -> IamLogin:
+    return iam_login(account.iam_url, account.api_key)
+
+
+def _auth_of(account: IbmAccount, instance: str | None) -> IamAuth:
+    url, verify, proxies = account.iam_url, account.verify, account.proxies
+    return IamAuth(_login_of(account), lambda: open_http(url, verify, proxies), instance)
+
+
+def _require_offered(call: Call) -> None:
+    if call.path.startswith("/programs"):
+        raise _no_programs(call.doing)
+    if call.path.endswith("/interim_results"):
+        raise _no_interim_results(call.doing)
+    if call.path.startswith("/service/"):
+        raise ConfigurationError(f"Cannot {call.doing}: IBM Quantum has no such endpoint.")
+
+
+def _no_programs(doing: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"Cannot {doing} on IBM Quantum: IBM removed custom programs from its cloud in 2024 and"
+        f" runs primitives only ({', '.join(PRIMITIVES)}). {_WHERE_PROGRAMS_RUN}"
+    )
+
+
+def _no_interim_results(doing: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"Cannot {doing} on IBM Quantum: IBM removed interim results from its cloud in 2024, along"
+        f" with custom programs. {_WHERE_PROGRAMS_RUN}"
+    )

@@ -1,0 +1,436 @@
+"""What is sent to IBM and read from it: submissions, errors, instances, waiting."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from prefect_qiskit_runtime.client import IbmAccount, IbmApi, RuntimeClient, _iam, _polling
+from prefect_qiskit_runtime.client._polling import JobPolling
+from prefect_qiskit_runtime.errors import (
+    ConfigurationError,
+    ConflictError,
+    NotFoundError,
+    RateLimitedError,
+    ServiceUnavailableError,
+)
+from prefect_qiskit_runtime.models import (
+    EndEvent,
+    JobInfo,
+    JobStatus,
+    ProgramMetadata,
+    RuntimeOptions,
+)
+from prefect_qiskit_runtime.settings import Settings
+
+from .conftest import Wire, answer, cut, refuse
+
+KEY = "a-very-secret-api-key"
+CRN = "crn:v1:bluemix:public:quantum-computing:us-east:a/1234:5678::"
+EU = "crn:v1:bluemix:public:quantum-computing:eu-de:a/1234:9999::"
+JOB = "GET /api/v1/jobs/j1"
+SEARCH = "POST /v3/resources/search"
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_logged_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("IAM_URL", "GLOBAL_SEARCH_URL", "GLOBAL_CATALOG_URL"):
+        monkeypatch.delenv(name, raising=False)
+    _iam._logins.cache_clear()
+    yield
+
+
+@pytest.fixture
+def ibm(wire: Wire) -> Callable[..., IbmApi]:
+    wire.on("POST /identity/token", answer({"access_token": "iam-token", "expires_in": 3600}))
+
+    def ibm(**fields: Any) -> IbmApi:
+        account = IbmAccount(KEY, **{"url": f"{wire.url}/api/v1", "instance": CRN, **fields})
+        return IbmApi(account, settings=Settings(request_timeout_seconds=30))
+
+    return ibm
+
+
+@pytest.fixture
+async def api(ibm: Callable[..., IbmApi]) -> AsyncIterator[IbmApi]:
+    async with ibm() as api:
+        yield api
+
+
+def job(status: str, **state: object) -> dict[str, object]:
+    return {
+        "id": "j1",
+        "backend": "ibm_fez",
+        "state": {"status": status, **state},
+        "status": status,
+        "program": {"id": "sampler"},
+        "created": datetime.now(UTC).isoformat(),
+        "tags": [],
+    }
+
+
+# Submitting ------------------------------------------------------------------------------------
+
+
+async def test_a_submission_has_what_ibm_knows_and_nothing_else(wire: Wire, api: IbmApi) -> None:
+    wire.on("POST /api/v1/jobs", answer({"id": "j1", "backend": "ibm_fez"}))
+    options = RuntimeOptions(max_execution_time=60, tags=("t",), log_level="INFO")
+    submitted = await api.submit_job(
+        "sampler", '{"pubs":[]}', backend="ibm_fez", options=options, idempotency_key="k", attempt=2
+    )
+    assert (submitted.id, submitted.replayed) == ("j1", False)
+    (seen,) = wire.calls("POST /api/v1/jobs")
+    assert seen.json == {
+        "program_id": "sampler",
+        "backend": "ibm_fez",
+        "tags": ["t"],
+        "cost": 60,
+        "log_level": "INFO",
+        "params": {"pubs": []},
+    }
+    assert "idempotency-key" not in seen.headers
+    assert not api.keyed_submission
+
+
+@pytest.mark.parametrize("fault", [refuse(503, "busy"), refuse(500, "oops"), cut])
+async def test_a_submission_with_an_unclear_outcome_is_not_sent_again(
+    wire: Wire, api: IbmApi, fault
+) -> None:
+    wire.on("POST /api/v1/jobs", fault, answer({"id": "j1", "backend": "ibm_fez"}))
+    with pytest.raises(ServiceUnavailableError):
+        await api.submit_job("sampler", "{}")
+    assert len(wire.calls("POST /api/v1/jobs")) == 1
+
+
+async def test_a_submission_that_comes_too_soon_says_when_to_come_again(
+    wire: Wire, api: IbmApi
+) -> None:
+    wire.on("POST /api/v1/jobs", refuse(429, "5 a minute", Retry_After="12"))
+    with pytest.raises(RateLimitedError) as caught:
+        await api.submit_job("sampler", "{}")
+    assert caught.value.retry_after_seconds == 12
+    assert len(wire.calls("POST /api/v1/jobs")) == 1
+
+
+async def test_an_error_has_ibms_code_message_and_solution_and_no_secret(
+    wire: Wire, api: IbmApi
+) -> None:
+    said = {
+        "code": 1234,
+        "message": f"Usage of {KEY} by iam-token exceeds the limit",
+        "solution": "Wait for the next period",
+        "more_info": "https://quantum.cloud.ibm.com/docs/errors",
+    }
+    wire.on("POST /api/v1/jobs", answer({"errors": [said], "trace": "t1"}, 409))
+    with pytest.raises(ConflictError) as caught:
+        await api.submit_job("sampler", "{}", backend="ibm_fez")
+    assert caught.value.code == 1234
+    assert str(caught.value) == (
+        "Cannot submit a job of program sampler to ibm_fez: Usage of *** by *** exceeds the limit."
+        " Wait for the next period."
+    )
+
+
+# What IBM has not ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda api: api.upload_program("def main(): ...", ProgramMetadata(name="p")),
+        lambda api: api.list_programs(),
+        lambda api: api.get_program("p"),
+        lambda api: api.delete_program("p"),
+        lambda api: api.set_program_visibility("p", public=True),
+        lambda api: api.submit_job("hello-world", "{}"),
+        lambda api: api.job_interim_results("j1"),
+    ],
+)
+async def test_what_ibm_removed_is_refused_with_where_to_go(wire: Wire, api: IbmApi, ask) -> None:
+    with pytest.raises(ConfigurationError, match=r"removed .* in 2024.*service='embedded'"):
+        await ask(api)
+    assert wire.seen == []
+
+
+async def test_a_job_without_a_log_has_an_empty_one(wire: Wire, api: IbmApi) -> None:
+    wire.on(JOB, answer(job("Completed")))
+    assert await api.job_logs("j1") == ""
+    with pytest.raises(NotFoundError):
+        await api.job_logs("j2")
+
+
+# Waiting ---------------------------------------------------------------------------------------
+
+
+async def drain(polling: JobPolling) -> list[Any]:
+    async with aclosing(polling.events()) as given:
+        return [event async for event in given]
+
+
+async def events(api: IbmApi) -> list[Any]:
+    return await drain(JobPolling(api, "j1", shortest_pause_seconds=0.001))
+
+
+async def test_a_job_is_followed_by_asking_where_it_is(wire: Wire, api: IbmApi) -> None:
+    states = ["Queued", "Queued", "Running", "Running", "Completed"]
+    wire.on(JOB, *(answer(job(state)) for state in states))
+    *statuses, end = await events(api)
+    assert [event.status for event in statuses] == ["Queued", "Running", "Completed"]
+    assert isinstance(end, EndEvent) and end.state.status is JobStatus.COMPLETED
+    asked = wire.calls(JOB)
+    assert len(asked) == len(states)
+    assert {tuple(seen.query["exclude_params"]) for seen in asked} == {("true",)}
+
+
+async def test_states_are_read_in_any_case(wire: Wire, api: IbmApi) -> None:
+    wire.on(JOB, answer(job("COMPLETED")))
+    assert (await api.get_job("j1")).state.status is JobStatus.COMPLETED
+
+
+async def test_the_end_says_why(wire: Wire, api: IbmApi) -> None:
+    wire.on(JOB, answer(job("Cancelled", reason="Ran too long", reason_code=1305)))
+    assert (await api.wait_for_job("j1")).reason_code == 1305
+
+
+@pytest.mark.parametrize("fault", [refuse(503, "busy"), refuse(429, "slower"), cut])
+async def test_a_question_that_fails_is_asked_again_and_nothing_is_submitted(
+    wire: Wire, api: IbmApi, fault
+) -> None:
+    wire.on(JOB, answer(job("Queued")), *[fault] * 2, answer(job("Completed")))
+    *_, end = await events(api)
+    assert end.state.status is JobStatus.COMPLETED
+    assert {seen.method for seen in wire.seen[1:]} == {"GET"}
+
+
+@pytest.fixture
+def passing_time(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that were made; they take no time, and the clock goes on by them."""
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(_polling, "_sleep", sleep)
+    monkeypatch.setattr(_polling, "_now", lambda: sum(pauses))
+    return pauses
+
+
+class Jobs:
+    """Jobs of a service as the polling sees them: after the tries of the client."""
+
+    def __init__(self, answers: Callable[[], ServiceUnavailableError | str]) -> None:
+        self.answers = answers
+        self.asked = 0
+
+    async def get_job(self, job_id: str) -> JobInfo:
+        self.asked += 1
+        given = self.answers()
+        if isinstance(given, str):
+            return JobInfo.model_validate(job(given))
+        raise given
+
+
+async def test_an_outage_is_waited_out_for_half_an_hour(passing_time: list[float]) -> None:
+    with pytest.raises(ServiceUnavailableError, match="gone"):
+        await drain(JobPolling(Jobs(lambda: ServiceUnavailableError("gone")), "j1"))
+    assert 1800 <= sum(passing_time) <= 1860
+
+
+async def test_the_service_says_how_long_not_to_ask(passing_time: list[float]) -> None:
+    answers: list[RateLimitedError | str] = [RateLimitedError("", retry_after_seconds=90), "Failed"]
+    await drain(JobPolling(Jobs(lambda: answers.pop(0)), "j1"))
+    assert passing_time == [90]
+
+
+async def test_three_hours_in_a_queue_cost_few_questions_and_the_end_is_seen_in_time(
+    passing_time: list[float],
+) -> None:
+    jobs = Jobs(lambda: "Completed" if sum(passing_time) >= 3 * 3600 else "Queued")
+    await drain(JobPolling(jobs, "j1"))
+    assert 3 * 3600 <= sum(passing_time) <= 3 * 3600 + 60
+    assert 230 < jobs.asked < 300
+
+
+# Backends --------------------------------------------------------------------------------------
+
+
+async def test_backends_are_read_in_todays_form_and_mocks_left_out(wire: Wire, api: IbmApi) -> None:
+    fez = {"name": "ibm_fez", "qubits": 156, "queue_length": 7, "status": {"name": "online"}}
+    paused = {**fez, "name": "ibm_torino", "status": {"name": "paused", "reason": "calibration"}}
+    mock = {**fez, "name": "mock_fez", "class": "mock"}
+    wire.on("GET /api/v1/backends", answer({"devices": [fez, paused, mock]}))
+    listed = [(one.name, one.qubits, one.operational) for one in await api.list_backends()]
+    assert listed == [("ibm_fez", 156, True), ("ibm_torino", 156, False)]
+
+
+async def test_the_least_busy_backend_is_the_one_that_the_fewest_wait_for(wire: Wire) -> None:
+    def device(name: str, waiting: int, status: str = "online") -> dict[str, object]:
+        wire.on(f"GET /backends/{name}/configuration", answer({"n_qubits": 5, "simulator": False}))
+        state = {"name": status}
+        return {"name": name, "qubits": 5, "queue_length": waiting, "status": state}
+
+    devices = [device("busy", 7), device("calm", 3), device("away", 0, "paused")]
+    wire.on("GET /backends", answer({"devices": devices}))
+    async with RuntimeClient(wire.url, KEY) as client:
+        assert (await client.least_busy()).name == "calm"
+        assert (await client.least_busy(filters=lambda one: one.pending_jobs > 3)).name == "busy"
+    configurations = [seen.path for seen in wire.seen if seen.path.endswith("configuration")]
+    assert sorted(configurations) == [  # kept by the client
+        "/backends/busy/configuration",
+        "/backends/calm/configuration",
+    ]
+
+
+# Instances and hosts ---------------------------------------------------------------------------
+
+
+def found(crn: str, name: str, plan: str = "p1", **more: object) -> dict[str, object]:
+    return {
+        "crn": crn,
+        "name": name,
+        "service_plan_unique_id": plan,
+        "doc": {"extensions": {"backends": "all"}},
+        "tags": [],
+        **more,
+    }
+
+
+@pytest.fixture
+def catalog(wire: Wire) -> Wire:
+    entry = {
+        "overview_ui": {"en": {"display_name": "Flex"}},
+        "metadata": {"pricing": {"type": "Paid"}},
+    }
+    wire.on("GET /catalog/api/v1/p1", answer(entry))
+    wire.on("GET /api/v1/backends", answer({"devices": []}))
+    return wire
+
+
+async def test_an_instance_is_found_by_its_name_once(ibm, catalog: Wire) -> None:
+    first = {"items": [found(EU, "another")], "search_cursor": "next"}
+    catalog.on(SEARCH, answer(first), answer({"items": [found(CRN, "mine")]}))
+    for _ in range(2):
+        async with ibm(instance="mine") as api:
+            await api.list_backends()
+            assert api.instance == CRN
+    searches = catalog.calls(SEARCH)
+    assert [seen.json.get("search_cursor") for seen in searches] == [None, "next"]
+    assert searches[0].json["query"] == "service_name:quantum-computing"
+    assert catalog.seen[-1].headers["service-crn"] == CRN
+
+
+async def test_the_only_instance_needs_no_name(ibm, catalog: Wire) -> None:
+    without_backends = found(EU, "empty", doc={})
+    catalog.on(SEARCH, answer({"items": [without_backends, found(CRN, "mine")]}))
+    async with ibm(instance=None) as api:
+        assert api.instance == CRN
+        (instance,) = await api.list_instances()
+    assert (instance.name, instance.plan, instance.pricing_type) == ("mine", "flex", "paid")
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"instance": None}, "2 instances of this account could be meant"),
+        ({"instance": "nowhere"}, "No instance of this account has the name 'nowhere'"),
+        ({"instance": None, "plans": ("open",)}, "No instance of this account fit plans open"),
+    ],
+)
+async def test_jobs_are_not_sent_to_an_instance_by_chance(
+    ibm, catalog: Wire, asked: dict[str, Any], says: str
+) -> None:
+    catalog.on(SEARCH, answer({"items": [found(CRN, "mine"), found(EU, "other")]}))
+    with pytest.raises(ConfigurationError, match=says) as caught:
+        async with ibm(**asked):
+            pass
+    assert CRN in str(caught.value) and EU in str(caught.value)
+
+
+async def test_a_region_chooses_the_instance(ibm, catalog: Wire) -> None:
+    catalog.on(SEARCH, answer({"items": [found(CRN, "mine"), found(EU, "other")]}))
+    async with ibm(instance=None, region="eu-de") as api:
+        assert api.instance == EU
+
+
+async def test_a_plan_that_is_no_longer_sold_is_unknown(ibm, catalog: Wire) -> None:
+    catalog.on("GET /catalog/api/v1/p1", refuse(403, "archived"))
+    catalog.on(SEARCH, answer({"items": [found(CRN, "mine")]}))
+    async with ibm() as api:
+        (instance,) = await api.list_instances()
+    assert (instance.plan, instance.pricing_type) == ("unknown", "unknown")
+
+
+async def test_an_account_without_instances_says_so(ibm, catalog: Wire) -> None:
+    catalog.on(SEARCH, answer({"items": []}))
+    with pytest.raises(ConfigurationError, match="no instance with backends"):
+        async with ibm(instance=None):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("fields", "crn", "api", "iam"),
+    [
+        ({}, CRN, "quantum.cloud.ibm.com/api/v1", "iam.cloud.ibm.com"),
+        ({}, EU, "eu-de.quantum.cloud.ibm.com/api/v1", "iam.cloud.ibm.com"),
+        ({"region": "eu-de"}, None, "eu-de.quantum.cloud.ibm.com/api/v1", "iam.cloud.ibm.com"),
+        (
+            {"private_endpoint": True},
+            EU,
+            "private.eu-de.quantum.cloud.ibm.com/api/v1",
+            "private.iam.cloud.ibm.com",
+        ),
+        (
+            {"url": "https://cloud.ibm.com"},
+            EU,
+            "eu-de.quantum.cloud.ibm.com/api/v1",
+            "iam.cloud.ibm.com",
+        ),
+        (
+            {"url": "https://test.cloud.ibm.com"},
+            CRN,
+            "quantum.test.cloud.ibm.com/api/v1",
+            "iam.test.cloud.ibm.com",
+        ),
+        (
+            {"url": "https://quantum.cloud.ibm.com/api/v1/"},
+            EU,
+            "quantum.cloud.ibm.com/api/v1",
+            "iam.cloud.ibm.com",
+        ),
+        ({"url": "https://own.org:8400/api/v1"}, CRN, "own.org:8400/api/v1", "own.org:8400"),
+        (
+            {"url": "https://cloud.ibm.com.own.org"},
+            CRN,
+            "cloud.ibm.com.own.org",
+            "cloud.ibm.com.own.org",
+        ),
+    ],
+)
+def test_the_hosts_follow_from_the_account(
+    fields: dict[str, Any], crn: str | None, api: str, iam: str
+) -> None:
+    account = IbmAccount(KEY, **fields)
+    assert (account.api_url(crn), account.iam_url) == (f"https://{api}", f"https://{iam}")
+
+
+def test_the_variables_of_ibms_client_name_its_other_services(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    account = IbmAccount(KEY)
+    assert account.search_url == "https://api.global-search-tagging.cloud.ibm.com"
+    assert account.catalog_url == "https://globalcatalog.cloud.ibm.com/api/v1"
+    monkeypatch.setenv("IAM_URL", "https://iam.example.org/")
+    monkeypatch.setenv("GLOBAL_SEARCH_URL", "https://search.example.org")
+    monkeypatch.setenv("GLOBAL_CATALOG_URL", "https://catalog.example.org/v1")
+    assert account.iam_url == "https://iam.example.org"
+    assert account.search_url == "https://search.example.org"
+    assert account.catalog_url == "https://catalog.example.org/v1"
+
+
+def test_what_looks_like_a_crn_and_is_none_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="no cloud resource name"):
+        IbmAccount(KEY).api_url("crn:v1:mine")

@@ -1,0 +1,33 @@
+"""A team service that stands in for IBM's: the same login, paths and bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from prefect_qiskit_runtime import IBMQuantumCredentials
+from prefect_qiskit_runtime.client import _iam
+
+from ..team import TOKENS, TeamService, start_team  # noqa: TID252 - of two rooms
+
+
+@pytest.fixture(scope="package")
+def ibm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TeamService]:
+    service = start_team(tmp_path_factory.mktemp("ibm") / "home")
+    yield service
+    assert service.terminate() == 0
+    service.close()
+    assert "Traceback" not in service.log
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_logged_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("IAM_URL", "GLOBAL_SEARCH_URL", "GLOBAL_CATALOG_URL"):
+        monkeypatch.delenv(name, raising=False)
+    _iam._logins.cache_clear()
+
+
+@pytest.fixture
+def credentials(ibm: TeamService) -> IBMQuantumCredentials:
+    return IBMQuantumCredentials(api_key=TOKENS["alice"], url=f"{ibm.url}/api/v1")
