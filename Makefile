@@ -21,7 +21,7 @@ RUN_ENV := PREFECT_HOME=$(CURDIR)/.run/prefect PREFECT_SERVER_ANALYTICS_ENABLED=
 	PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format test-fast test-all test-legacy clients fuzz bench molecules docs docs-serve serve requirements clean
+.PHONY: help run test check format test-fast test-all test-legacy clients crashes fuzz bench molecules docs docs-serve serve requirements clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -81,6 +81,9 @@ test-legacy: $(READY)  ## A sample of what qiskit-ibm-runtime 0.15.1 does agains
 	if [ $$made != 0 ]; then exit $$made; fi; \
 	SERVICE_PYTHON=$(CURDIR)/$(BIN)/python .run/clients/runtime-0.15.1/bin/python -m pytest -q \
 		-c tests/clients/legacy/pytest.ini tests/clients/legacy/test_legacy.py -k ibm_quantum
+
+crashes: $(READY)  ## Kill flows at each of their steps and count the jobs that were paid
+	$(BIN)/python -m pytest tests/crashes
 
 fuzz: $(READY)  ## Many requests of all kinds to a real service: does it answer as its OpenAPI document says?
 	FUZZ_EXAMPLES=300 $(BIN)/python -m pytest tests/service/test_openapi.py --timeout 3600

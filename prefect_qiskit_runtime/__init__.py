@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         RateLimitedError as RateLimitedError,
         ServiceUnavailableError as ServiceUnavailableError,
         SessionClosedError as SessionClosedError,
+        SubmissionUnclearError as SubmissionUnclearError,
     )
     from prefect_qiskit_runtime.jobs import (
         aattach_job as aattach_job,
@@ -170,6 +171,7 @@ _HOMES = {
         "RateLimitedError",
         "ServiceUnavailableError",
         "SessionClosedError",
+        "SubmissionUnclearError",
     ),
     "jobs": (
         "aattach_job",

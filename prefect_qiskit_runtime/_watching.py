@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from prefect.exceptions import MissingContextError
@@ -18,10 +19,10 @@ from prefect.logging import get_logger, get_run_logger
 
 from prefect_qiskit_runtime._decoders import Decoders
 from prefect_qiskit_runtime._flow_ending import flow_ending
+from prefect_qiskit_runtime._lineage import note_end
 from prefect_qiskit_runtime._sync import deliver
-from prefect_qiskit_runtime.backend import RuntimeBackend
 from prefect_qiskit_runtime.client import RuntimeApi, job_error
-from prefect_qiskit_runtime.codec import decode, encode_inputs
+from prefect_qiskit_runtime.codec import decode
 from prefect_qiskit_runtime.errors import (
     ConfigurationError,
     JobCancelledError,
@@ -33,7 +34,6 @@ from prefect_qiskit_runtime.models import (
     EndEvent,
     InterimEvent,
     JobStatus,
-    RuntimeOptions,
     StatusEvent,
 )
 
@@ -64,10 +64,30 @@ def logger_here() -> Logger:
         return get_logger("prefect_qiskit_runtime")
 
 
-class InterimDelivery:
-    """Gives each interim result to the user's callback, decoded, in order, in their thread."""
+@dataclass
+class Cursor:
+    """How far the user's callback has got: the number of the first result it has not been given."""
 
-    def __init__(self, job_id: str, callback: InterimCallback | None, decoders: Decoders) -> None:
+    next_seq: int = 0
+
+
+class InterimDelivery:
+    """Gives each interim result to the user's callback, decoded, in order, in their thread.
+
+    Attributes:
+        next_seq: Number of the next interim result to read from the service.
+        cursor: What the callback has done; it may be behind, in another thread.
+    """
+
+    def __init__(
+        self,
+        job_id: str,
+        callback: InterimCallback | None,
+        decoders: Decoders,
+        cursor: Cursor | None = None,
+    ) -> None:
+        self.cursor = cursor or Cursor()
+        self.next_seq = self.cursor.next_seq
         self._job_id = job_id
         self._callback = callback
         self._decoders = decoders
@@ -75,11 +95,16 @@ class InterimDelivery:
         self._wants_number = callback is not None and "seq" in _parameters(callback)
         self._failures = 0
 
+    @property
+    def has_callback(self) -> bool:
+        """Whether there is anybody to deliver to."""
+        return self._callback is not None
+
     async def __call__(self, event: InterimEvent) -> None:
         """Deliver one; a callback that raises is logged and does not end the flow."""
-        if self._callback is None:
-            return
-        await deliver(self._call, event)
+        if self._callback is not None:
+            await deliver(self._call, event)
+        self.next_seq = event.seq + 1
 
     def _call(self, event: InterimEvent) -> Any:
         assert self._callback is not None  # noqa: S101 - for the type checker
@@ -89,14 +114,18 @@ class InterimDelivery:
             outcome = self._callback(self._job_id, interim, **number)
         except Exception:  # noqa: BLE001 - the user's code: logged with its traceback
             self._complain(event.seq)
-            return None
-        return self._awaited(outcome, event.seq) if inspect.isawaitable(outcome) else outcome
+            outcome = None
+        if inspect.isawaitable(outcome):
+            return self._awaited(outcome, event.seq)
+        self.cursor.next_seq = event.seq + 1
+        return None
 
     async def _awaited(self, outcome: Any, seq: int) -> None:
         try:
             await outcome
         except Exception:  # noqa: BLE001 - the user's code: logged with its traceback
             self._complain(seq)
+        self.cursor.next_seq = seq + 1
 
     def _complain(self, seq: int) -> None:
         self._failures += 1
@@ -139,10 +168,10 @@ def _parameters(callback: Callable[..., Any]) -> frozenset[str]:
 
 
 async def follow(api: RuntimeApi, job_id: str, delivery: InterimDelivery) -> EndEvent:
-    """Read the stream of a job to its end, delivering on the way."""
+    """Read the stream of a job to its end, from where the delivery is, delivering on the way."""
     logger = logger_here()
     seen: JobStatus | None = None
-    async for event in api.stream(job_id):
+    async for event in api.stream(job_id, delivery.next_seq):
         if isinstance(event, InterimEvent):
             await delivery(event)
         elif isinstance(event, StatusEvent) and event.status is not seen:
@@ -157,42 +186,6 @@ async def follow(api: RuntimeApi, job_id: str, delivery: InterimDelivery) -> End
     )
 
 
-async def submit(
-    api: RuntimeApi,
-    program_id: str,
-    inputs: Mapping[str, Any],
-    backend: RuntimeBackend,
-    options: RuntimeOptions,
-) -> str:
-    """Encode the inputs and submit a job; returns its id.
-
-    A caller that is cancelled while the request is under way must not leave a job behind that
-    nobody knows of: the answer is awaited, and the job cancelled.
-    """
-    params = await asyncio.to_thread(encode_inputs, inputs)
-    submitting = asyncio.ensure_future(
-        api.submit_job(program_id, params, backend=backend.name, options=options)
-    )
-    try:
-        submitted = await asyncio.shield(submitting)
-    except asyncio.CancelledError:
-        with suppress(QiskitRuntimeError, TimeoutError):
-            submitted = await asyncio.wait_for(submitting, CANCEL_SECONDS)
-            await _cancel_quietly(api, submitted.id)
-        raise
-    logger = logger_here()
-    logger.info(
-        "Job %s of program %s submitted to %s (%s service).",
-        submitted.id,
-        program_id,
-        submitted.backend,
-        backend.service,
-    )
-    for message in submitted.messages:
-        logger.warning("Job %s: %s", submitted.id, message.get("data"))
-    return submitted.id
-
-
 async def fetch_decoded(api: RuntimeApi, job_id: str, status: JobStatus, decoders: Decoders) -> Any:
     """Fetch and decode the result of a job that has ended.
 
@@ -203,6 +196,7 @@ async def fetch_decoded(api: RuntimeApi, job_id: str, status: JobStatus, decoder
     if status is not JobStatus.COMPLETED:
         error = await fetch_job_error(api, job_id)
         if error is not None:
+            note_end(job_id)
             raise error
     body = await api.job_result(job_id)
     return await asyncio.to_thread(decoders.decode_final, body.decode()) if body else None
@@ -237,7 +231,7 @@ async def cancelled_with_caller(api: RuntimeApi, job_id: str) -> AsyncIterator[N
             reason = ending.reason or "its caller was cancelled"
             logger_here().warning("Cancelling job %s, because %s.", job_id, reason)
             # A task of its own: the one we are in is being cancelled.
-            cancelling = asyncio.create_task(_cancel_quietly(api, job_id))
+            cancelling = asyncio.create_task(cancel_quietly(api, job_id))
             await asyncio.wait({cancelling}, timeout=CANCEL_SECONDS)
             if ending.reason is None:
                 raise
@@ -246,7 +240,8 @@ async def cancelled_with_caller(api: RuntimeApi, job_id: str) -> AsyncIterator[N
             ) from None
 
 
-async def _cancel_quietly(api: RuntimeApi, job_id: str) -> None:
+async def cancel_quietly(api: RuntimeApi, job_id: str) -> None:
+    """Cancel a job; a failure to is logged."""
     try:
         await api.cancel_job(job_id)
     except QiskitRuntimeError as error:

@@ -88,6 +88,27 @@ class RuntimeBackend(Block):
             "once they are acknowledged."
         ),
     )
+    attempts: int = Field(
+        default=3,
+        ge=1,
+        description=(
+            "How many jobs one evaluation may take: one that ended for a passing reason is sent "
+            "again. 1 never sends again."
+        ),
+    )
+    retry_delay_seconds: float = Field(
+        default=2.0,
+        ge=0,
+        description="Wait before a job is sent again, in seconds; doubled each time, with jitter.",
+    )
+    retry_deadline_seconds: float = Field(
+        default=600.0,
+        ge=0,
+        description=(
+            "How long, in seconds, a service that has answered before may be away, or refuse for "
+            "being busy, before that is an error."
+        ),
+    )
     unsupported_options: Literal["refuse", "record"] = Field(
         default="refuse",
         description=(
@@ -142,8 +163,17 @@ class RuntimeBackend(Block):
                 "tags": tuple(dict.fromkeys([*self.tags, *asked.tags])),
                 "image": asked.image or self.image,
                 "private": self.private if asked.private is None else asked.private,
+                "attempts": asked.attempts or self.attempts,
+                "retry_delay_seconds": _first(asked.retry_delay_seconds, self.retry_delay_seconds),
+                "retry_deadline_seconds": _first(
+                    asked.retry_deadline_seconds, self.retry_deadline_seconds
+                ),
             }
         )
+
+
+def _first(asked: float | None, otherwise: float) -> float:
+    return otherwise if asked is None else asked
 
 
 BackendLike = RuntimeBackend | str

@@ -13,6 +13,7 @@ QiskitRuntimeError
 │   └── SessionClosedError    the session takes no more jobs: open another
 ├── ServiceUnavailableError   no answer, or a passing fault (transient): ask again
 │   └── RateLimitedError      asked too often: wait `retry_after_seconds`
+├── SubmissionUnclearError    a job may have been made that cannot be found: look for its tag
 ├── ProtocolError             the answer is not one of the protocol: another service or version
 ├── EmbeddedServiceError      the embedded service could not be started or trusted
 └── JobError                  the job ended without a result
@@ -54,6 +55,7 @@ __all__ = [
     "RateLimitedError",
     "ServiceUnavailableError",
     "SessionClosedError",
+    "SubmissionUnclearError",
     "is_retryable",
 ]
 
@@ -165,6 +167,18 @@ class RateLimitedError(ServiceUnavailableError):
     def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class SubmissionUnclearError(QiskitRuntimeError):
+    """A request that may have made a job had no answer, and the job is not found.
+
+    Attributes:
+        tag: The label that the job bears, if there is a job.
+    """
+
+    def __init__(self, message: str, *, tag: str | None = None) -> None:
+        super().__init__(message)
+        self.tag = tag
 
 
 class ProtocolError(QiskitRuntimeError):

@@ -13,23 +13,16 @@ from datetime import datetime
 from typing import Any
 
 from prefect_qiskit_runtime._decoders import Decoders, ResultDecoderLike
+from prefect_qiskit_runtime._identity import Request
 from prefect_qiskit_runtime._session import SessionLike, in_session
+from prefect_qiskit_runtime._submission import Evaluation
 from prefect_qiskit_runtime._tasks import (
     async_generator_task,
     async_task,
     sync_generator_task,
     sync_task,
 )
-from prefect_qiskit_runtime._watching import (
-    InterimCallback,
-    InterimDelivery,
-    cancelled_with_caller,
-    check_callback,
-    deliver,
-    fetch_decoded,
-    follow,
-    submit,
-)
+from prefect_qiskit_runtime._watching import InterimCallback, check_callback, deliver
 from prefect_qiskit_runtime.backend import BackendLike, OptionsLike, as_backend
 from prefect_qiskit_runtime.client import InputsLike, read_inputs
 from prefect_qiskit_runtime.models import JobInfo, JobMetrics, JobStatus
@@ -45,6 +38,7 @@ async def asubmit_program(
     options: OptionsLike = None,
     result_decoder: ResultDecoderLike = None,
     session: SessionLike = None,
+    durable_key: str | None = None,
 ) -> RuntimeJob:
     """Submit a job that runs a program, and return at once.
 
@@ -57,6 +51,8 @@ async def asubmit_program(
         result_decoder: How `job.result()` decodes: a class, a pair (interim, final), or an
             import path.
         session: The session or batch that the job is to belong to, or its id.
+        durable_key: A name of your own for the evaluation: equal calls with it, in any flow run
+            or outside of one, are one job.
 
     Returns:
         The job; it goes on whatever happens to the flow.
@@ -72,8 +68,9 @@ async def asubmit_program(
     decoders = Decoders.choose(result_decoder)
     given = await asyncio.to_thread(read_inputs, inputs)
     merged = backend.options(in_session(options, session))
+    request = Request(program_id, given, backend, merged, durable_key)
     async with backend.connect() as api:
-        job_id = await submit(api, program_id, given, backend, merged)
+        job_id = await (await Evaluation.of(api, request)).submit()
     return RuntimeJob(job_id, backend, program_id=program_id, inputs=given, decoders=decoders)
 
 
@@ -92,10 +89,13 @@ async def arun_program(
     include_final: bool = False,
     result_decoder: ResultDecoderLike = None,
     session: SessionLike = None,
+    durable_key: str | None = None,
 ) -> Any:
     """Run a program and wait for its result, with its interim results on the way.
 
-    If the caller is cancelled, interrupted or times out, the job is cancelled.
+    In a flow run that runs again, after a crash or as a retry, the call attaches to the job that
+    it has submitted before. If the caller is cancelled, interrupted or times out, the job is
+    cancelled.
 
     Args:
         program_id: What `upload_program` returned.
@@ -110,6 +110,8 @@ async def arun_program(
         result_decoder: A class with `decode(text)`, a pair of them (interim, final), or an
             import path as text. Default: `ResultDecoder`.
         session: The session or batch that the job is to belong to, or its id.
+        durable_key: A name of your own for the evaluation: equal calls with it, in any flow run
+            or outside of one, are one job.
 
     Returns:
         What the program returned, decoded.
@@ -128,15 +130,14 @@ async def arun_program(
     check_callback(callback)
     given = await asyncio.to_thread(read_inputs, inputs)
     merged = backend.options(in_session(options, session))
+    request = Request(program_id, given, backend, merged, durable_key)
     async with backend.connect() as api:
         if callback is not None and not include_final:
             api.require_interim_results()
-        job_id = await submit(api, program_id, given, backend, merged)
-        async with cancelled_with_caller(api, job_id):
-            end = await follow(api, job_id, InterimDelivery(job_id, callback, decoders))
-        result = await fetch_decoded(api, job_id, end.state.status, decoders)
+        evaluation = await Evaluation.of(api, request)
+        result = await evaluation.result(callback, decoders)
     if include_final and callback is not None:
-        await deliver(callback, job_id, result)
+        await deliver(callback, evaluation.job_id, result)
     return result
 
 

@@ -187,6 +187,11 @@ class RuntimeOptions(BaseModel):
         start_session: Make a session whose first job this is, and whose id is the job's. That
             is how IBM's older clients open one; `runtime_session` also closes it.
         session_time: Max time in seconds of the session that it makes.
+        attempts: How many jobs one evaluation may take: one that ended for a passing reason is
+            sent again. 1 never sends again.
+        retry_delay_seconds: Wait before sending again; doubled each time, with jitter.
+        retry_deadline_seconds: How long a service that has answered before may be away, or
+            refuse for being busy, before that is an error.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -218,6 +223,9 @@ class RuntimeOptions(BaseModel):
     session_id: str | None = Field(default=None, min_length=1)
     start_session: bool = False
     session_time: int | None = Field(default=None, ge=1)
+    attempts: int | None = Field(default=None, ge=1)
+    retry_delay_seconds: float | None = Field(default=None, ge=0)
+    retry_deadline_seconds: float | None = Field(default=None, ge=0)
 
     @classmethod
     def read(cls, given: RuntimeOptions | Mapping[str, Any] | None) -> RuntimeOptions:

@@ -39,6 +39,7 @@ async def asubmit_sampler(
     transpile: bool = False,
     options: PrimitiveOptionsLike = None,
     session: SessionLike = None,
+    durable_key: str | None = None,
 ) -> RuntimeJob:
     """Submit a job of the sampler, and return at once.
 
@@ -50,6 +51,7 @@ async def asubmit_sampler(
         transpile: As in `run_sampler`.
         options: As in `run_sampler`.
         session: As in `run_sampler`.
+        durable_key: As in `run_sampler`.
 
     Returns:
         The job; its `result()` is a `PrimitiveResult`. It goes on whatever happens to the flow.
@@ -58,7 +60,10 @@ async def asubmit_sampler(
         InvalidInputError: A PUB is none, or an option is not supported.
     """
     return await _submit(
-        PrimitiveCall("sampler", pubs, options, shots, None, seed, transpile), backend, session
+        PrimitiveCall("sampler", pubs, options, shots, None, seed, transpile),
+        backend,
+        session,
+        durable_key,
     )
 
 
@@ -76,6 +81,7 @@ async def arun_sampler(
     transpile: bool = False,
     options: PrimitiveOptionsLike = None,
     session: SessionLike = None,
+    durable_key: str | None = None,
 ) -> PrimitiveResult[SamplerPubResult]:
     """Sample circuits and wait for the measured bit strings.
 
@@ -92,6 +98,7 @@ async def arun_sampler(
         options: Options of the sampler in the form of qiskit-ibm-runtime, as a mapping or as its
             `SamplerOptions`. `max_execution_time` and `environment` are those of the job.
         session: The session or batch that the job is to belong to, or its id.
+        durable_key: As in `run_program`.
 
     Returns:
         One result for each PUB. Its `data` has a `BitArray` for each classical register, its
@@ -102,7 +109,7 @@ async def arun_sampler(
         JobError: The job ended without a result; the class says how.
     """
     call = PrimitiveCall("sampler", pubs, options, shots, None, seed, transpile)
-    return await _run(call, backend, session)
+    return await _run(call, backend, session, durable_key)
 
 
 run_sampler = sync_task(arun_sampler)
@@ -120,6 +127,7 @@ async def asubmit_estimator(
     transpile: bool = False,
     options: PrimitiveOptionsLike = None,
     session: SessionLike = None,
+    durable_key: str | None = None,
 ) -> RuntimeJob:
     """Submit a job of the estimator, and return at once.
 
@@ -132,6 +140,7 @@ async def asubmit_estimator(
         transpile: As in `run_estimator`.
         options: As in `run_estimator`.
         session: As in `run_estimator`.
+        durable_key: As in `run_estimator`.
 
     Returns:
         The job; its `result()` is a `PrimitiveResult`. It goes on whatever happens to the flow.
@@ -144,6 +153,7 @@ async def asubmit_estimator(
         PrimitiveCall("estimator", pubs, options, shots, precision, seed, transpile),
         backend,
         session,
+        durable_key,
     )
 
 
@@ -162,6 +172,7 @@ async def arun_estimator(
     transpile: bool = False,
     options: PrimitiveOptionsLike = None,
     session: SessionLike = None,
+    durable_key: str | None = None,
 ) -> PrimitiveResult[PubResult]:
     """Estimate expectation values and wait for them.
 
@@ -183,6 +194,7 @@ async def arun_estimator(
         options: Options of the estimator in the form of qiskit-ibm-runtime, as a mapping or as
             its `EstimatorOptions`. `max_execution_time` and `environment` are those of the job.
         session: The session or batch that the job is to belong to, or its id.
+        durable_key: As in `run_program`.
 
     Returns:
         One result for each PUB. Its `data` has the values `evs` and their standard errors
@@ -195,7 +207,7 @@ async def arun_estimator(
     """
     _choose_one(shots, precision)
     call = PrimitiveCall("estimator", pubs, options, shots, precision, seed, transpile)
-    return await _run(call, backend, session)
+    return await _run(call, backend, session, durable_key)
 
 
 run_estimator = sync_task(arun_estimator)
@@ -210,6 +222,7 @@ async def asubmit_executor(
     seed: int | None = None,
     options: PrimitiveOptionsLike = None,
     session: SessionLike = None,
+    durable_key: str | None = None,
 ) -> RuntimeJob:
     """Submit a job of the executor, and return at once.
 
@@ -219,6 +232,7 @@ async def asubmit_executor(
         seed: As in `run_executor`.
         options: As in `run_executor`.
         session: As in `run_executor`.
+        durable_key: As in `run_executor`.
 
     Returns:
         The job; its `result()` is a `QuantumProgramResult`. It goes on whatever happens to the
@@ -239,6 +253,7 @@ async def asubmit_executor(
         options=call.job_options(),
         result_decoder=QuantumProgramResultDecoder,
         session=session,
+        durable_key=durable_key,
     )
 
 
@@ -254,6 +269,7 @@ async def arun_executor(
     seed: int | None = None,
     options: PrimitiveOptionsLike = None,
     session: SessionLike = None,
+    durable_key: str | None = None,
 ) -> QuantumProgramResult:
     """Run a quantum program and wait for what it measured.
 
@@ -268,6 +284,7 @@ async def arun_executor(
         options: Options of the executor in the form of qiskit-ibm-runtime, as a mapping or as
             its `ExecutorOptions`. `max_execution_time` and `environment` are those of the job.
         session: The session or batch that the job is to belong to, or its id.
+        durable_key: As in `run_program`.
 
     Returns:
         For each item a mapping from names to arrays: a Boolean one for each classical register
@@ -289,6 +306,7 @@ async def arun_executor(
         options=call.job_options(),
         result_decoder=QuantumProgramResultDecoder,
         session=session,
+        durable_key=durable_key,
     )
 
 
@@ -296,19 +314,33 @@ run_executor = sync_task(arun_executor)
 """Synchronous twin of `arun_executor`."""
 
 
-async def _submit(call: PrimitiveCall, backend: BackendLike, session: SessionLike) -> RuntimeJob:
+async def _submit(
+    call: PrimitiveCall, backend: BackendLike, session: SessionLike, durable_key: str | None
+) -> RuntimeJob:
     block = as_backend(backend)
     inputs = await _inputs(call, block)
     return await asubmit_program.fn(
-        call.primitive, inputs, backend=block, options=call.job_options(), session=session
+        call.primitive,
+        inputs,
+        backend=block,
+        options=call.job_options(),
+        session=session,
+        durable_key=durable_key,
     )
 
 
-async def _run(call: PrimitiveCall, backend: BackendLike, session: SessionLike) -> Any:
+async def _run(
+    call: PrimitiveCall, backend: BackendLike, session: SessionLike, durable_key: str | None
+) -> Any:
     block = as_backend(backend)
     inputs = await _inputs(call, block)
     return await arun_program.fn(
-        call.primitive, inputs, backend=block, options=call.job_options(), session=session
+        call.primitive,
+        inputs,
+        backend=block,
+        options=call.job_options(),
+        session=session,
+        durable_key=durable_key,
     )
 
 

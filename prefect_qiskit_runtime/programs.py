@@ -14,10 +14,11 @@ from prefect.blocks.abstract import JobBlock
 from pydantic import Field, model_validator
 
 from prefect_qiskit_runtime._decoders import Decoders
+from prefect_qiskit_runtime._identity import Request
 from prefect_qiskit_runtime._sources import locate, source_argument
+from prefect_qiskit_runtime._submission import Evaluation
 from prefect_qiskit_runtime._sync import run_sync
 from prefect_qiskit_runtime._tasks import async_task, sync_task
-from prefect_qiskit_runtime._watching import submit
 from prefect_qiskit_runtime.backend import BackendLike, RuntimeBackend, as_backend
 from prefect_qiskit_runtime.client import (
     RuntimeClientProgram,
@@ -301,10 +302,9 @@ class RuntimeProgram(JobBlock[Any]):
         """
         program_id = await self.aupload()
         together = {**self.inputs, **inputs}
+        request = Request(program_id, together, self.backend, self.backend.options(None))
         async with self.backend.connect() as api:
-            job_id = await submit(
-                api, program_id, together, self.backend, self.backend.options(None)
-            )
+            job_id = await (await Evaluation.of(api, request)).submit()
         return RuntimeJob(
             job_id,
             self.backend,

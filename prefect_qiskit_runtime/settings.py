@@ -50,6 +50,20 @@ class Settings(BaseSettings):
         gt=0,
         description="How often a flow that waits for jobs asks Prefect whether it was cancelled.",
     )
+    submission_grace_seconds: float = Field(
+        default=120.0,
+        gt=0,
+        description=(
+            "How long a job may take to be found by its tag on a service that knows no keys (IBM "
+            "Quantum). After a submission without an answer it is looked for during this time."
+        ),
+    )
+    unclear_submission: Literal["resubmit", "hold"] = Field(
+        default="resubmit",
+        description=(
+            "What happens if it is not found then: the job is submitted again, or the call fails."
+        ),
+    )
     max_concurrent_jobs: int = Field(
         default_factory=lambda: max(2, os.cpu_count() or 1),
         ge=1,

@@ -62,10 +62,13 @@ class RuntimeApi(SessionCalls, BackendCalls):
 
     Every method raises the errors of `errors` that its answer may mean, at least
     `AuthenticationError`, `ServiceUnavailableError` and `ProtocolError`.
+
+    Attributes:
+        keyed_submission: Whether the service makes one job of all submissions with the same
+            key. Where it does not, whoever submits has to look for the job before and after.
     """
 
     keyed_submission: ClassVar[bool] = True
-    """Whether a submission carries a key under which it may be sent again and makes one job."""
 
     # Programs -----------------------------------------------------------------------------
 
@@ -171,6 +174,7 @@ class RuntimeApi(SessionCalls, BackendCalls):
         backend: str | None = None,
         options: RuntimeOptions | None = None,
         idempotency_key: str | None = None,
+        fingerprint: str | None = None,
         attempt: int = 1,
     ) -> JobSubmitted:
         """Submit a job: once, however often the question has to be sent.
@@ -184,6 +188,8 @@ class RuntimeApi(SessionCalls, BackendCalls):
             options: How it is to run.
             idempotency_key: The same key gives the same job, also days later. One is made up
                 when None, so that a broken connection does not submit twice.
+            fingerprint: What makes two submissions under one key the same (see
+                `codec.fingerprint`). Default: all that is sent, to the letter.
             attempt: Which attempt of one evaluation this is, from 1.
 
         Raises:
@@ -218,10 +224,7 @@ class RuntimeApi(SessionCalls, BackendCalls):
         )
         # The inputs go in as they are: encoding them again could change them, and costs.
         body = f'{head[:-1]}, "params": {params_text}}}'
-        headers = {}
-        if self.keyed_submission:
-            key = _checked_key(idempotency_key or f"once-{uuid.uuid4()}")
-            headers["Idempotency-Key"] = key
+        headers = _key_headers(idempotency_key, fingerprint) if self.keyed_submission else {}
         response = await self.request(call, content=body, headers=headers)
         submitted = read_model(call, response, JobSubmitted)
         replayed = response.headers.get("Idempotent-Replayed", "").lower() == "true"
@@ -399,6 +402,14 @@ def _with_cost(metadata: Mapping[str, Any]) -> dict[str, Any]:
         "cost" if field == "max_execution_time" else field: value
         for field, value in metadata.items()
     }
+
+
+def _key_headers(key: str | None, fingerprint: str | None) -> dict[str, str]:
+    """Return what makes one job of a submission that is sent twice."""
+    headers = {"Idempotency-Key": _checked_key(key or f"once-{uuid.uuid4()}")}
+    if fingerprint is not None:
+        headers["Idempotency-Fingerprint"] = fingerprint
+    return headers
 
 
 def _checked_key(key: str) -> str:

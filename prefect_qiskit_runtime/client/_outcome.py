@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from prefect_qiskit_runtime._reason_codes import NextStep, next_step
 from prefect_qiskit_runtime.errors import (
     JobCancelledError,
     JobError,
@@ -30,6 +31,15 @@ _ADVICE: dict[type[JobError], str] = {
     JobTimedOutError: "Give it a higher max_execution_time, or less to do.",
 }
 
+# For the others the reason says it, or the flow does it by itself.
+_TOLD_STEPS = (
+    NextStep.FETCH_AGAIN,
+    NextStep.OTHER_BACKEND,
+    NextStep.NEW_SESSION,
+    NextStep.MAKE_SMALLER,
+    NextStep.UNKNOWN,
+)
+
 _NOTED_LOG_LINES = 20
 
 
@@ -48,9 +58,12 @@ def job_error(job: JobInfo, body: bytes | None, log_tail: str | None) -> JobErro
     ended = "was cancelled" if job.state.status is JobStatus.CANCELLED else "failed"
     if kind is JobTimedOutError:
         ended, reason = "ran too long", f"its max_execution_time is {job.cost} s"
+    is_cancelled = job.state.status is JobStatus.CANCELLED
+    step = NextStep.STOP if is_cancelled else next_step(job.state.reason_code)
+    advice = _ADVICE.get(kind) or (step.value if step in _TOLD_STEPS else "")
     error = kind(
         f"Job {job.id} of program {job.program.id} on {job.backend} {ended}: {reason}."
-        f" {_ADVICE.get(kind, '')}".rstrip(),
+        f" {advice}".rstrip(),
         job_id=job.id,
         program_id=job.program.id,
         backend=job.backend,
@@ -59,6 +72,7 @@ def job_error(job: JobInfo, body: bytes | None, log_tail: str | None) -> JobErro
         traceback=traceback,
         log_tail=log_tail,
     )
+    error.transient = step.sends_again
     # A note is printed below the message wherever the error is, the log of a flow included.
     if traceback:
         error.add_note(f"The program's own traceback:\n{traceback}")

@@ -9,9 +9,9 @@ What it never does: pickle; import a class that the text names, outside of Qiski
 operators and states (any other `settings` object arrives as the dict it travelled as); import
 Qiskit for values that are plain JSON; drop a value silently.
 
-Entry points: `encode`, `encode_inputs`, `decode`, and for subclassing `RuntimeEncoder` and
-`RuntimeDecoder`. Quantum programs have a form of their own: `quantum_program_inputs` and
-`QuantumProgramResultDecoder`.
+Entry points: `encode`, `encode_inputs`, `decode`, `fingerprint` (what identifies a value in place
+of its bytes), and for subclassing `RuntimeEncoder` and `RuntimeDecoder`. Quantum programs have a
+form of their own: `quantum_program_inputs` and `QuantumProgramResultDecoder`.
 
 What changes on the way, as with qiskit-ibm-runtime: tuples become lists, keys of dicts become
 text, an object with `to_json()` arrives as its JSON text, and NaN and infinities are written as
@@ -20,8 +20,10 @@ text, an object with `to_json()` arrives as its JSON text, and NaN and infinitie
 
 from prefect_qiskit_runtime.codec._decoder import RuntimeDecoder, decode
 from prefect_qiskit_runtime.codec._encoder import RuntimeEncoder, encode, encode_inputs
+from prefect_qiskit_runtime.codec._fingerprint import fingerprint
 from prefect_qiskit_runtime.codec._quantum_programs import (
     QuantumProgramResultDecoder,
+    quantum_program_identity,
     quantum_program_inputs,
 )
 
@@ -32,5 +34,7 @@ __all__ = [
     "decode",
     "encode",
     "encode_inputs",
+    "fingerprint",
+    "quantum_program_identity",
     "quantum_program_inputs",
 ]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import zlib
+from collections.abc import Mapping
 from typing import Any
 
 from prefect_qiskit_runtime.codec import _seams
@@ -48,6 +52,18 @@ def quantum_program_inputs(
         return converter.encoder(program, options).model_dump(mode="json")
     except ValueError as exc:
         raise EncodingError(f"The quantum program cannot be written: {exc}") from exc
+
+
+def quantum_program_identity(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return inputs of the executor with circuits in place of their bytes, for `fingerprint`."""
+    program = inputs.get("quantum_program")
+    circuits = program.get("circuits") if isinstance(program, Mapping) else None
+    if not isinstance(program, Mapping) or not isinstance(circuits, Mapping):
+        return dict(inputs)
+    from qiskit import qpy
+
+    data = zlib.decompress(base64.standard_b64decode(circuits["b64_data"]))
+    return {**inputs, "quantum_program": {**program, "circuits": qpy.load(io.BytesIO(data))}}
 
 
 class QuantumProgramResultDecoder:

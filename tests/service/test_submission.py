@@ -57,6 +57,32 @@ async def test_a_key_with_another_body_is_refused(local) -> None:
             assert answer.status_code == status
 
 
+async def test_a_fingerprint_says_in_place_of_the_body_what_is_the_same(local) -> None:
+    async with local.client() as client:
+        program_id = await local.program(client)
+        jobs = []
+        for params, mark, status in (
+            ({"n": 1}, "a", 200),
+            ({"n": 2}, "a", 200),
+            ({"n": 1}, "b", 422),
+        ):
+            headers = {"Idempotency-Key": "k", "Idempotency-Fingerprint": mark * 64}
+            request = {"program_id": program_id, "params": params}
+            answer = await client.post("/jobs", json=request, headers=headers)
+            assert answer.status_code == status
+            jobs.append(answer.json().get("id"))
+    assert jobs[0] == jobs[1]
+
+
+@pytest.mark.parametrize("mark", ["short", "x" * 129])
+async def test_a_fingerprint_has_a_length(local, mark: str) -> None:
+    async with local.client() as client:
+        request = {"program_id": await local.program(client)}
+        headers = {"Idempotency-Key": "k", "Idempotency-Fingerprint": mark}
+        answer = await client.post("/jobs", json=request, headers=headers)
+    assert answer.status_code in (400, 422)
+
+
 async def test_keys_of_two_users_are_two_keys(local) -> None:
     async with local.client("alice") as alice, local.client("bob") as bob:
         jobs = set()

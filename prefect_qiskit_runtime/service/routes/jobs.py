@@ -62,10 +62,11 @@ async def submit_job(
     context: Context,
     owner: Caller,
     idempotency_key: Annotated[str | None, Header()] = None,
+    idempotency_fingerprint: Annotated[str | None, Header(min_length=32, max_length=128)] = None,
 ) -> JSONResponse:
     """Submit a job; the same key again gives the same job."""
     body = await read_object(request)
-    submitted = await jobs.submit(context, owner, body, idempotency_key)
+    submitted = await jobs.submit(context, owner, body, idempotency_key, idempotency_fingerprint)
     answer = submission_view(submitted.job)
     if submitted.warnings:
         answer["messages"] = [{"data": warning} for warning in submitted.warnings]

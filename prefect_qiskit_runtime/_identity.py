@@ -1,0 +1,122 @@
+"""What a call asks for, and the name of the evaluation that it means."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from prefect_qiskit_runtime._lineage import (
+    Lineage,
+    claims,
+    group_key,
+    lineage_here,
+    submission_key,
+)
+from prefect_qiskit_runtime._records import Records
+from prefect_qiskit_runtime.backend import RuntimeBackend
+from prefect_qiskit_runtime.codec import fingerprint, quantum_program_identity
+from prefect_qiskit_runtime.models import RuntimeOptions
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one call asks for.
+
+    Attributes:
+        program_id: The program to run.
+        inputs: Its inputs, as the user gave them.
+        backend: Where.
+        options: How, laid over those of the backend.
+        durable_key: Joins equal calls of several flow runs.
+    """
+
+    program_id: str
+    inputs: Mapping[str, Any]
+    backend: RuntimeBackend
+    options: RuntimeOptions
+    durable_key: str | None = None
+
+    def fingerprint(self) -> str:
+        """Return what makes two requests the same.
+
+        Labels, time limits and log levels do not: they can be changed between a crash and a
+        retry. Nor does the version of the program, which the service knows (see
+        `Evaluation`).
+        """
+        is_executor = self.program_id == "executor"
+        inputs = quantum_program_identity(self.inputs) if is_executor else dict(self.inputs)
+        credentials = self.backend.credentials
+        service = [self.backend.service]
+        if credentials is not None:
+            service += [str(credentials.url), credentials.instance or ""]
+        return fingerprint(
+            {
+                "service": service,
+                "backend": self.backend.name,
+                "program": self.program_id,
+                "image": self.options.image,
+                "inputs": inputs,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The name of an evaluation, for a call that has a place in a flow run or a durable key.
+
+    Attributes:
+        lineage: Where the call stands.
+        fingerprint: What it asks for.
+        occurrence: Which of the equal calls of its lineage it is.
+    """
+
+    lineage: Lineage
+    fingerprint: str
+    occurrence: int
+    records: Records
+
+    @classmethod
+    async def of(cls, request: Request) -> Identity | None:
+        """Name the evaluation of the call that runs here; None if nothing could come back to it."""
+        lineage = await lineage_here(request.durable_key)
+        if lineage is None:
+            return None
+        print_ = await asyncio.to_thread(request.fingerprint)
+        identity = cls(lineage, print_, 0, Records())
+        return identity if lineage.joins else replace(identity, occurrence=await identity._take())
+
+    async def _take(self) -> int:
+        group = self._group
+        earlier = None
+        if self.lineage.is_rerun and not claims.knows(group):
+            earlier = await self.records.read(group)
+        occurrence = claims.take(group, self.lineage, earlier)
+        if occurrence > 0:
+            await self._record_group()
+        return occurrence
+
+    def key(self, attempt: int) -> str:
+        """Return the name of one attempt."""
+        return submission_key(self.lineage, self.fingerprint, self.occurrence, attempt)
+
+    async def delivered(self) -> None:
+        """Take note that the call has its result."""
+        if not self.lineage.joins:
+            claims.deliver(self._group, self.occurrence)
+            await self._record_group()
+
+    def give_back(self) -> None:
+        """Let another call take the evaluation."""
+        if not self.lineage.joins:
+            claims.give_back(self._group, self.occurrence)
+
+    async def _record_group(self) -> None:
+        record = claims.record(self._group)
+        if record is not None:
+            await self.records.try_write(self._group, record)
+
+    @property
+    def _group(self) -> str:
+        return group_key(self.lineage, self.fingerprint)

@@ -1,0 +1,335 @@
+"""Where a call stands in the runs of Prefect: what stays the same when any of them runs again.
+
+A task that is retried, a flow run that is retried after a crash, a subflow that a rerun parent
+makes anew: each comes back to the same call, and must find the job it has paid for. Ids of task
+runs and of subflow runs change on the way, Prefect's task keys hash code; the id of the root
+flow run and the names and positions below it do not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from base64 import b32encode
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.context import FlowRunContext, TaskRunContext
+
+from prefect_qiskit_runtime.errors import ConfigurationError
+
+_OWN_MODULES = "prefect_qiskit_runtime."
+_DIGEST_CHARACTERS = 26
+
+
+@dataclass(frozen=True)
+class Run:
+    """A flow run or task run of Prefect, in one of the times that it runs."""
+
+    run_id: str
+    run_count: int
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What a call belongs to, however often that runs.
+
+    Attributes:
+        name: The same text for the same place in the same root flow run; or the durable key.
+        joins: Whether equal calls are one evaluation (a durable key says so) and not several.
+        flow_runs: The flow runs around the call, the innermost first.
+        task_runs: The task runs around it, likewise.
+        root_id: Id of the root flow run; None outside of flows.
+        in_task: Whether a task of the user is around the call.
+    """
+
+    name: str
+    joins: bool
+    flow_runs: tuple[Run, ...]
+    task_runs: tuple[Run, ...]
+    root_id: str | None
+    in_task: bool = False
+
+    @property
+    def is_rerun(self) -> bool:
+        """Whether a flow run around the call has run before."""
+        return any(run.run_count > 1 for run in self.flow_runs)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether nothing around the call has run before, so that no earlier call was its own."""
+        runs = (*self.flow_runs, *self.task_runs)
+        return not self.joins and all(run.run_count == 1 for run in runs)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The label that all jobs of the root flow run bear, to find them from outside."""
+        return () if self.root_id is None else (flow_tag(self.root_id),)
+
+
+def flow_tag(root_flow_run_id: str | UUID) -> str:
+    """Return the label of the jobs of a root flow run and of all that is below it."""
+    return f"pqf-{_digits(UUID(str(root_flow_run_id)).bytes)}"
+
+
+def submission_key(lineage: Lineage, fingerprint: str, occurrence: int, attempt: int) -> str:
+    """Return the name of one attempt of one evaluation."""
+    whole = json.dumps([lineage.name, fingerprint, occurrence, attempt])
+    return f"pqr-{_digits(hashlib.sha256(whole.encode()).digest())}"
+
+
+def group_key(lineage: Lineage, fingerprint: str) -> str:
+    """Return the name of all equal calls of one lineage."""
+    whole = json.dumps([lineage.name, fingerprint])
+    return f"pqg-{_digits(hashlib.sha256(whole.encode()).digest())}"
+
+
+def _digits(digest: bytes) -> str:
+    return b32encode(digest).decode().lower()[:_DIGEST_CHARACTERS]
+
+
+async def lineage_here(durable_key: str | None) -> Lineage | None:
+    """Return the lineage of the call that runs here; None for one that is its own.
+
+    Args:
+        durable_key: In place of the flow run: joins equal calls of all flow runs, and outside.
+
+    Raises:
+        ConfigurationError: The durable key is no text.
+    """
+    if durable_key is not None and not (isinstance(durable_key, str) and durable_key):
+        raise ConfigurationError(
+            f"durable_key is a text that names the evaluation, as in 'h2-scan-0.74'; not"
+            f" {durable_key!r:.80}."
+        )
+    flow_run = await _flow_run()
+    if flow_run is None:
+        if durable_key is None:
+            return None
+        return Lineage(_durable_name(durable_key), True, (), (), None)
+    ancestry = await _ancestry(flow_run)
+    tasks = list(_enclosing_tasks(flow_run.id))
+    task_runs = tuple(Run(str(task.task_run.id), task.task_run.run_count) for task in tasks)
+    names = [task.task.name for task in reversed(tasks) if not _is_own(task)]
+    own = Run(str(flow_run.id), flow_run.run_count)
+    return Lineage(
+        name=json.dumps([ancestry.root_id, *ancestry.path, *names])
+        if durable_key is None
+        else _durable_name(durable_key),
+        joins=durable_key is not None,
+        flow_runs=(own, *ancestry.parents),
+        task_runs=task_runs,
+        root_id=ancestry.root_id,
+        in_task=bool(names),
+    )
+
+
+async def _flow_run() -> FlowRun | None:
+    """Return the flow run around this code; in other processes only the task run knows it."""
+    context, task = FlowRunContext.get(), TaskRunContext.get()
+    if context is not None and context.flow_run is not None:
+        return context.flow_run
+    if task is None or task.task_run.flow_run_id is None:
+        return None
+    async with get_client() as client:
+        return await client.read_flow_run(task.task_run.flow_run_id)
+
+
+def _durable_name(durable_key: str) -> str:
+    return json.dumps({"durable_key": durable_key})
+
+
+@dataclass(frozen=True)
+class _Ancestry:
+    """What is above a flow run, which does not change while that runs.
+
+    Attributes:
+        root_id: Id of the root flow run.
+        path: Names and positions of the flow runs below the root, this one last.
+        parents: The flow runs above, the nearest first.
+    """
+
+    root_id: str
+    path: tuple[str, ...] = ()
+    parents: tuple[Run, ...] = ()
+
+
+_known: dict[UUID, _Ancestry] = {}
+
+
+async def _ancestry(flow_run: FlowRun) -> _Ancestry:
+    if flow_run.parent_task_run_id is None:
+        return _Ancestry(str(flow_run.id))
+    if flow_run.id not in _known:
+        _known[flow_run.id] = await _ask_ancestry(flow_run)
+    return _known[flow_run.id]
+
+
+async def _ask_ancestry(flow_run: FlowRun) -> _Ancestry:
+    path: list[str] = []
+    parents: list[Run] = []
+    async with get_client() as client:
+        while flow_run.parent_task_run_id is not None:
+            # Stands for the subflow in its parent: "name-0", then "name-1", in the order of the
+            # calls. In other processes the position is a random id, which says nothing.
+            stand_in = await client.read_task_run(flow_run.parent_task_run_id)
+            position = stand_in.dynamic_key
+            name = stand_in.name if position.isdecimal() else stand_in.task_key.partition("-")[0]
+            path.append(name)
+            if stand_in.flow_run_id is None:  # a flow called in a task outside of flows
+                break
+            flow_run = await client.read_flow_run(stand_in.flow_run_id)
+            parents.append(Run(str(flow_run.id), flow_run.run_count))
+    return _Ancestry(str(flow_run.id), tuple(reversed(path)), tuple(parents))
+
+
+def _enclosing_tasks(flow_run_id: UUID) -> Iterator[TaskRunContext]:
+    """Give the contexts of the task runs of a flow run that this code runs in, innermost first.
+
+    Prefect tells the innermost only. What was current before it is in the token that entering
+    it gave, which Prefect keeps to leave it again.
+    """
+    context = TaskRunContext.get()
+    given: set[UUID] = set()
+    while isinstance(context, TaskRunContext) and context.task_run.flow_run_id == flow_run_id:
+        if context.task_run.id not in given:  # a context is entered twice on its way to a thread
+            given.add(context.task_run.id)
+            yield context
+        token: Any = getattr(context, "_token", None)
+        context = None if token is None else token.old_value
+
+
+def _is_own(context: TaskRunContext) -> bool:
+    return str(context.task.fn.__module__).startswith(_OWN_MODULES)
+
+
+@dataclass
+class _Group:
+    """The equal calls of one lineage, and the evaluations there are for them.
+
+    Attributes:
+        count: How many evaluations there are or may be.
+        delivered: Numbers of those whose result a call has had.
+        taken: Who has taken them, by number; some have given them back since.
+    """
+
+    count: int
+    delivered: set[int]
+    taken: dict[int, frozenset[Run]] = field(default_factory=dict)
+
+    def order(self, lineage: Lineage) -> list[int]:
+        """Return the evaluations in the order in which a call prefers them.
+
+        First those that its own task took when it ran before, then those that nobody has had the
+        result of. Prefect may remember results of a user's tasks, which then do not run again:
+        what these have had must not be given to another call, and they are the older ones.
+        """
+        own_runs = {run.run_id for run in lineage.task_runs}
+
+        def preference(number: int) -> tuple[bool, bool, int]:
+            was_own = any(run.run_id in own_runs for run in self.taken.get(number, ()))
+            delivered = number in self.delivered
+            newest_first = delivered and lineage.in_task and not was_own
+            return not was_own, delivered, -number if newest_first else number
+
+        return [*sorted(range(self.count), key=preference), self.count]
+
+
+class Claims:
+    """Which of the equal calls of one lineage a call is, in this process.
+
+    Equal calls are interchangeable: each takes an evaluation that no other call of this process
+    holds, and holds it until a run that it was made in runs again.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._groups: dict[str, _Group] = {}
+        self._newest: dict[str, int] = {}
+
+    def knows(self, group: str) -> bool:
+        """Say whether a call of a group was made in this process."""
+        return group in self._groups
+
+    def take(self, group: str, lineage: Lineage, record: Mapping[str, Any] | None = None) -> int:
+        """Take an evaluation; return its number.
+
+        Args:
+            group: Name of the equal calls.
+            lineage: Where the call stands.
+            record: What `record` said of the group in an earlier process.
+        """
+        runs = frozenset((*lineage.flow_runs, *lineage.task_runs))
+        with self._lock:
+            for run in runs:
+                self._newest[run.run_id] = max(run.run_count, self._newest.get(run.run_id, 0))
+            if group not in self._groups:
+                record = record or {}
+                self._groups[group] = _Group(
+                    record.get("count", 0), set(record.get("delivered", ()))
+                )
+            found = self._groups[group]
+            number = next(
+                number
+                for number in found.order(lineage)
+                if number not in found.taken or self._is_over(found.taken[number])
+            )
+            found.taken[number] = runs
+            found.count = max(found.count, number + 1)
+            return number
+
+    def give_back(self, group: str, number: int) -> None:
+        """Let another call take an evaluation."""
+        with self._lock:
+            self._groups[group].taken.pop(number, None)
+
+    def deliver(self, group: str, number: int) -> None:
+        """Take note that a call has had its result."""
+        with self._lock:
+            self._groups[group].delivered.add(number)
+
+    def record(self, group: str) -> dict[str, Any] | None:
+        """Return what a later process has to know of a group; None where there is nothing to say.
+
+        A call that has no equal finds its job without.
+        """
+        with self._lock:
+            found = self._groups[group]
+            if found.count < 2:
+                return None
+            return {"count": found.count, "delivered": sorted(found.delivered)}
+
+    def _is_over(self, runs: frozenset[Run]) -> bool:
+        return any(run.run_count < self._newest.get(run.run_id, 0) for run in runs)
+
+
+claims = Claims()
+"""Those of this process."""
+
+
+_seen_ends: dict[str, Run] = {}
+
+
+def note_end(job_id: str) -> None:
+    """Take note that the flow run that runs here has seen a job end without a result."""
+    run = _flow_run_here()
+    if run is not None:
+        _seen_ends[job_id] = run
+
+
+def has_seen_end(job_id: str) -> bool:
+    """Say whether the flow run that runs here has seen it, since it was last started."""
+    run = _flow_run_here()
+    return run is not None and _seen_ends.get(job_id) == run
+
+
+def _flow_run_here() -> Run | None:
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return None
+    return Run(str(context.flow_run.id), context.flow_run.run_count)

@@ -1,0 +1,71 @@
+"""What to do after a job has ended without a result: the one table of reason codes.
+
+The codes are IBM's (https://quantum.cloud.ibm.com/docs/errors) and, with five digits, ours.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from prefect_qiskit_runtime.models import ReasonCode
+
+__all__ = ["NextStep", "next_step"]
+
+
+class NextStep(StrEnum):
+    """What the caller does next; the value says it in words."""
+
+    SEND_AGAIN = "The fault may pass: the same job can be sent again."
+    SEND_AGAIN_ONCE = "An unknown fault of the service: the same job can be sent once again."
+    WAIT = "The service takes no job now: send it later."
+    FETCH_AGAIN = "The job has a result that did not arrive: fetch it again, do not send the job."
+    OTHER_BACKEND = "This backend cannot run it: choose another one."
+    NEW_SESSION = "Its session has ended: open another one and send the job there."
+    MAKE_SMALLER = "Make the job smaller, or raise its limit."
+    STOP = "Change what is wrong before you send it again."
+    UNKNOWN = "This reason is not known here: it is not sent again by itself."
+
+    @property
+    def sends_again(self) -> bool:
+        """Whether sending the same job again may succeed."""
+        return self in (NextStep.SEND_AGAIN, NextStep.SEND_AGAIN_ONCE, NextStep.WAIT)
+
+
+def _codes(text: str) -> frozenset[int]:
+    """Read numbers and ranges of them."""
+    found: set[int] = set()
+    for part in text.split():
+        first, _, last = part.partition("-")
+        found.update(range(int(first), int(last or first) + 1))
+    return frozenset(found)
+
+
+_TABLE = {
+    NextStep.SEND_AGAIN: _codes(
+        "1000 1006 1008 1010 1011 1500 3202 3203 3210 3212 3233-3235 3251 3300 3301 5203 5204"
+    ),
+    NextStep.SEND_AGAIN_ONCE: _codes("9999"),
+    NextStep.FETCH_AGAIN: _codes("3208 3253"),
+    NextStep.WAIT: _codes("1012 1202 1233 1999 3458"),
+    NextStep.OTHER_BACKEND: _codes("1004 1007 1009 2002 2615 3245 3246"),
+    NextStep.NEW_SESSION: _codes("4001") | {ReasonCode.SESSION_CLOSED},
+    NextStep.MAKE_SMALLER: _codes("1305 3242 3243 3248 5201 5302 6000-6003 8000-8999")
+    | {ReasonCode.MEMORY_LIMIT},
+    NextStep.STOP: _codes(
+        "1002 1003 1005 1101-1109 1200 1201 1204 1205 2407-2411 3211 3220 3400-3457 3459-3499"
+        " 4317 5202 7000-7999"
+    )
+    | {
+        ReasonCode.PROGRAM_RAISED,
+        ReasonCode.PROGRAM_EXITED,
+        ReasonCode.KILLED_BY_SIGNAL,
+        ReasonCode.START_FAILED,
+        ReasonCode.RESULT_NOT_ENCODABLE,
+    },
+}
+_STEPS = {code: step for step, codes in _TABLE.items() for code in codes}
+
+
+def next_step(reason_code: int | None) -> NextStep:
+    """Return what to do after a job that ended with a code. Without one nothing is sent again."""
+    return NextStep.STOP if reason_code is None else _STEPS.get(reason_code, NextStep.UNKNOWN)

@@ -1,0 +1,64 @@
+"""Small records that outlive a process, kept where Prefect keeps results.
+
+They are written at once, never in a user's transaction, which is committed late and lost with
+the process. With Prefect's default storage they are local to the machine: what depends on them is
+a shortcut or an order of preference, never whether a job is found.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect.logging import get_logger
+from prefect.results import ResultStore, get_result_store
+from prefect.serializers import JSONSerializer
+
+logger = get_logger("prefect_qiskit_runtime")
+
+_FOLDER = "qiskit-runtime"
+
+
+class Records:
+    """The records of one call; made inside of it, since each run may have its own storage."""
+
+    def __init__(self) -> None:
+        self._store: ResultStore = get_result_store().model_copy(
+            update={
+                "serializer": JSONSerializer(),
+                "cache_result_in_memory": False,
+                # A flow whose results are not kept throws the metadata away, and so the record.
+                "metadata_storage": None,
+            }
+        )
+
+    async def read(self, name: str) -> dict[str, Any] | None:
+        """Return a record, None if there is none that can be read.
+
+        Prefect's file systems write in place: a process that is killed meanwhile leaves half a
+        record behind. What must not be lost with that stands in a record that is not written again.
+        """
+        key = f"{_FOLDER}/{name}"
+        if not await self._store.aexists(key):
+            return None
+        try:
+            return (await self._store.aread(key)).result
+        except ValueError:  # of JSON, of text and of pydantic
+            return None
+
+    async def write(self, name: str, record: dict[str, Any]) -> None:
+        """Write a record in place of the one of that name."""
+        key = f"{_FOLDER}/{name}"
+        if self._store.result_storage is None:
+            await self._store.aexists(key)  # finds the default storage
+        await self._store.awrite(record, key=key)
+
+    async def try_write(self, name: str, record: dict[str, Any]) -> None:
+        """Write a record that is good to have; a storage that fails is told in the log."""
+        try:
+            await self.write(name, record)
+        except Exception:
+            logger.warning(
+                "Prefect's result storage does not keep a record. If this flow crashes now, its "
+                "callbacks may see interim results again.",
+                exc_info=True,
+            )

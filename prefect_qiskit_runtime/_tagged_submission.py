@@ -1,0 +1,154 @@
+"""Submitting to a service that knows no keys: at most one job for each name, by its label.
+
+IBM's service makes a job of each request that reaches it, also of one whose answer is lost. So
+the job bears its name as a tag; before a request that may not be the first, and after one with
+an unclear outcome, the job is looked for. The assumption: a job is found by its tag within the
+grace period (`Settings.submission_grace_seconds`) after the request that made it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from prefect_qiskit_runtime._records import Records
+from prefect_qiskit_runtime._retrying import RetryPolicy
+from prefect_qiskit_runtime._watching import cancel_quietly, logger_here
+from prefect_qiskit_runtime.client import RuntimeApi
+from prefect_qiskit_runtime.errors import (
+    ProtocolError,
+    QiskitRuntimeError,
+    RateLimitedError,
+    ServiceUnavailableError,
+    SubmissionUnclearError,
+)
+from prefect_qiskit_runtime.models import JobInfo, JobSubmitted
+from prefect_qiskit_runtime.settings import Settings
+
+_LONGEST_PAUSE_SECONDS = 15.0
+# Faults before a byte of the request left.
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+@dataclass(frozen=True)
+class TaggedSubmission:
+    """One name, and the job that bears it.
+
+    Attributes:
+        api: The service.
+        name: The tag.
+        post: Sends the request, once.
+        is_first: Whether no request can have been sent under the name before.
+        records: Where the intent is kept for a later process; None for a call that none comes
+            back to.
+        policy: How questions are asked again.
+        settings: The grace period, and what to do after it.
+    """
+
+    api: RuntimeApi
+    name: str
+    post: Callable[[], Awaitable[JobSubmitted]]
+    is_first: bool
+    records: Records | None
+    policy: RetryPolicy
+    settings: Settings
+
+    async def submit(self) -> JobSubmitted:
+        """Return the job of the name, found or submitted.
+
+        Raises:
+            SubmissionUnclearError: A request may have made a job that is not found, and the
+                settings say to leave it at that.
+        """
+        found = None if self.is_first else await self._find_earlier()
+        while found is None:
+            intent = {"intended_at": time.time()}
+            await self._record("intent", intent)
+            try:
+                return await self.policy.ask(self.post, may_ask_again=_is_refused)
+            except (ServiceUnavailableError, ProtocolError) as error:
+                if _is_without_effect(error):
+                    await self._record("refusal", intent)
+                    raise
+                found = await self._find_after(error)
+            except QiskitRuntimeError:
+                await self._record("refusal", intent)
+                raise
+        return JobSubmitted(id=found.id, backend=found.backend, replayed=not self.is_first)
+
+    async def settle_twins(self) -> JobInfo | None:
+        """Return the oldest job of the name, and cancel what another process has made beside it."""
+        jobs = await self.policy.ask(
+            lambda: self.api.list_jobs(tags=[self.name], oldest_first=True)
+        )
+        for twin in jobs[1:]:
+            if not twin.state.status.is_terminal:
+                logger_here().warning(
+                    "Job %s is a twin of job %s (tag %s): it is cancelled.",
+                    twin.id,
+                    jobs[0].id,
+                    self.name,
+                )
+                await cancel_quietly(self.api, twin.id)
+        return jobs[0] if jobs else None
+
+    async def _find_earlier(self) -> JobInfo | None:
+        """Look for the job that an earlier call may have submitted."""
+        intent, refusal = await self._read("intent"), await self._read("refusal")
+        found = await self.settle_twins()
+        if found is not None or intent is None or intent == refusal:
+            return found
+        # A process has died between the request and its answer, or the job is not visible yet.
+        until = intent["intended_at"] + self.settings.submission_grace_seconds
+        logger_here().warning(
+            "An earlier run has sent a job (tag %s) and had no answer; it is looked for.", self.name
+        )
+        return await self._look_until(time.monotonic() + max(0.0, until - time.time()), None)
+
+    async def _find_after(self, error: QiskitRuntimeError) -> JobInfo | None:
+        """Look for the job of a request with an unclear outcome; None if it may be sent again."""
+        logger_here().warning("%s Whether it made a job is unclear; it is looked for.", error)
+        until = time.monotonic() + self.settings.submission_grace_seconds
+        return await self._look_until(until, error)
+
+    async def _look_until(self, until: float, error: QiskitRuntimeError | None) -> JobInfo | None:
+        pause_seconds = min(1.0, self.settings.submission_grace_seconds / 4)
+        while True:
+            found = await self.settle_twins()
+            left_seconds = until - time.monotonic()
+            if found is not None or left_seconds <= 0:
+                break
+            jittered = pause_seconds * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+            await asyncio.sleep(min(left_seconds, jittered))
+            pause_seconds = min(_LONGEST_PAUSE_SECONDS, 2 * pause_seconds)
+        if found is None and self.settings.unclear_submission == "hold":
+            raise SubmissionUnclearError(
+                f"A job was sent to {self.api.url} and no answer came; within"
+                f" {self.settings.submission_grace_seconds:g} s none with the tag {self.name} was"
+                " found. It is not sent again, because PREFECT_QISKIT_RUNTIME_UNCLEAR_SUBMISSION"
+                " is hold. Look for it in the service; run again to look once more.",
+                tag=self.name,
+            ) from error
+        return found
+
+    async def _read(self, kind: str) -> dict[str, Any] | None:
+        return None if self.records is None else await self.records.read(f"{kind}-{self.name}")
+
+    async def _record(self, kind: str, record: dict[str, Any]) -> None:
+        if self.records is not None:
+            await self.records.write(f"{kind}-{self.name}", record)
+
+
+def _is_refused(error: QiskitRuntimeError) -> bool:
+    """Say whether a request was refused for now, and made no job."""
+    return isinstance(error, RateLimitedError)
+
+
+def _is_without_effect(error: QiskitRuntimeError) -> bool:
+    return isinstance(error, RateLimitedError) or isinstance(error.__cause__, _NOT_SENT)

@@ -1,0 +1,282 @@
+"""Circuits, operations and expressions in a form that equal ones share.
+
+Bits are their positions, parameters and variables their names. Not QPY: it names copies of custom
+operations at random and writes the ids of parameters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from qiskit.circuit import (
+    AnnotatedOperation,
+    ClassicalRegister,
+    Clbit,
+    ControlFlowOp,
+    ControlledGate,
+    Instruction,
+    Operation,
+    Parameter,
+    ParameterExpression,
+    ParameterVector,
+    QuantumCircuit,
+    Store,
+)
+from qiskit.circuit.classical import expr
+
+# Qiskit counts up what it names itself: `ClassicalRegister(2)` is c0, then c1; a gate that was a
+# circuit is circuit-101; the parameter of a loop is _loop_i_0. QPY names custom gates at random.
+_REGISTER_NAMED_BY_QISKIT = re.compile(r"c\d+")
+_NAMED_BY_QISKIT = re.compile(r"(?<=circuit-)\d+|(?<=_loop_i_)\d+|(?<=_)[0-9a-f]{32}\b")
+
+# Operations of Qiskit that their parameters describe whole; to compute what they are made of
+# may take long.
+_TOLD_BY_PARAMETERS = (
+    *("Measure", "Reset", "Barrier", "UnitaryGate", "Initialize", "StatePreparation"),
+    *("PermutationGate", "PauliGate", "DiagonalGate", "Isometry", "LinearFunction"),
+)
+
+
+def form_of(o: Any, encoder: type[json.JSONEncoder]) -> Any | None:
+    """Return the form of an object of Qiskit's circuits, None for any other.
+
+    Args:
+        o: The object.
+        encoder: Writes what the form still holds: arrays, expressions, operators.
+    """
+    if isinstance(o, QuantumCircuit):
+        text = json.dumps(_circuit(o), cls=encoder, sort_keys=True)
+        return {"__type__": "QuantumCircuit", "digest": _digest(text)}
+    if isinstance(o, ParameterExpression):
+        return _expression(o)
+    if isinstance(o, ParameterVector):
+        return {"__type__": "ParameterVector", "name": o.name, "length": len(o)}
+    if isinstance(o, Instruction | AnnotatedOperation):
+        return _operation(o, {})
+    return _classical(o, {}) if isinstance(o, expr.Expr) else None
+
+
+def _digest(text: str) -> str:
+    """Hash the text of a circuit, with what Qiskit has numbered numbered in the order of it."""
+    numbers: dict[str, str] = {}
+    text = _NAMED_BY_QISKIT.sub(lambda found: numbers.setdefault(found[0], str(len(numbers))), text)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _circuit(circuit: QuantumCircuit) -> dict[str, Any]:
+    return _block(circuit, range(circuit.num_qubits), range(circuit.num_clbits))
+
+
+def _block(circuit: QuantumCircuit, qubits: Sequence[int], clbits: Sequence[int]) -> dict[str, Any]:
+    """Return the form of a circuit; its bits are those places of the circuit around it.
+
+    The builders of control flow put the bits of a block in the order of a set.
+    """
+    places: dict[Any, int] = dict(zip(circuit.qubits, qubits, strict=True))
+    places.update(zip(circuit.clbits, clbits, strict=True))
+    # The parts that all kinds of circuits can have, and next to none has.
+    rare = {
+        "variables": [
+            [kind, variable.name, str(variable.type)]
+            for kind, variables in (
+                ("input", circuit.iter_input_vars()),
+                ("captured", circuit.iter_captured_vars()),
+                ("declared", circuit.iter_declared_vars()),
+            )
+            for variable in variables
+        ],
+        "stretches": [stretch.name for stretch in circuit.iter_stretches()],
+        "layout": _layout(circuit),
+    }
+    return {
+        "__type__": "QuantumCircuit",
+        "qubits": circuit.num_qubits,
+        "clbits": circuit.num_clbits,
+        "cregs": sorted(
+            [_register_name(register), [places[bit] for bit in register]]
+            for register in circuit.cregs
+        ),
+        "phase": circuit.global_phase,
+        "data": [_instruction(instruction, places) for instruction in circuit.data],
+        **{name: part for name, part in rare.items() if part},
+    }
+
+
+def _register_name(register: ClassicalRegister) -> str:
+    return "" if _REGISTER_NAMED_BY_QISKIT.fullmatch(register.name) else register.name
+
+
+def _layout(circuit: QuantumCircuit) -> list[Any] | None:
+    layout = circuit.layout
+    if layout is None:
+        return None
+    return [layout.initial_index_layout(), layout.final_index_layout()]
+
+
+def _instruction(instruction: Any, places: Mapping[Any, int]) -> list[Any]:
+    qubits = [places[bit] for bit in instruction.qubits]
+    if instruction.is_standard_gate():  # no Python object is made of it, which would take long
+        form = [instruction.name, qubits, instruction.params]
+        return form if instruction.label is None else [*form, instruction.label]
+    clbits = [places[bit] for bit in instruction.clbits]
+    operation = instruction.operation
+    if isinstance(operation, ControlFlowOp):
+        blocks = [_block(block, qubits, clbits) for block in operation.blocks]
+        form = {"name": operation.name, "label": operation.label, "blocks": blocks}
+        return [{**form, **_control(operation, places)}, sorted(qubits), sorted(clbits)]
+    return [_operation(operation, places), qubits, clbits]
+
+
+def _operation(operation: Operation, places: Mapping[Any, int]) -> Any:
+    """Return the form of an operation; `places` are the bits of the circuit that it is in."""
+    if isinstance(operation, AnnotatedOperation):
+        return {
+            "name": "annotated",
+            "base": _operation(operation.base_op, places),
+            "modifiers": [[type(each).__name__, vars(each)] for each in operation.modifiers],
+        }
+    if not isinstance(operation, Instruction):  # a Clifford, for one
+        return operation
+    form: dict[str, Any] = {
+        "name": operation.name,
+        "qubits": operation.num_qubits,
+        "clbits": operation.num_clbits,
+    }
+    if operation.label is not None:
+        form["label"] = operation.label
+    if isinstance(operation, Store):
+        return {**form, "store": [_classical(node, places) for node in operation.params]}
+    return {**form, **_content(operation)}
+
+
+def _content(operation: Instruction) -> dict[str, Any]:
+    """Return what an operation does."""
+    if type(operation).__name__ == "Delay":
+        return {"params": [_plain(each) for each in operation.params], "unit": operation.unit}  # type: ignore[attr-defined]
+    form: dict[str, Any] = {"params": [_plain(each) for each in operation.params]}
+    if isinstance(operation, ControlledGate) and operation.base_gate is not None:
+        return {
+            **form,
+            "control": operation.ctrl_state,
+            "base": _operation(operation.base_gate, {}),
+        }
+    if type(operation).__name__ == "PauliEvolutionGate":
+        synthesis = operation.synthesis  # type: ignore[attr-defined]
+        return {
+            **form,
+            "operator": operation.operator,  # type: ignore[attr-defined]
+            "synthesis": [type(synthesis).__name__, getattr(synthesis, "settings", {})],
+        }
+    told = type(operation).__name__ in _TOLD_BY_PARAMETERS
+    if not told and operation.definition is not None:
+        form["definition"] = _circuit(operation.definition)
+    return form
+
+
+def _control(operation: ControlFlowOp, places: Mapping[Any, int]) -> dict[str, Any]:
+    """Return when, or how often, the blocks of an operation are done."""
+    form: dict[str, Any] = {}
+    name = type(operation).__name__
+    if name in ("IfElseOp", "WhileLoopOp"):
+        form["condition"] = _condition(operation.condition, places)  # type: ignore[attr-defined]
+    elif name == "SwitchCaseOp":
+        form["target"] = _condition(operation.target, places)  # type: ignore[attr-defined]
+        labels = [labels for labels, _ in operation.cases_specifier()]  # type: ignore[attr-defined]
+        form["cases"] = [[_case(label) for label in group] for group in labels]
+    elif name == "ForLoopOp":
+        indices, parameter, _ = operation.params
+        form["loop"] = [_plain(indices), _plain(parameter)]
+    elif name == "BoxOp":
+        box: Any = operation
+        form["duration"] = [_plain(box.duration), box.unit]
+        form["annotations"] = [_annotation(each) for each in getattr(box, "annotations", ())]
+    return form
+
+
+def _case(label: Any) -> Any:
+    return label if isinstance(label, int | bool) else "default"
+
+
+def _annotation(annotation: Any) -> list[Any]:
+    kind = type(annotation)
+    names = sorted({*vars(annotation), *_slots(kind)})
+    state = {name: getattr(annotation, name) for name in names if hasattr(annotation, name)}
+    return [f"{kind.__module__}.{kind.__qualname__}", annotation.namespace, state]
+
+
+def _slots(kind: type) -> list[str]:
+    return [
+        name
+        for base in kind.__mro__
+        for name in getattr(base, "__slots__", ())
+        if not name.startswith("__")
+    ]
+
+
+def _condition(condition: Any, places: Mapping[Any, int]) -> Any:
+    if isinstance(condition, tuple):
+        target, value = condition
+        return [_target(target, places), int(value)]
+    if isinstance(condition, expr.Expr):
+        return _classical(condition, places)
+    return None if condition is None else _target(condition, places)
+
+
+def _target(target: Any, places: Mapping[Any, int]) -> Any:
+    """Return where classical bits are."""
+    if isinstance(target, Clbit):
+        return places.get(target, "elsewhere")
+    return [places.get(bit, "elsewhere") for bit in target]
+
+
+_PARTS = ("operand", "left", "right", "target", "index", "start", "stop", "step")
+
+
+def _classical(node: Any, places: Mapping[Any, int]) -> Any:
+    """Return the form of a classical expression."""
+    form: dict[str, Any] = {"node": type(node).__name__, "type": str(node.type)}
+    if isinstance(node, expr.Value):
+        form["value"] = _plain(node.value)
+    elif isinstance(node, expr.Var | expr.Stretch):
+        form["of"] = node.name if node.name is not None else _target(node.var, places)
+    else:
+        if hasattr(node, "op"):
+            form["op"] = node.op.name
+        for part in _PARTS:
+            child = getattr(node, part, None)
+            if isinstance(child, expr.Expr):
+                form[part] = _classical(child, places)
+    return form
+
+
+def _expression(expression: Any) -> Any:
+    """Return the form of a parameter or an expression of parameters."""
+    if isinstance(expression, Parameter):
+        return {"__type__": "Parameter", **_symbol(expression)}
+    if not expression.parameters:
+        return expression.numeric()
+    symbols = [_symbol(each) for each in expression.parameters]
+    symbols.sort(key=lambda symbol: (len(symbol["name"]), symbol["name"]))  # 9 before 10
+    return {"__type__": "ParameterExpression", "text": str(expression), "of": symbols}
+
+
+def _symbol(parameter: Any) -> dict[str, Any]:
+    # Elements of a vector are ordered, and so bound, by number instead of by name.
+    vector = getattr(parameter, "vector", None)
+    form = {"name": parameter.name}
+    return form if vector is None else {**form, "vector": vector.name, "index": parameter.index}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of an operation; what it is made of is told by the encoder."""
+    if isinstance(value, expr.Expr):
+        return _classical(value, {})
+    if isinstance(value, range):
+        return ["range", value.start, value.stop, value.step]
+    if type(value).__name__ == "Duration":
+        return [type(value).__qualname__, str(value)]
+    return value

@@ -1,0 +1,242 @@
+"""A service that knows no keys makes one job of each evaluation all the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from prefect import flow, task
+
+from prefect_qiskit_runtime import (
+    InvalidInputError,
+    RuntimeBackend,
+    RuntimeServiceCredentials,
+    ServiceUnavailableError,
+    backend as backends,
+    run_program,
+    upload_program,
+)
+from prefect_qiskit_runtime.client import RuntimeApi
+from prefect_qiskit_runtime.errors import SubmissionUnclearError
+from prefect_qiskit_runtime.models import JobInfo
+from tests.proxy import EMPTY_LISTING, Fault, Proxy
+from tests.team import TOKENS, TeamService, start_team
+
+SUBMISSION = r"POST /jobs$"
+BY_TAG = r"GET /jobs\?.*tags=pqr-"
+COUNTING = "def main(backend, user_messenger, upto=1):\n    return upto\n"
+
+
+class Keyless(RuntimeApi):
+    """Our service, asked as one that knows no keys."""
+
+    keyed_submission = False
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TeamService]:
+    team = start_team(tmp_path_factory.mktemp("team") / "home")
+    yield team
+    team.close()
+
+
+@pytest.fixture
+def proxy(service: TeamService) -> Iterator[Proxy]:
+    proxy = Proxy(service.url)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def backend(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> RuntimeBackend:
+    """A backend behind the proxy, on a service without keys."""
+    monkeypatch.setenv("PREFECT_QISKIT_RUNTIME_SUBMISSION_GRACE_SECONDS", "2")
+
+    @asynccontextmanager
+    async def keyless(credentials: RuntimeServiceCredentials) -> AsyncIterator[RuntimeApi]:
+        async with Keyless(str(credentials.url), credentials.token.get_secret_value()) as api:
+            yield api
+
+    monkeypatch.setattr(RuntimeServiceCredentials, "api", keyless)
+    credentials = RuntimeServiceCredentials(url=proxy.url, token=TOKENS["alice"])
+    return backends.RuntimeBackend(service="team", credentials=credentials)
+
+
+@pytest.fixture
+def program(backend: RuntimeBackend) -> str:
+    return upload_program.fn(COUNTING, name="counting", backend=backend)
+
+
+def jobs_of(service: TeamService, program: str) -> list[JobInfo]:
+    with service.client() as client:
+        listing = client.get("/jobs", params={"program": program, "limit": 1000}).json()
+    return [JobInfo.model_validate(job) for job in listing["jobs"]]
+
+
+class CountNew:
+    """How many jobs there are more than before."""
+
+    def __init__(self, service: TeamService, program: str) -> None:
+        self._service, self._program = service, program
+        self._before = {job.id for job in jobs_of(service, program)}
+
+    def new(self) -> list[JobInfo]:
+        found = jobs_of(self._service, self._program)
+        return [job for job in found if job.id not in self._before]
+
+
+@pytest.fixture
+def count(service: TeamService, program: str) -> CountNew:
+    return CountNew(service, program)
+
+
+def posts(proxy: Proxy) -> int:
+    return proxy.seen.count("POST /jobs")
+
+
+def test_the_first_submission_asks_nothing_beforehand(
+    proxy: Proxy, backend: RuntimeBackend, program: str
+) -> None:
+    proxy.seen.clear()
+    assert run_program.fn(program, {"upto": 2}, backend=backend) == 2
+    assert proxy.seen[0] == "POST /jobs"
+    assert not [request for request in proxy.seen if "tags=" in request]
+
+
+@pytest.mark.parametrize("action", ["cut", 500, 503, 504])
+def test_an_answer_that_is_lost_leads_to_the_job_that_was_made(
+    proxy: Proxy, backend: RuntimeBackend, program: str, count: CountNew, action: object
+) -> None:
+    proxy.faults.append(Fault(SUBMISSION, "after", action))  # type: ignore[arg-type]
+    assert run_program.fn(program, {"upto": 2}, backend=backend) == 2
+    assert (posts(proxy), len(count.new())) == (1, 1)
+
+
+def test_a_truncated_answer_leads_to_the_job_that_was_made(
+    proxy: Proxy, backend: RuntimeBackend, program: str, count: CountNew
+) -> None:
+    proxy.faults.append(Fault(SUBMISSION, "after", 200, body=b'{"id": "ab'))
+    assert run_program.fn(program, {"upto": 2}, backend=backend) == 2
+    assert (posts(proxy), len(count.new())) == (1, 1)
+
+
+def test_a_job_that_is_found_late_is_waited_for(
+    proxy: Proxy, backend: RuntimeBackend, program: str, count: CountNew
+) -> None:
+    proxy.faults += [
+        Fault(SUBMISSION, "after"),
+        Fault(BY_TAG, "before", 200, EMPTY_LISTING, times=2),
+    ]
+    assert run_program.fn(program, {"upto": 2}, backend=backend) == 2
+    assert (posts(proxy), len(count.new())) == (1, 1)
+
+
+@pytest.mark.parametrize("action", ["cut", 503])
+def test_a_submission_that_never_arrived_is_sent_again_after_the_grace_period(
+    proxy: Proxy, backend: RuntimeBackend, program: str, count: CountNew, action: object
+) -> None:
+    proxy.faults.append(Fault(SUBMISSION, "before", action))  # type: ignore[arg-type]
+    assert run_program.fn(program, {"upto": 2}, backend=backend) == 2
+    assert (posts(proxy), len(count.new())) == (2, 1)
+
+
+def test_or_it_is_held(
+    proxy: Proxy,
+    backend: RuntimeBackend,
+    program: str,
+    count: CountNew,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PREFECT_QISKIT_RUNTIME_UNCLEAR_SUBMISSION", "hold")
+    proxy.faults.append(Fault(SUBMISSION, "before"))
+    with pytest.raises(SubmissionUnclearError, match="none with the tag pqr-") as caught:
+        run_program.fn(program, {"upto": 2}, backend=backend)
+    assert caught.value.tag.startswith("pqr-")
+    assert (posts(proxy), count.new()) == (1, [])
+
+
+def test_a_refusal_for_being_busy_is_waited_out(
+    proxy: Proxy, backend: RuntimeBackend, program: str, count: CountNew
+) -> None:
+    proxy.faults.append(Fault(SUBMISSION, "before", 429))
+    assert run_program.fn(program, {"upto": 2}, backend=backend) == 2
+    assert (posts(proxy), len(count.new())) == (2, 1)
+    assert not [request for request in proxy.seen if "tags=" in request]
+
+
+def test_a_clear_refusal_is_told_at_once(
+    proxy: Proxy, backend: RuntimeBackend, program: str
+) -> None:
+    refusal = json.dumps({"errors": [{"message": "no such shots", "code": 1101}]}).encode()
+    proxy.faults.append(Fault(SUBMISSION, "before", 400, refusal))
+    with pytest.raises(InvalidInputError, match="no such shots"):
+        run_program.fn(program, backend=backend)
+    assert posts(proxy) == 1
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_task_that_is_retried_finds_its_job(
+    proxy: Proxy, backend: RuntimeBackend, program: str, count: CountNew
+) -> None:
+    proxy.faults.append(Fault(r"GET /jobs/\w+/results", "before", 404, times=1))
+
+    @task(retries=1)
+    def evaluating() -> int:
+        return run_program(program, {"upto": 3}, backend=backend)
+
+    @flow
+    def retrying() -> int:
+        return evaluating()
+
+    assert retrying() == 3
+    assert (posts(proxy), len(count.new())) == (1, 1)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_of_two_jobs_of_one_name_the_older_is_kept(
+    proxy: Proxy, backend: RuntimeBackend, service: TeamService, tmp_path: Path
+) -> None:
+    source = """
+import os, time
+
+def main(backend, user_messenger, path):
+    while not os.path.exists(path):
+        time.sleep(0.02)
+    return "done"
+"""
+    program, gate = upload_program.fn(source, name="waiting", backend=backend), tmp_path / "gate"
+
+    def make_twin() -> None:
+        """Another process was at the same point, and its job was not visible yet."""
+        (job,) = jobs_of(service, program)
+        with service.client() as client:
+            body = {"program_id": program, "params": {"path": str(gate)}, "tags": job.tags}
+            client.post("/jobs", json=body).raise_for_status()
+        gate.touch()
+
+    proxy.faults.append(Fault(r"GET /jobs/\w+/stream", "before", 404, call=make_twin))
+
+    @flow
+    def racing() -> str:
+        @task(retries=1)
+        def evaluating() -> str:
+            return run_program(program, {"path": str(gate)}, backend=backend)
+
+        return evaluating()
+
+    gate_was_closed = not gate.exists()
+    assert (racing(), gate_was_closed) == ("done", True)
+    newer, older = jobs_of(service, program)
+    assert older.state.status == "Completed"
+    assert newer.state.status in ("Cancelled", "Completed")  # it may end before it is cancelled
+
+
+def test_a_service_that_nobody_answers_at_fails_soon(
+    service: TeamService, proxy: Proxy, backend: RuntimeBackend, program: str
+) -> None:
+    proxy.close()
+    with pytest.raises(ServiceUnavailableError):
+        run_program.fn(program, backend=backend)
