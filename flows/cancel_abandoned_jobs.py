@@ -14,13 +14,13 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from prefect_qiskit_runtime import RuntimeBackend, cancel_abandoned_jobs as cancel_jobs
+from prefect_qiskit_runtime import RuntimeBackend, acancel_abandoned_jobs
 
 INTERVAL_SECONDS = 300
 
 
 @flow
-def cancel_abandoned_jobs(
+async def cancel_abandoned_jobs(
     blocks: list[str] | None = None,
     *,
     crashed_after_minutes: Annotated[float, Field(ge=0)] = 60,
@@ -38,8 +38,12 @@ def cancel_abandoned_jobs(
     Returns:
         Ids of the jobs that were cancelled.
     """
-    backends = [RuntimeBackend.load(name) for name in blocks or ()] or [RuntimeBackend()]
-    return cancel_jobs(*backends, crashed_after_seconds=60 * crashed_after_minutes, deleted=deleted)
+    backends = [await RuntimeBackend.aload(name) for name in blocks or ()]
+    return await acancel_abandoned_jobs(
+        *(backends or [RuntimeBackend()]),
+        crashed_after_seconds=60 * crashed_after_minutes,
+        deleted=deleted,
+    )
 
 
 if __name__ == "__main__":

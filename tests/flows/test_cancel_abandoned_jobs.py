@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from uuid import UUID
 
@@ -26,9 +27,9 @@ def test_it_cancels_the_job_of_a_flow_run_that_was_cancelled() -> None:
 
     reaper = load_flow_from_entrypoint(f"{ENTRYPOINT}:cancel_abandoned_jobs")
     flow_run_id, job = leaving()
-    assert reaper() == []
+    assert asyncio.run(reaper()) == []
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(flow_run_id, Cancelled(), force=True)
     RuntimeBackend().save("embedded", overwrite=True)
-    assert reaper(blocks=["embedded"]) == [job.job_id]
+    assert asyncio.run(reaper(blocks=["embedded"])) == [job.job_id]
     assert job.status() is JobStatus.CANCELLED
