@@ -74,9 +74,9 @@ def flow_ending() -> Iterator[FlowEnding]:
         _endings.remove(flow_run_id, ending)
 
 
-def waiting_calls(flow_run_id: UUID) -> int:
-    """Return how many calls of a flow run wait for jobs in this process."""
-    return _endings.count(flow_run_id)
+def has_waiting_calls() -> bool:
+    """Say whether calls of flow runs wait for jobs in this process."""
+    return _endings.has_any()
 
 
 def _flow_run_id() -> UUID | None:
@@ -119,9 +119,9 @@ class _Endings:
             if not self._waiting:
                 self._nobody.set()
 
-    def count(self, flow_run_id: UUID) -> int:
+    def has_any(self) -> bool:
         with self._lock:
-            return len(self._waiting.get(flow_run_id, ()))
+            return bool(self._waiting)
 
     def notify(self, flow_run_id: UUID, reason: str) -> None:
         with self._lock:

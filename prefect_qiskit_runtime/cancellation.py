@@ -9,6 +9,7 @@ root flow run, which each job that a flow submits bears; sessions by its labels.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypedDict
@@ -28,7 +29,12 @@ from prefect_qiskit_runtime._tasks import async_task, sync_task
 from prefect_qiskit_runtime._watching import Logger, logger_here
 from prefect_qiskit_runtime.backend import BackendLike, RuntimeBackend, as_backend
 from prefect_qiskit_runtime.client import embedded_status
-from prefect_qiskit_runtime.errors import ConflictError, NotFoundError, QiskitRuntimeError
+from prefect_qiskit_runtime.errors import (
+    ConfigurationError,
+    ConflictError,
+    NotFoundError,
+    QiskitRuntimeError,
+)
 
 __all__ = ["FlowHooks", "acancel_abandoned_jobs", "cancel_abandoned_jobs", "cancel_on_exit"]
 
@@ -36,6 +42,7 @@ FlowHook = Callable[[Flow[..., Any], FlowRun, State], Coroutine[Any, Any, None]]
 
 _CANCELLED = (StateType.CANCELLING, StateType.CANCELLED)
 _CRASHED_AFTER_SECONDS = 3600.0
+_DEADLINE_SECONDS = 60.0  # for a service that is away: Prefect's runner waits for its hooks
 
 
 class FlowHooks(TypedDict, total=False):
@@ -67,7 +74,16 @@ def cancel_on_exit(*blocks: str, crashed: bool = False) -> FlowHooks:
 
     Returns:
         Arguments for `flow`.
+
+    Raises:
+        ConfigurationError: A block is not given by its name.
     """
+    for name in blocks:
+        if not isinstance(name, str):
+            raise ConfigurationError(
+                f"cancel_on_exit takes names of saved RuntimeBackend blocks, which its hooks load "
+                f"in another process, not {type(name).__name__}: {name!r:.80}"
+            )
 
     async def cancel_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
         logger = flow_run_logger(flow_run, flow)
@@ -141,7 +157,9 @@ class _CleanUp:
 
     def __init__(self, backend: RuntimeBackend, logger: Logger) -> None:
         self._backend = backend
-        self._policy = RetryPolicy.of(backend.options())
+        policy = RetryPolicy.of(backend.options())
+        deadline_seconds = min(policy.deadline_seconds, _DEADLINE_SECONDS)
+        self._policy = replace(policy, deadline_seconds=deadline_seconds)
         self._logger = logger
 
     async def flow_runs_with_pending_jobs(self) -> list[UUID]:

@@ -17,7 +17,7 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import Abort, ObjectNotFound
 from prefect.states import Scheduled
 
-from prefect_qiskit_runtime._flow_ending import waiting_calls
+from prefect_qiskit_runtime._flow_ending import has_waiting_calls
 from prefect_qiskit_runtime._open_sessions import open_sessions_here
 from prefect_qiskit_runtime._sync import sync_twin
 from prefect_qiskit_runtime._watching import logger_here
@@ -120,8 +120,8 @@ async def _obstacle(client: PrefectClient, flow_run: FlowRun) -> str | None:
         )
     if sessions := await open_sessions_here():
         return f"session {sessions[0]} is open, and would be closed with the process"
-    if waiting_calls(flow_run.id):
-        return "other calls of it wait for jobs, which would be cancelled with the process"
+    if has_waiting_calls():
+        return "other calls wait for jobs, which would be cancelled with the process"
     if await _is_unserved(client, flow_run):
         return "its deployment is gone, or not served any more, so nobody would start it again"
     return None

@@ -11,6 +11,7 @@ from prefect import flow, get_client, runtime
 from prefect.states import Cancelled, Cancelling, Completed, Crashed, Running, State
 
 from prefect_qiskit_runtime import (
+    ConfigurationError,
     JobStatus,
     RuntimeSession,
     attach_job,
@@ -20,6 +21,7 @@ from prefect_qiskit_runtime import (
     runtime_session,
     submit_program,
 )
+from prefect_qiskit_runtime._open_sessions import sessions_left_open
 from prefect_qiskit_runtime.backend import RuntimeBackend
 
 pytestmark = pytest.mark.usefixtures("service_home", "prefect_server")
@@ -106,6 +108,25 @@ def test_hooks_cancel_jobs_of_subflows_and_close_open_sessions(counting: str) ->
     session = RuntimeSession(seen["session"], RuntimeBackend())
     assert session.details().accepting_jobs is False
     opened.__exit__(None, None, None)
+
+
+def test_hooks_take_names_of_blocks_only() -> None:
+    with pytest.raises(ConfigurationError, match="takes names of saved RuntimeBackend blocks"):
+        cancel_on_exit(RuntimeBackend())  # type: ignore[arg-type]
+
+
+def test_a_flow_run_notes_the_sessions_that_it_has_open() -> None:
+    def noted() -> list[str]:
+        with get_client(sync_client=True) as client:
+            return sessions_left_open(client.read_flow_run(UUID(runtime.flow_run.id)))
+
+    @flow
+    def opening() -> None:
+        with runtime_session(BACKEND) as first, runtime_session(BACKEND) as second:
+            assert noted() == [first.session_id, second.session_id]
+        assert noted() == []
+
+    opening()
 
 
 def test_hooks_leave_the_jobs_of_a_crashed_flow_run_for_its_retry(counting: str) -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
-from prefect import Flow, flow, get_client, task
+from prefect import Flow, flow, get_client, runtime, task
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import State, StateType
+from prefect.exceptions import Abort
 from prefect.flow_engine import run_flow
 
 from prefect_qiskit_runtime import (
     ConfigurationError,
     RuntimeJob,
+    arelease_worker,
     release_worker,
     run_program,
     runtime_session,
@@ -46,12 +53,69 @@ def queued(service: OfflineService, program: str) -> Iterator[RuntimeJob]:
     service.clear()
 
 
-def of_deployment(served: Flow[..., Any]) -> Any:
+def of_deployment(served: Flow[..., Any], work_pool_name: str | None = None) -> Any:
     """Run a flow as a run of a deployment, which nobody serves."""
     with get_client(sync_client=True) as client:
-        deployment_id = client.create_deployment(client.create_flow(served), name="unserved")
+        deployment_id = client.create_deployment(
+            client.create_flow(served), name=f"in-{work_pool_name}", work_pool_name=work_pool_name
+        )
         flow_run = client.create_flow_run_from_deployment(deployment_id)
     return run_flow(served, flow_run=flow_run)
+
+
+@pytest.fixture(scope="module")
+def work_pool(prefect_server: None) -> str:
+    """A work pool whose workers start flow runs."""
+
+    async def made() -> str:
+        async with get_client() as client:
+            work_pool = await client.create_work_pool(WorkPoolCreate(name="pool", type="process"))
+            return work_pool.name
+
+    return asyncio.run(made())
+
+
+def state_of(flow_run_id: str) -> State:
+    with get_client(sync_client=True) as client:
+        state = client.read_flow_run(UUID(flow_run_id)).state
+        assert state is not None
+        return state
+
+
+def test_a_flow_run_is_scheduled_again_when_it_gives_its_worker_back(
+    queued: RuntimeJob, work_pool: str
+) -> None:
+    ids: list[str] = []
+
+    @flow
+    def releasing() -> None:
+        ids.append(runtime.flow_run.id)
+        release_worker(queued)
+
+    before = datetime.now(UTC)
+    with pytest.raises(Abort):
+        of_deployment(releasing, work_pool)
+    state = state_of(ids[0])
+    assert (state.name, state.type) == ("AwaitingQuantumJob", StateType.SCHEDULED)
+    assert state.message == f"Job {queued.job_id} is queued."
+    assert state.state_details.scheduled_time >= before + timedelta(seconds=30)
+
+
+async def test_an_async_flow_gives_its_worker_back_for_as_long_as_it_says(
+    queued: RuntimeJob, work_pool: str
+) -> None:
+    ids: list[str] = []
+
+    @flow
+    async def releasing() -> None:
+        ids.append(runtime.flow_run.id)
+        await arelease_worker([queued], check_after_seconds=3600)
+
+    before = datetime.now(UTC)
+    with pytest.raises(Abort):
+        await of_deployment(releasing, work_pool)
+    scheduled = state_of(ids[0]).state_details.scheduled_time
+    assert scheduled >= before + timedelta(seconds=3600)
 
 
 def test_outside_of_a_flow_it_is_refused(queued: RuntimeJob) -> None:
@@ -162,4 +226,4 @@ def test_calls_that_wait_in_threads_keep_the_process(
         return future.result()
 
     assert of_deployment(releasing) == 5
-    assert "other calls of it wait for jobs" in caplog.text
+    assert "other calls wait for jobs" in caplog.text
