@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -111,63 +113,87 @@ def program(service: OfflineService) -> str:
         return client.upload_program(PROGRAM, name="waiting")
 
 
-@pytest.fixture(scope="package")
-def runner(block: UUID, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where the processes of the runner, which is running, write their notes."""
+@dataclass
+class Runner:
+    """A process that serves the flows of `served.py` as deployments of one name."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    notes_path: Path
+
+    def start(self, flow: str, **parameters: Any) -> ServedRun:
+        """Start a run of a flow."""
+        from prefect.client.orchestration import get_client
+
+        deployment_id = until(lambda: self._deployment_id(flow), f"deployment of {flow}")
+        with get_client(sync_client=True) as client:
+            flow_run = client.create_flow_run_from_deployment(deployment_id, parameters=parameters)
+        return ServedRun(flow_run.id, self.notes_path)
+
+    def _deployment_id(self, flow: str) -> UUID | None:
+        from prefect.client.orchestration import get_client
+        from prefect.exceptions import ObjectNotFound
+
+        with get_client(sync_client=True) as client:
+            try:
+                return client.read_deployment_by_name(f"{flow.replace('_', '-')}/{self.name}").id
+            except ObjectNotFound:
+                return None
+
+    def terminate(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@contextmanager
+def serving(name: str, folder: Path) -> Iterator[Runner]:
     from prefect.settings import get_current_settings
 
-    folder = tmp_path_factory.mktemp("served")
     settings = get_current_settings().to_environment_variables(exclude_unset=True)
+    notes_path = folder / "notes.txt"
     with (folder / "runner.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).parent / "served.py")],
+            [sys.executable, str(Path(__file__).parent / "served.py"), name],
             env={
                 **os.environ,
                 **settings,
                 "PYTHONPATH": str(ROOT),
                 "PREFECT_RUNNER_POLL_FREQUENCY": "1",
-                "SERVED_NOTES": str(folder / "notes.txt"),
+                "SERVED_NOTES": str(notes_path),
             },
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
-    yield folder / "notes.txt"
-    process.terminate()
-    try:
-        process.wait(30)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    runner = Runner(name, process, notes_path)
+    yield runner
+    runner.terminate()
+
+
+@pytest.fixture(scope="package")
+def shared_runner(block: UUID, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
+    with serving("served", tmp_path_factory.mktemp("served")) as runner:
+        yield runner
+
+
+@pytest.fixture
+def runner(block: UUID, tmp_path: Path) -> Iterator[Runner]:
+    """A runner that the test may end."""
+    with serving("ended", tmp_path) as runner:
+        yield runner
 
 
 StartRun = Callable[..., ServedRun]
 
 
 @pytest.fixture
-def start(runner: Path, program: str, service: OfflineService) -> Iterator[StartRun]:
+def start(shared_runner: Runner, program: str, service: OfflineService) -> Iterator[StartRun]:
     """Start a run of a flow of `served.py`, as its deployment."""
-    from prefect.client.orchestration import get_client
-    from prefect.exceptions import ObjectNotFound
-
-    from tests.deployments.served import NAME
-
-    def deployment_id(flow: str) -> UUID | None:
-        with get_client(sync_client=True) as client:
-            try:
-                return client.read_deployment_by_name(f"{flow.replace('_', '-')}/{NAME}").id
-            except ObjectNotFound:
-                return None
-
-    def start(flow: str, **parameters: Any) -> ServedRun:
-        wanted = until(lambda: deployment_id(flow), f"deployment of {flow}")
-        with get_client(sync_client=True) as client:
-            flow_run = client.create_flow_run_from_deployment(
-                wanted, parameters={"program": program, **parameters}
-            )
-        return ServedRun(flow_run.id, runner)
-
     service.clear()
-    yield start
+    yield partial(shared_runner.start, program=program)
     service.clear()

@@ -1,8 +1,9 @@
-"""The flows that the tests of deployments serve; run as a script it serves all of them."""
+"""Flows that the tests of deployments serve: a script that serves all of them under one name."""
 
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -20,7 +21,6 @@ from prefect_qiskit_runtime import (
 )
 
 BLOCK = "offline"
-NAME = "served"
 LONG = {"wait": 600}
 
 
@@ -95,4 +95,4 @@ def giving_back(program: str) -> str:
 FLOWS = [plain, in_threads, asynchronous, submitting, by_parameter, giving_back]
 
 if __name__ == "__main__":
-    serve(*[served.to_deployment(NAME) for served in FLOWS])
+    serve(*[served.to_deployment(sys.argv[1]) for served in FLOWS])

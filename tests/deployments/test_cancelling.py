@@ -10,10 +10,11 @@ from prefect_qiskit_runtime import (
     JobStatus,
     RuntimeSession,
     SessionState,
+    cancel_abandoned_jobs,
     wait_for_job,
 )
 from prefect_qiskit_runtime.testing import OfflineService
-from tests.deployments.conftest import ServedRun, StartRun, until
+from tests.deployments.conftest import Runner, ServedRun, StartRun, until
 
 slow = pytest.mark.slow
 
@@ -58,6 +59,19 @@ def test_a_killed_process_leaves_neither_job_nor_session_where_hooks_say_so(
     assert ends_cancelled(service, job_ids)
     until(lambda: has_closed(service, run), "the session closes")
     run.wait_for_state("Crashed")
+
+
+@slow
+def test_the_reaper_cancels_what_a_runner_that_was_ended_has_left(
+    service: OfflineService, runner: Runner, program: str
+) -> None:
+    run = runner.start("plain", program=program)
+    job_ids = run.wait_for_notes("job")
+    runner.terminate()
+    until(lambda: not run.is_process_alive, "the end of the process")
+    run.cancel()
+    cancel_abandoned_jobs.fn(service.backend())
+    assert ends_cancelled(service, job_ids)
 
 
 @slow
