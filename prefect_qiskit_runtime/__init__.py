@@ -21,6 +21,10 @@ if TYPE_CHECKING:
         least_busy_backend as least_busy_backend,
         list_backends as list_backends,
     )
+    from prefect_qiskit_runtime.caching import (
+        CircuitInputs as CircuitInputs,
+        RuntimeResultSerializer as RuntimeResultSerializer,
+    )
     from prefect_qiskit_runtime.client import (
         RuntimeClient as RuntimeClient,
         SyncRuntimeClient as SyncRuntimeClient,
@@ -140,6 +144,10 @@ _HOMES = {
         "alist_backends",
         "least_busy_backend",
         "list_backends",
+    ),
+    "caching": (
+        "CircuitInputs",
+        "RuntimeResultSerializer",
     ),
     "client": (
         "RuntimeClient",

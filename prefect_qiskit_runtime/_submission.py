@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from prefect_qiskit_runtime._decoders import Decoders
@@ -25,7 +26,8 @@ from prefect_qiskit_runtime._watching import (
     InterimDelivery,
     cancel_quietly,
     cancelled_with_caller,
-    fetch_decoded,
+    decoded,
+    fetch_encoded,
     fetch_job_error,
     follow,
     logger_here,
@@ -42,6 +44,19 @@ _cursors: dict[str, Cursor] = {}
 _sent: set[str] = set()  # names of the attempts that this process has submitted or found
 
 
+@dataclass(frozen=True)
+class TakeUp:
+    """Which jobs an evaluation takes up, of those that it finds.
+
+    Attributes:
+        attempts_over: How many attempts are known to be no good; the next one is asked for first.
+        is_good: Whether a job is; one that is not is followed by the next attempt.
+    """
+
+    attempts_over: int = 0
+    is_good: Callable[[JobInfo], bool] = lambda _: True
+
+
 class Evaluation:
     """What a call asks for, on its way to a result: submitted, followed, sent again.
 
@@ -51,32 +66,49 @@ class Evaluation:
 
     Attributes:
         job_id: The job of the last attempt.
+        attempt: The number of it, from 1.
+        encoded: The result as the job sent it.
     """
 
     def __init__(
-        self, api: RuntimeApi, request: Request, params_text: str, identity: Identity | None
+        self,
+        api: RuntimeApi,
+        request: Request,
+        params_text: str,
+        identity: Identity | None,
+        take_up: TakeUp,
     ) -> None:
         self._api = api
         self._request = request
         self._params_text = params_text
         self._identity = identity
         self._policy = RetryPolicy.of(request.options)
-        self._attempt = 0
+        self._take_up = take_up
+        self.attempt = take_up.attempts_over
         self.job_id = ""
+        self.encoded: str | None = None
         self._jobs = 0
         self._is_found = False
         self._twins: TaggedSubmission | None = None
         self._own_name = f"pqr-{secrets.token_hex(12)}"
 
     @classmethod
-    async def of(cls, api: RuntimeApi, request: Request) -> Evaluation:
+    async def of(
+        cls, api: RuntimeApi, request: Request, take_up: TakeUp | None = None
+    ) -> Evaluation:
         """Encode and name what a call asks for.
+
+        Args:
+            api: The service.
+            request: What the call asks for.
+            take_up: Which jobs of it count, where not all do.
 
         Raises:
             EncodingError: An input cannot be encoded; the error names its path.
         """
         params_text = await asyncio.to_thread(encode_inputs, request.inputs)
-        return cls(api, request, params_text, await Identity.of(request))
+        identity = await Identity.of(request)
+        return cls(api, request, params_text, identity, take_up or TakeUp())
 
     async def submit(self) -> str:
         """Return the id of the job of the first attempt that is not dead, found or submitted.
@@ -90,7 +122,7 @@ class Evaluation:
 
     async def _submit(self) -> str:
         while True:
-            self._attempt += 1
+            self.attempt += 1
             submitted = await self._place()
             if not submitted.replayed:
                 self._is_found = False
@@ -140,8 +172,8 @@ class Evaluation:
     def _key(self) -> str:
         """Name of the current attempt; a call that nothing comes back to has one of its own."""
         if self._identity is None:
-            return f"{self._own_name}-{self._attempt}"
-        return self._identity.key(self._attempt)
+            return f"{self._own_name}-{self.attempt}"
+        return self._identity.key(self.attempt)
 
     async def _place(self) -> JobSubmitted:
         """Find or make the job of an attempt."""
@@ -188,7 +220,7 @@ class Evaluation:
                 options=self._tagged_options(),
                 idempotency_key=self._key,
                 fingerprint=None if identity is None else identity.fingerprint,
-                attempt=self._attempt,
+                attempt=self.attempt,
             )
         )
         try:
@@ -223,6 +255,8 @@ class Evaluation:
     async def _is_taken_up(self, found: JobInfo) -> bool:
         if not await self._is_current(found):
             logger_here().info("Job %s ran an older version of the program.", found.id)
+            return False
+        if not self._take_up.is_good(found):
             return False
         if found.state.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
             return True
@@ -259,9 +293,10 @@ class Evaluation:
             end = await self._policy.ask(
                 lambda: follow(api, job_id, delivery), progress=lambda: delivery.next_seq
             )
-            result = await self._policy.ask(
-                lambda: fetch_decoded(api, job_id, end.state.status, decoders)
+            self.encoded = await self._policy.ask(
+                lambda: fetch_encoded(api, job_id, end.state.status)
             )
+            result = await decoded(self.encoded, decoders)
         await self._without_twins(job_id)
         if identity is not None:
             await identity.delivered()
