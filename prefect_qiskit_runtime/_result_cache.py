@@ -227,7 +227,7 @@ class CachedEvaluation:
             is_own = own_tag in found.tags
             return is_own or found.ended is None or not self._plan.is_expired(found.ended)
 
-        return TakeUp(attempts_over, is_good)
+        return TakeUp(attempts_over, is_good, is_shared=True)
 
     async def _keep(self, key: str, evaluation: Evaluation, attempt: int) -> None:
         """Store a result, unless a newer one was stored meanwhile."""

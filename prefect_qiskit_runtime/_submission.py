@@ -34,7 +34,12 @@ from prefect_qiskit_runtime._watching import (
 )
 from prefect_qiskit_runtime.client import RuntimeApi, settings_of_environment
 from prefect_qiskit_runtime.codec import encode_inputs
-from prefect_qiskit_runtime.errors import JobError, NotFoundError, QiskitRuntimeError
+from prefect_qiskit_runtime.errors import (
+    JobCancelledError,
+    JobError,
+    NotFoundError,
+    QiskitRuntimeError,
+)
 from prefect_qiskit_runtime.models import JobInfo, JobStatus, JobSubmitted, RuntimeOptions
 
 _PRIMITIVES = ("sampler", "estimator", "executor")
@@ -51,10 +56,13 @@ class TakeUp:
     Attributes:
         attempts_over: How many attempts are known to be no good; the next one is asked for first.
         is_good: Whether a job is; one that is not is followed by the next attempt.
+        is_shared: Whether callers that know nothing of each other share a job: each gets all
+            interim results, and sends the job again if it was cancelled with another caller.
     """
 
     attempts_over: int = 0
     is_good: Callable[[JobInfo], bool] = lambda _: True
+    is_shared: bool = False
 
 
 class Evaluation:
@@ -88,7 +96,7 @@ class Evaluation:
         self.job_id = ""
         self.encoded: str | None = None
         self._jobs = 0
-        self._is_found = False
+        self._found: JobInfo | None = None
         self._twins: TaggedSubmission | None = None
         self._own_name = f"pqr-{secrets.token_hex(12)}"
 
@@ -125,11 +133,11 @@ class Evaluation:
             self.attempt += 1
             submitted = await self._place()
             if not submitted.replayed:
-                self._is_found = False
+                self._found = None
                 break
             info = await self._policy.ask(lambda: self._api.get_job(submitted.id))  # noqa: B023
             if await self._is_taken_up(info):
-                self._is_found = True
+                self._found = info
                 logger_here().info(
                     "Attached to job %s, which this call has submitted before.", info.id
                 )
@@ -150,11 +158,27 @@ class Evaluation:
                 try:
                     return await self._result_of(job_id, callback, decoders)
                 except JobError as error:
+                    if self._is_lost_with_another(error):
+                        logger_here().warning("%s Another call had submitted it.", error)
+                        continue
                     if not self._policy.sends_again(error, self._jobs):
                         raise
                     pause_seconds = self._policy.pause_seconds(self._jobs)
                     logger_here().warning("%s It is sent again in %.1f s.", error, pause_seconds)
                 await asyncio.sleep(pause_seconds)
+
+    def _is_lost_with_another(self, error: JobError) -> bool:
+        """Say whether somebody else's job, which this call had joined, was cancelled."""
+        task = asyncio.current_task()
+        if (
+            not self._take_up.is_shared
+            or self._found is None
+            or not isinstance(error, JobCancelledError)
+            or (task is not None and task.cancelling())  # the flow run of this call is ending
+        ):
+            return False
+        own = () if self._identity is None else self._identity.lineage.tags
+        return not set(own) & set(self._found.tags)
 
     @contextmanager
     def _given_back_if_unclear(self) -> Iterator[None]:
@@ -286,8 +310,9 @@ class Evaluation:
         api, identity = self._api, self._identity
         job_id = await self._without_twins(job_id)
         cursor = Cursor()
-        if identity is not None and callback is not None and self._is_found:
-            cursor = await _cursor_of(identity, self._key)
+        name = self._cursor_name
+        if identity is not None and name is not None and callback is not None and self._comes_back:
+            cursor = await _cursor_of(identity, name)
         delivery = InterimDelivery(job_id, callback, decoders, cursor)
         async with cancelled_with_caller(api, job_id), self._cursor_saved(delivery, job_id):
             end = await self._policy.ask(
@@ -302,6 +327,24 @@ class Evaluation:
             await identity.delivered()
         return result
 
+    @property
+    def _cursor_name(self) -> str | None:
+        """Name of how far the callback has got; None if nothing could come back to it."""
+        if self._identity is None:
+            return None
+        if not self._take_up.is_shared:
+            return self._key
+        tags = self._identity.lineage.tags
+        return "-".join([self._key, *tags]) if tags else None
+
+    @property
+    def _comes_back(self) -> bool:
+        """Whether the callback may have had interim results of the job."""
+        if self._found is None or self._identity is None:
+            return False
+        # Of callers that share a job each has a callback of its own.
+        return not self._take_up.is_shared or self._identity.lineage.is_repeated
+
     async def _without_twins(self, job_id: str) -> str:
         """Return the job to follow, where two processes may each have made one."""
         oldest = None if self._twins is None else await self._twins.settle_twins()
@@ -311,8 +354,8 @@ class Evaluation:
     @asynccontextmanager
     async def _cursor_saved(self, delivery: InterimDelivery, job_id: str) -> AsyncIterator[None]:
         """Keep how far the callback gets, each second and at the end."""
-        identity, key = self._identity, self._key
-        if identity is None or not delivery.has_callback:
+        identity, key = self._identity, self._cursor_name
+        if identity is None or key is None or not delivery.has_callback:
             yield
             return
         _cursors[key] = delivery.cursor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -22,6 +23,7 @@ from prefect_qiskit_runtime import (
     ConfigurationError,
     ProgramFailedError,
     RuntimeBackend,
+    arun_program,
     delete_job,
     list_jobs,
     run_estimator,
@@ -316,6 +318,35 @@ def test_primitives_can_refresh(service_home: object) -> None:
     ]
     assert calls[0] == calls[1]
     assert calls[2] == calls[3]
+
+
+async def test_a_caller_that_is_cancelled_takes_its_job_along_but_not_the_others(
+    counting: str, tmp_path: Path
+) -> None:
+    go_on = tmp_path / "go-on"
+    inputs = {"upto": 1, "wait_for": str(go_on)}
+    seen: asyncio.Queue[str] = asyncio.Queue()
+
+    def call() -> asyncio.Task[Any]:
+        return asyncio.create_task(
+            arun_program.fn(
+                counting,
+                inputs,
+                backend=CACHED,
+                callback=lambda job_id, interim: seen.put_nowait(job_id),
+            )
+        )
+
+    first = call()
+    job_id = await seen.get()
+    second = call()
+    assert await seen.get() == job_id
+    first.cancel()
+    await asyncio.wait({first})
+    assert first.cancelled()
+    assert await seen.get() != job_id
+    go_on.touch()
+    assert (await second)["upto"] == 1
 
 
 def results_of_two_processes(program_id: str, block: dict[str, Any]) -> set[float]:
