@@ -128,7 +128,7 @@ requirements:  ## Pin the newest versions that pyproject.toml allows (needs uv)
 		--python-version 3.11 --generate-hashes --upgrade \
 		--custom-compile-command "make requirements" --quiet -o requirements-dev.txt
 	for file in tests/clients/requirements/*.in; do \
-		extra=; case $$file in */floor.in) extra=pyproject.toml;; esac; \
+		extra=; case $$file in */floor.in) extra="pyproject.toml --resolution lowest-direct";; esac; \
 		uv pip compile $$file $$extra --universal --python-version 3.11 --generate-hashes --upgrade \
 			--build-constraints tests/clients/requirements/build.txt \
 			--custom-compile-command "make requirements" --quiet -o $${file%.in}.txt || exit 1; \

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
         least_busy_backend as least_busy_backend,
         list_backends as list_backends,
     )
+    from prefect_qiskit_runtime.caching import (
+        CircuitInputs as CircuitInputs,
+        RuntimeResultSerializer as RuntimeResultSerializer,
+    )
     from prefect_qiskit_runtime.cancellation import (
         acancel_abandoned_jobs as acancel_abandoned_jobs,
         cancel_abandoned_jobs as cancel_abandoned_jobs,
@@ -149,6 +153,10 @@ _HOMES = {
         "alist_backends",
         "least_busy_backend",
         "list_backends",
+    ),
+    "caching": (
+        "CircuitInputs",
+        "RuntimeResultSerializer",
     ),
     "cancellation": (
         "acancel_abandoned_jobs",

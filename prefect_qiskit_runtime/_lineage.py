@@ -64,8 +64,12 @@ class Lineage:
     @property
     def is_first(self) -> bool:
         """Whether nothing around the call has run before, so that no earlier call was its own."""
-        runs = (*self.flow_runs, *self.task_runs)
-        return not self.joins and all(run.run_count == 1 for run in runs)
+        return not self.joins and not self.is_repeated
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether something around the call has run before."""
+        return any(run.run_count > 1 for run in (*self.flow_runs, *self.task_runs))
 
     @property
     def tags(self) -> tuple[str, ...]:
