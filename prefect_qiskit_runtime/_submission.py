@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from prefect_qiskit_runtime._decoders import Decoders
+from prefect_qiskit_runtime._events import tell_job_event
 from prefect_qiskit_runtime._identity import Identity, Request
 from prefect_qiskit_runtime._lineage import has_seen_end
 from prefect_qiskit_runtime._retrying import RetryPolicy, is_answered
@@ -65,6 +66,7 @@ class Evaluation:
         self.job_id = ""
         self._jobs = 0
         self._is_found = False
+        self._is_private = bool(request.options.private)
         self._twins: TaggedSubmission | None = None
         self._own_name = f"pqr-{secrets.token_hex(12)}"
 
@@ -98,6 +100,8 @@ class Evaluation:
             info = await self._policy.ask(lambda: self._api.get_job(submitted.id))  # noqa: B023
             if await self._is_taken_up(info):
                 self._is_found = True
+                self._is_private = info.private
+                tell_job_event("adopted", info.id, self._about())
                 logger_here().info(
                     "Attached to job %s, which this call has submitted before.", info.id
                 )
@@ -160,7 +164,19 @@ class Evaluation:
             self._twins = None if is_first else tagged
         if not submitted.replayed:
             self._log(submitted)
+            tell_job_event("submitted", submitted.id, self._about())
         return submitted
+
+    def _about(self) -> dict[str, str]:
+        """Labels of the job of the current attempt for its events."""
+        backend = self._request.backend
+        return {
+            "backend": backend.name,
+            "service": backend.service,
+            "program-id": self._request.program_id,
+            "attempt": str(self._attempt),
+            "key": self._key,
+        }
 
     def _tagged(self, *, is_first: bool) -> TaggedSubmission:
         return TaggedSubmission(
@@ -257,10 +273,13 @@ class Evaluation:
         delivery = InterimDelivery(job_id, callback, decoders, cursor)
         async with cancelled_with_caller(api, job_id), self._cursor_saved(delivery, job_id):
             end = await self._policy.ask(
-                lambda: follow(api, job_id, delivery), progress=lambda: delivery.next_seq
+                lambda: follow(api, job_id, delivery, self._about()),
+                progress=lambda: delivery.next_seq,
             )
             result = await self._policy.ask(
-                lambda: fetch_decoded(api, job_id, end.state.status, decoders)
+                lambda: fetch_decoded(
+                    api, job_id, end.state.status, decoders, private=self._is_private
+                )
             )
         await self._without_twins(job_id)
         if identity is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +18,10 @@ from prefect.exceptions import MissingContextError
 from prefect.logging import get_logger, get_run_logger
 
 from prefect_qiskit_runtime._decoders import Decoders
+from prefect_qiskit_runtime._events import tell_job_state
 from prefect_qiskit_runtime._flow_ending import flow_ending
 from prefect_qiskit_runtime._lineage import note_end
+from prefect_qiskit_runtime._private_results import fetch_result_bytes
 from prefect_qiskit_runtime._sync import deliver
 from prefect_qiskit_runtime.client import RuntimeApi, job_error
 from prefect_qiskit_runtime.codec import decode
@@ -167,8 +169,17 @@ def _parameters(callback: Callable[..., Any]) -> frozenset[str]:
         return frozenset()
 
 
-async def follow(api: RuntimeApi, job_id: str, delivery: InterimDelivery) -> EndEvent:
-    """Read the stream of a job to its end, from where the delivery is, delivering on the way."""
+async def follow(
+    api: RuntimeApi, job_id: str, delivery: InterimDelivery, about: Mapping[str, str]
+) -> EndEvent:
+    """Read the stream of a job to its end, from where the delivery is, delivering on the way.
+
+    Args:
+        api: The service.
+        job_id: The job.
+        delivery: What gets the interim results.
+        about: Labels of the job for its events.
+    """
     logger = logger_here()
     seen: JobStatus | None = None
     async for event in api.stream(job_id, delivery.next_seq):
@@ -178,7 +189,12 @@ async def follow(api: RuntimeApi, job_id: str, delivery: InterimDelivery) -> End
             seen = event.status
             # In its turn among the callbacks, which may run in another thread.
             await deliver(logger.info, "Job %s %s.", job_id, _SAID[seen])
+            if seen is JobStatus.RUNNING:
+                tell_job_state(seen, job_id, about)
         elif isinstance(event, EndEvent):
+            code = event.state.reason_code
+            reason = {} if code is None else {"reason-code": str(code)}
+            tell_job_state(event.state.status, job_id, {**about, **reason})
             return event
     raise ProtocolError(
         f"The stream of job {job_id} stopped without saying how the job ended. The job is not "
@@ -186,8 +202,17 @@ async def follow(api: RuntimeApi, job_id: str, delivery: InterimDelivery) -> End
     )
 
 
-async def fetch_decoded(api: RuntimeApi, job_id: str, status: JobStatus, decoders: Decoders) -> Any:
+async def fetch_decoded(
+    api: RuntimeApi, job_id: str, status: JobStatus, decoders: Decoders, *, private: bool
+) -> Any:
     """Fetch and decode the result of a job that has ended.
+
+    Args:
+        api: The service.
+        job_id: The job.
+        status: How it has ended.
+        decoders: Those of the call.
+        private: Whether the result can be read once: it is then kept before it is decoded.
 
     Raises:
         JobError: It ended without a result; the class says how.
@@ -198,7 +223,7 @@ async def fetch_decoded(api: RuntimeApi, job_id: str, status: JobStatus, decoder
         if error is not None:
             note_end(job_id)
             raise error
-    body = await api.job_result(job_id)
+    body = await fetch_result_bytes(api, job_id, private=private)
     return await asyncio.to_thread(decoders.decode_final, body.decode()) if body else None
 
 
