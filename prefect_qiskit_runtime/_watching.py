@@ -35,6 +35,7 @@ from prefect_qiskit_runtime.errors import (
 from prefect_qiskit_runtime.models import (
     EndEvent,
     InterimEvent,
+    JobState,
     JobStatus,
     StatusEvent,
 )
@@ -170,7 +171,7 @@ def _parameters(callback: Callable[..., Any]) -> frozenset[str]:
 
 
 async def follow(
-    api: RuntimeApi, job_id: str, delivery: InterimDelivery, about: Mapping[str, str]
+    api: RuntimeApi, job_id: str, delivery: InterimDelivery, about: Mapping[str, str] | None = None
 ) -> EndEvent:
     """Read the stream of a job to its end, from where the delivery is, delivering on the way.
 
@@ -178,7 +179,7 @@ async def follow(
         api: The service.
         job_id: The job.
         delivery: What gets the interim results.
-        about: Labels of the job for its events.
+        about: Labels of the job for its events; None to tell none.
     """
     logger = logger_here()
     seen: JobStatus | None = None
@@ -189,12 +190,11 @@ async def follow(
             seen = event.status
             # In its turn among the callbacks, which may run in another thread.
             await deliver(logger.info, "Job %s %s.", job_id, _SAID[seen])
-            if seen is JobStatus.RUNNING:
+            if seen is JobStatus.RUNNING and about is not None:
                 tell_job_state(seen, job_id, about)
         elif isinstance(event, EndEvent):
-            code = event.state.reason_code
-            reason = {} if code is None else {"reason-code": str(code)}
-            tell_job_state(event.state.status, job_id, {**about, **reason})
+            if about is not None:
+                _tell_end(event.state, job_id, about)
             return event
     raise ProtocolError(
         f"The stream of job {job_id} stopped without saying how the job ended. The job is not "
@@ -202,21 +202,37 @@ async def follow(
     )
 
 
+def _tell_end(state: JobState, job_id: str, about: Mapping[str, str]) -> None:
+    code = state.reason_code
+    reason = {} if code is None else {"reason-code": str(code)}
+    tell_job_state(state.status, job_id, {**about, **reason})
+
+
 async def fetch_decoded(
     api: RuntimeApi, job_id: str, status: JobStatus, decoders: Decoders, *, private: bool
 ) -> Any:
-    """Fetch and decode the result of a job that has ended.
+    """Fetch and decode the result of a job that has ended, as `fetch_encoded` does.
+
+    Raises:
+        JobError: It ended without a result; the class says how.
+        DecodingError: The result came, the decoder failed on it.
+    """
+    return await decoded(await fetch_encoded(api, job_id, status, private=private), decoders)
+
+
+async def fetch_encoded(
+    api: RuntimeApi, job_id: str, status: JobStatus, *, private: bool
+) -> str | None:
+    """Fetch the result of a job that has ended, as it was sent; None if it has none.
 
     Args:
         api: The service.
         job_id: The job.
         status: How it has ended.
-        decoders: Those of the call.
-        private: Whether the result can be read once: it is then kept before it is decoded.
+        private: Whether the result can be read once: it is then kept first.
 
     Raises:
         JobError: It ended without a result; the class says how.
-        DecodingError: The result came, the decoder failed on it.
     """
     if status is not JobStatus.COMPLETED:
         error = await fetch_job_error(api, job_id)
@@ -224,7 +240,16 @@ async def fetch_decoded(
             note_end(job_id)
             raise error
     body = await fetch_result_bytes(api, job_id, private=private)
-    return await asyncio.to_thread(decoders.decode_final, body.decode()) if body else None
+    return body.decode() if body else None
+
+
+async def decoded(text: str | None, decoders: Decoders) -> Any:
+    """Decode a result.
+
+    Raises:
+        DecodingError: The decoder failed on it.
+    """
+    return None if text is None else await asyncio.to_thread(decoders.decode_final, text)
 
 
 async def fetch_job_error(api: RuntimeApi, job_id: str) -> JobError | None:
