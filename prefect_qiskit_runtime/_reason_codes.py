@@ -46,7 +46,8 @@ _TABLE = {
     ),
     NextStep.SEND_AGAIN_ONCE: _codes("9999"),
     NextStep.FETCH_AGAIN: _codes("3208 3253"),
-    NextStep.WAIT: _codes("1012 1202 1233 1999 3458"),
+    # 423 is the status of a reserved device, which an answer may repeat as its code.
+    NextStep.WAIT: _codes("423 1012 1202 1233 1999 3458"),
     NextStep.OTHER_BACKEND: _codes("1004 1007 1009 2002 2615 3245 3246"),
     NextStep.NEW_SESSION: _codes("4001") | {ReasonCode.SESSION_CLOSED},
     NextStep.MAKE_SMALLER: _codes("1305 3242 3243 3248 5201 5302 6000-6003 8000-8999")

@@ -110,8 +110,7 @@ def is_answered(error: QiskitRuntimeError) -> bool:
 
 def _question_pause_seconds(error: QiskitRuntimeError, tries: int) -> float:
     pause_seconds = _jittered(_FIRST_QUESTION_PAUSE_SECONDS * 2**tries)
-    asked = error.retry_after_seconds if isinstance(error, RateLimitedError) else None
-    return max(pause_seconds, asked or 0.0)
+    return max(pause_seconds, error.retry_after_seconds or 0.0)
 
 
 def _jittered(pause_seconds: float) -> float:

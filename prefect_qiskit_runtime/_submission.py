@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect_qiskit_runtime._decoders import Decoders
+from prefect_qiskit_runtime._events import tell_job_event
 from prefect_qiskit_runtime._identity import Identity, Request
 from prefect_qiskit_runtime._lineage import has_seen_end
 from prefect_qiskit_runtime._retrying import RetryPolicy, is_answered
@@ -138,6 +139,7 @@ class Evaluation:
             info = await self._policy.ask(lambda: self._api.get_job(submitted.id))  # noqa: B023
             if await self._is_taken_up(info):
                 self._found = info
+                tell_job_event("adopted", info.id, self._about())
                 logger_here().info(
                     "Attached to job %s, which this call has submitted before.", info.id
                 )
@@ -216,7 +218,26 @@ class Evaluation:
             self._twins = None if is_first else tagged
         if not submitted.replayed:
             self._log(submitted)
+            tell_job_event("submitted", submitted.id, self._about())
         return submitted
+
+    @property
+    def _is_private(self) -> bool:
+        """Whether the result of the job can be read once."""
+        if self._found is not None:
+            return self._found.private
+        return bool(self._request.options.private)
+
+    def _about(self) -> dict[str, str]:
+        """Labels of the job of the current attempt for its events."""
+        backend = self._request.backend
+        return {
+            "backend": backend.name,
+            "service": backend.service,
+            "program-id": self._request.program_id,
+            "attempt": str(self.attempt),
+            "key": self._key,
+        }
 
     def _tagged(self, *, is_first: bool) -> TaggedSubmission:
         return TaggedSubmission(
@@ -316,10 +337,11 @@ class Evaluation:
         delivery = InterimDelivery(job_id, callback, decoders, cursor)
         async with cancelled_with_caller(api, job_id), self._cursor_saved(delivery, job_id):
             end = await self._policy.ask(
-                lambda: follow(api, job_id, delivery), progress=lambda: delivery.next_seq
+                lambda: follow(api, job_id, delivery, self._about()),
+                progress=lambda: delivery.next_seq,
             )
             self.encoded = await self._policy.ask(
-                lambda: fetch_encoded(api, job_id, end.state.status)
+                lambda: fetch_encoded(api, job_id, end.state.status, private=self._is_private)
             )
             result = await decoded(self.encoded, decoders)
         await self._without_twins(job_id)

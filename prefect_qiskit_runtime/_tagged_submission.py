@@ -27,6 +27,7 @@ from prefect_qiskit_runtime.errors import (
     RateLimitedError,
     ServiceUnavailableError,
     SubmissionUnclearError,
+    is_retryable,
 )
 from prefect_qiskit_runtime.models import JobInfo, JobSubmitted
 from prefect_qiskit_runtime.settings import Settings
@@ -146,8 +147,12 @@ class TaggedSubmission:
 
 
 def _is_refused(error: QiskitRuntimeError) -> bool:
-    """Say whether a request was refused for now, and made no job."""
-    return isinstance(error, RateLimitedError)
+    """Say whether a request was refused for now (429, or a code that says wait), and made no job.
+
+    No answer, or one of 500 and above, says nothing of the job, whatever code it has.
+    """
+    is_clear = isinstance(error, RateLimitedError) or not isinstance(error, ServiceUnavailableError)
+    return is_retryable(error) and is_clear
 
 
 def _is_without_effect(error: QiskitRuntimeError) -> bool:

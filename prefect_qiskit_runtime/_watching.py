@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +18,10 @@ from prefect.exceptions import MissingContextError
 from prefect.logging import get_logger, get_run_logger
 
 from prefect_qiskit_runtime._decoders import Decoders
+from prefect_qiskit_runtime._events import tell_job_state
 from prefect_qiskit_runtime._flow_ending import flow_ending
 from prefect_qiskit_runtime._lineage import note_end
+from prefect_qiskit_runtime._private_results import fetch_result_bytes
 from prefect_qiskit_runtime._sync import deliver
 from prefect_qiskit_runtime.client import RuntimeApi, job_error
 from prefect_qiskit_runtime.codec import decode
@@ -33,6 +35,7 @@ from prefect_qiskit_runtime.errors import (
 from prefect_qiskit_runtime.models import (
     EndEvent,
     InterimEvent,
+    JobState,
     JobStatus,
     StatusEvent,
 )
@@ -167,8 +170,17 @@ def _parameters(callback: Callable[..., Any]) -> frozenset[str]:
         return frozenset()
 
 
-async def follow(api: RuntimeApi, job_id: str, delivery: InterimDelivery) -> EndEvent:
-    """Read the stream of a job to its end, from where the delivery is, delivering on the way."""
+async def follow(
+    api: RuntimeApi, job_id: str, delivery: InterimDelivery, about: Mapping[str, str] | None = None
+) -> EndEvent:
+    """Read the stream of a job to its end, from where the delivery is, delivering on the way.
+
+    Args:
+        api: The service.
+        job_id: The job.
+        delivery: What gets the interim results.
+        about: Labels of the job for its events; None to tell none.
+    """
     logger = logger_here()
     seen: JobStatus | None = None
     async for event in api.stream(job_id, delivery.next_seq):
@@ -178,7 +190,11 @@ async def follow(api: RuntimeApi, job_id: str, delivery: InterimDelivery) -> End
             seen = event.status
             # In its turn among the callbacks, which may run in another thread.
             await deliver(logger.info, "Job %s %s.", job_id, _SAID[seen])
+            if seen is JobStatus.RUNNING and about is not None:
+                tell_job_state(seen, job_id, about)
         elif isinstance(event, EndEvent):
+            if about is not None:
+                _tell_end(event.state, job_id, about)
             return event
     raise ProtocolError(
         f"The stream of job {job_id} stopped without saying how the job ended. The job is not "
@@ -186,18 +202,34 @@ async def follow(api: RuntimeApi, job_id: str, delivery: InterimDelivery) -> End
     )
 
 
-async def fetch_decoded(api: RuntimeApi, job_id: str, status: JobStatus, decoders: Decoders) -> Any:
-    """Fetch and decode the result of a job that has ended.
+def _tell_end(state: JobState, job_id: str, about: Mapping[str, str]) -> None:
+    code = state.reason_code
+    reason = {} if code is None else {"reason-code": str(code)}
+    tell_job_state(state.status, job_id, {**about, **reason})
+
+
+async def fetch_decoded(
+    api: RuntimeApi, job_id: str, status: JobStatus, decoders: Decoders, *, private: bool
+) -> Any:
+    """Fetch and decode the result of a job that has ended, as `fetch_encoded` does.
 
     Raises:
         JobError: It ended without a result; the class says how.
         DecodingError: The result came, the decoder failed on it.
     """
-    return await decoded(await fetch_encoded(api, job_id, status), decoders)
+    return await decoded(await fetch_encoded(api, job_id, status, private=private), decoders)
 
 
-async def fetch_encoded(api: RuntimeApi, job_id: str, status: JobStatus) -> str | None:
+async def fetch_encoded(
+    api: RuntimeApi, job_id: str, status: JobStatus, *, private: bool
+) -> str | None:
     """Fetch the result of a job that has ended, as it was sent; None if it has none.
+
+    Args:
+        api: The service.
+        job_id: The job.
+        status: How it has ended.
+        private: Whether the result can be read once: it is then kept first.
 
     Raises:
         JobError: It ended without a result; the class says how.
@@ -207,7 +239,7 @@ async def fetch_encoded(api: RuntimeApi, job_id: str, status: JobStatus) -> str 
         if error is not None:
             note_end(job_id)
             raise error
-    body = await api.job_result(job_id)
+    body = await fetch_result_bytes(api, job_id, private=private)
     return body.decode() if body else None
 
 

@@ -74,10 +74,12 @@ class QiskitRuntimeError(Exception):
         transient: Whether asking the same question again may well succeed. It says nothing
             about submitting again: a submission is looked up, never repeated blindly.
         code: The service's own number for what went wrong, if it gave one.
+        retry_after_seconds: How long the service asks to wait; None if it did not say.
     """
 
     transient: bool = False
     code: int | None = None
+    retry_after_seconds: float | None = None
 
     def __reduce__(self) -> Any:
         # Exceptions pickle by calling cls(*args), which loses keyword attributes; these
@@ -158,11 +160,7 @@ class ServiceUnavailableError(QiskitRuntimeError):
 
 
 class RateLimitedError(ServiceUnavailableError):
-    """The service asks to be called less often.
-
-    Attributes:
-        retry_after_seconds: How long it asks to wait; None if it did not say.
-    """
+    """The service asks to be called less often."""
 
     def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)

@@ -72,7 +72,14 @@ async def asubmit_program(
     request = Request(program_id, given, backend, merged, durable_key)
     async with backend.connect() as api:
         job_id = await (await Evaluation.of(api, request)).submit()
-    return RuntimeJob(job_id, backend, program_id=program_id, inputs=given, decoders=decoders)
+    return RuntimeJob(
+        job_id,
+        backend,
+        program_id=program_id,
+        inputs=given,
+        decoders=decoders,
+        private=bool(merged.private),
+    )
 
 
 submit_program = sync_task(asubmit_program)

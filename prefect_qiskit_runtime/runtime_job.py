@@ -48,11 +48,13 @@ class RuntimeJob(JobRun[Any]):
         inputs: Mapping[str, Any] | None = None,
         tags: Sequence[str] = (),
         decoders: Decoders | None = None,
+        private: bool | None = None,
     ) -> None:
         self.job_id = job_id
         self.backend = backend
         self.program_id = program_id
         self.tags = list(tags)
+        self._private = private
         self._inputs = None if inputs is None else dict(inputs)
         self._decoders = decoders or Decoders()
 
@@ -67,6 +69,7 @@ class RuntimeJob(JobRun[Any]):
             program_id=info.program.id,
             tags=info.tags,
             decoders=decoders,
+            private=info.private,
         )
 
     def __repr__(self) -> str:
@@ -175,6 +178,11 @@ class RuntimeJob(JobRun[Any]):
         """Return the interim results that there are so far, decoded."""
         return run_sync(self.ainterim_results(decoder))
 
+    def _about(self) -> dict[str, str]:
+        """Labels of the job for its events."""
+        labels = {"backend": self.backend.name, "service": self.backend.service}
+        return labels | ({"program-id": self.program_id} if self.program_id else {})
+
     # -- waiting -----------------------------------------------------------------------------
 
     async def astream(self, from_: int = 0) -> AsyncGenerator[Any, None]:
@@ -202,7 +210,7 @@ class RuntimeJob(JobRun[Any]):
         nobody = InterimDelivery(self.job_id, None, self._decoders)
         try:
             async with asyncio.timeout(timeout_seconds):
-                return (await follow(api, self.job_id, nobody)).state.status
+                return (await follow(api, self.job_id, nobody, self._about())).state.status
         except TimeoutError as error:
             raise TimeoutError(
                 f"Job {self.job_id} has not ended within {timeout_seconds:g} s. It goes on; "
@@ -241,7 +249,9 @@ class RuntimeJob(JobRun[Any]):
         decoders = Decoders.choose(decoder) if decoder else self._decoders
         async with self.backend.connect() as api:
             status = await self._final_status(api, timeout_seconds)
-            return await fetch_decoded(api, self.job_id, status, decoders)
+            if self._private is None:
+                self._private = (await api.get_job(self.job_id)).private
+            return await fetch_decoded(api, self.job_id, status, decoders, private=self._private)
 
     def result(
         self, decoder: ResultDecoderLike = None, timeout_seconds: float | None = None

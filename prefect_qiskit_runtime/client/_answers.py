@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 from pydantic import ValidationError
 
+from prefect_qiskit_runtime._reason_codes import NextStep, next_step
 from prefect_qiskit_runtime.errors import (
     AccessDeniedError,
     AuthenticationError,
@@ -31,6 +32,7 @@ _REFUSALS: dict[int, tuple[type[QiskitRuntimeError], str]] = {
     401: (AuthenticationError, "Check the token, or log in again."),
     403: (AccessDeniedError, "The user of this token may not do this."),
     409: (ConflictError, ""),
+    423: (ConflictError, ""),
 }
 
 
@@ -68,6 +70,9 @@ def error_from_response(
     told = _Told.of(response, secrets)
     error = _error(call, response, told)
     error.code = told.code
+    error.retry_after_seconds = _retry_after_seconds(response)
+    # A limit of pending jobs, a reserved device: nothing is wrong with what was asked, but when.
+    error.transient = error.transient or next_step(told.code) is NextStep.WAIT
     return error
 
 
@@ -79,7 +84,7 @@ def _error(call: Call, response: httpx.Response, told: _Told) -> QiskitRuntimeEr
         kind, identifier = told.kind or call.kind, told.identifier or call.identifier
         return NotFoundError(tried, kind=kind, identifier=identifier)
     if status == 429:
-        return RateLimitedError(tried, retry_after_seconds=_retry_after_seconds(response))
+        return RateLimitedError(tried)
     if status in (400, 413, 422):
         return InvalidInputError(tried, path=told.path, rule=told.rule)
     if status == 409 and told.kind == SessionClosedError.kind:

@@ -39,6 +39,19 @@ class Page(Generic[Listed]):
     offset: int
 
 
+async def read_page(
+    transport: Transport, call: Call, query: Query, wanted: Page[Listed]
+) -> tuple[list[Listed], int]:
+    """Ask for one page; return it, and how many items there are on all of them."""
+    page_query = {**query, "limit": wanted.limit, "offset": wanted.offset}
+    body = read_json(call, await transport.request(call, query=page_query))
+    try:
+        page = [wanted.model.model_validate(row) for row in body[wanted.field]]
+        return page, int(body.get("count", 0))
+    except (KeyError, TypeError, ValueError) as exc:
+        raise malformed(call, exc) from exc
+
+
 async def read_pages(
     transport: Transport, call: Call, query: Query, wanted: Page[Listed]
 ) -> list[Listed]:
@@ -50,13 +63,8 @@ async def read_pages(
     offset, limit = wanted.offset, wanted.limit
     while limit is None or len(found) < limit:
         size = _PAGE_SIZE if limit is None else min(_PAGE_SIZE, limit - len(found))
-        page_query = {**query, "limit": size, "offset": offset}
-        body = read_json(call, await transport.request(call, query=page_query))
-        try:
-            page = [wanted.model.model_validate(row) for row in body[wanted.field]]
-            total = int(body.get("count", 0))
-        except (KeyError, TypeError, ValueError) as exc:
-            raise malformed(call, exc) from exc
+        at = Page(wanted.field, wanted.model, size, offset)
+        page, total = await read_page(transport, call, query, at)
         found.update((item.id, item) for item in page)
         offset += len(page)
         if not page or offset >= total:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import httpx
@@ -13,13 +14,14 @@ from prefect_qiskit_runtime.client._account import IbmAccount, is_crn
 from prefect_qiskit_runtime.client._answers import Call
 from prefect_qiskit_runtime.client._api import RuntimeApi
 from prefect_qiskit_runtime.client._auth import Authentication
+from prefect_qiskit_runtime.client._calls import Page, job_call, read_model, read_page
 from prefect_qiskit_runtime.client._iam import IamAuth, IamLogin, iam_login
 from prefect_qiskit_runtime.client._instances import InstanceSearch, choose_instance
-from prefect_qiskit_runtime.client._polling import JobPolling
+from prefect_qiskit_runtime.client._polling import job_poller
 from prefect_qiskit_runtime.client._saved_accounts import SavedAccount
 from prefect_qiskit_runtime.client._transport import Query, Transport, open_http
 from prefect_qiskit_runtime.errors import ConfigurationError, NotFoundError
-from prefect_qiskit_runtime.models import StreamEvent
+from prefect_qiskit_runtime.models import JobInfo, StreamEvent
 from prefect_qiskit_runtime.settings import Settings
 
 API_VERSION = "2026-04-15"
@@ -97,11 +99,29 @@ class IbmApi(RuntimeApi):
     def stream(self, job_id: str, from_seq: int = 0) -> AsyncGenerator[StreamEvent]:  # noqa: ARG002 - there are no interim results
         """Follow a job: its states and its end. IBM has no stream, so it is asked for them.
 
+        All jobs of an instance that are followed in this process are asked for at once.
+
         Raises:
             NotFoundError: No such job.
             ServiceUnavailableError: IBM could not be reached for half an hour.
         """
-        return JobPolling(self, job_id).events()
+        key = (_login_of(self.account), self.url, self.instance)
+        return job_poller(key, self._for_polling).events(job_id)
+
+    def _for_polling(self) -> IbmApi:
+        """Return another connection to the same instance."""
+        return IbmApi(replace(self.account, instance=self.instance), settings=self._settings)
+
+    async def pending_jobs(self, *, limit: int, offset: int) -> tuple[list[JobInfo], int]:
+        """Return some of the jobs that have not ended, and how many there are; asked once."""
+        query = {"exclude_params": True, "pending": True}
+        call = Call("GET", "/jobs", "list pending jobs")
+        return await read_page(self, call, query, Page("jobs", JobInfo, limit, offset))
+
+    async def ask_job(self, job_id: str) -> JobInfo:
+        """Return a job as `get_job` does; asked once, without patience."""
+        call = job_call("GET", job_id, "get")
+        return read_model(call, await self.request(call, query={"exclude_params": True}), JobInfo)
 
     def require_interim_results(self) -> None:
         """Refuse: jobs of primitives publish none.

@@ -1,14 +1,26 @@
-"""Following a job of a service that has no stream: by asking where it is."""
+"""Following jobs of a service that has no stream: by asking where they are, for all at once.
+
+A process has one poller for each instance. It asks in a thread and over a connection of its own,
+so that it does not matter in which threads and event loops its jobs are waited for, and none of
+them can hold up the others.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import copy
+import math
+import os
 import random
+import threading
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Collection, Hashable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Protocol
 
-from prefect_qiskit_runtime.errors import RateLimitedError, ServiceUnavailableError
+from prefect_qiskit_runtime.errors import QiskitRuntimeError, is_retryable
 from prefect_qiskit_runtime.models import (
     EndEvent,
     JobInfo,
@@ -18,11 +30,13 @@ from prefect_qiskit_runtime.models import (
     StreamEvent,
 )
 
-_SHORTEST_PAUSE_SECONDS = 0.5
+_BETWEEN_REQUESTS_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
 # A job is known to have moved on after at most this share of the time it had waited for that.
 _SHARE = 0.1
 _GIVE_UP_SECONDS = 1800.0
+_PAGE_SIZE = 200
+_AT_ONCE = 8
 
 # Their own names, so that tests can let hours pass.
 _now = time.monotonic
@@ -30,79 +44,245 @@ _sleep = asyncio.sleep
 
 
 class _Jobs(Protocol):
-    async def get_job(self, job_id: str) -> JobInfo: ...
+    """What the poller asks. It takes care of the pace itself, so nothing is asked again here."""
+
+    async def pending_jobs(self, *, limit: int, offset: int) -> tuple[list[JobInfo], int]: ...
+
+    async def ask_job(self, job_id: str) -> JobInfo: ...
 
 
-class JobPolling:
-    """Asks for the state of one job until it has ended.
+Connect = Callable[[], AbstractAsyncContextManager[_Jobs]]
+"""Opens the poller's own connection."""
 
-    It asks again after a tenth of the time that the job has been in its state, at least half a
-    second and at most a minute, less some jitter: three hours in a queue cost about 260 requests.
 
-    Args:
-        jobs: Whom to ask. It asks again by itself after passing faults.
-        job_id: The job.
-        shortest_pause_seconds: Between two questions.
-        longest_pause_seconds: Likewise.
-        give_up_seconds: How long nobody may answer before the fault is raised.
+@dataclass(eq=False)
+class _Waiting:
+    """Somebody who waits for a job, and what is known of that job.
+
+    Attributes:
+        since: When the job was first seen in its state.
+        heard_at: When there was an answer on it.
+        loop: Where they read what is in their inbox.
+        inbox: What they have not read yet: states that are new, or why there are no more.
+        alone_at: When the job may be asked for by itself.
     """
 
-    def __init__(
-        self,
-        jobs: _Jobs,
-        job_id: str,
-        *,
-        shortest_pause_seconds: float = _SHORTEST_PAUSE_SECONDS,
-        longest_pause_seconds: float = _LONGEST_PAUSE_SECONDS,
-        give_up_seconds: float = _GIVE_UP_SECONDS,
-    ) -> None:
-        self._jobs = jobs
-        self._job_id = job_id
-        self._shortest_pause_seconds = shortest_pause_seconds
-        self._longest_pause_seconds = longest_pause_seconds
-        self._give_up_seconds = give_up_seconds
-        self._status: JobStatus | None = None
-        self._since = self._heard_at = _now()
+    job_id: str
+    since: float
+    heard_at: float
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    inbox: asyncio.Queue[JobState | Exception] = field(default_factory=asyncio.Queue)
+    status: JobStatus | None = None
+    alone_at: float = -math.inf
 
-    async def events(self) -> AsyncGenerator[StreamEvent]:
-        """Give the states of the job as it goes through them, `EndEvent` last.
+    def hear(self, state: JobState) -> None:
+        """Take note of where the job is, and tell if that is new."""
+        self.heard_at = _now()
+        if state.status is not self.status:
+            self.status, self.since = state.status, _now()
+            self.tell(state)
+
+    def tell(self, news: JobState | Exception) -> None:
+        with suppress(RuntimeError):  # the loop has ended, and with it who waited
+            self.loop.call_soon_threadsafe(self.inbox.put_nowait, news)
+
+    def pause_seconds(self) -> float:
+        return min(_SHARE * (_now() - self.since), _LONGEST_PAUSE_SECONDS)
+
+
+class JobPoller:
+    """Asks where the jobs of an instance are, as long as somebody waits for any.
+
+    One job is asked for by its id. Of several, those that have not ended are listed; what is
+    not, or no longer, among them is then asked for once by its id. It is asked again after a
+    tenth of the time that the job which moved last has been in its state, at most a minute, less
+    some jitter. Two requests for the list, however many jobs wait, are a second apart.
+
+    Args:
+        connect: Opens its own connection.
+    """
+
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._waiting: list[_Waiting] = []
+        self._thread: threading.Thread | None = None
+        self._asked_at = self._earliest_at = -math.inf
+        self._jitter = 1.0
+        self._faults = 0
+
+    async def events(self, job_id: str) -> AsyncGenerator[StreamEvent]:
+        """Give the states of a job as it goes through them, `EndEvent` last.
 
         Raises:
             NotFoundError: There is no such job.
-            ServiceUnavailableError: Nobody has answered for `give_up_seconds`.
+            ServiceUnavailableError: Nobody has answered for half an hour.
         """
-        self._since = self._heard_at = _now()
-        while True:
-            asked_seconds = 0.0
-            try:
-                state = await self._ask()
-            except ServiceUnavailableError as fault:
-                if _now() - self._heard_at >= self._give_up_seconds:
-                    raise
-                if isinstance(fault, RateLimitedError):
-                    asked_seconds = fault.retry_after_seconds or 0.0
-            else:
-                if self._is_new(state):
-                    yield StatusEvent(status=state.status)
-                if state.status.is_terminal:
-                    yield EndEvent(state=state)
+        with self._joined(job_id) as waiting:
+            while True:
+                news = await waiting.inbox.get()
+                if isinstance(news, Exception):
+                    raise news
+                yield StatusEvent(status=news.status)
+                if news.status.is_terminal:
+                    yield EndEvent(state=news)
                     return
-            await _sleep(max(asked_seconds, self._pause_seconds()))
 
-    async def _ask(self) -> JobState:
-        state = (await self._jobs.get_job(self._job_id)).state
-        self._heard_at = _now()
-        return state
+    @contextmanager
+    def _joined(self, job_id: str) -> Iterator[_Waiting]:
+        waiting = _Waiting(job_id, since=_now(), heard_at=_now())
+        with self._lock:
+            self._waiting.append(waiting)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="qiskit-runtime-poller", daemon=True
+                )
+                self._thread.start()
+        try:
+            yield waiting
+        finally:
+            with self._lock:
+                self._waiting.remove(waiting)
 
-    def _is_new(self, state: JobState) -> bool:
-        if state.status is self._status:
-            return False
-        self._status, self._since = state.status, _now()
-        return True
+    # In the poller's thread ---------------------------------------------------------------
 
-    def _pause_seconds(self) -> float:
-        pause_seconds = _SHARE * (_now() - self._since)
-        pause_seconds = min(pause_seconds, self._longest_pause_seconds)
-        # Never all at the same time, who were started at the same time.
-        pause_seconds *= random.uniform(0.75, 1.0)  # noqa: S311 - jitter, not a secret
-        return max(pause_seconds, self._shortest_pause_seconds)
+    def _run(self) -> None:
+        while not self._is_over():
+            try:
+                asyncio.run(self._ask_until_over())
+            except Exception as failure:  # noqa: BLE001 - handed to those who wait
+                self._fail(self._snapshot(), failure)
+
+    def _is_over(self) -> bool:
+        with self._lock:
+            active = any(not _is_told(one) for one in self._waiting)
+            if not active:
+                self._thread = None
+            return not active
+
+    def _snapshot(self) -> list[_Waiting]:
+        with self._lock:
+            return [one for one in self._waiting if not _is_told(one)]
+
+    async def _ask_until_over(self) -> None:
+        async with self._connect() as jobs:
+            while self._snapshot():
+                await self._until(self._due_at)
+                if waiting := self._snapshot():
+                    await self._ask(jobs, waiting)
+
+    def _due_at(self) -> float:
+        pauses = [one.pause_seconds() for one in self._snapshot()]
+        pause_seconds = max(min(pauses, default=0.0), self._fault_pause_seconds())
+        return max(self._earliest_at, self._asked_at + self._jitter * pause_seconds)
+
+    def _fault_pause_seconds(self) -> float:
+        pause_seconds = _BETWEEN_REQUESTS_SECONDS * 2.0**self._faults if self._faults else 0.0
+        return min(pause_seconds, _LONGEST_PAUSE_SECONDS)
+
+    async def _until(self, moment: Callable[[], float]) -> None:
+        """Sleep until a moment, which comes earlier when somebody joins, or to the end of all."""
+        while (left_seconds := moment() - _now()) > 0 and self._snapshot():
+            await _sleep(min(left_seconds, _BETWEEN_REQUESTS_SECONDS))
+
+    async def _ask(self, jobs: _Jobs, waiting: list[_Waiting]) -> None:
+        """Ask where all jobs are, once."""
+        self._asked_at = _now()
+        # Never all processes at the same time, who were started at the same time.
+        self._jitter = random.uniform(0.75, 1.0)  # noqa: S311 - not a secret
+        asked = {one.job_id for one in waiting}
+        try:
+            if len(asked) > 1:
+                found = await self._ask_list(jobs, waiting, asked)
+                missing = [one for one in waiting if one.job_id not in found]
+                await self._ask_alone(jobs, [one for one in missing if one.alone_at <= _now()])
+            else:
+                self._take_turn()
+                await self._ask_alone(jobs, waiting)
+            self._faults = 0
+        except QiskitRuntimeError as fault:
+            self._note_fault(fault)
+            patience = _GIVE_UP_SECONDS if is_retryable(fault) else 0.0
+            given_up = [one for one in waiting if _now() - one.heard_at >= patience]
+            self._fail(given_up, fault)
+
+    async def _ask_list(
+        self, jobs: _Jobs, waiting: Collection[_Waiting], asked: Collection[str]
+    ) -> set[str]:
+        """List the jobs that have not ended, until all that are waited for were found."""
+        found: set[str] = set()
+        offset, total = 0, 1
+        while offset < total and len(found) < len(asked):
+            await self._until(lambda: self._earliest_at)
+            self._take_turn()
+            page, total = await jobs.pending_jobs(limit=_PAGE_SIZE, offset=offset)
+            states = {job.id: job.state for job in page}
+            for one in waiting:
+                if one.job_id in states:
+                    found.add(one.job_id)
+                    one.hear(states[one.job_id])
+            if not page:
+                break
+            offset += len(page)
+        return found
+
+    async def _ask_alone(self, jobs: _Jobs, waiting: list[_Waiting]) -> None:
+        """Ask for jobs by their ids, a few at once."""
+        by_job: dict[str, list[_Waiting]] = {}
+        for one in waiting:
+            by_job.setdefault(one.job_id, []).append(one)
+        asked = list(by_job.items())
+        for first in range(0, len(asked), _AT_ONCE):
+            answers = [self._ask_one(jobs, *one) for one in asked[first : first + _AT_ONCE]]
+            # Each to its end: what is known of the others does not get lost with a fault.
+            faults = await asyncio.gather(*answers, return_exceptions=True)
+            for fault in faults:
+                if fault is not None:
+                    raise fault
+
+    async def _ask_one(self, jobs: _Jobs, job_id: str, waiting: list[_Waiting]) -> None:
+        try:
+            job = await jobs.ask_job(job_id)
+        except QiskitRuntimeError as fault:
+            if is_retryable(fault):
+                raise
+            self._fail(waiting, fault)  # it is this job that is not there
+            return
+        for one in waiting:
+            one.hear(job.state)
+            # A job that is not in the list yet is not asked for by itself each time.
+            one.alone_at = _now() + one.pause_seconds()
+
+    def _take_turn(self) -> None:
+        self._earliest_at = _now() + _BETWEEN_REQUESTS_SECONDS
+
+    def _note_fault(self, fault: QiskitRuntimeError) -> None:
+        self._faults += 1
+        asked_seconds = fault.retry_after_seconds or 0.0
+        self._earliest_at = max(self._earliest_at, _now() + asked_seconds)
+
+    def _fail(self, waiting: list[_Waiting], failure: Exception) -> None:
+        for one in waiting:
+            one.status = JobStatus.FAILED  # nothing more is asked for them
+            # Each adds its own traceback.
+            one.tell(copy.copy(failure) if isinstance(failure, QiskitRuntimeError) else failure)
+
+
+def _is_told(one: _Waiting) -> bool:
+    """Say whether somebody has been told the end."""
+    return one.status is not None and one.status.is_terminal
+
+
+def job_poller(key: Hashable, connect: Connect) -> JobPoller:
+    """Return the poller of an instance: the same one for everybody in this process."""
+    return _pollers().setdefault(key, JobPoller(connect))
+
+
+@cache
+def _pollers() -> dict[Hashable, JobPoller]:
+    return {}
+
+
+# A child process has none of the threads of its parent.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pollers.cache_clear)

@@ -23,7 +23,6 @@ from prefect_qiskit_runtime.client._proxies import CONNECTIONS, Proxies
 from prefect_qiskit_runtime.errors import (
     ConfigurationError,
     QiskitRuntimeError,
-    RateLimitedError,
     is_retryable,
 )
 from prefect_qiskit_runtime.settings import Settings
@@ -242,8 +241,7 @@ def _wait_seconds(error: QiskitRuntimeError, pause_seconds: float | None) -> flo
     """Say how long to wait before asking again; None if that is of no use."""
     if pause_seconds is None or not is_retryable(error):
         return None
-    asked = error.retry_after_seconds if isinstance(error, RateLimitedError) else None
-    return max(pause_seconds, asked or 0.0)
+    return max(pause_seconds, error.retry_after_seconds or 0.0)
 
 
 @cache

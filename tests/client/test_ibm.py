@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from prefect_qiskit_runtime.client import IbmAccount, IbmApi, RuntimeClient, _iam, _polling
-from prefect_qiskit_runtime.client._polling import JobPolling
+from prefect_qiskit_runtime.client._polling import JobPoller
 from prefect_qiskit_runtime.errors import (
     ConfigurationError,
     ConflictError,
@@ -166,15 +166,17 @@ async def test_a_job_without_a_log_has_an_empty_one(wire: Wire, api: IbmApi) -> 
 # Waiting ---------------------------------------------------------------------------------------
 
 
-async def drain(polling: JobPolling) -> list[Any]:
-    async with aclosing(polling.events()) as given:
-        return [event async for event in given]
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_polling, "_BETWEEN_REQUESTS_SECONDS", 0.01)
 
 
 async def events(api: IbmApi) -> list[Any]:
-    return await drain(JobPolling(api, "j1", shortest_pause_seconds=0.001))
+    async with aclosing(api.stream("j1")) as given:
+        return [event async for event in given]
 
 
+@pytest.mark.usefixtures("quick")
 async def test_a_job_is_followed_by_asking_where_it_is(wire: Wire, api: IbmApi) -> None:
     states = ["Queued", "Queued", "Running", "Running", "Completed"]
     wire.on(JOB, *(answer(job(state)) for state in states))
@@ -191,11 +193,13 @@ async def test_states_are_read_in_any_case(wire: Wire, api: IbmApi) -> None:
     assert (await api.get_job("j1")).state.status is JobStatus.COMPLETED
 
 
+@pytest.mark.usefixtures("quick")
 async def test_the_end_says_why(wire: Wire, api: IbmApi) -> None:
     wire.on(JOB, answer(job("Cancelled", reason="Ran too long", reason_code=1305)))
     assert (await api.wait_for_job("j1")).reason_code == 1305
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("fault", [refuse(503, "busy"), refuse(429, "slower"), cut])
 async def test_a_question_that_fails_is_asked_again_and_nothing_is_submitted(
     wire: Wire, api: IbmApi, fault
@@ -220,37 +224,49 @@ def passing_time(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 class Jobs:
-    """Jobs of a service as the polling sees them: after the tries of the client."""
+    """Jobs of a service as the poller sees them."""
 
     def __init__(self, answers: Callable[[], ServiceUnavailableError | str]) -> None:
         self.answers = answers
         self.asked = 0
 
-    async def get_job(self, job_id: str) -> JobInfo:
+    async def __aenter__(self) -> Jobs:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None: ...
+
+    async def ask_job(self, job_id: str) -> JobInfo:
         self.asked += 1
         given = self.answers()
         if isinstance(given, str):
             return JobInfo.model_validate(job(given))
         raise given
 
+    async def pending_jobs(self, *, limit: int, offset: int) -> tuple[list[JobInfo], int]:
+        raise AssertionError("One job is asked for by its id.")
+
+
+async def drain(jobs: Jobs) -> list[Any]:
+    return [event async for event in JobPoller(lambda: jobs).events("j1")]
+
 
 async def test_an_outage_is_waited_out_for_half_an_hour(passing_time: list[float]) -> None:
     with pytest.raises(ServiceUnavailableError, match="gone"):
-        await drain(JobPolling(Jobs(lambda: ServiceUnavailableError("gone")), "j1"))
+        await drain(Jobs(lambda: ServiceUnavailableError("gone")))
     assert 1800 <= sum(passing_time) <= 1860
 
 
 async def test_the_service_says_how_long_not_to_ask(passing_time: list[float]) -> None:
     answers: list[RateLimitedError | str] = [RateLimitedError("", retry_after_seconds=90), "Failed"]
-    await drain(JobPolling(Jobs(lambda: answers.pop(0)), "j1"))
-    assert passing_time == [90]
+    await drain(Jobs(lambda: answers.pop(0)))
+    assert sum(passing_time) == 90
 
 
 async def test_three_hours_in_a_queue_cost_few_questions_and_the_end_is_seen_in_time(
     passing_time: list[float],
 ) -> None:
     jobs = Jobs(lambda: "Completed" if sum(passing_time) >= 3 * 3600 else "Queued")
-    await drain(JobPolling(jobs, "j1"))
+    await drain(jobs)
     assert 3 * 3600 <= sum(passing_time) <= 3 * 3600 + 60
     assert 230 < jobs.asked < 300
 

@@ -73,10 +73,17 @@ def parent() -> float:
     return child()
 
 
+@flow
+def privately() -> float:
+    options = {"private": True}
+    return run_program(SETTINGS["program"], {}, backend=backend(), options=options)
+
+
 FLOWS: dict[str, Flow[..., object]] = {
     "evaluating": evaluating,
     "mapping": mapping,
     "parent": parent,
+    "privately": privately,
 }
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.crashes.conftest import NewFlowRun
 from tests.proxy import Fault
 
+ACKNOWLEDGEMENT = r"DELETE /jobs/\w+/results"
 SUBMISSION, STREAM, RESULT = r"POST /jobs$", r"GET /jobs/\w+/stream", r"GET /jobs/\w+/results"
 
 POINTS = {
@@ -88,6 +91,37 @@ def test_fifty_mapped_submissions_stay_fifty_jobs(new_flow_run: NewFlowRun, kill
     flow_run.kill_at(Fault(SUBMISSION, "after", skip=killed_at - 1))
     results = flow_run.run_again()
     assert (len(flow_run.jobs), len(set(results))) == (50, 50)
+
+
+PRIVATE = {
+    "before the result": Fault(RESULT, "before"),
+    "after the result": Fault(RESULT, "after"),
+    "before the acknowledgement": Fault(ACKNOWLEDGEMENT, "before"),
+    "after the acknowledgement": Fault(ACKNOWLEDGEMENT, "after"),
+}
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        pytest.param(point, marks=() if point.startswith("after the ack") else pytest.mark.slow)
+        for point in PRIVATE
+    ],
+)
+def test_a_result_that_is_read_once_survives_a_kill(new_flow_run: NewFlowRun, point: str) -> None:
+    flow_run = new_flow_run("privately", inputs={})
+    flow_run.kill_at(replace(PRIVATE[point]))
+    assert 0 < flow_run.run_again() < 1
+    assert len(flow_run.jobs) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_and_a_kill_at_its_record(new_flow_run: NewFlowRun, moment: str) -> None:
+    flow_run = new_flow_run("privately", inputs={})
+    flow_run.die_at_record(moment)
+    assert 0 < flow_run.run_again() < 1
+    assert len(flow_run.jobs) == 1
 
 
 @pytest.mark.slow

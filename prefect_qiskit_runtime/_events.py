@@ -1,0 +1,71 @@
+"""Events of jobs, for Prefect's automations: what was submitted, runs, and has ended.
+
+They are sent by Prefect's own thread, so nobody waits for them, and only inside of flow and task
+runs, which Prefect adds to them as related resources. They hold ids, names and codes: no inputs,
+results, messages or tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
+
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.events import emit_event
+
+from prefect_qiskit_runtime.models import JobStatus
+
+JobEvent = Literal["submitted", "adopted", "running", "completed", "failed", "cancelled"]
+
+_OF_STATES: dict[JobStatus, JobEvent] = {
+    JobStatus.RUNNING: "running",
+    JobStatus.COMPLETED: "completed",
+    JobStatus.FAILED: "failed",
+    JobStatus.CANCELLED: "cancelled",
+}
+
+
+def tell_job_event(event: JobEvent, job_id: str, about: Mapping[str, str]) -> None:
+    """Send `qiskit-runtime.job.<event>`, if this is a flow run or task run.
+
+    Args:
+        event: What has happened.
+        job_id: To which job.
+        about: Labels of the job, such as its backend.
+    """
+    run_id = _run_id()
+    if run_id is None:
+        return
+    labels = {f"qiskit-runtime.{name}": value for name, value in about.items()}
+    emit_event(
+        f"qiskit-runtime.job.{event}",
+        resource={
+            "prefect.resource.id": f"qiskit-runtime.job.{job_id}",
+            "prefect.resource.name": job_id,
+            **labels,
+        },
+        payload={"job_id": job_id, **about},
+        id=_event_id(event, job_id, run_id),
+    )
+
+
+def tell_job_state(status: JobStatus, job_id: str, about: Mapping[str, str]) -> None:
+    """Send the event of a state that a job has come to; there is none for the queue."""
+    event = _OF_STATES.get(status)
+    if event is not None:
+        tell_job_event(event, job_id, about)
+
+
+def _event_id(event: JobEvent, job_id: str, run_id: UUID) -> UUID:
+    """Return the id of an event: whoever looks at an ended job twice has seen one end."""
+    if event == "adopted":
+        return uuid4()
+    return uuid5(NAMESPACE_URL, f"qiskit-runtime.job.{event}/{job_id}/{run_id}")
+
+
+def _run_id() -> UUID | None:
+    task, flow = TaskRunContext.get(), FlowRunContext.get()
+    if task is not None:
+        return task.task_run.flow_run_id or task.task_run.id
+    return flow.flow_run.id if flow is not None and flow.flow_run is not None else None

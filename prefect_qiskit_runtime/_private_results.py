@@ -1,0 +1,67 @@
+"""Fetching results; that of a private job can be read once, and so is kept before it is decoded.
+
+Our services give it out again until it is acknowledged. IBM's deletes it with its answer: a
+process that dies between that answer and its disk has lost it.
+"""
+
+from __future__ import annotations
+
+from prefect.logging import get_logger
+
+from prefect_qiskit_runtime._records import Records
+from prefect_qiskit_runtime.client import RuntimeApi
+from prefect_qiskit_runtime.errors import NotFoundError, QiskitRuntimeError
+
+logger = get_logger("prefect_qiskit_runtime")
+
+
+async def fetch_result_bytes(api: RuntimeApi, job_id: str, *, private: bool) -> bytes | None:
+    """Return the encoded result of a job; None if it has none.
+
+    That of a private job is written to Prefect's result storage first, and read from there by
+    whoever comes back to the job.
+
+    Raises:
+        NotFoundError: The job is private, and an earlier call has read its result, which is not
+            in the result storage of this one.
+    """
+    if not private:
+        return await api.job_result(job_id)
+    records, name = Records(), f"result-{job_id}"
+    record = await records.read(name)
+    if record is not None:
+        return record["result"].encode()
+    body = await _read_once(api, job_id)
+    if body:
+        await records.write(name, {"job_id": job_id, "result": body.decode()})
+    await _acknowledge(api, job_id)
+    return body
+
+
+async def _read_once(api: RuntimeApi, job_id: str) -> bytes | None:
+    try:
+        return await api.job_result(job_id)
+    except NotFoundError as error:
+        if error.kind == "job" and error.identifier == job_id:
+            await api.get_job(job_id)  # raises if it is the job that is missing
+        raise NotFoundError(
+            f"The result of the private job {job_id} was given out before, and Prefect's result"
+            " storage here does not have it: it was read elsewhere, or a process died with it. The"
+            " job is not sent again by itself. If flows move between machines, set a result"
+            " storage that all of them share.",
+            kind="result",
+            identifier=job_id,
+        ) from error
+
+
+async def _acknowledge(api: RuntimeApi, job_id: str) -> None:
+    """Let the service delete a result that is in a safe place."""
+    try:
+        await api.acknowledge_result(job_id)
+    except QiskitRuntimeError as error:
+        logger.warning(
+            "The service still keeps the result of the private job %s, which is in Prefect's"
+            " result storage: %s",
+            job_id,
+            error,
+        )

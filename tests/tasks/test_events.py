@@ -1,0 +1,61 @@
+"""Events that tell Prefect's automations what becomes of jobs, through a real Prefect server."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from prefect import flow, runtime
+from prefect.client.orchestration import get_client
+
+from prefect_qiskit_runtime import ProgramFailedError, run_program, upload_program
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+BACKEND = "aer_simulator"
+RAISING = "def main(backend, user_messenger):\n    raise ValueError('a secret of the inputs')\n"
+DEADLINE_SECONDS = 30
+
+
+def events_of(flow_run_id: str, count: int) -> list[dict[str, Any]]:
+    """The events of the jobs of a flow run; they reach the server a while later."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    query = {"filter": {"event": {"prefix": ["qiskit-runtime.job."]}, "order": "ASC"}}
+    with get_client(sync_client=True) as client:
+        while True:
+            found = client._client.post("/events/filter", json=query).json()["events"]
+            related = [one for one in found if flow_run_id in str(one["related"])]
+            if len(related) >= count or time.monotonic() > deadline:
+                return related
+            time.sleep(0.2)
+
+
+def test_the_life_of_a_job_is_told_with_its_flow_run(counting: str) -> None:
+    @flow
+    def evaluating() -> str:
+        run_program(counting, {"upto": 1}, backend=BACKEND)
+        return str(runtime.flow_run.id)
+
+    events = events_of(evaluating(), 3)
+    assert {one["event"].rpartition(".")[2] for one in events} >= {"submitted", "completed"}
+    (job_id,) = {one["resource"]["prefect.resource.name"] for one in events}
+    for one in events:
+        assert one["resource"]["prefect.resource.id"] == f"qiskit-runtime.job.{job_id}"
+        assert one["resource"]["qiskit-runtime.backend"] == BACKEND
+        assert one["payload"]["program-id"] == counting
+
+
+def test_a_failure_is_told_by_its_code_alone(service_home: object) -> None:
+    program = upload_program.fn(RAISING, name="raising")
+
+    @flow
+    def failing() -> str:
+        with pytest.raises(ProgramFailedError):
+            run_program(program, backend=BACKEND)
+        return str(runtime.flow_run.id)
+
+    events = events_of(failing(), 3)
+    (failed,) = [one for one in events if one["event"].endswith(".failed")]
+    assert failed["payload"]["reason-code"] == "90001"
+    assert "secret" not in str(events)
