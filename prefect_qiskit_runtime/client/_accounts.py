@@ -12,6 +12,7 @@ from prefect_qiskit_runtime.client._proxies import Proxies, ProxiesLike
 from prefect_qiskit_runtime.client._saved_accounts import (
     explained,
     file_path,
+    private_file,
 )
 from prefect_qiskit_runtime.codec import _seams
 from prefect_qiskit_runtime.models import Instance, InstanceUsage
@@ -89,12 +90,8 @@ class AccountsClient(BackendsClient):
             "plans_preference": None if plans_preference is None else list(plans_preference),
             "tags": None if tags is None else list(tags),
         }
-        path = file_path(filename)
         with explained("save the account", filename):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if not path.exists():
-                path.touch(mode=0o600)
-                path.write_text("{}")
+            path = private_file(filename)
             _seams.account_manager().save(
                 token=token,
                 url=url,

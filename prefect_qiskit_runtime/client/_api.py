@@ -199,7 +199,27 @@ class RuntimeApi(SessionCalls, BackendCalls):
                 where), or the key was used for another submission.
         """
         self._require_program(program_id)
-        options = options or RuntimeOptions()
+        call = Call(
+            "POST",
+            "/jobs",
+            f"submit a job of program {program_id}" + (f" to {backend}" if backend else ""),
+            kind="program",
+            identifier=program_id,
+            repeatable=self.keyed_submission,
+        )
+        head = self._job_head(program_id, backend, options or RuntimeOptions(), attempt)
+        # The inputs go in as they are: encoding them again could change them, and costs.
+        body = f'{head[:-1]}, "params": {params_text}}}'
+        headers = _key_headers(idempotency_key, fingerprint) if self.keyed_submission else {}
+        response = await self.request(call, content=body, headers=headers)
+        submitted = read_model(call, response, JobSubmitted)
+        replayed = response.headers.get("Idempotent-Replayed", "").lower() == "true"
+        return submitted.model_copy(update={"replayed": replayed})
+
+    def _job_head(
+        self, program_id: str, backend: str | None, options: RuntimeOptions, attempt: int
+    ) -> str:
+        """Return the body of a submission without the inputs."""
         fields = {
             "program_id": program_id,
             "backend": backend,
@@ -213,22 +233,7 @@ class RuntimeApi(SessionCalls, BackendCalls):
             "start_session": options.start_session or None,
             "session_time": options.session_time,
         }
-        head = json.dumps({name: value for name, value in fields.items() if value is not None})
-        call = Call(
-            "POST",
-            "/jobs",
-            f"submit a job of program {program_id}" + (f" to {backend}" if backend else ""),
-            kind="program",
-            identifier=program_id,
-            repeatable=self.keyed_submission,
-        )
-        # The inputs go in as they are: encoding them again could change them, and costs.
-        body = f'{head[:-1]}, "params": {params_text}}}'
-        headers = _key_headers(idempotency_key, fingerprint) if self.keyed_submission else {}
-        response = await self.request(call, content=body, headers=headers)
-        submitted = read_model(call, response, JobSubmitted)
-        replayed = response.headers.get("Idempotent-Replayed", "").lower() == "true"
-        return submitted.model_copy(update={"replayed": replayed})
+        return json.dumps({name: value for name, value in fields.items() if value is not None})
 
     def _require_program(self, program_id: str) -> None:
         """Refuse a program that this kind of service never has."""

@@ -91,19 +91,20 @@ class JobsClient(ProgramsClient):
         if callback is not None and not include_final:
             self._api.require_interim_results()
         Decoders.choose(result_decoder)  # refused here, a wrong one does not cost a job
-        params = await asyncio.to_thread(lambda: encode_inputs(read_inputs(inputs)))
-        submitted = await self._api.submit_job(
-            program_id,
-            params,
-            backend=chosen.backend,
-            options=chosen,
-            idempotency_key=idempotency_key,
-        )
-        facts = JobFacts.of_submitted(submitted, program_id, chosen)
+        facts = await self._submit(program_id, inputs, chosen, idempotency_key)
         job = RuntimeClientJob(self._api, facts, self._deliveries, result_decoder=result_decoder)
         if callback is not None:
             job.deliver(callback, include_final=include_final)
         return job
+
+    async def _submit(
+        self, program_id: str, inputs: InputsLike, chosen: RuntimeOptions, key: str | None
+    ) -> JobFacts:
+        params = await asyncio.to_thread(lambda: encode_inputs(read_inputs(inputs)))
+        submitted = await self._api.submit_job(
+            program_id, params, backend=chosen.backend, options=chosen, idempotency_key=key
+        )
+        return JobFacts.of_submitted(submitted, program_id, chosen)
 
     async def job(self, job_id: str) -> RuntimeClientJob:
         """Return a job of yours, running or ended.

@@ -89,6 +89,16 @@ def file_path(filename: str | None) -> Path:
     return Path(filename or _seams.account_file()).expanduser().absolute()
 
 
+def private_file(filename: str | None) -> Path:
+    """Return the file to write; a new one is for its owner only."""
+    path = file_path(filename)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text("{}")
+    return path
+
+
 def existing_file(filename: str | None) -> str:
     """Return the file to read. qiskit would make an empty one of a name with a typing error."""
     path = file_path(filename)

@@ -78,6 +78,21 @@ class Submission:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Sent:
+    """What a submission brings, and what makes another one the same.
+
+    Attributes:
+        inputs: Parsed, to check them.
+        params: The inputs as sent, to keep them.
+    """
+
+    inputs: dict[str, Any]
+    params: bytes
+    key: str | None
+    request_hash: str
+
+
 async def submit(
     context: ServiceContext,
     owner: Owner,
@@ -96,16 +111,39 @@ async def submit(
     inputs, params = _inputs(body)
     _check_key(key)
     # Equal circuits that were built twice come in different bytes; the caller knows them as equal.
-    request_hash = fingerprint or _request_hash(body, params)
+    sent = _Sent(inputs, params, key, fingerprint or _request_hash(body, params))
     before, program = await context.store.read(_look, key, request.program_id, owner)
     if before is not None:
-        return _replay(before, request_hash)
+        return _replay(before, sent.request_hash)
     # A replay must be found even when its program is gone, so only now may that be an error.
     program = program or await context.store.read(visible, request.program_id, owner)
+    new, warnings = await _prepare(context, owner, request, program, sent)
+    session = _session_of(context, new, request) if request.start_session else None
+    with context.interference.submission(new):
+        is_new = await context.store.write(_queue, new, session)
+    if not is_new:
+        before, _ = await context.store.read(_look, key, request.program_id, owner)
+        assert before is not None  # noqa: S101 - the key's own job stood in the way
+        return _replay(before, sent.request_hash)
+    context.scheduler.wake()
+    logger.info("Job %s of program %s v%d queued", new.id, program.id, program.version)
+    return Submission(new, warnings=tuple(warnings))
+
+
+async def _prepare(
+    context: ServiceContext, owner: Owner, request: JobRequest, program: Program, sent: _Sent
+) -> tuple[NewJob, list[str]]:
+    """Check what was asked for; return the job that it makes, and what the submitter should know.
+
+    Raises:
+        InvalidInputError: The inputs or what is asked of the job break a rule.
+        NotFoundError: There is no such backend or session.
+        SessionClosedError: Its session takes no more jobs.
+    """
     requirements = program.content.spec.get("backend_requirements") or {}
     chosen = await _backend(context, owner, request, requirements)
     image = context.images.choose(request.runtime)
-    await context.rules.check(program, inputs, size=len(params))
+    await context.rules.check(program, sent.inputs, size=len(sent.params))
     limit, warnings = _limit(request.cost, program, context.settings.max_execution_seconds)
     job_id = new_id()
     new = NewJob(
@@ -121,27 +159,18 @@ async def submit(
         max_execution_seconds=limit,
         private=request.private,
         attempt=request.attempt,
-        idempotency_key=key,
-        request_hash=request_hash,
+        idempotency_key=sent.key,
+        request_hash=sent.request_hash,
         tags=tuple(request.tags or ()),
-        params=params,
+        params=sent.params,
         created_at=context.clock.now(),
     )
-    session = _session_of(context, new, request) if request.start_session else None
-    with context.interference.submission(new):
-        is_new = await context.store.write(_queue, new, session)
-    if not is_new:
-        before, _ = await context.store.read(_look, key, request.program_id, owner)
-        assert before is not None  # noqa: S101 - the key's own job stood in the way
-        return _replay(before, request_hash)
-    context.scheduler.wake()
-    logger.info("Job %s of program %s v%d queued", job_id, program.id, program.version)
     unchecked = unchecked_requirements(requirements)
     warnings += [f"Backend requirement {name!r} is not checked." for name in unchecked]
     if chosen.warning is not None:
         # First, because IBM's older clients show the first one only.
         warnings.insert(0, chosen.warning)
-    return Submission(new, warnings=tuple(warnings))
+    return new, warnings
 
 
 async def find(context: ServiceContext, job_id: str, owner: Owner) -> Job:

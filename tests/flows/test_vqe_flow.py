@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pytest
 from prefect import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 
@@ -27,8 +27,10 @@ def summary(vqe_flow, prefect_server, service_home) -> dict[str, Any]:
 
 def artifact(what: str) -> Any:
     with get_client(sync_client=True) as client:
-        (found,) = client.read_artifacts(
-            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[f"vqe-lih-1-595-4q-{what}"]))
+        (found,) = client.read_latest_artifacts(
+            artifact_filter=ArtifactCollectionFilter(
+                key=ArtifactCollectionFilterKey(any_=[f"vqe-lih-1-595-4q-{what}"])
+            )
         )
     return found
 

@@ -32,6 +32,8 @@ CHECKS = [
     response_schema_conformance,
     ignored_auth,
 ]
+# Schemathesis draws with `random` here and there, of which hypothesis disapproves.
+USES_RANDOM = pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisDeprecationWarning")
 HEADERS = {"Authorization": f"Bearer {TOKENS['alice']}"}
 
 
@@ -105,10 +107,12 @@ def try_operations(
     return len(operations)
 
 
+@USES_RANDOM
 def test_it_answers_as_documented_whatever_it_is_sent(document, served) -> None:
     assert try_operations(document, served) > 45
 
 
+@USES_RANDOM
 def test_it_answers_as_documented_for_what_is_there(document, served, there) -> None:
     def change(case: schemathesis.Case) -> None:
         case.path_parameters = {**case.path_parameters, **there_of(case, there)}

@@ -284,8 +284,8 @@ def test_a_flow_run_that_runs_again_sends_again_what_was_cancelled(
         inputs = {"upto": 1, "wait_for": str(gate)}
         job = submit_program(counting, inputs, backend=BACKEND)
         if not gate.exists():
-            gate.touch()
             cancel_job(job.job_id, backend=BACKEND)
+            gate.touch()
         job.result()
         return len(jobs_of_this_flow())
 
