@@ -15,7 +15,7 @@ from prefect_qiskit_runtime._lineage import (
     submission_key,
 )
 from prefect_qiskit_runtime._records import Records
-from prefect_qiskit_runtime.backend import RuntimeBackend
+from prefect_qiskit_runtime.backend import RuntimeBackend, service_identity
 from prefect_qiskit_runtime.codec import fingerprint, quantum_program_identity
 from prefect_qiskit_runtime.models import RuntimeOptions
 
@@ -47,13 +47,9 @@ class Request:
         """
         is_executor = self.program_id == "executor"
         inputs = quantum_program_identity(self.inputs) if is_executor else dict(self.inputs)
-        credentials = self.backend.credentials
-        service = [self.backend.service]
-        if credentials is not None:
-            service += [str(credentials.url), credentials.instance or ""]
         return fingerprint(
             {
-                "service": service,
+                "service": service_identity(self.backend),
                 "backend": self.backend.name,
                 "program": self.program_id,
                 "image": self.options.image,

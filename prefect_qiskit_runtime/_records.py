@@ -7,11 +7,14 @@ a shortcut or an order of preference, never whether a job is found.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from prefect.logging import get_logger
 from prefect.results import ResultStore, get_result_store
-from prefect.serializers import JSONSerializer
+from prefect.serializers import JSONSerializer, Serializer
+
+from prefect_qiskit_runtime.errors import DecodingError
 
 logger = get_logger("prefect_qiskit_runtime")
 
@@ -19,12 +22,16 @@ _FOLDER = "qiskit-runtime"
 
 
 class Records:
-    """The records of one call; made inside of it, since each run may have its own storage."""
+    """The records of one call; made inside of it, since each run may have its own storage.
 
-    def __init__(self) -> None:
+    Args:
+        serializer: How they are written.
+    """
+
+    def __init__(self, serializer: Serializer[Any] | None = None) -> None:
         self._store: ResultStore = get_result_store().model_copy(
             update={
-                "serializer": JSONSerializer(),
+                "serializer": serializer or JSONSerializer(),
                 "cache_result_in_memory": False,
                 # A flow whose results are not kept throws the metadata away, and so the record.
                 "metadata_storage": None,
@@ -38,19 +45,27 @@ class Records:
         record behind. What must not be lost with that stands in a record that is not written again.
         """
         key = f"{_FOLDER}/{name}"
+        await self._find_storage(key)
         if not await self._store.aexists(key):
             return None
         try:
             return (await self._store.aread(key)).result
-        except ValueError:  # of JSON, of text and of pydantic
+        except (ValueError, DecodingError):  # of JSON, of text, of pydantic and of the codec
             return None
 
     async def write(self, name: str, record: dict[str, Any]) -> None:
         """Write a record in place of the one of that name."""
         key = f"{_FOLDER}/{name}"
-        if self._store.result_storage is None:
-            await self._store.aexists(key)  # finds the default storage
+        await self._find_storage(key)
         await self._store.awrite(record, key=key)
+
+    async def _find_storage(self, key: str) -> None:
+        """Outside of runs the storage is not known before it is first used.
+
+        In a thread: Prefect asks its API for it, and leaves an asynchronous client open.
+        """
+        if self._store.result_storage is None:
+            await asyncio.to_thread(self._store.exists, key)
 
     async def try_write(self, name: str, record: dict[str, Any]) -> None:
         """Write a record that is good to have; a storage that fails is told in the log."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from prefect_qiskit_runtime._decoders import Decoders
@@ -25,14 +26,20 @@ from prefect_qiskit_runtime._watching import (
     InterimDelivery,
     cancel_quietly,
     cancelled_with_caller,
-    fetch_decoded,
+    decoded,
+    fetch_encoded,
     fetch_job_error,
     follow,
     logger_here,
 )
 from prefect_qiskit_runtime.client import RuntimeApi, settings_of_environment
 from prefect_qiskit_runtime.codec import encode_inputs
-from prefect_qiskit_runtime.errors import JobError, NotFoundError, QiskitRuntimeError
+from prefect_qiskit_runtime.errors import (
+    JobCancelledError,
+    JobError,
+    NotFoundError,
+    QiskitRuntimeError,
+)
 from prefect_qiskit_runtime.models import JobInfo, JobStatus, JobSubmitted, RuntimeOptions
 
 _PRIMITIVES = ("sampler", "estimator", "executor")
@@ -40,6 +47,22 @@ _SAVE_SECONDS = 1.0
 
 _cursors: dict[str, Cursor] = {}
 _sent: set[str] = set()  # names of the attempts that this process has submitted or found
+
+
+@dataclass(frozen=True)
+class TakeUp:
+    """Which jobs an evaluation takes up, of those that it finds.
+
+    Attributes:
+        attempts_over: How many attempts are known to be no good; the next one is asked for first.
+        is_good: Whether a job is; one that is not is followed by the next attempt.
+        is_shared: Whether callers that know nothing of each other share a job: each gets all
+            interim results, and sends the job again if it was cancelled with another caller.
+    """
+
+    attempts_over: int = 0
+    is_good: Callable[[JobInfo], bool] = lambda _: True
+    is_shared: bool = False
 
 
 class Evaluation:
@@ -51,32 +74,49 @@ class Evaluation:
 
     Attributes:
         job_id: The job of the last attempt.
+        attempt: The number of it, from 1.
+        encoded: The result as the job sent it.
     """
 
     def __init__(
-        self, api: RuntimeApi, request: Request, params_text: str, identity: Identity | None
+        self,
+        api: RuntimeApi,
+        request: Request,
+        params_text: str,
+        identity: Identity | None,
+        take_up: TakeUp,
     ) -> None:
         self._api = api
         self._request = request
         self._params_text = params_text
         self._identity = identity
         self._policy = RetryPolicy.of(request.options)
-        self._attempt = 0
+        self._take_up = take_up
+        self.attempt = take_up.attempts_over
         self.job_id = ""
+        self.encoded: str | None = None
         self._jobs = 0
-        self._is_found = False
+        self._found: JobInfo | None = None
         self._twins: TaggedSubmission | None = None
         self._own_name = f"pqr-{secrets.token_hex(12)}"
 
     @classmethod
-    async def of(cls, api: RuntimeApi, request: Request) -> Evaluation:
+    async def of(
+        cls, api: RuntimeApi, request: Request, take_up: TakeUp | None = None
+    ) -> Evaluation:
         """Encode and name what a call asks for.
+
+        Args:
+            api: The service.
+            request: What the call asks for.
+            take_up: Which jobs of it count, where not all do.
 
         Raises:
             EncodingError: An input cannot be encoded; the error names its path.
         """
         params_text = await asyncio.to_thread(encode_inputs, request.inputs)
-        return cls(api, request, params_text, await Identity.of(request))
+        identity = await Identity.of(request)
+        return cls(api, request, params_text, identity, take_up or TakeUp())
 
     async def submit(self) -> str:
         """Return the id of the job of the first attempt that is not dead, found or submitted.
@@ -90,14 +130,14 @@ class Evaluation:
 
     async def _submit(self) -> str:
         while True:
-            self._attempt += 1
+            self.attempt += 1
             submitted = await self._place()
             if not submitted.replayed:
-                self._is_found = False
+                self._found = None
                 break
             info = await self._policy.ask(lambda: self._api.get_job(submitted.id))  # noqa: B023
             if await self._is_taken_up(info):
-                self._is_found = True
+                self._found = info
                 logger_here().info(
                     "Attached to job %s, which this call has submitted before.", info.id
                 )
@@ -118,11 +158,27 @@ class Evaluation:
                 try:
                     return await self._result_of(job_id, callback, decoders)
                 except JobError as error:
+                    if self._is_lost_with_another(error):
+                        logger_here().warning("%s Another call had submitted it.", error)
+                        continue
                     if not self._policy.sends_again(error, self._jobs):
                         raise
                     pause_seconds = self._policy.pause_seconds(self._jobs)
                     logger_here().warning("%s It is sent again in %.1f s.", error, pause_seconds)
                 await asyncio.sleep(pause_seconds)
+
+    def _is_lost_with_another(self, error: JobError) -> bool:
+        """Say whether somebody else's job, which this call had joined, was cancelled."""
+        task = asyncio.current_task()
+        if (
+            not self._take_up.is_shared
+            or self._found is None
+            or not isinstance(error, JobCancelledError)
+            or (task is not None and task.cancelling())  # the flow run of this call is ending
+        ):
+            return False
+        own = () if self._identity is None else self._identity.lineage.tags
+        return not set(own) & set(self._found.tags)
 
     @contextmanager
     def _given_back_if_unclear(self) -> Iterator[None]:
@@ -140,8 +196,8 @@ class Evaluation:
     def _key(self) -> str:
         """Name of the current attempt; a call that nothing comes back to has one of its own."""
         if self._identity is None:
-            return f"{self._own_name}-{self._attempt}"
-        return self._identity.key(self._attempt)
+            return f"{self._own_name}-{self.attempt}"
+        return self._identity.key(self.attempt)
 
     async def _place(self) -> JobSubmitted:
         """Find or make the job of an attempt."""
@@ -188,7 +244,7 @@ class Evaluation:
                 options=self._tagged_options(),
                 idempotency_key=self._key,
                 fingerprint=None if identity is None else identity.fingerprint,
-                attempt=self._attempt,
+                attempt=self.attempt,
             )
         )
         try:
@@ -224,6 +280,8 @@ class Evaluation:
         if not await self._is_current(found):
             logger_here().info("Job %s ran an older version of the program.", found.id)
             return False
+        if not self._take_up.is_good(found):
+            return False
         if found.state.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
             return True
         if not has_seen_end(found.id):
@@ -252,20 +310,40 @@ class Evaluation:
         api, identity = self._api, self._identity
         job_id = await self._without_twins(job_id)
         cursor = Cursor()
-        if identity is not None and callback is not None and self._is_found:
-            cursor = await _cursor_of(identity, self._key)
+        name = self._cursor_name
+        if identity is not None and name is not None and callback is not None and self._comes_back:
+            cursor = await _cursor_of(identity, name)
         delivery = InterimDelivery(job_id, callback, decoders, cursor)
         async with cancelled_with_caller(api, job_id), self._cursor_saved(delivery, job_id):
             end = await self._policy.ask(
                 lambda: follow(api, job_id, delivery), progress=lambda: delivery.next_seq
             )
-            result = await self._policy.ask(
-                lambda: fetch_decoded(api, job_id, end.state.status, decoders)
+            self.encoded = await self._policy.ask(
+                lambda: fetch_encoded(api, job_id, end.state.status)
             )
+            result = await decoded(self.encoded, decoders)
         await self._without_twins(job_id)
         if identity is not None:
             await identity.delivered()
         return result
+
+    @property
+    def _cursor_name(self) -> str | None:
+        """Name of how far the callback has got; None if nothing could come back to it."""
+        if self._identity is None:
+            return None
+        if not self._take_up.is_shared:
+            return self._key
+        tags = self._identity.lineage.tags
+        return "-".join([self._key, *tags]) if tags else None
+
+    @property
+    def _comes_back(self) -> bool:
+        """Whether the callback may have had interim results of the job."""
+        if self._found is None or self._identity is None:
+            return False
+        # Of callers that share a job each has a callback of its own.
+        return not self._take_up.is_shared or self._identity.lineage.is_repeated
 
     async def _without_twins(self, job_id: str) -> str:
         """Return the job to follow, where two processes may each have made one."""
@@ -276,8 +354,8 @@ class Evaluation:
     @asynccontextmanager
     async def _cursor_saved(self, delivery: InterimDelivery, job_id: str) -> AsyncIterator[None]:
         """Keep how far the callback gets, each second and at the end."""
-        identity, key = self._identity, self._key
-        if identity is None or not delivery.has_callback:
+        identity, key = self._identity, self._cursor_name
+        if identity is None or key is None or not delivery.has_callback:
             yield
             return
         _cursors[key] = delivery.cursor

@@ -193,13 +193,31 @@ async def fetch_decoded(api: RuntimeApi, job_id: str, status: JobStatus, decoder
         JobError: It ended without a result; the class says how.
         DecodingError: The result came, the decoder failed on it.
     """
+    return await decoded(await fetch_encoded(api, job_id, status), decoders)
+
+
+async def fetch_encoded(api: RuntimeApi, job_id: str, status: JobStatus) -> str | None:
+    """Fetch the result of a job that has ended, as it was sent; None if it has none.
+
+    Raises:
+        JobError: It ended without a result; the class says how.
+    """
     if status is not JobStatus.COMPLETED:
         error = await fetch_job_error(api, job_id)
         if error is not None:
             note_end(job_id)
             raise error
     body = await api.job_result(job_id)
-    return await asyncio.to_thread(decoders.decode_final, body.decode()) if body else None
+    return body.decode() if body else None
+
+
+async def decoded(text: str | None, decoders: Decoders) -> Any:
+    """Decode a result.
+
+    Raises:
+        DecodingError: The decoder failed on it.
+    """
+    return None if text is None else await asyncio.to_thread(decoders.decode_final, text)
 
 
 async def fetch_job_error(api: RuntimeApi, job_id: str) -> JobError | None:

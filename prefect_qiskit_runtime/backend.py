@@ -13,6 +13,7 @@ from prefect.blocks.abstract import CredentialsBlock
 from prefect.blocks.core import Block
 from pydantic import Field, model_validator
 
+from prefect_qiskit_runtime._references import Referable
 from prefect_qiskit_runtime.client import RuntimeApi, embedded_api
 from prefect_qiskit_runtime.credentials import IBMQuantumCredentials, RuntimeServiceCredentials
 from prefect_qiskit_runtime.errors import ConfigurationError
@@ -28,7 +29,7 @@ _LOGINS: dict[str, type[CredentialsBlock]] = {
 }
 
 
-class RuntimeBackend(Block):
+class RuntimeBackend(Referable, Block):
     """A backend of a Runtime service, and how jobs are to run on it.
 
     Example:
@@ -109,6 +110,25 @@ class RuntimeBackend(Block):
             "being busy, before that is an error."
         ),
     )
+    cache_results: bool = Field(
+        default=False,
+        description=(
+            "Whether calls that wait for a result (run_...) keep it, and take that of an equal "
+            "call before, in any flow run. Never for private jobs."
+        ),
+    )
+    cache_expiration_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        description="How old a kept result may be, in seconds; empty for any age.",
+    )
+    cache_calibration: Literal["ignore", "same calibration"] = Field(
+        default="ignore",
+        description=(
+            "Whether a kept result counts also after the backend was calibrated again, or only "
+            "for the same calibration."
+        ),
+    )
     unsupported_options: Literal["refuse", "record"] = Field(
         default="refuse",
         description=(
@@ -131,6 +151,15 @@ class RuntimeBackend(Block):
             raise ValueError(
                 f"service={self.service!r} needs credentials: give a {kind.__name__} block{given}. "
                 "Without one the job would have to run somewhere else, which is never done."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _private_is_not_kept(self) -> RuntimeBackend:
+        if self.private and self.cache_results:
+            raise ValueError(
+                "private=True and cache_results=True exclude each other: results of private jobs "
+                "are not kept."
             )
         return self
 
@@ -170,6 +199,13 @@ class RuntimeBackend(Block):
                 ),
             }
         )
+
+
+def service_identity(backend: RuntimeBackend) -> list[str]:
+    """Return what tells a service from others: which kind, and where it is."""
+    if backend.credentials is None:
+        return [backend.service]
+    return [backend.service, str(backend.credentials.url), backend.credentials.instance or ""]
 
 
 def _first(asked: float | None, otherwise: float) -> float:

@@ -14,6 +14,7 @@ from typing import Any
 
 from prefect_qiskit_runtime._decoders import Decoders, ResultDecoderLike
 from prefect_qiskit_runtime._identity import Request
+from prefect_qiskit_runtime._result_cache import CachedEvaluation, CacheLike, CachePlan
 from prefect_qiskit_runtime._session import SessionLike, in_session
 from prefect_qiskit_runtime._submission import Evaluation
 from prefect_qiskit_runtime._tasks import (
@@ -90,6 +91,7 @@ async def arun_program(
     result_decoder: ResultDecoderLike = None,
     session: SessionLike = None,
     durable_key: str | None = None,
+    cache: CacheLike = None,
 ) -> Any:
     """Run a program and wait for its result, with its interim results on the way.
 
@@ -112,6 +114,9 @@ async def arun_program(
         session: The session or batch that the job is to belong to, or its id.
         durable_key: A name of your own for the evaluation: equal calls with it, in any flow run
             or outside of one, are one job.
+        cache: True takes the result of an equal call before, in any flow run, or keeps this one;
+            "refresh" runs the job and keeps its result; False does neither. Default: what
+            `cache_results` of the backend says. See the how-to "Keep results".
 
     Returns:
         What the program returned, decoded.
@@ -131,10 +136,15 @@ async def arun_program(
     given = await asyncio.to_thread(read_inputs, inputs)
     merged = backend.options(in_session(options, session))
     request = Request(program_id, given, backend, merged, durable_key)
+    plan = CachePlan.of(cache, request)
     async with backend.connect() as api:
         if callback is not None and not include_final:
             api.require_interim_results()
-        evaluation = await Evaluation.of(api, request)
+        evaluation = (
+            await Evaluation.of(api, request)
+            if plan is None
+            else CachedEvaluation(api, request, plan)
+        )
         result = await evaluation.result(callback, decoders)
     if include_final and callback is not None:
         await deliver(callback, evaluation.job_id, result)

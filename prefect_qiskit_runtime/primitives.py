@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect_qiskit_runtime._executor_inputs import ExecutorCall
 from prefect_qiskit_runtime._primitive_inputs import PrimitiveCall, PrimitiveOptionsLike
+from prefect_qiskit_runtime._result_cache import CacheLike
 from prefect_qiskit_runtime._session import SessionLike
 from prefect_qiskit_runtime._tasks import async_task, sync_task
 from prefect_qiskit_runtime.backend import BackendLike, RuntimeBackend, as_backend
@@ -82,6 +83,7 @@ async def arun_sampler(
     options: PrimitiveOptionsLike = None,
     session: SessionLike = None,
     durable_key: str | None = None,
+    cache: CacheLike = None,
 ) -> PrimitiveResult[SamplerPubResult]:
     """Sample circuits and wait for the measured bit strings.
 
@@ -99,6 +101,7 @@ async def arun_sampler(
             `SamplerOptions`. `max_execution_time` and `environment` are those of the job.
         session: The session or batch that the job is to belong to, or its id.
         durable_key: As in `run_program`.
+        cache: As in `run_program`.
 
     Returns:
         One result for each PUB. Its `data` has a `BitArray` for each classical register, its
@@ -109,7 +112,7 @@ async def arun_sampler(
         JobError: The job ended without a result; the class says how.
     """
     call = PrimitiveCall("sampler", pubs, options, shots, None, seed, transpile)
-    return await _run(call, backend, session, durable_key)
+    return await _run(call, backend, session, durable_key, cache)
 
 
 run_sampler = sync_task(arun_sampler)
@@ -173,6 +176,7 @@ async def arun_estimator(
     options: PrimitiveOptionsLike = None,
     session: SessionLike = None,
     durable_key: str | None = None,
+    cache: CacheLike = None,
 ) -> PrimitiveResult[PubResult]:
     """Estimate expectation values and wait for them.
 
@@ -195,6 +199,7 @@ async def arun_estimator(
             its `EstimatorOptions`. `max_execution_time` and `environment` are those of the job.
         session: The session or batch that the job is to belong to, or its id.
         durable_key: As in `run_program`.
+        cache: As in `run_program`.
 
     Returns:
         One result for each PUB. Its `data` has the values `evs` and their standard errors
@@ -207,7 +212,7 @@ async def arun_estimator(
     """
     _choose_one(shots, precision)
     call = PrimitiveCall("estimator", pubs, options, shots, precision, seed, transpile)
-    return await _run(call, backend, session, durable_key)
+    return await _run(call, backend, session, durable_key, cache)
 
 
 run_estimator = sync_task(arun_estimator)
@@ -270,6 +275,7 @@ async def arun_executor(
     options: PrimitiveOptionsLike = None,
     session: SessionLike = None,
     durable_key: str | None = None,
+    cache: CacheLike = None,
 ) -> QuantumProgramResult:
     """Run a quantum program and wait for what it measured.
 
@@ -285,6 +291,7 @@ async def arun_executor(
             its `ExecutorOptions`. `max_execution_time` and `environment` are those of the job.
         session: The session or batch that the job is to belong to, or its id.
         durable_key: As in `run_program`.
+        cache: As in `run_program`.
 
     Returns:
         For each item a mapping from names to arrays: a Boolean one for each classical register
@@ -307,6 +314,7 @@ async def arun_executor(
         result_decoder=QuantumProgramResultDecoder,
         session=session,
         durable_key=durable_key,
+        cache=cache,
     )
 
 
@@ -330,7 +338,11 @@ async def _submit(
 
 
 async def _run(
-    call: PrimitiveCall, backend: BackendLike, session: SessionLike, durable_key: str | None
+    call: PrimitiveCall,
+    backend: BackendLike,
+    session: SessionLike,
+    durable_key: str | None,
+    cache: CacheLike,
 ) -> Any:
     block = as_backend(backend)
     inputs = await _inputs(call, block)
@@ -341,6 +353,7 @@ async def _run(
         options=call.job_options(),
         session=session,
         durable_key=durable_key,
+        cache=cache,
     )
 
 

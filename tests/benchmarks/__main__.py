@@ -5,6 +5,7 @@ Absolute times say little on a shared machine; the ratios are what to compare ov
 
 from __future__ import annotations
 
+import io
 import json
 import multiprocessing
 import os
@@ -180,6 +181,31 @@ def codec() -> Iterator[Figure]:
         )
 
 
+def cache_keys() -> Iterator[Figure]:
+    """The key of a call with a circuit, against the ways to write the circuit."""
+    from qiskit import qpy
+    from qiskit.circuit.library import efficient_su2
+    from qiskit_ibm_runtime import RuntimeEncoder
+
+    from prefect_qiskit_runtime.codec import fingerprint
+
+    circuit = efficient_su2(50, reps=40)
+    inputs = {"pubs": [(circuit, None, 4096)]}
+    ours = median_ms(partial(fingerprint, inputs), 7)
+    yield Figure(
+        "cache key, 50 qubits",
+        ours,
+        "RuntimeEncoder",
+        median_ms(partial(json.dumps, inputs, cls=RuntimeEncoder), 7),
+    )
+    yield Figure(
+        "cache key, 50 qubits",
+        ours,
+        "qpy.dump",
+        median_ms(lambda: qpy.dump(circuit, io.BytesIO()), 7),
+    )
+
+
 def exact_batch() -> Figure:
     """Exact energies of many points in one call, against the fastest way of plain Aer."""
     import numpy as np
@@ -215,6 +241,7 @@ def report() -> Iterator[Figure]:
         yield from estimator_evaluations(client)
     yield exact_batch()
     yield from codec()
+    yield from cache_keys()
 
 
 if __name__ == "__main__":

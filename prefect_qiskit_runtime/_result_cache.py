@@ -1,0 +1,296 @@
+"""Results that are kept: a call that asks for what was measured before is answered without a job.
+
+What is kept is the text that the job sent, with where it comes from, in Prefect's result storage.
+Calls that find nothing are one evaluation under one durable key, so equal calls at the same time,
+on this machine or others, wait for one job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from prefect_qiskit_runtime._decoders import Decoders
+from prefect_qiskit_runtime._home import package_version
+from prefect_qiskit_runtime._identity import Request
+from prefect_qiskit_runtime._lineage import flow_tag, lineage_here
+from prefect_qiskit_runtime._records import Records
+from prefect_qiskit_runtime._retrying import RetryPolicy
+from prefect_qiskit_runtime._submission import Evaluation, TakeUp
+from prefect_qiskit_runtime._watching import (
+    InterimCallback,
+    InterimDelivery,
+    decoded,
+    follow,
+    logger_here,
+)
+from prefect_qiskit_runtime.caching import RuntimeResultSerializer
+from prefect_qiskit_runtime.client import RuntimeApi
+from prefect_qiskit_runtime.codec import fingerprint
+from prefect_qiskit_runtime.errors import ConfigurationError, NotFoundError, QiskitRuntimeError
+from prefect_qiskit_runtime.models import JobInfo, JobMetrics
+
+CacheLike = bool | Literal["refresh"] | None
+"""Whether one call takes and keeps results; "refresh" only keeps. None: as the backend says."""
+
+KEY_VERSION = 1
+"""Raised when the same request gets another key: what was kept before is then not found again."""
+
+_PRIMITIVES = ("sampler", "estimator", "executor")
+
+
+class KeptResult(BaseModel):
+    """A result with where it comes from, as it is stored.
+
+    Attributes:
+        key: What was asked for.
+        job_id: The job that gave it.
+        attempt: Which attempt of the evaluation that job was; those up to it are over.
+        calibration: What the backend said of its calibration, if that counts.
+        versions: Of this package where it was stored, and of what the job ran with.
+        result: The text that the job sent; None if it sent none.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    job_id: str
+    attempt: int
+    program_id: str
+    program_version: int | None
+    backend: str
+    service: str
+    calibration: dict[str, Any] | None
+    created_at: datetime
+    ended_at: datetime
+    interim_count: int
+    versions: dict[str, str | None]
+    result: str | None
+
+
+@dataclass(frozen=True)
+class CachePlan:
+    """How one call deals with kept results.
+
+    Attributes:
+        refresh: Whether it takes none.
+        expiration_seconds: How old one may be; None for any age.
+        same_calibration: Whether one of another calibration counts.
+    """
+
+    refresh: bool
+    expiration_seconds: float | None
+    same_calibration: bool
+
+    @classmethod
+    def of(cls, cache: CacheLike, request: Request) -> CachePlan | None:
+        """Read it from a call and its backend; None if the call has nothing to do with them.
+
+        Raises:
+            ConfigurationError: What the call asks for contradicts itself.
+        """
+        if not (cache is None or isinstance(cache, bool) or cache == "refresh"):
+            raise ConfigurationError(
+                f"cache is True, False or 'refresh' (run the job and keep its result), not"
+                f" {cache!r:.80}."
+            )
+        block = request.backend
+        if cache is False or (cache is None and not block.cache_results):
+            return None
+        if request.options.private:
+            if cache is None:
+                return None
+            raise ConfigurationError(
+                "cache is not for private jobs: their results are not kept. Leave out one of the"
+                " two."
+            )
+        if cache == "refresh" and request.durable_key is not None:
+            raise ConfigurationError(
+                "cache='refresh' asks for a new job, durable_key for the one of that name. Leave"
+                " out one of the two."
+            )
+        return cls(
+            cache == "refresh",
+            block.cache_expiration_seconds,
+            block.cache_calibration == "same calibration",
+        )
+
+    def is_expired(self, ended_at: datetime) -> bool:
+        """Say whether what was measured then is too old."""
+        if self.expiration_seconds is None:
+            return False
+        return (datetime.now(UTC) - ended_at).total_seconds() > self.expiration_seconds
+
+
+class CachedEvaluation:
+    """What a call asks for, taken from what was kept, or evaluated and kept.
+
+    Attributes:
+        job_id: The job that the result comes from.
+    """
+
+    def __init__(self, api: RuntimeApi, request: Request, plan: CachePlan) -> None:
+        self._api = api
+        self._request = request
+        self._plan = plan
+        self._policy = RetryPolicy.of(request.options)
+        self._records = Records(RuntimeResultSerializer())
+        self._calibration: dict[str, Any] | None = None
+        self.job_id = ""
+
+    async def result(self, callback: InterimCallback | None, decoders: Decoders) -> Any:
+        """Return the decoded result, with the interim results on the way.
+
+        Raises:
+            JobError: The job ended without a result, and is not sent again.
+        """
+        key = await self._key()
+        kept = await self._read(key)
+        if kept is None or self._plan.refresh or self._plan.is_expired(kept.ended_at):
+            return await self._evaluate(key, kept, callback, decoders)
+        self.job_id = kept.job_id
+        logger_here().info(
+            "From the cache: job %s of %s on %s (%s service), program %s.",
+            kept.job_id,
+            kept.ended_at.isoformat(timespec="seconds"),
+            kept.backend,
+            kept.service,
+            kept.program_id,
+        )
+        if callback is not None and kept.interim_count:
+            await self._replay(kept, callback, decoders)
+        return await decoded(kept.result, decoders)
+
+    async def _key(self) -> str:
+        """Name what is asked for: the same on every machine, and for every copy of a program."""
+        request, content = self._request, None
+        if request.program_id not in _PRIMITIVES:
+            program = await self._policy.ask(lambda: self._api.get_program(request.program_id))
+            content = program.content_hash or [program.id, program.version]
+            if program.content_hash is not None:
+                request = replace(request, program_id="by content")
+        if self._plan.same_calibration:
+            self._calibration = await self._ask_calibration()
+        sent = await asyncio.to_thread(request.fingerprint)
+        return fingerprint([KEY_VERSION, sent, content, self._calibration])
+
+    async def _ask_calibration(self) -> dict[str, Any]:
+        name = self._request.backend.name
+        properties = await self._policy.ask(lambda: self._api.backend_properties(name))
+        return {
+            part: properties.get(part)
+            for part in ("last_update_date", "backend_version", "calibration_id")
+        }
+
+    async def _read(self, key: str) -> KeptResult | None:
+        record = await self._records.read(_place(key))
+        try:
+            return None if record is None else KeptResult.model_validate(record)
+        except ValidationError:  # of another version
+            return None
+
+    async def _evaluate(
+        self,
+        key: str,
+        kept: KeptResult | None,
+        callback: InterimCallback | None,
+        decoders: Decoders,
+    ) -> Any:
+        """Find or make the job, and keep its result.
+
+        Who refreshes wants a job of their own: it has its name from the place of the call, so that
+        a crash does not pay for it twice.
+        """
+        attempt = 0 if kept is None else kept.attempt
+        request, take_up = self._request, TakeUp()
+        if not self._plan.refresh and request.durable_key is None:
+            request = replace(request, durable_key=f"cache-{key}")
+            take_up = await self._take_up(attempt)
+        evaluation = await Evaluation.of(self._api, request, take_up)
+        result = await evaluation.result(callback, decoders)
+        self.job_id = evaluation.job_id
+        if request is not self._request:
+            attempt = evaluation.attempt
+        await self._keep(key, evaluation, attempt)
+        return result
+
+    async def _take_up(self, attempts_over: int) -> TakeUp:
+        lineage = await lineage_here(None)
+        own_tag = None if lineage is None or lineage.root_id is None else flow_tag(lineage.root_id)
+
+        def is_good(found: JobInfo) -> bool:
+            # What this flow run has paid for is not too old for it when it comes back.
+            is_own = own_tag in found.tags
+            return is_own or found.ended is None or not self._plan.is_expired(found.ended)
+
+        return TakeUp(attempts_over, is_good, is_shared=True)
+
+    async def _keep(self, key: str, evaluation: Evaluation, attempt: int) -> None:
+        """Store a result, unless a newer one was stored meanwhile."""
+        job_id = evaluation.job_id
+        try:
+            info, metrics = await asyncio.gather(
+                self._api.get_job(job_id), self._api.job_metrics(job_id)
+            )
+            made = self._describe(key, info, metrics, attempt, evaluation.encoded)
+            kept = await self._read(key)
+            if kept is None or kept.ended_at <= made.ended_at:
+                await self._records.write(_place(key), made.model_dump(mode="json"))
+        except Exception:  # noqa: BLE001 - the result is there, and what storages raise is theirs
+            logger_here().warning(
+                "The result of job %s could not be kept. It is returned all the same.",
+                job_id,
+                exc_info=True,
+            )
+
+    def _describe(
+        self, key: str, info: JobInfo, metrics: JobMetrics, attempt: int, encoded: str | None
+    ) -> KeptResult:
+        finished = info.ended or metrics.timestamps.get("finished") or datetime.now(UTC)
+        return KeptResult(
+            key=key,
+            job_id=info.id,
+            attempt=attempt,
+            program_id=info.program.id,
+            program_version=info.program.version,
+            backend=info.backend,
+            service=self._request.backend.service,
+            calibration=self._calibration,
+            created_at=info.created,
+            ended_at=finished,
+            interim_count=info.interim_count,
+            versions={
+                "prefect-qiskit-runtime": package_version(),
+                "qiskit": metrics.qiskit_version,
+                **metrics.versions,
+            },
+            result=encoded,
+        )
+
+    async def _replay(
+        self, kept: KeptResult, callback: InterimCallback, decoders: Decoders
+    ) -> None:
+        """Give the callback what the job published, as far as the service still has it."""
+        delivery = InterimDelivery(kept.job_id, callback, decoders)
+        try:
+            await follow(self._api, kept.job_id, delivery)
+        except NotFoundError:
+            logger_here().info(
+                "The callback gets no interim results: the service has job %s no more.", kept.job_id
+            )
+        except QiskitRuntimeError as error:
+            logger_here().warning(
+                "The callback got %d of %d interim results of job %s: %s",
+                delivery.next_seq,
+                kept.interim_count,
+                kept.job_id,
+                error,
+            )
+
+
+def _place(key: str) -> str:
+    return f"cache/{key}"
