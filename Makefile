@@ -73,7 +73,8 @@ clients: $(READY) $(PUBLISHED)  ## IBM's own clients, of several generations, ag
 			.run/clients/$$name/bin/python -m pytest -c $$suite/pytest.ini $$suite; \
 	done
 	@$(CLIENT_ENVIRONMENT) floor
-	.run/clients/floor/bin/python -m pytest tests/codec tests/program tests/tasks/test_primitives.py
+	.run/clients/floor/bin/python -m pytest -m "not slow" tests/codec tests/program \
+		tests/tasks/test_primitives.py
 
 test-legacy: $(READY)  ## A sample of what qiskit-ibm-runtime 0.15.1 does against the service
 	@$(CLIENT_ENVIRONMENT) runtime-0.15.1; made=$$?; \

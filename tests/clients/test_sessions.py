@@ -139,6 +139,7 @@ def test_a_session_is_found_by_its_id(connect, service, backend) -> None:
     session = Session(backend=backend)
     found = Session.from_id(session.session_id, service)
     assert (found.session_id, found.backend()) == (session.session_id, "fake_manila")
+    assert found.service is service
     with pytest.raises(IBMInputValueError, match="instead of batch"):
         Batch.from_id(session.session_id, service)
     with pytest.raises(IBMInputValueError, match="Session not found"):
