@@ -83,7 +83,7 @@ test-legacy: $(READY)  ## A sample of what qiskit-ibm-runtime 0.15.1 does agains
 		-c tests/clients/legacy/pytest.ini tests/clients/legacy/test_legacy.py -k ibm_quantum
 
 crashes: $(READY)  ## Kill flows at each of their steps and count the jobs that were paid
-	$(BIN)/python -m pytest tests/crashes
+	$(BIN)/python -m pytest tests/crashes tests/deployments
 
 fuzz: $(READY)  ## Many requests of all kinds to a real service: does it answer as its OpenAPI document says?
 	FUZZ_EXAMPLES=300 $(BIN)/python -m pytest tests/service/test_openapi.py --timeout 3600
@@ -128,7 +128,7 @@ requirements:  ## Pin the newest versions that pyproject.toml allows (needs uv)
 		--python-version 3.11 --generate-hashes --upgrade \
 		--custom-compile-command "make requirements" --quiet -o requirements-dev.txt
 	for file in tests/clients/requirements/*.in; do \
-		extra=; case $$file in */floor.in) extra=pyproject.toml;; esac; \
+		extra=; case $$file in */floor.in) extra="pyproject.toml --resolution lowest-direct";; esac; \
 		uv pip compile $$file $$extra --universal --python-version 3.11 --generate-hashes --upgrade \
 			--build-constraints tests/clients/requirements/build.txt \
 			--custom-compile-command "make requirements" --quiet -o $${file%.in}.txt || exit 1; \

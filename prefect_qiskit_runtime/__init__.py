@@ -25,6 +25,11 @@ if TYPE_CHECKING:
         CircuitInputs as CircuitInputs,
         RuntimeResultSerializer as RuntimeResultSerializer,
     )
+    from prefect_qiskit_runtime.cancellation import (
+        acancel_abandoned_jobs as acancel_abandoned_jobs,
+        cancel_abandoned_jobs as cancel_abandoned_jobs,
+        cancel_on_exit as cancel_on_exit,
+    )
     from prefect_qiskit_runtime.client import (
         RuntimeClient as RuntimeClient,
         SyncRuntimeClient as SyncRuntimeClient,
@@ -136,6 +141,10 @@ if TYPE_CHECKING:
         runtime_batch as runtime_batch,
         runtime_session as runtime_session,
     )
+    from prefect_qiskit_runtime.workers import (
+        arelease_worker as arelease_worker,
+        release_worker as release_worker,
+    )
 
 _HOMES = {
     "backend": ("RuntimeBackend",),
@@ -148,6 +157,11 @@ _HOMES = {
     "caching": (
         "CircuitInputs",
         "RuntimeResultSerializer",
+    ),
+    "cancellation": (
+        "acancel_abandoned_jobs",
+        "cancel_abandoned_jobs",
+        "cancel_on_exit",
     ),
     "client": (
         "RuntimeClient",
@@ -257,6 +271,10 @@ _HOMES = {
         "aruntime_session",
         "runtime_batch",
         "runtime_session",
+    ),
+    "workers": (
+        "arelease_worker",
+        "release_worker",
     ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -74,6 +74,11 @@ def flow_ending() -> Iterator[FlowEnding]:
         _endings.remove(flow_run_id, ending)
 
 
+def has_waiting_calls() -> bool:
+    """Say whether calls of flow runs wait for jobs in this process."""
+    return _endings.has_any()
+
+
 def _flow_run_id() -> UUID | None:
     """The flow run around this code; in other processes only the task run knows it."""
     task_run, flow_run = TaskRunContext.get(), FlowRunContext.get()
@@ -113,6 +118,10 @@ class _Endings:
                 del self._waiting[flow_run_id]
             if not self._waiting:
                 self._nobody.set()
+
+    def has_any(self) -> bool:
+        with self._lock:
+            return bool(self._waiting)
 
     def notify(self, flow_run_id: UUID, reason: str) -> None:
         with self._lock:

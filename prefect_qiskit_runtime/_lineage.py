@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from base64 import b32encode
+from base64 import b32decode, b32encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,7 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect_qiskit_runtime.errors import ConfigurationError
 
 _OWN_MODULES = "prefect_qiskit_runtime."
+_FLOW_TAG = "pqf-"
 _DIGEST_CHARACTERS = 26
 
 
@@ -78,7 +79,30 @@ class Lineage:
 
 def flow_tag(root_flow_run_id: str | UUID) -> str:
     """Return the label of the jobs of a root flow run and of all that is below it."""
-    return f"pqf-{_digits(UUID(str(root_flow_run_id)).bytes)}"
+    return f"{_FLOW_TAG}{_digits(UUID(str(root_flow_run_id)).bytes)}"
+
+
+def flow_run_of_tag(tag: str) -> UUID | None:
+    """Return the root flow run whose label a tag is; None for any other tag."""
+    digits = tag.removeprefix(_FLOW_TAG)
+    if digits == tag:
+        return None
+    try:
+        flow_run_id = UUID(bytes=b32decode(f"{digits.upper()}======"))
+    except ValueError:  # a label of the user's that happens to begin so
+        return None
+    return flow_run_id if flow_tag(flow_run_id) == tag else None
+
+
+async def root_flow_run_id(flow_run: FlowRun) -> UUID:
+    """Return the flow run at the top of those around a flow run; its own id where it is that."""
+    return UUID((await _ancestry(flow_run)).root_id)
+
+
+async def root_flow_run_id_here() -> UUID | None:
+    """Return the root of the flow run around this code; None outside of flows."""
+    flow_run = await _flow_run()
+    return None if flow_run is None else await root_flow_run_id(flow_run)
 
 
 def submission_key(lineage: Lineage, fingerprint: str, occurrence: int, attempt: int) -> str:

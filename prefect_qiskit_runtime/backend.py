@@ -13,6 +13,7 @@ from prefect.blocks.abstract import CredentialsBlock
 from prefect.blocks.core import Block
 from pydantic import Field, model_validator
 
+from prefect_qiskit_runtime._references import Referable
 from prefect_qiskit_runtime.client import RuntimeApi, embedded_api
 from prefect_qiskit_runtime.credentials import IBMQuantumCredentials, RuntimeServiceCredentials
 from prefect_qiskit_runtime.errors import ConfigurationError
@@ -28,7 +29,7 @@ _LOGINS: dict[str, type[CredentialsBlock]] = {
 }
 
 
-class RuntimeBackend(Block):
+class RuntimeBackend(Referable, Block):
     """A backend of a Runtime service, and how jobs are to run on it.
 
     Example:

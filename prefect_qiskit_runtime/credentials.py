@@ -10,6 +10,7 @@ from typing import Literal
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import AnyHttpUrl, Field, SecretStr, model_validator
 
+from prefect_qiskit_runtime._references import Referable
 from prefect_qiskit_runtime.client import (
     IbmAccount,
     IbmApi,
@@ -67,7 +68,7 @@ class RuntimeServiceCredentials(CredentialsBlock):
         )
 
 
-class IBMQuantumCredentials(CredentialsBlock):
+class IBMQuantumCredentials(Referable, CredentialsBlock):
     """An API key of IBM Quantum and the instance to use; or the name of an account saved by qiskit.
 
     With neither a key nor a name it is the account that `QiskitRuntimeService()` takes: that of

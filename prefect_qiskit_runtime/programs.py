@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from prefect_qiskit_runtime._decoders import Decoders
 from prefect_qiskit_runtime._identity import Request
+from prefect_qiskit_runtime._references import Referable
 from prefect_qiskit_runtime._sources import locate, source_argument
 from prefect_qiskit_runtime._submission import Evaluation
 from prefect_qiskit_runtime._sync import run_sync
@@ -240,7 +241,7 @@ print_programs = sync_task(aprint_programs)
 """Synchronous twin of `aprint_programs`."""
 
 
-class RuntimeProgram(JobBlock[Any]):
+class RuntimeProgram(Referable, JobBlock[Any]):
     """A runtime program with the inputs and the backend that it is usually run with.
 
     Example:

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from prefect_qiskit_runtime._durations import read_seconds
+from prefect_qiskit_runtime._open_sessions import note_closed, note_opened
 from prefect_qiskit_runtime._session import RuntimeSession, SessionLike
 from prefect_qiskit_runtime._sync import run_sync
 from prefect_qiskit_runtime._watching import logger_here
@@ -128,7 +129,14 @@ class _Opening:
             info.backend_name,
             backend.service,
         )
+        await note_opened(info.id)
         return self._session
+
+    async def close(self) -> None:
+        """Take no more jobs: the end of the block."""
+        assert self._session is not None  # noqa: S101 - for the type checker: it was opened
+        await self._session.aclose()
+        await note_closed(self._session.session_id)
 
     async def abandon(self) -> None:
         """Cancel what was opened; what goes wrong is logged, another error is on its way."""
@@ -137,6 +145,7 @@ class _Opening:
         try:
             async with asyncio.timeout(LEAVE_SECONDS):
                 await self._session.acancel()
+                await note_closed(self._session.session_id)
         except (QiskitRuntimeError, TimeoutError) as error:
             logger_here().error(
                 "Session %s may still be open: closing it failed: %s",
@@ -157,7 +166,7 @@ async def _opened(
         # A task of its own: the one we are in may be being cancelled.
         await asyncio.wait({asyncio.create_task(opening.abandon())})
         raise
-    await session.aclose()
+    await opening.close()
 
 
 @contextmanager
@@ -171,4 +180,4 @@ def _opened_sync(
     except BaseException:
         run_sync(opening.abandon())
         raise
-    session.close()
+    run_sync(opening.close())

@@ -13,6 +13,8 @@ from typing import Any, ClassVar
 import pytest
 from prefect.blocks.core import Block
 from prefect.settings import get_current_settings
+from prefect.utilities.callables import parameter_schema
+from prefect.utilities.schema_tools.validation import validate
 from pydantic import ValidationError
 
 from prefect_qiskit_runtime import (
@@ -253,3 +255,13 @@ def test_a_team_service_runs_programs_with_its_credentials() -> None:
     with pytest.raises(AuthenticationError) as caught:
         run_program.fn(program_id, backend=RuntimeBackend(service="team", credentials=wrong))
     assert "wrong" not in str(caught.value).replace("is wrong", "")
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_the_parameter_of_a_deployment_may_refer_to_a_saved_block(block: type[Block]) -> None:
+    def flow(given: Any) -> None: ...
+
+    flow.__annotations__["given"] = block
+    schema = parameter_schema(flow).model_dump_for_openapi()
+    given = {"$ref": {"block_document_id": "7d5f3c1e-4f1d-4c39-9c0c-2b9f6a0f8f11"}}
+    validate({"given": given}, schema, raise_on_error=True)

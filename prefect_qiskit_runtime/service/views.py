@@ -10,6 +10,9 @@ from prefect_qiskit_runtime.models import JobMetrics, ProgramInfo, ProgramSpec, 
 from prefect_qiskit_runtime.service.instances import GROUP, HUB, PROJECT
 from prefect_qiskit_runtime.service.store.records import Job, NewJob, Owner, Program, Session
 
+# Reason codes that are IBM's: see models.ReasonCode.
+_IBMS_OWN = range(10_000)
+
 
 def program_view(program: Program, viewer: Owner, *, with_source: bool = False) -> dict[str, Any]:
     """Return a program; its source only on request and only to its owner."""
@@ -71,14 +74,18 @@ def submission_view(job: Job | NewJob) -> dict[str, Any]:
 def state_view(job: Job) -> dict[str, Any]:
     """Return where a job is and why it ended.
 
-    The code is in camel case only: qiskit-ibm-runtime 0.51 reads it first, ours reads both, and
-    clients up to 0.15 take a snake-case code as the sign of another kind of end.
+    The code is in camel case, which qiskit-ibm-runtime 0.51 reads first. IBM's own codes are in
+    snake case as well, for clients that send a job again when they see one: not ours, which mean
+    that the program is at fault, and not that of a job which ran too long, where clients up to
+    0.15 take it as the sign of another end.
     """
     state: dict[str, Any] = {"status": job.state.value}
     if job.reason is not None:
         state["reason"] = job.reason
     if job.reason_code is not None:
         state["reasonCode"] = job.reason_code
+        if job.reason_code in _IBMS_OWN and job.reason_code != ReasonCode.RAN_TOO_LONG:
+            state["reason_code"] = job.reason_code
     if job.reason_solution is not None:
         state["reason_solution"] = job.reason_solution
     return state

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from qiskit_ibm_runtime import QiskitRuntimeService, RuntimeJobV2
+from qiskit_ibm_runtime import Batch, QiskitRuntimeService, RuntimeJobV2, Session
 
 from ..team import TOKENS, TeamService, start_team  # noqa: TID252 - of two rooms
 from .surface import Surface
@@ -13,7 +13,7 @@ from .surface import Surface
 # For environments of their own: see `make clients`.
 collect_ignore = ["legacy", "ibmq", "foreign"]
 
-SURFACE = Surface(QiskitRuntimeService, RuntimeJobV2, cannot={})
+SURFACE = Surface(QiskitRuntimeService, RuntimeJobV2, Session, Batch, cannot={})
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

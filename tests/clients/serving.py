@@ -13,6 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 TOKENS = {"alice": "token-of-alice", "bob": "token-of-bob"}
+SIMULATORS = {
+    "aer_simulator",
+    # Retired names for it, which only the older clients see.
+    "ibmq_qasm_simulator",
+    *("simulator_statevector", "simulator_mps", "simulator_qasm3"),
+    *("simulator_stabilizer", "simulator_extended_stabilizer"),
+}
 SECONDS = 60
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from prefect_qiskit.runtime import QuantumRuntime
 from prefect_qiskit.vendors.ibm_quantum import IBMQuantumCredentials
@@ -29,7 +30,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.fixture(scope="session")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with (
-        team_service(tmp_path_factory.mktemp("team")) as url,
+        team_service(tmp_path_factory.mktemp("team"), "--fault-mode") as url,
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setenv("NO_PROXY", "*")
@@ -52,10 +53,20 @@ def credentials(url: str) -> IBMQuantumCredentials:
 
 
 @pytest.fixture
+def api(url: str) -> Iterator[httpx.Client]:
+    """The service without the client, to make it fail and to see what it was sent."""
+    headers = {"Authorization": f"Bearer {TOKENS['alice']}"}
+    with httpx.Client(base_url=url, headers=headers, trust_env=False) as api:
+        yield api
+
+
+@pytest.fixture
 def client(credentials: IBMQuantumCredentials) -> IBMQuantumPlatformClient:
     return credentials.get_client()
 
 
 @pytest.fixture
 def runtime(credentials: IBMQuantumCredentials) -> QuantumRuntime:
-    return QuantumRuntime(resource_name="fake_manila", credentials=credentials, max_retry=0)
+    return QuantumRuntime(
+        resource_name="fake_manila", credentials=credentials, max_retry=0, retry_delay=0
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import httpx
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
@@ -42,11 +43,26 @@ def sampled(client: IBMQuantumPlatformClient, backend: str = "aer_simulator") ->
     return asyncio.run(run())
 
 
+def sampled_in_a_flow(runtime: QuantumRuntime) -> dict[str, int]:
+    @flow
+    def sample() -> dict[str, int]:
+        passes = generate_preset_pass_manager(target=runtime.get_target(), optimization_level=1)
+        (result,) = runtime.sampler([(passes.run(bell().measure_all(inplace=False)), [], 10)])
+        return result.data.meas.get_counts()
+
+    return sample()
+
+
+def jobs(api: httpx.Client) -> int:
+    return api.get("/jobs").json()["count"]
+
+
 def test_its_client_reads_backends(client: IBMQuantumPlatformClient) -> None:
     names = asyncio.run(client.get_resources())
     assert {"aer_simulator", "fake_manila", "fake_sherbrooke"} <= set(names)
     assert asyncio.run(client.check_resource_available("fake_manila"))
     target = asyncio.run(client.get_target("fake_manila"))
+    assert client.logger.name.startswith("prefect")
     assert (target.num_qubits, "cx" in target) == (5, True)
 
 
@@ -86,8 +102,7 @@ def test_a_block_names_a_backend_that_there_is(credentials: IBMQuantumCredential
 
 
 def test_a_wrong_key_is_refused(credentials: IBMQuantumCredentials) -> None:
-    wrong = credentials.model_copy(update={"api_key": "wrong"})
-    wrong = IBMQuantumCredentials(**{**wrong.model_dump(), "api_key": "wrong"})
+    wrong = IBMQuantumCredentials(**{**credentials.model_dump(), "api_key": "wrong"})
     with pytest.raises(Exception, match="API key"):
         asyncio.run(wrong.get_client().get_resources())
 
@@ -129,15 +144,29 @@ def test_a_flow_samples_and_estimates_with_its_runtime_block(runtime: QuantumRun
     assert energy == pytest.approx(1, abs=0.25)
 
 
-def test_its_metrics_become_an_artifact(runtime: QuantumRuntime) -> None:
-    @flow
-    def sample() -> None:
-        passes = generate_preset_pass_manager(target=runtime.get_target(), optimization_level=1)
-        runtime.sampler([(passes.run(bell().measure_all(inplace=False)), [], 10)])
+def test_its_task_sends_a_job_again_that_ibm_would_take_again(
+    runtime: QuantumRuntime, api: httpx.Client
+) -> None:
+    api.post("/fault-mode/scenarios", json={"fault": "end_job", "reason_code": 1010})
+    before = jobs(api)
+    assert sum(sampled_in_a_flow(runtime.model_copy(update={"max_retry": 1})).values()) == 10
+    assert jobs(api) == before + 2
 
+
+def test_its_task_sends_no_job_again_whose_program_is_at_fault(
+    runtime: QuantumRuntime, api: httpx.Client
+) -> None:
+    api.post("/fault-mode/scenarios", json={"fault": "end_job", "reason_code": 90001})
+    before = jobs(api)
+    with pytest.raises(RuntimeJobFailure, match="failed"):
+        sampled_in_a_flow(runtime.model_copy(update={"max_retry": 1}))
+    assert jobs(api) == before + 1
+
+
+def test_its_metrics_become_an_artifact(runtime: QuantumRuntime) -> None:
     async def tables() -> list[str]:
         async with get_client() as api:
             return [str(artifact.data) for artifact in await api.read_artifacts()]
 
-    sample()
+    sampled_in_a_flow(runtime)
     assert any("fake_manila" in table for table in asyncio.run(tables()))

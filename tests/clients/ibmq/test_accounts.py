@@ -11,7 +11,7 @@ from qiskit.providers.ibmq.exceptions import (
     IBMQNotAuthorizedError,
     IBMQProviderError,
 )
-from serving import TOKENS
+from serving import SIMULATORS, TOKENS
 
 INSTANCE = {"hub": "ibm-q", "group": "open", "project": "main"}
 
@@ -74,7 +74,7 @@ def test_services_of_a_provider(provider: AccountProvider) -> None:
 def test_backends_are_listed_and_filtered(provider: AccountProvider) -> None:
     names = {backend.name() for backend in provider.backend.backends()}
     assert {"aer_simulator", "fake_manila", "fake_sherbrooke"} <= names
-    assert {b.name() for b in provider.backends(simulator=True)} == {"aer_simulator"}
+    assert {b.name() for b in provider.backends(simulator=True)} == SIMULATORS
     assert {b.configuration().n_qubits for b in provider.backends(n_qubits=5)} == {5}
     with pytest.raises(QiskitBackendNotFoundError):
         provider.get_backend("nowhere")

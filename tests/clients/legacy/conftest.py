@@ -11,14 +11,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from qiskit_ibm_runtime import ParameterNamespace, QiskitRuntimeService, RuntimeJob, RuntimeProgram
+import qiskit_ibm_runtime
+from qiskit_ibm_runtime import (
+    ParameterNamespace,
+    QiskitRuntimeService,
+    RuntimeJob,
+    RuntimeProgram,
+    Session,
+)
 from serving import TOKENS, certificate, team_service
 from surface import Surface
 
 CRN = "crn:v1:bluemix:public:quantum-computing:us-east:a/account:instance::"
 
 SURFACE = Surface(
-    *(QiskitRuntimeService, RuntimeJob, RuntimeProgram, ParameterNamespace),
+    *(QiskitRuntimeService, RuntimeJob, RuntimeProgram, ParameterNamespace, Session),
+    *([qiskit_ibm_runtime.Batch] if hasattr(qiskit_ibm_runtime, "Batch") else []),
     cannot={},
 )
 

@@ -7,6 +7,7 @@ from datetime import datetime
 import pytest
 from qiskit.providers.exceptions import QiskitBackendNotFoundError
 from qiskit_ibm_runtime import IBMBackend, QiskitRuntimeService, __version__
+from serving import SIMULATORS
 
 
 def width(backend: IBMBackend) -> int:
@@ -21,7 +22,7 @@ def test_backends_are_filtered(service: QiskitRuntimeService) -> None:
     assert only.name == "fake_manila"
     large = service.backends(min_num_qubits=100, filters=lambda backend: width(backend) < 130)
     assert {width(backend) for backend in large} == {120, 127}
-    assert {backend.name for backend in service.backends(simulator=True)} == {"aer_simulator"}
+    assert {backend.name for backend in service.backends(simulator=True)} == SIMULATORS
     assert {width(backend) for backend in service.backends(n_qubits=5)} == {5}
     assert service.backends(operational=False) == []
 

@@ -165,7 +165,7 @@ def test_jobs_are_filtered(service: QiskitRuntimeService, submit: Submit, progra
     assert found(job_tags=["sweep"], pending=True) == []
     assert found(job_tags=["sweep"], limit=1, skip=1) == both[1:]
     assert found(job_tags=["sweep"], session_id="none") == []
-    assert found(job_tags=["sweep"], created_before=second.creation_date) == both[1:]
+    assert found(job_tags=["sweep"], created_before=first.creation_date) == both[1:]
     assert found(job_tags=["sweep"], created_after=datetime(2099, 1, 1)) == []
     if service.channel == "ibm_quantum":
         assert found(job_tags=["sweep"], instance="ibm-q/open/main") == both

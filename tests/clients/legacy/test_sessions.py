@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import qiskit_ibm_runtime
 from qiskit_ibm_runtime import QiskitRuntimeService, Session
+from qiskit_ibm_runtime.exceptions import IBMRuntimeError
 
 PROGRAM = """
 import os, time
@@ -19,6 +20,7 @@ def main(backend, user_messenger, gate=None):
 """
 METADATA = {"name": "in-session", "description": "Waits for a file.", "max_execution_time": 600}
 HAS_DETAILS = hasattr(Session, "details")  # since 0.13, as is the new meaning of `close`
+KINDS = [Session, qiskit_ibm_runtime.Batch] if HAS_DETAILS else [Session]
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +28,14 @@ def program_id(service: QiskitRuntimeService) -> Iterator[str]:
     program_id = service.upload_program(data=PROGRAM, metadata=METADATA)
     yield program_id
     service.delete_program(program_id)
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Path]:
+    """A file that jobs wait for; none does for longer than its test."""
+    gate = tmp_path / "gate"
+    yield gate
+    gate.touch()
 
 
 def test_jobs_run_in_a_session(service: QiskitRuntimeService, program_id: str) -> None:
@@ -46,12 +56,43 @@ def test_jobs_run_in_a_session(service: QiskitRuntimeService, program_id: str) -
         assert session.status() == "Closed"
         with pytest.raises(RuntimeError, match="The session is closed"):
             session.run(program_id, {})
+    session.close()  # it holds a slot of the service otherwise
+
+
+def test_a_session_starts_with_its_first_job(
+    service: QiskitRuntimeService, program_id: str
+) -> None:
+    session = Session(service=service, backend="fake_manila")
+    assert (session.service, session.backend(), session.session_id) == (
+        service,
+        "fake_manila",
+        None,
+    )
+    job = session.run(program_id, {})
+    assert session.session_id == job.job_id()
+    assert job.result() == {"backend": "fake_manila"}
+    session.close()
+
+
+@pytest.mark.skipif(not HAS_DETAILS, reason="since 0.13")
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_waits_in_a_closed_session_still_runs(
+    service: QiskitRuntimeService, program_id: str, gate: Path, kind: type[Session]
+) -> None:
+    opened = kind(service=service, backend="fake_manila")
+    jobs = [opened.run(program_id, {"gate": str(gate)}) for _ in range(2)]
+    session = kind.from_id(opened.session_id, service, backend="fake_manila")
+    session.close()
+    with pytest.raises(IBMRuntimeError, match="takes no more jobs"):
+        opened.run(program_id, {})
+    gate.touch()
+    assert [job.result() for job in jobs] == [{"backend": "fake_manila"}] * 2
+    assert session.status() == "Closed"
 
 
 def test_the_call_of_the_client_that_ends_a_session_cancels_what_waits(
-    service: QiskitRuntimeService, program_id: str, tmp_path: Path
+    service: QiskitRuntimeService, program_id: str, gate: Path
 ) -> None:
-    gate = tmp_path / "gate"
     session = Session(service=service, backend="fake_manila")
     running = session.run(program_id, {"gate": str(gate)})
     while running.status().name != "RUNNING":
@@ -61,7 +102,7 @@ def test_the_call_of_the_client_that_ends_a_session_cancels_what_waits(
     assert waiting.status().name == "CANCELLED"
     gate.touch()
     assert running.result() == {"backend": "fake_manila"}
-    with pytest.raises(qiskit_ibm_runtime.exceptions.IBMRuntimeError, match="is closed"):
+    with pytest.raises(IBMRuntimeError, match="is closed"):
         service.run(
             program_id,
             inputs={},

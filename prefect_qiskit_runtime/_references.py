@@ -1,0 +1,23 @@
+"""Blocks that a deployment's parameters may refer to."""
+
+from __future__ import annotations
+
+from pydantic import GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+
+class Referable:
+    """A block none of whose fields is required.
+
+    Prefect's server takes for the parameter of a deployment *either* a reference to a saved block
+    *or* the fields of one. To a block without required fields a reference is both, and refused.
+    """
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        schema = handler(core_schema)
+        handler.resolve_ref_schema(schema)["not"] = {"required": ["$ref"]}
+        return schema
