@@ -31,6 +31,7 @@ from qiskit.circuit.classical import expr
 # Qiskit counts up what it names itself: `ClassicalRegister(2)` is c0, then c1; a gate that was a
 # circuit is circuit-101; the parameter of a loop is _loop_i_0. QPY names custom gates at random.
 _REGISTER_NAMED_BY_QISKIT = re.compile(r"c\d+")
+_NAMED_BY_QPY = re.compile(r"_[0-9a-f]{32}\b")
 _NAMED_BY_QISKIT = re.compile(r"(?<=circuit-)\d+|(?<=_loop_i_)\d+|(?<=_)[0-9a-f]{32}\b")
 
 # Operations of Qiskit that their parameters describe whole; to compute what they are made of
@@ -63,7 +64,11 @@ def form_of(o: Any, encoder: type[json.JSONEncoder]) -> Any | None:
 def _digest(text: str) -> str:
     """Hash the text of a circuit, with what Qiskit has numbered numbered in the order of it."""
     numbers: dict[str, str] = {}
-    text = _NAMED_BY_QISKIT.sub(lambda found: numbers.setdefault(found[0], str(len(numbers))), text)
+    # Most circuits hold no such name, and to look for these beginnings is ten times faster.
+    if "circuit-" in text or "_loop_i_" in text or _NAMED_BY_QPY.search(text):
+        text = _NAMED_BY_QISKIT.sub(
+            lambda found: numbers.setdefault(found[0], str(len(numbers))), text
+        )
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -39,13 +39,15 @@ CACHED = RuntimeBackend(cache_results=True)
 PUBLISHED = 3
 
 RANDOM = f"""
+import os
 import random
 import time
 
-def main(backend, user_messenger, seconds=0, fail=False, **kwargs):
+def main(backend, user_messenger, wait_for=None, fail=False, **kwargs):
     for number in range({PUBLISHED}):
         user_messenger.publish(number)
-    time.sleep(seconds)
+    while wait_for is not None and not os.path.exists(wait_for):
+        time.sleep(0.01)
     if fail:
         raise RuntimeError("as asked")
     return {{"value": random.random()}}
@@ -58,8 +60,12 @@ import sys
 from prefect_qiskit_runtime import RuntimeBackend, run_program
 
 program_id, inputs, block = json.loads(sys.argv[1])
-sys.stdin.readline()
-print(run_program.fn(program_id, inputs, backend=RuntimeBackend(**block))["value"])
+
+def joined(job_id, interim):
+    print(job_id, flush=True)
+
+backend = RuntimeBackend(**block)
+print(run_program.fn(program_id, inputs, backend=backend, callback=joined)["value"])
 """
 
 
@@ -349,14 +355,14 @@ async def test_a_caller_that_is_cancelled_takes_its_job_along_but_not_the_others
     assert (await second)["upto"] == 1
 
 
-def results_of_two_processes(program_id: str, block: dict[str, Any]) -> set[float]:
-    """Values that two processes get, which make the same call at the same time."""
+def results_of_two_processes(program_id: str, go_on: Path, block: dict[str, Any]) -> set[str]:
+    """Values that two processes get, which make one call while the job of either runs."""
     variables = get_current_settings().to_environment_variables(exclude_unset=True)
+    call = json.dumps([program_id, {"wait_for": str(go_on)}, block])
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", CALLER, json.dumps([program_id, {"seconds": 1.0}, block])],
+            [sys.executable, "-c", CALLER, call],
             env={**os.environ, **variables},
-            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -364,27 +370,32 @@ def results_of_two_processes(program_id: str, block: dict[str, Any]) -> set[floa
     ]
     try:
         for process in processes:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        return {float(process.communicate(timeout=120)[0]) for process in processes}
+            assert process.stdout is not None
+            process.stdout.readline()  # an interim result: it has its job
+        go_on.touch()
+        return {process.communicate(timeout=120)[0].split()[-1] for process in processes}
     finally:
         for process in processes:
             process.kill()
             process.wait()
 
 
-def test_two_processes_at_the_same_time_make_one_job(program: str) -> None:
-    values = results_of_two_processes(program, {"cache_results": True})
+def test_two_processes_at_the_same_time_make_one_job(program: str, tmp_path: Path) -> None:
+    values = results_of_two_processes(program, tmp_path / "go-on", {"cache_results": True})
     assert len(values) == 1
     assert jobs_of(program) == 1
 
 
-def test_two_processes_that_find_an_expired_result_make_one_job_more(program: str) -> None:
-    first = run_program.fn(program, {"seconds": 1.0}, backend=CACHED)["value"]
+def test_two_processes_that_find_an_expired_result_make_one_job_more(
+    program: str, tmp_path: Path
+) -> None:
+    go_on = tmp_path / "go-on"
+    go_on.touch()
+    first = run_program.fn(program, {"wait_for": str(go_on)}, backend=CACHED)["value"]
+    go_on.unlink()
     values = results_of_two_processes(
-        program, {"cache_results": True, "cache_expiration_seconds": 0.001}
+        program, go_on, {"cache_results": True, "cache_expiration_seconds": 0.001}
     )
     assert len(values) == 1
-    assert values != {first}
+    assert values != {str(first)}
     assert jobs_of(program) == 2
