@@ -260,7 +260,7 @@ def test_unknown_names_are_not_found(counting: str) -> None:
     with pytest.raises(NotFoundError, match="the id that uploading it returns"):
         submit_program("no-such-program", backend=BACKEND)
     with pytest.raises(NotFoundError, match=f"'{counting}' is the id of your program"):
-        submit_program("counting", backend=BACKEND)
+        submit_program("counting-until", backend=BACKEND)
     with pytest.raises(NotFoundError, match="aer_simulator") as caught:
         submit_program(counting, {"upto": 1}, backend="aer_simulater")
     assert (caught.value.kind, caught.value.identifier) == ("backend", "aer_simulater")
