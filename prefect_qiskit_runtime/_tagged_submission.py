@@ -15,10 +15,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
 from prefect_qiskit_runtime._records import Records
-from prefect_qiskit_runtime._retrying import RetryPolicy
+from prefect_qiskit_runtime._retrying import RetryPolicy, was_sent
 from prefect_qiskit_runtime._watching import cancel_quietly, logger_here
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.errors import (
@@ -33,8 +31,6 @@ from prefect_qiskit_runtime.models import JobInfo, JobSubmitted
 from prefect_qiskit_runtime.settings import Settings
 
 _LONGEST_PAUSE_SECONDS = 15.0
-# Faults before a byte of the request left.
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
 @dataclass(frozen=True)
@@ -156,4 +152,4 @@ def _is_refused(error: QiskitRuntimeError) -> bool:
 
 
 def _is_without_effect(error: QiskitRuntimeError) -> bool:
-    return isinstance(error, RateLimitedError) or isinstance(error.__cause__, _NOT_SENT)
+    return isinstance(error, RateLimitedError) or not was_sent(error)

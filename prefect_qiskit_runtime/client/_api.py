@@ -8,7 +8,7 @@ import re
 import uuid
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -62,13 +62,7 @@ class RuntimeApi(SessionCalls, BackendCalls):
 
     Every method raises the errors of `errors` that its answer may mean, at least
     `AuthenticationError`, `ServiceUnavailableError` and `ProtocolError`.
-
-    Attributes:
-        keyed_submission: Whether the service makes one job of all submissions with the same
-            key. Where it does not, whoever submits has to look for the job before and after.
     """
-
-    keyed_submission: ClassVar[bool] = True
 
     # Programs -----------------------------------------------------------------------------
 
