@@ -122,7 +122,7 @@ def qaoa_maxcut(
         )
     circuit = ansatz(graph, layers).assign_parameters(angles.ravel())
     circuit.measure_all()
-    sampled = run_sampler([circuit], backend=backend, shots=samples, seed=seed, transpile=True)
+    sampled: Any = run_sampler([circuit], backend=backend, shots=samples, seed=seed, transpile=True)
     counts = sampled[0].data.meas.get_int_counts()
     summary = summarise(graph, expected, counts)
     publish(graph, summary)
