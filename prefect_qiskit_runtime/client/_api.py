@@ -8,7 +8,7 @@ import re
 import uuid
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -62,7 +62,12 @@ class RuntimeApi(SessionCalls, BackendCalls):
 
     Every method raises the errors of `errors` that its answer may mean, at least
     `AuthenticationError`, `ServiceUnavailableError` and `ProtocolError`.
+
+    Attributes:
+        submissions_per_minute: How many the service takes from one account; None for any number.
     """
+
+    submissions_per_minute: ClassVar[int | None] = None
 
     # Programs -----------------------------------------------------------------------------
 
