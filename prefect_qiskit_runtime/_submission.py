@@ -141,9 +141,7 @@ class Evaluation:
             if await self._is_taken_up(info):
                 self._found = info
                 tell_job_event("adopted", info.id, self._about())
-                logger_here().info(
-                    "Attached to job %s, which this call has submitted before.", info.id
-                )
+                logger_here().info("Attached to job %s, which %s.", info.id, self._whose(info))
                 break
         self._jobs += 1
         self.job_id = submitted.id
@@ -209,7 +207,7 @@ class Evaluation:
         )
         _sent.add(self._key)
         if self._api.keyed_submission:
-            submitted = await self._policy.ask(self._post, may_ask_again=is_met)
+            submitted = await self._policy.ask(self._post, may_ask_again=is_met(self._api))
             # Asked twice for want of an answer, it is new for this call all the same.
             replayed = submitted.replayed and not is_first
             submitted = submitted.model_copy(update={"replayed": replayed})
@@ -351,12 +349,24 @@ class Evaluation:
             await identity.delivered()
         return result
 
+    def _whose(self, found: JobInfo) -> str:
+        tags = () if self._identity is None else self._identity.lineage.tags
+        is_own = bool(set(tags) & set(found.tags))
+        return "this flow run has submitted before" if is_own else "another caller has submitted"
+
+    @property
+    def _is_shared(self) -> bool:
+        """Whether the job may be that of other callers too, each with a callback of its own."""
+        return self._take_up.is_shared or (
+            self._identity is not None and self._identity.lineage.joins
+        )
+
     @property
     def _cursor_name(self) -> str | None:
         """Name of how far the callback has got; None if nothing could come back to it."""
         if self._identity is None:
             return None
-        if not self._take_up.is_shared:
+        if not self._is_shared:
             return self._key
         tags = self._identity.lineage.tags
         return "-".join([self._key, *tags]) if tags else None
@@ -366,8 +376,7 @@ class Evaluation:
         """Whether the callback may have had interim results of the job."""
         if self._found is None or self._identity is None:
             return False
-        # Of callers that share a job each has a callback of its own.
-        return not self._take_up.is_shared or self._identity.lineage.is_repeated
+        return not self._is_shared or self._identity.lineage.is_repeated
 
     async def _without_twins(self, job_id: str) -> str:
         """Return the job to follow, where two processes may each have made one."""

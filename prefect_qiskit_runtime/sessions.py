@@ -154,7 +154,7 @@ class _Opening:
                     max_time=self._max_time,
                     idempotency_key=key,
                 ),
-                may_ask_again=is_met,
+                may_ask_again=is_met(api),
             )
 
         if lineage is None:
