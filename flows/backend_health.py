@@ -270,7 +270,7 @@ async def publish(key: str, rows: list[Row], before: Sequence[Sequence[Row]]) ->
         description="GHZ fidelity of each backend over the runs",
     )
     verdicts = {row["backend"]: row["verdict"] for row in rows}
-    known = await Variable.aget(VERDICTS, default={})
+    known: Any = await Variable.aget(VERDICTS, default={})
     await Variable.aset(VERDICTS, {**known, **verdicts}, overwrite=True)
 
 
