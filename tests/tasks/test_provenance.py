@@ -16,6 +16,7 @@ from prefect_qiskit_runtime import (
     Provenance,
     RuntimeBackend,
     _summaries,
+    arun_program,
     attach_job,
     run_estimator,
     run_program,
@@ -164,7 +165,7 @@ def test_options_that_were_ignored_are_named() -> None:
 
 
 def test_the_jobs_of_earlier_attempts_are_named(offline: OfflineService) -> None:
-    offline.add("end_job", times=1, reason_code=1500)
+    offline.add("end_job", reason_code=1500)
     backend = offline.backend(retry_delay_seconds=0)
     circuit = bell()
     circuit.measure_all()
@@ -180,7 +181,7 @@ def test_the_jobs_of_earlier_attempts_are_named(offline: OfflineService) -> None
     )
     provenance = provenance_of(completed, backend)
     assert (provenance.attempt, provenance.earlier_job_ids) == (2, [failed])
-    assert provenance.service_url == offline.url
+    assert provenance.service_url == f"{offline.url}/"
     assert provenance_of(failed, backend).reason_code == 1500
 
 
@@ -202,7 +203,7 @@ def test_a_private_job_tells_nothing_of_its_inputs() -> None:
 
 
 def test_a_job_that_was_submitted_elsewhere_is_read_from_its_service(counting: str) -> None:
-    job = submit_program.fn(counting, {"upto": 1, "seed": 5} | {}, backend=BACKEND)
+    job = submit_program.fn(counting, {"upto": 1}, backend=BACKEND)
     job.wait_for_final_state()
     provenance = provenance_of(job.job_id)
     assert provenance.versions == {}
@@ -245,7 +246,7 @@ def test_a_summary_that_cannot_be_made_does_not_fail_the_flow(
     async def away(*args: Any, **kwargs: Any) -> None:
         raise ConnectionError("Prefect is away")
 
-    monkeypatch.setattr(_summaries, "acreate_markdown_artifact", away)
+    monkeypatch.setattr(_summaries, "_create_artifact", away)
 
     @flow
     def evaluating() -> Any:
@@ -259,3 +260,13 @@ def test_a_summary_that_cannot_be_made_does_not_fail_the_flow(
 def offline() -> Iterator[OfflineService]:
     with offline_service() as service:
         yield service
+
+
+async def test_an_asynchronous_flow_shows_its_jobs_too(counting: str) -> None:
+    @flow
+    async def evaluating() -> str:
+        await arun_program(counting, {"upto": 1}, backend=BACKEND)
+        return str(runtime.flow_run.id)
+
+    (artifact,) = artifacts_of(await evaluating())
+    assert str(artifact.key).startswith("qiskit-runtime-job-")
