@@ -42,7 +42,7 @@ class ServiceFolders:
     def prepare(self) -> None:
         """Make the folders, and clear up after a service that was killed: its jobs ended too."""
         shutil.rmtree(self.jobs.scratch, ignore_errors=True)
-        for folder in (self.jobs.scratch, self.jobs.logs):
+        for folder in (self.jobs.scratch, self.jobs.logs, self.jobs.hardware):
             folder.mkdir(mode=0o700, exist_ok=True)
 
 
@@ -79,6 +79,7 @@ async def open_service(parts: ServiceParts, settings: Settings) -> AsyncIterator
         max_concurrent_jobs=settings.max_concurrent_jobs,
         clock=parts.clock,
         interference=parts.interference,
+        credentials_wait_seconds=settings.credentials_wait_seconds,
     )
     try:
         await store.write(primitives.install)
