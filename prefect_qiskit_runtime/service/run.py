@@ -54,7 +54,7 @@ RAN_TOO_LONG = JobEnd(
 
 @dataclass(frozen=True)
 class JobFolders:
-    """Where running jobs have their files."""
+    """Where running jobs have their files; in `hardware` are the journals of brokers."""
 
     scratch: Path
     logs: Path

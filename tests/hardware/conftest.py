@@ -158,9 +158,13 @@ class Embedded:
 
     home: Path
 
-    def kill(self) -> None:
+    @property
+    def pid(self) -> int:
         (discovery,) = self.home.glob("v*/service.json")
-        pid = json.loads(discovery.read_text())["pid"]
+        return json.loads(discovery.read_text())["pid"]
+
+    def kill(self) -> None:
+        pid = self.pid
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not _lives(pid), "the service is gone")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import threading
 from pathlib import Path
@@ -32,7 +31,11 @@ def test_a_program_uses_the_device_in_one_session_and_never_sees_the_key(
 ) -> None:
     interim: list[float] = []
     job = submit_program(vqe, {"sample": True}, backend=cloud.backend())
-    interim.extend(job.stream())
+    key = cloud.service.token
+    for value in job.stream():
+        interim.append(value)
+        processes = [_program_process(job.job_id), *embedded.brokers(), embedded.pid]
+        assert [pid for pid in processes if key.encode() in _shown(pid)] == []
     result = job.result(timeout_seconds=90)
     assert result["energies"] == interim
     assert result["energies"] == [pytest.approx(2, abs=0.4), pytest.approx(0, abs=0.4)]
@@ -46,7 +49,6 @@ def test_a_program_uses_the_device_in_one_session_and_never_sees_the_key(
     used = cloud.listed("sessions")[0]["elapsed_time"]
     assert job.usage["quantum_seconds"] == pytest.approx(used)
 
-    key = cloud.service.token
     output = capfd.readouterr()
     told = json.dumps([result, job.logs(), job.info().model_dump(mode="json"), *output])
     assert key not in told
@@ -183,13 +185,19 @@ def test_a_block_says_what_does_not_go_together(fields: dict[str, Any], says: st
         RuntimeBackend(name="ibm_x", **{**given, **fields})
 
 
+def _shown(pid: int) -> bytes:
+    """What the system shows of a process: its arguments and its environment."""
+    process = Path(f"/proc/{pid}")
+    return (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+
+
 def _program_process(job_id: str) -> int:
     """The process of a job: the one whose working folder is the job's."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            folder = os.readlink(process / "cwd")
+            folder = (process / "cwd").readlink()
         except OSError:
             continue
-        if re.search(rf"/{job_id}$", folder):
+        if folder.name == job_id:
             return int(process.name)
     raise AssertionError(f"job {job_id} has no process")

@@ -335,6 +335,7 @@ async def run_locally(root: Path, empty: Path, **settings: Any) -> AsyncIterator
             {f"token-of-{user}": Owner(user, "") for user in ("alice", "bob")}, clock
         ),
         job_logs_dir=folders.logs,
+        journals_dir=folders.hardware,
         images=AnyInterpreter(f"python:{sys.executable}"),
         clock=clock,
     )
