@@ -271,7 +271,7 @@ class _CircuitsJob(JobV1):
     def result(self) -> Result:
         """Wait for the result."""
         sampled = self._job.result()
-        pairs = zip(self._circuits, list(sampled), strict=True)
+        pairs = [(circuit, sampled[index]) for index, circuit in enumerate(self._circuits)]
         return Result.from_dict(
             {
                 "backend_name": self._device_name,
