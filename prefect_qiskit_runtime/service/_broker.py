@@ -77,7 +77,7 @@ class Broker:
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", _MODULE, str(theirs.fileno())),
+                *("-P", "-m", _MODULE, str(theirs.fileno())),
                 pass_fds=[theirs.fileno()],
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
