@@ -120,6 +120,7 @@ def test_the_time_on_the_device_is_a_limit_for_all_attempts(
     assert cloud.sent("POST", "/jobs") == cloud.sent("POST", "/sessions") == 1
 
 
+@pytest.mark.slow
 def test_another_attempt_takes_up_what_was_submitted(
     cloud: Cloud, vqe: str, embedded: Embedded, tmp_path: Path
 ) -> None:
@@ -144,6 +145,7 @@ def test_another_attempt_takes_up_what_was_submitted(
     wait_until(lambda: embedded.brokers() == [], "no broker is left")
 
 
+@pytest.mark.slow
 def test_a_job_that_waits_gets_its_credentials_again_after_a_restart(
     cloud: Cloud, vqe: str, embedded: Embedded, tmp_path: Path
 ) -> None:
