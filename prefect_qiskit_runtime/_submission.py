@@ -18,7 +18,7 @@ from prefect_qiskit_runtime._decoders import Decoders
 from prefect_qiskit_runtime._events import tell_job_event
 from prefect_qiskit_runtime._identity import Identity, Request
 from prefect_qiskit_runtime._lineage import has_seen_end
-from prefect_qiskit_runtime._retrying import RetryPolicy, is_answered
+from prefect_qiskit_runtime._retrying import RetryPolicy, is_met
 from prefect_qiskit_runtime._submission_line import SubmissionLine
 from prefect_qiskit_runtime._tagged_submission import TaggedSubmission
 from prefect_qiskit_runtime._watching import (
@@ -209,7 +209,7 @@ class Evaluation:
         )
         _sent.add(self._key)
         if self._api.keyed_submission:
-            submitted = await self._policy.ask(self._post, may_ask_again=is_answered)
+            submitted = await self._policy.ask(self._post, may_ask_again=is_met)
             # Asked twice for want of an answer, it is new for this call all the same.
             replayed = submitted.replayed and not is_first
             submitted = submitted.model_copy(update={"replayed": replayed})
