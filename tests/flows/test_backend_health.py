@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from prefect import get_client
+from prefect import flow, get_client
 from prefect.artifacts import create_table_artifact
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.variables import Variable
@@ -36,7 +36,12 @@ def names(health: Flow[..., Any]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def rows(health: Flow[..., Any], prefect_server: None, service_home: Path) -> dict[str, Any]:
     """Of two backends, one of which has done much better before."""
-    create_table_artifact([EARLIER], key=KEY)
+
+    @flow
+    def earlier() -> None:
+        create_table_artifact([EARLIER], key=KEY)
+
+    earlier()
     found = asyncio.run(health(only=["fake_manila", "aer_simulator"], seed=1))
     return {row["backend"]: row for row in found}
 
