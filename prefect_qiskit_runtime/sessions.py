@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+from prefect_qiskit_runtime._choosing import chosen_name
 from prefect_qiskit_runtime._durations import read_seconds
 from prefect_qiskit_runtime._open_sessions import note_closed, note_opened
 from prefect_qiskit_runtime._session import RuntimeSession, SessionLike
@@ -118,10 +119,9 @@ class _Opening:
     async def open(self) -> RuntimeSession:
         backend = self._backend
         async with backend.connect() as api:
-            info = await api.create_session(backend.name, mode=self._mode, max_time=self._max_time)
-        self._session = RuntimeSession(
-            info.id, backend.model_copy(update={"name": info.backend_name})
-        )
+            name = await chosen_name(api, backend)
+            info = await api.create_session(name, mode=self._mode, max_time=self._max_time)
+        self._session = RuntimeSession(info.id, backend.at(info.backend_name))
         logger_here().info(
             "%s %s opened on %s (%s service).",
             "Batch" if self._mode == "batch" else "Session",
