@@ -21,6 +21,7 @@ from prefect_qiskit_runtime._lineage import has_seen_end
 from prefect_qiskit_runtime._placement import Placement
 from prefect_qiskit_runtime._reason_codes import NextStep, next_step
 from prefect_qiskit_runtime._retrying import RetryPolicy, is_answered
+from prefect_qiskit_runtime._submission_line import SubmissionLine
 from prefect_qiskit_runtime._tagged_submission import TaggedSubmission
 from prefect_qiskit_runtime._watching import (
     CANCEL_SECONDS,
@@ -273,6 +274,7 @@ class Evaluation:
             records=None if self._identity is None else self._identity.records,
             policy=self._policy,
             settings=settings_of_environment(),
+            line=SubmissionLine(self._api, self._policy),
         )
 
     async def _post(self) -> JobSubmitted:

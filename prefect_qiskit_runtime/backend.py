@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 
 from prefect.blocks.abstract import CredentialsBlock
 from prefect.blocks.core import Block
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, HttpUrl, model_validator
 
 from prefect_qiskit_runtime._backend_fields import (
     LEAST_BUSY,
@@ -19,7 +19,7 @@ from prefect_qiskit_runtime._backend_fields import (
     PrimitiveFields,
     TranspilationFields,
 )
-from prefect_qiskit_runtime._references import Referable
+from prefect_qiskit_runtime._references import LOGO_URL, Referable
 from prefect_qiskit_runtime.client import RuntimeApi, embedded_api
 from prefect_qiskit_runtime.credentials import IBMQuantumCredentials, RuntimeServiceCredentials
 from prefect_qiskit_runtime.errors import ConfigurationError
@@ -78,6 +78,8 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
 
     _block_type_name = "Qiskit Runtime Backend"
     _block_type_slug = "qiskit-runtime-backend"
+    _logo_url = LOGO_URL
+    _documentation_url = HttpUrl("https://quantum.cloud.ibm.com/docs/guides/qpu-information")
 
     max_execution_time: int | None = Field(
         default=None,
