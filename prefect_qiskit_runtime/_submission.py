@@ -20,7 +20,7 @@ from prefect_qiskit_runtime._identity import Identity, Request
 from prefect_qiskit_runtime._lineage import has_seen_end
 from prefect_qiskit_runtime._placement import Placement
 from prefect_qiskit_runtime._reason_codes import NextStep, next_step
-from prefect_qiskit_runtime._retrying import RetryPolicy, is_answered
+from prefect_qiskit_runtime._retrying import RetryPolicy, is_met
 from prefect_qiskit_runtime._submission_line import SubmissionLine
 from prefect_qiskit_runtime._tagged_submission import TaggedSubmission
 from prefect_qiskit_runtime._watching import (
@@ -227,8 +227,8 @@ class Evaluation:
         )
         _sent.add(self._key)
         if self._api.keyed_submission:
-            await self._policy.ask(self.placement.settle, may_ask_again=is_answered)
-            submitted = await self._policy.ask(self._post, may_ask_again=is_answered)
+            await self._policy.ask(self.placement.settle, may_ask_again=is_met)
+            submitted = await self._policy.ask(self._post, may_ask_again=is_met)
             # Asked twice for want of an answer, it is new for this call all the same.
             replayed = submitted.replayed and not is_first
             submitted = submitted.model_copy(update={"replayed": replayed})
