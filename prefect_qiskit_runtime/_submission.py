@@ -293,6 +293,7 @@ class Evaluation:
                 idempotency_key=self._key,
                 fingerprint=None if identity is None else identity.fingerprint,
                 attempt=self.attempt,
+                hardware_key=self._own_name if identity is None else identity.key(0),
             )
         )
         try:

@@ -43,6 +43,7 @@ class ReasonCode:
     START_FAILED = 90005
     RESULT_NOT_ENCODABLE = 90006
     SESSION_CLOSED = 90007
+    CREDENTIALS_MISSING = 90008
 
 
 class JobStatus(StrEnum):

@@ -90,6 +90,14 @@ class Settings(BaseSettings):
         ge=1,
         description="A session without a job becomes inactive after this time.",
     )
+    credentials_wait_seconds: float = Field(
+        default=3600.0,
+        gt=0,
+        description=(
+            "How long a job on quantum hardware waits for its credentials, where the flow that has"
+            " them is away."
+        ),
+    )
     terminate_grace_seconds: float = Field(
         default=5.0, ge=0, description="Time between the request to end a job and its kill."
     )

@@ -71,6 +71,7 @@ class NewJob:
     tags: tuple[str, ...]
     params: bytes
     created_at: datetime
+    hardware: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ class Job:
     versions: dict[str, str] | None
     interim_count: int
     tags: tuple[str, ...]
+    hardware: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
