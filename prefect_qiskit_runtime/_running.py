@@ -25,6 +25,7 @@ async def submit(request: Request, decoders: Decoders) -> RuntimeJob:
         decoders=decoders,
         private=bool(request.options.private),
         preparation=evaluation.placement.record,
+        sent=evaluation.sent,
     )
 
 
