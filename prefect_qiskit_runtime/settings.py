@@ -55,6 +55,14 @@ class Settings(BaseSettings):
         gt=0,
         description="How often a flow that waits for jobs asks Prefect whether it was cancelled.",
     )
+    job_artifacts: int = Field(
+        default=50,
+        ge=0,
+        description=(
+            "How many jobs of a flow run get a summary artifact in Prefect; 0 for none. What they "
+            "show is stored with the results of Prefect for every job."
+        ),
+    )
     submission_grace_seconds: float = Field(
         default=120.0,
         gt=0,

@@ -289,6 +289,7 @@ def _job(row: Row[Any], tags: tuple[str, ...]) -> Job:
         max_execution_seconds=row.max_execution_seconds,
         private=row.private,
         attempt=row.attempt,
+        idempotency_key=row.idempotency_key,
         request_hash=row.request_hash,
         state=JobStatus(row.state),
         reason=row.reason,

@@ -89,6 +89,7 @@ class Job:
     max_execution_seconds: int
     private: bool
     attempt: int
+    idempotency_key: str | None
     request_hash: str
     state: JobStatus
     reason: str | None
