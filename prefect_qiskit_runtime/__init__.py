@@ -38,6 +38,12 @@ if TYPE_CHECKING:
         IBMQuantumCredentials as IBMQuantumCredentials,
         RuntimeServiceCredentials as RuntimeServiceCredentials,
     )
+    from prefect_qiskit_runtime.dry_run import (
+        DryRun as DryRun,
+        DryRunCircuit as DryRunCircuit,
+        PubUsage as PubUsage,
+        UsageEstimate as UsageEstimate,
+    )
     from prefect_qiskit_runtime.errors import (
         AccessDeniedError as AccessDeniedError,
         AuthenticationError as AuthenticationError,
@@ -131,6 +137,10 @@ if TYPE_CHECKING:
         update_program as update_program,
         upload_program as upload_program,
     )
+    from prefect_qiskit_runtime.provenance import (
+        Calibration as Calibration,
+        Provenance as Provenance,
+    )
     from prefect_qiskit_runtime.runtime_job import (
         RuntimeJob as RuntimeJob,
     )
@@ -170,6 +180,12 @@ _HOMES = {
     "credentials": (
         "IBMQuantumCredentials",
         "RuntimeServiceCredentials",
+    ),
+    "dry_run": (
+        "DryRun",
+        "DryRunCircuit",
+        "PubUsage",
+        "UsageEstimate",
     ),
     "errors": (
         "AccessDeniedError",
@@ -263,6 +279,10 @@ _HOMES = {
         "set_program_visibility",
         "update_program",
         "upload_program",
+    ),
+    "provenance": (
+        "Calibration",
+        "Provenance",
     ),
     "runtime_job": ("RuntimeJob",),
     "sessions": (
