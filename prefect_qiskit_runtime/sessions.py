@@ -144,7 +144,9 @@ class _Opening:
 
     async def _found_or_opened(self, api: RuntimeApi, lineage: Lineage | None) -> SessionInfo:
         """Open a session, or take up the one of a process that was killed in this block."""
-        name = await self._policy.ask(lambda: chosen_name(api, self._backend), may_ask_again=is_met)
+        name = await self._policy.ask(
+            lambda: chosen_name(api, self._backend), may_ask_again=is_met(api)
+        )
 
         async def opened(key: str | None) -> SessionInfo:
             return await self._policy.ask(
