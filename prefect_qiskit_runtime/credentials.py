@@ -11,6 +11,7 @@ from prefect.blocks.abstract import CredentialsBlock
 from pydantic import AnyHttpUrl, Field, HttpUrl, SecretStr, model_validator
 
 from prefect_qiskit_runtime._references import LOGO_URL, Referable
+from prefect_qiskit_runtime._sync import run_sync
 from prefect_qiskit_runtime.client import (
     IbmAccount,
     IbmApi,
@@ -18,6 +19,7 @@ from prefect_qiskit_runtime.client import (
     RuntimeApi,
     RuntimeClient,
     SavedAccount,
+    verify_account,
 )
 
 
@@ -154,6 +156,22 @@ class IBMQuantumCredentials(Referable, CredentialsBlock):
     def api(self) -> IbmApi:
         """The service's endpoints, logged in; an async context manager."""
         return IbmApi(self.account())
+
+    async def averify(self) -> str:
+        """Log in and ask the instance something that costs nothing.
+
+        Returns:
+            What the account is good for, in a sentence.
+
+        Raises:
+            QiskitRuntimeError: It does not work; the sentence says whether the key is wrong, the
+                instance, the network, or the clock of this machine.
+        """
+        return await verify_account(self.account())
+
+    def verify(self) -> str:
+        """Log in and ask the instance something that costs nothing; see `averify`."""
+        return run_sync(self.averify())
 
     def get_client(self) -> RuntimeClient:
         """A client of this service that works without Prefect; an async context manager."""

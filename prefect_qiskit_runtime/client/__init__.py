@@ -45,6 +45,7 @@ from prefect_qiskit_runtime.client._sources import (
     read_source,
 )
 from prefect_qiskit_runtime.client._transport import settings_of_environment
+from prefect_qiskit_runtime.client._verifying import verify_account
 
 __all__ = [
     "LEAVE_SECONDS",
@@ -81,4 +82,5 @@ __all__ = [
     "settings_of_environment",
     "start_embedded",
     "stop_embedded",
+    "verify_account",
 ]

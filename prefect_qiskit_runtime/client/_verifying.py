@@ -1,0 +1,106 @@
+"""Whether an account of IBM Quantum works, and if not, what is wrong: in one sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from prefect_qiskit_runtime.client._account import IbmAccount
+from prefect_qiskit_runtime.client._iam import iam_login
+from prefect_qiskit_runtime.client._ibm import IbmApi
+from prefect_qiskit_runtime.client._saved_accounts import SavedAccount
+from prefect_qiskit_runtime.client._transport import open_http
+from prefect_qiskit_runtime.errors import (
+    AccessDeniedError,
+    AuthenticationError,
+    ConfigurationError,
+    InvalidInputError,
+    NotFoundError,
+    QiskitRuntimeError,
+)
+
+# As much as the services of clouds put up with.
+_LARGEST_SKEW_SECONDS = 300.0
+
+
+async def verify_account(source: IbmAccount | SavedAccount) -> str:
+    """Log in, find the instance, and ask it something that costs nothing.
+
+    Returns:
+        What the account is good for, in a sentence.
+
+    Raises:
+        ConfigurationError: The account, the certificate, or the clock of this machine is wrong.
+        AuthenticationError: The key, or the instance, is wrong.
+        ServiceUnavailableError: The network, or the service.
+    """
+    account = await asyncio.to_thread(source.read)
+    skew_seconds = await _skew_seconds(account)
+    if skew_seconds is not None and abs(skew_seconds) > _LARGEST_SKEW_SECONDS:
+        raise ConfigurationError(
+            f"The clock of this machine is wrong: it is {abs(skew_seconds):.0f} s"
+            f" {'ahead of' if skew_seconds > 0 else 'behind'} that of {account.iam_url}, so"
+            " certificates and tokens may be refused; set it by the network's time."
+        )
+    await _log_in(account)
+    try:
+        async with IbmApi(account) as api:
+            backends, usage = await asyncio.gather(api.list_backends(), api.usage())
+            instance = api.instance
+    except (
+        ConfigurationError,
+        AuthenticationError,
+        AccessDeniedError,
+        NotFoundError,
+        InvalidInputError,
+    ) as error:
+        told = account.instance or "none is named"
+        raise _told(error, f"The key is good and the instance is wrong ({told})") from error
+    except QiskitRuntimeError as error:
+        raise _told(error, "The key is good and the service cannot be asked") from error
+    limit = usage.usage_limit_seconds
+    of = "" if limit is None else f" of {limit:g}"
+    return (
+        f"The key is good for instance {instance} at {api.url}, which has {len(backends)} backends"
+        f" and has used {usage.usage_consumed_seconds:g}{of} s."
+    )
+
+
+async def _log_in(account: IbmAccount) -> None:
+    def connect() -> httpx.AsyncClient:
+        return open_http(account.iam_url, account.verify, account.proxies)
+
+    login = iam_login(account.iam_url, account.api_key)
+    login.forget()  # the token of a key that was deleted since is good for a while
+    try:
+        await login.token(connect)
+    except AuthenticationError as error:
+        raise AuthenticationError(
+            f"The key is wrong: {account.iam_url} refused it; keys are made at"
+            " https://cloud.ibm.com/iam/apikeys."
+        ) from error
+    except ConfigurationError as error:
+        raise _told(error, "The network, the certificate or the clock is wrong") from error
+    except QiskitRuntimeError as error:
+        raise _told(error, "The network is in the way, or the service is away") from error
+
+
+async def _skew_seconds(account: IbmAccount) -> float | None:
+    """Return how far this machine's clock is ahead of the service's; None if that is not told."""
+    with suppress(httpx.HTTPError, ValueError, TypeError):  # said better by what comes next
+        async with open_http(account.iam_url, account.verify, account.proxies) as http:
+            response = await http.get(account.iam_url)
+        return time.time() - parsedate_to_datetime(response.headers.get("Date", "")).timestamp()
+    return None
+
+
+def _told(error: QiskitRuntimeError, what: str) -> QiskitRuntimeError:
+    """Return an error of the same kind that says first what is wrong."""
+    why = str(error).partition(". ")[0].rstrip(".")
+    told = type(error)(f"{what}: {why}.")
+    told.code, told.transient = error.code, error.transient
+    return told
