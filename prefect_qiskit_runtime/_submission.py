@@ -18,6 +18,7 @@ from prefect_qiskit_runtime._decoders import Decoders
 from prefect_qiskit_runtime._events import tell_job_event
 from prefect_qiskit_runtime._identity import Identity, Request
 from prefect_qiskit_runtime._lineage import has_seen_end
+from prefect_qiskit_runtime._loops_scope import note_job
 from prefect_qiskit_runtime._retrying import RetryPolicy, is_answered
 from prefect_qiskit_runtime._tagged_submission import TaggedSubmission
 from prefect_qiskit_runtime._watching import (
@@ -146,6 +147,7 @@ class Evaluation:
                 break
         self._jobs += 1
         self.job_id = submitted.id
+        note_job(submitted.id)
         return submitted.id
 
     async def result(self, callback: InterimCallback | None, decoders: Decoders) -> Any:
