@@ -189,16 +189,17 @@ class EstimatorMeasuring:
         """Return the circuit of the loop, of its records or transpiled now."""
         name = "angles" if self.with_gradients else "circuit"
         record = await self.records.read(name)
-        if record is not None:
-            kept = await asyncio.to_thread(decode, record["problem"])
-            return Prepared(kept["circuit"], kept["observable"])
-        target = await _target(self.backend)
-        prepared = await asyncio.to_thread(self._transpiled, target)
-        problem = {"circuit": prepared.circuit, "observable": prepared.observable}
-        await self.records.write(name, {"problem": await asyncio.to_thread(encode, problem)})
-        return prepared
+        if record is None:
+            target = await _target(self.backend)
+            record = {"problem": await asyncio.to_thread(self._transpiled, target)}
+            await self.records.write(name, record)
+        # Also what has just been made: a circuit that was read back may have parameter
+        # expressions of another form, and every process is to send the same.
+        kept = await asyncio.to_thread(decode, record["problem"])
+        return Prepared(kept["circuit"], kept["observable"])
 
-    def _transpiled(self, target: Any) -> Prepared:
+    def _transpiled(self, target: Any) -> str:
+        """Return circuit and observable for a target, encoded."""
         from qiskit.transpiler import generate_preset_pass_manager
 
         circuit = self.objective.ansatz if self._shifted is None else self._shifted.circuit
@@ -206,7 +207,8 @@ class EstimatorMeasuring:
             optimization_level=self.objective.optimization_level, target=target, seed_transpiler=0
         )
         transpiled = passes.run(circuit)
-        return Prepared(transpiled, self.objective.observable.apply_layout(transpiled.layout))
+        observable = self.objective.observable.apply_layout(transpiled.layout)
+        return encode({"circuit": transpiled, "observable": observable})
 
 
 async def _target(backend: RuntimeBackend) -> Any:

@@ -167,7 +167,8 @@ class LoopRecords:
         raise LoopDivergedError(
             f"Step {index} of loop {self._name.shown} does not repeat what is on record:"
             f" {distance}. Nothing was submitted. Something that the loop depends on has"
-            " changed since: the start, the seed, the optimizer or its version, or the function. Undo that to go on"
+            " changed since: the start, the seed, the optimizer or its version, or the function."
+            " Undo that to go on"
             " from the records, or give the loop another name (name=…, or durable_key=…) to begin"
             " a new one.",
             index=index,
