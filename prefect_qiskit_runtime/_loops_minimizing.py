@@ -110,14 +110,15 @@ class Minimization:
         steps = self._loop.steps
         found = optimizer.recommend()
         point = found.point if found.point is not None else _best_point(steps, start)
-        known = _exact_value(steps, point)
-        last = None if known is not None else await self._loop.final(point)
+        known = _exactly_known(steps, point, self._loop.replay_tolerance)
+        last = await self._loop.final(point) if known is None else None
+        point, value = known or (point, last.value if last is not None else np.nan)
         reason, message = ended or (self._reason(optimizer, found.converged), found.message)
         whole = [*steps, last] if last is not None else steps
         seconds = [step.qpu_seconds for step in whole if step.qpu_seconds is not None]
         return LoopResult(
             parameters=point,
-            value=known if last is None else last.value,  # type: ignore[arg-type]
+            value=value,
             std=0.0 if last is None else last.std,
             reason=reason,
             message=message,
@@ -138,13 +139,18 @@ def _are_exact(steps: list[LoopStep]) -> bool:
     return all(np.all(step.stds == 0) for step in steps)
 
 
-def _exact_value(steps: list[LoopStep], point: NDArray[np.float64]) -> float | None:
-    """Return the exact value at a point, if a step has it; noisy ones are to be measured anew."""
-    for step in reversed(steps):
-        same = np.flatnonzero(np.all(step.points == point, axis=1) & (step.stds == 0))
-        if same.size:
-            return float(step.values[same[0]])
-    return None
+def _exactly_known(
+    steps: list[LoopStep], point: NDArray[np.float64], tolerance: float
+) -> tuple[NDArray[np.float64], float] | None:
+    """Return the point on record that is meant, and its exact value; noisy ones do not count."""
+    exact = [
+        (float(np.max(np.abs(mine - point))), mine, float(value))
+        for step in steps
+        for mine, value, std in zip(step.points, step.values, step.stds, strict=True)
+        if std == 0
+    ]
+    distance, mine, value = min(exact, key=lambda known: known[0], default=(np.inf, point, 0.0))
+    return (mine, value) if distance <= tolerance else None
 
 
 def _best_point(steps: list[LoopStep], start: NDArray[np.float64]) -> NDArray[np.float64]:

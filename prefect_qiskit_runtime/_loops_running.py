@@ -71,11 +71,13 @@ class RunningLoop:
     Attributes:
         steps: Those that are done, replayed ones included.
         records: Where they are written.
+        replay_tolerance: How far points may be from those on record.
     """
 
     def __init__(self, measuring: _Measuring, records: LoopRecords, settings: LoopSettings) -> None:
         self.steps: list[LoopStep] = []
         self.records = records
+        self.replay_tolerance = settings.replay_tolerance
         self._measuring = measuring
         self._settings = settings
         self._stack = AsyncExitStack()
@@ -147,7 +149,7 @@ class RunningLoop:
     async def _do(self, label: str, index: int, ask: Ask, entropy: list[int]) -> LoopStep:
         recorded = await self.records.asked(label)
         if recorded is not None:
-            self.records.check(index, ask, recorded, self._settings.replay_tolerance)
+            self.records.check(index, ask, recorded, self.replay_tolerance)
             ask = recorded
             told = await self.records.told(label, index, ask)
             if told is not None:

@@ -10,8 +10,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
-from prefect.variables import Variable
 
 from prefect_qiskit_runtime._loops_models import EndReason, LoopStep
 from prefect_qiskit_runtime._watching import logger_here
@@ -85,8 +85,11 @@ class StopVariable:
             return False
         self._asked_at = now
         try:
-            value = await Variable.aget(self.name)
+            # Not `Variable.aget`, which leaves its client open (Prefect 3.8).
+            async with get_client() as client:
+                variable = await client.read_variable_by_name(self.name)
         except Exception:  # noqa: BLE001 - whatever Prefect's client raises: logged
             logger_here().warning("Prefect's API does not say if %s is set.", self.name)
             return False
-        return str(value or "").strip().lower() not in _NO
+        value = "" if variable is None else variable.value
+        return str(value).strip().lower() not in _NO
