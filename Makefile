@@ -84,7 +84,9 @@ test-legacy: $(READY)  ## A sample of what qiskit-ibm-runtime 0.15.1 does agains
 		-c tests/clients/legacy/pytest.ini tests/clients/legacy/test_legacy.py -k ibm_quantum
 
 crashes: $(READY)  ## Kill flows at each of their steps and count the jobs that were paid
+	@$(CLIENT_ENVIRONMENT) prefect-qiskit-0.2.1
 	$(BIN)/python -m pytest tests/crashes tests/deployments
+	$(BIN)/python -m tests.crashes.matrix $(CRASHES)
 
 fuzz: $(READY)  ## Many requests of all kinds to a real service: does it answer as its OpenAPI document says?
 	FUZZ_EXAMPLES=300 $(BIN)/python -m pytest tests/service/test_openapi.py --timeout 3600
@@ -118,9 +120,9 @@ format: $(READY)  ## Format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-serve: $(READY)  ## Start a Prefect server with its UI and keep it in the foreground
+serve: $(READY)  ## A Prefect server with its UI, the blocks, and the flows of prefect.yaml (Ctrl-C ends it)
 	@mkdir -p .run/prefect
-	@$(RUN_ENV) $(BIN)/prefect server start
+	@$(RUN_ENV) $(BIN)/python flows/serve.py
 
 requirements:  ## Pin the newest versions that pyproject.toml allows (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade \

@@ -19,7 +19,8 @@ from prefect_qiskit_runtime._events import tell_job_event
 from prefect_qiskit_runtime._identity import Identity, Request
 from prefect_qiskit_runtime._lineage import has_seen_end
 from prefect_qiskit_runtime._loops_scope import note_job
-from prefect_qiskit_runtime._retrying import RetryPolicy, is_answered
+from prefect_qiskit_runtime._retrying import RetryPolicy, is_met
+from prefect_qiskit_runtime._submission_line import SubmissionLine
 from prefect_qiskit_runtime._tagged_submission import TaggedSubmission
 from prefect_qiskit_runtime._watching import (
     CANCEL_SECONDS,
@@ -210,7 +211,7 @@ class Evaluation:
         )
         _sent.add(self._key)
         if self._api.keyed_submission:
-            submitted = await self._policy.ask(self._post, may_ask_again=is_answered)
+            submitted = await self._policy.ask(self._post, may_ask_again=is_met)
             # Asked twice for want of an answer, it is new for this call all the same.
             replayed = submitted.replayed and not is_first
             submitted = submitted.model_copy(update={"replayed": replayed})
@@ -250,6 +251,7 @@ class Evaluation:
             records=None if self._identity is None else self._identity.records,
             policy=self._policy,
             settings=settings_of_environment(),
+            line=SubmissionLine(self._api, self._policy),
         )
 
     async def _post(self) -> JobSubmitted:

@@ -15,10 +15,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
 from prefect_qiskit_runtime._records import Records
-from prefect_qiskit_runtime._retrying import RetryPolicy
+from prefect_qiskit_runtime._retrying import RetryPolicy, was_sent
+from prefect_qiskit_runtime._submission_line import SubmissionLine
 from prefect_qiskit_runtime._watching import cancel_quietly, logger_here
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.errors import (
@@ -33,8 +32,6 @@ from prefect_qiskit_runtime.models import JobInfo, JobSubmitted
 from prefect_qiskit_runtime.settings import Settings
 
 _LONGEST_PAUSE_SECONDS = 15.0
-# Faults before a byte of the request left.
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
 @dataclass(frozen=True)
@@ -50,6 +47,7 @@ class TaggedSubmission:
             back to.
         policy: How questions are asked again.
         settings: The grace period, and what to do after it.
+        line: Where the request waits for its turn.
     """
 
     api: RuntimeApi
@@ -59,6 +57,7 @@ class TaggedSubmission:
     records: Records | None
     policy: RetryPolicy
     settings: Settings
+    line: SubmissionLine
 
     async def submit(self) -> JobSubmitted:
         """Return the job of the name, found or submitted.
@@ -69,19 +68,29 @@ class TaggedSubmission:
         """
         found = None if self.is_first else await self._find_earlier()
         while found is None:
-            intent = {"intended_at": time.time()}
-            await self._record("intent", intent)
             try:
-                return await self.policy.ask(self.post, may_ask_again=_is_refused)
+                async with self.line.turn():
+                    return await self.policy.ask(
+                        self._send, may_ask_again=_is_refused, progress=lambda: self.line.waits
+                    )
             except (ServiceUnavailableError, ProtocolError) as error:
                 if _is_without_effect(error):
-                    await self._record("refusal", intent)
                     raise
                 found = await self._find_after(error)
-            except QiskitRuntimeError:
-                await self._record("refusal", intent)
-                raise
         return JobSubmitted(id=found.id, backend=found.backend, replayed=not self.is_first)
+
+    async def _send(self) -> JobSubmitted:
+        """Send the request, with a note of it before and one after it was refused."""
+        await self.line.before_request()
+        intent = {"intended_at": time.time()}
+        await self._record("intent", intent)
+        try:
+            return await self.post()
+        except QiskitRuntimeError as error:
+            self.line.refused(error)
+            if _is_without_effect(error):
+                await self._record("refusal", intent)
+            raise
 
     async def settle_twins(self) -> JobInfo | None:
         """Return the oldest job of the name, and cancel what another process has made beside it."""
@@ -156,4 +165,7 @@ def _is_refused(error: QiskitRuntimeError) -> bool:
 
 
 def _is_without_effect(error: QiskitRuntimeError) -> bool:
-    return isinstance(error, RateLimitedError) or isinstance(error.__cause__, _NOT_SENT)
+    """Say whether a request has surely made no job: it was refused, or never left."""
+    if isinstance(error, RateLimitedError) or not was_sent(error):
+        return True
+    return not isinstance(error, ServiceUnavailableError | ProtocolError)

@@ -43,7 +43,12 @@ class Settings(BaseSettings):
         description="The embedded service ends after this time without job, session or stream.",
     )
     request_timeout_seconds: float = Field(
-        default=60.0, gt=0, description="How long one request to a service may take."
+        default=60.0,
+        gt=0,
+        description=(
+            "How long one request to a service may take. One without an answer is sent once more "
+            "where that is safe."
+        ),
     )
     flow_state_interval_seconds: float = Field(
         default=5.0,

@@ -64,11 +64,10 @@ class RuntimeApi(SessionCalls, BackendCalls):
     `AuthenticationError`, `ServiceUnavailableError` and `ProtocolError`.
 
     Attributes:
-        keyed_submission: Whether the service makes one job of all submissions with the same
-            key. Where it does not, whoever submits has to look for the job before and after.
+        submissions_per_minute: How many the service takes from one account; None for any number.
     """
 
-    keyed_submission: ClassVar[bool] = True
+    submissions_per_minute: ClassVar[int | None] = None
 
     # Programs -----------------------------------------------------------------------------
 

@@ -48,6 +48,7 @@ class IbmApi(RuntimeApi):
     """
 
     keyed_submission: ClassVar[bool] = False
+    submissions_per_minute: ClassVar[int | None] = 5
 
     def __init__(
         self, account: IbmAccount | SavedAccount, *, settings: Settings | None = None

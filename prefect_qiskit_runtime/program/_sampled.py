@@ -119,6 +119,13 @@ def sampled_values(
     return SampledValues(values, np.sqrt(variances), len(measurements))
 
 
+def num_measured_circuits(evaluations: Evaluations) -> int:
+    """Return how many circuits it takes: one for each group and row of parameter values."""
+    terms, coefficients, _ = _terms(evaluations)
+    measurements = _measurements(evaluations, _groups(terms), coefficients)
+    return sum(len(measurement.rows) for measurement in measurements)
+
+
 def _terms(
     evaluations: Evaluations,
 ) -> tuple[PauliList | None, NDArray[np.float64], NDArray[np.float64]]:

@@ -67,7 +67,7 @@ def test_a_device_gets_its_own_gates_and_the_observable_their_layout() -> None:
     with DurableLoop(objective("h2_0.735", shots=20_000), backend="fake_manila") as loop:
         step = loop.evaluate([0.0, 0.0, 0.0])
     (job_id,) = step.job_ids
-    circuit, observable, *_ = attach_job.fn(job_id, backend="fake_manila").inputs["pubs"][0]
+    circuit, *_ = attach_job.fn(job_id, backend="fake_manila").inputs["pubs"][0]
     assert circuit.num_qubits == 5
     assert set(circuit.count_ops()) <= {"rz", "sx", "x", "cx"}
     # Near the Hartree-Fock energy, as far as the noise of the device allows.

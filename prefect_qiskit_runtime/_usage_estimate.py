@@ -1,0 +1,326 @@
+"""How long a job of a primitive is expected to hold a QPU, by the formula that IBM documents.
+
+The formula is `<per sub-job overhead> + (rep_delay + <circuit length>) * <num executions>`, from
+"Estimate usage before submitting a job" in the guide "Workload usage" (`SOURCE`, read in
+November 2026), which calls it an approximation. What goes into it is counted as
+qiskit-ibm-runtime documents its options. What cannot be known beforehand is assumed, and said.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from prefect_qiskit_runtime.program._primitive_options import PrimitiveName
+
+if TYPE_CHECKING:
+    from qiskit.circuit import QuantumCircuit
+    from qiskit.transpiler import Target
+
+SOURCE = "https://quantum.cloud.ibm.com/docs/guides/estimate-job-run-time"
+# All from that page.
+SUB_JOB_SECONDS = 2.0
+REP_DELAY_SECONDS = 250e-6
+TYPICAL_CIRCUIT_SECONDS = 100e-6
+# Defaults of the options of qiskit-ibm-runtime, from its reference.
+_SHOTS = 4096
+_RESILIENCE_LEVEL = 1
+_NOISE_FACTORS = (1, 3, 5)
+_MEASURE_RANDOMIZATIONS = 32
+_LAYERS, _LAYER_DEPTHS, _LAYER_RANDOMIZATIONS, _LAYER_SHOTS = 4, (0, 1, 2, 4, 16, 32), 32, 128
+_LAYER_BASES = 9
+
+_ONE_SUB_JOB = "The job is one sub-job; IBM divides one that is too large, for 2 s more each."
+
+
+@dataclass(frozen=True)
+class PubUsage:
+    """What one PUB, or one item of a quantum program, makes a QPU do.
+
+    Attributes:
+        circuits: Circuits that are executed: for each set of parameter values and, in the
+            estimator, group of observables that are measured together; times the
+            randomizations of twirling and the noise factors.
+        shots: Executions of each of these circuits.
+        circuit_seconds: How long one execution takes, on average.
+    """
+
+    circuits: int
+    shots: int
+    circuit_seconds: float
+
+    @property
+    def executions(self) -> int:
+        """How often a circuit is executed."""
+        return self.circuits * self.shots
+
+
+@dataclass(frozen=True)
+class UsageEstimate:
+    """How long a job is expected to hold a QPU: an estimate, what is billed may differ.
+
+    Attributes:
+        seconds: All of it.
+        overhead_seconds: What the job takes however little it does.
+        rep_delay_seconds: Wait before each execution of a circuit.
+        pubs: The part of each PUB.
+        learning: The part of learning the noise, where the options ask for mitigation.
+        assumptions: What was not known and so was assumed, in sentences.
+    """
+
+    seconds: float
+    overhead_seconds: float
+    rep_delay_seconds: float
+    pubs: tuple[PubUsage, ...]
+    learning: tuple[PubUsage, ...] = ()
+    assumptions: tuple[str, ...] = ()
+
+    @property
+    def executions(self) -> int:
+        """How often a circuit is executed, noise learning included."""
+        return sum(part.executions for part in (*self.pubs, *self.learning))
+
+
+def estimate_usage(
+    primitive: Literal["sampler", "estimator"],
+    pubs: Iterable[Any],
+    options: Mapping[str, Any] | None = None,
+    *,
+    target: Target | None = None,
+    default_rep_delay_seconds: float = REP_DELAY_SECONDS,
+) -> UsageEstimate:
+    """Estimate how long a job of the sampler or the estimator holds a QPU.
+
+    Args:
+        primitive: Which one.
+        pubs: `SamplerPub` or `EstimatorPub`, with circuits in the instruction set of the target.
+        options: Options of the primitive in the form of qiskit-ibm-runtime, as a mapping.
+        target: Target of the device, for how long its instructions take. Without one, circuits
+            take IBM's typical 100 microseconds.
+        default_rep_delay_seconds: That of the device, for options that name none.
+    """
+    asked = _Asked.of(primitive, options or {})
+    lengths = _CircuitLengths(target)
+    parts = [asked.pub_usage(pub, lengths) for pub in pubs]
+    learning = tuple(asked.learning(parts))
+    return _estimate(
+        parts,
+        _get(options or {}, "execution.rep_delay", default_rep_delay_seconds),
+        learning=learning,
+        assumptions=(*lengths.assumptions, *asked.assumptions()),
+    )
+
+
+def estimate_program_usage(
+    program: Any,
+    options: Mapping[str, Any] | None = None,
+    *,
+    target: Target | None = None,
+    default_rep_delay_seconds: float = REP_DELAY_SECONDS,
+) -> UsageEstimate:
+    """Estimate how long a job of the executor holds a QPU.
+
+    Args:
+        program: A `QuantumProgram`.
+        options: As in `estimate_usage`.
+        target: As in `estimate_usage`.
+        default_rep_delay_seconds: As in `estimate_usage`.
+    """
+    lengths = _CircuitLengths(target)
+    parts = [
+        PubUsage(math.prod(item.shape), program.shots, lengths.of(item.circuit))
+        for item in program.items
+    ]
+    rep_delay = _get(options or {}, "execution.rep_delay", default_rep_delay_seconds)
+    return _estimate(parts, rep_delay, assumptions=lengths.assumptions)
+
+
+def _estimate(
+    parts: Iterable[PubUsage],
+    rep_delay: float,
+    *,
+    learning: tuple[PubUsage, ...] = (),
+    assumptions: Iterable[str] = (),
+) -> UsageEstimate:
+    parts = tuple(parts)
+    seconds = SUB_JOB_SECONDS + sum(
+        (rep_delay + part.circuit_seconds) * part.executions for part in (*parts, *learning)
+    )
+    return UsageEstimate(
+        seconds=seconds,
+        overhead_seconds=SUB_JOB_SECONDS,
+        rep_delay_seconds=rep_delay,
+        pubs=parts,
+        learning=learning,
+        assumptions=(_ONE_SUB_JOB, *assumptions),
+    )
+
+
+class _CircuitLengths:
+    """How long circuits take on a device, and what had to be assumed to say so."""
+
+    def __init__(self, target: Target | None) -> None:
+        self._target = target
+        self.assumptions: list[str] = []
+
+    def of(self, circuit: QuantumCircuit) -> float:
+        """Return how long a circuit takes, in seconds."""
+        from qiskit.exceptions import QiskitError
+
+        if self._target is None:
+            return self._typical("The durations of the device's instructions are not known.")
+        try:
+            return float(circuit.estimate_duration(self._target))
+        except (QiskitError, KeyError) as exc:
+            fault = getattr(exc, "message", str(exc)).rstrip(".")
+            return self._typical(f"How long circuit {circuit.name!r} takes is not known: {fault}.")
+
+    def of_measuring(self, circuit: QuantumCircuit) -> float:
+        """Return how long it takes to measure the qubits of a circuit that is without that."""
+        known = {} if self._target is None else self._target.get("measure") or {}
+        used = {(circuit.find_bit(bit).index,) for bit in circuit.qubits}
+        durations = [
+            properties.duration
+            for qubits, properties in known.items()
+            if qubits in used and properties is not None and properties.duration
+        ]
+        return max(durations, default=0.0)
+
+    def _typical(self, why: str) -> float:
+        said = f"{why} It is taken to take {TYPICAL_CIRCUIT_SECONDS * 1e6:.0f} us."
+        if said not in self.assumptions:
+            self.assumptions.append(said)
+        return TYPICAL_CIRCUIT_SECONDS
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the options of a primitive ask for, with the defaults of qiskit-ibm-runtime."""
+
+    primitive: PrimitiveName
+    options: Mapping[str, Any]
+    level: int
+
+    @classmethod
+    def of(cls, primitive: PrimitiveName, options: Mapping[str, Any]) -> _Asked:
+        level = _get(options, "resilience_level", _RESILIENCE_LEVEL)
+        return cls(primitive, options, level if primitive == "estimator" else 0)
+
+    @property
+    def zne(self) -> bool:
+        """Whether the circuits are executed with amplified noise."""
+        pec = self.of_estimator("pec_mitigation", otherwise=False)
+        return self.of_estimator("zne_mitigation", otherwise=self.level >= 2 and not pec)
+
+    @property
+    def learns_layers(self) -> bool:
+        """Whether a model of the noise of layers is needed that is not given."""
+        pea = self.zne and _get(self.options, "resilience.zne.amplifier", "") == "pea"
+        needed = pea or self.of_estimator("pec_mitigation", otherwise=False)
+        return needed and not _get(self.options, "resilience.layer_noise_model", None)
+
+    @property
+    def twirls(self) -> bool:
+        """Whether the shots are divided over randomized circuits."""
+        by_itself = self.primitive == "estimator" and (self.level >= 1 or self.learns_layers)
+        return _get(self.options, "twirling.enable_measure", by_itself) or _get(
+            self.options, "twirling.enable_gates", self.learns_layers or self.level >= 2
+        )
+
+    def of_estimator(self, name: str, *, otherwise: bool) -> bool:
+        """Return an option of resilience, which only the estimator has."""
+        return self.primitive == "estimator" and _get(self.options, f"resilience.{name}", otherwise)
+
+    def pub_usage(self, pub: Any, lengths: _CircuitLengths) -> PubUsage:
+        """Return what one PUB makes a QPU do."""
+        seconds = lengths.of(pub.circuit)
+        if self.primitive == "sampler":
+            num_circuits = math.prod(pub.shape)
+        else:
+            num_circuits, seconds = self._measured(pub, seconds, lengths)
+        randomizations, shots = self._randomized(*self._shots_of(pub))
+        return PubUsage(num_circuits * randomizations, shots, seconds)
+
+    def _measured(self, pub: Any, seconds: float, lengths: _CircuitLengths) -> tuple[int, float]:
+        """Return how many circuits an estimator's PUB is measured with, and their mean length."""
+        from prefect_qiskit_runtime.program._pubs import Evaluations
+        from prefect_qiskit_runtime.program._sampled import num_measured_circuits
+
+        num_circuits = num_measured_circuits(Evaluations.of(pub))
+        if self.zne:
+            factors = _get(self.options, "resilience.zne.noise_factors", _NOISE_FACTORS)
+            num_circuits *= len(factors)
+            if _get(self.options, "resilience.zne.amplifier", "gate_folding") != "pea":
+                seconds *= sum(factors) / len(factors)  # folding repeats the gates
+        return num_circuits, seconds + lengths.of_measuring(pub.circuit)
+
+    def _shots_of(self, pub: Any) -> tuple[int, bool]:
+        """Return the shots of a PUB and whether they are its own, which go before all options."""
+        if self.primitive == "sampler":
+            if pub.shots is not None:
+                return pub.shots, True
+        elif pub.precision:
+            return math.ceil(1 / pub.precision**2), True
+        shots = _get(self.options, "default_shots", None)
+        precision = _get(self.options, "default_precision", None)
+        if shots is None and precision and self.primitive == "estimator":
+            shots = math.ceil(1 / precision**2)
+        return shots or _SHOTS, False
+
+    def _randomized(self, shots: int, obeyed: bool) -> tuple[int, int]:
+        """Return the number of randomizations and the shots of each."""
+        if not self.twirls:
+            return 1, shots
+        number = _get(self.options, "twirling.num_randomizations", "auto")
+        each = _get(self.options, "twirling.shots_per_randomization", "auto")
+        if each == "auto":
+            if number != "auto":
+                each = math.ceil(shots / number)
+            elif self.of_estimator("pec_mitigation", otherwise=False):
+                each = 64
+            else:
+                each = max(64, math.ceil(shots / 32))
+        if number == "auto" or obeyed:
+            number = math.ceil(shots / each)
+        return number, each
+
+    def learning(self, parts: list[PubUsage]) -> Iterator[PubUsage]:
+        """Yield what learning the noise makes a QPU do."""
+        longest = max((part.circuit_seconds for part in parts), default=0.0)
+        if self.of_estimator("measure_mitigation", otherwise=self.level >= 1):
+            number = self._learning("measure", "num_randomizations", _MEASURE_RANDOMIZATIONS)
+            each = self._learning("measure", "shots_per_randomization", "auto")
+            if each == "auto":
+                each = max((part.shots for part in parts), default=0)
+            yield PubUsage(number, each, longest)
+        layers = self._learning("layer", "max_layers_to_learn", _LAYERS)
+        if self.learns_layers and layers:
+            depths = self._learning("layer", "layer_pair_depths", _LAYER_DEPTHS)
+            number = self._learning("layer", "num_randomizations", _LAYER_RANDOMIZATIONS)
+            each = self._learning("layer", "shots_per_randomization", _LAYER_SHOTS)
+            yield PubUsage(layers * _LAYER_BASES * len(depths) * number, each, longest)
+
+    def _learning(self, kind: str, name: str, otherwise: Any) -> Any:
+        return _get(self.options, f"resilience.{kind}_noise_learning.{name}", otherwise)
+
+    def assumptions(self) -> Iterator[str]:
+        """Say what was assumed for the sake of these options."""
+        if self.of_estimator("measure_mitigation", otherwise=self.level >= 1):
+            yield "Learning the errors of measurements takes the shots of one circuit each time."
+        if self.learns_layers:
+            layers = self._learning("layer", "max_layers_to_learn", _LAYERS)
+            yield f"The noise of {layers} layers of gates is learned."
+        if self.of_estimator("pec_mitigation", otherwise=False):
+            yield "PEC takes more executions, by the noise it learns: they are not counted."
+
+
+def _get(options: Mapping[str, Any], path: str, otherwise: Any) -> Any:
+    """Return the option at a path with dots, `otherwise` where it is not set."""
+    value: Any = options
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+        if value is None:
+            return otherwise
+    return value

@@ -1,0 +1,37 @@
+"""A worker's process: runs flow runs that each submit one job to IBM's, at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+
+from prefect import flow
+from qiskit import QuantumCircuit
+
+from prefect_qiskit_runtime import IBMQuantumCredentials, RuntimeBackend, arun_sampler
+
+TOLD = json.loads(os.environ["MANY_FLOWS"])
+
+
+@flow(persist_result=False)
+async def sampling(number: int) -> int:
+    credentials = IBMQuantumCredentials.model_validate(
+        {"api_key": TOLD["key"], "url": f"{TOLD['url']}/api/v1"}
+    )
+    backend = RuntimeBackend(name="aer_simulator", service="ibm", credentials=credentials)
+    circuit = QuantumCircuit(1)
+    circuit.rx(number, 0)
+    circuit.measure_all()
+    result = await arun_sampler([circuit], backend=backend, shots=100 + number)
+    return result[0].data["meas"].num_shots
+
+
+async def main(first: int, count: int) -> None:
+    shots = await asyncio.gather(*(sampling(number) for number in range(first, first + count)))
+    assert shots == [100 + number for number in range(first, first + count)]
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]), int(sys.argv[2])))

@@ -1,0 +1,136 @@
+"""Many flows submit to one account of IBM's: together they stay within its limits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from prefect import flow, get_client
+from prefect.client.schemas.actions import (
+    GlobalConcurrencyLimitCreate,
+    GlobalConcurrencyLimitUpdate,
+)
+from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
+from qiskit import QuantumCircuit
+
+from prefect_qiskit_runtime import (
+    IBMQuantumCredentials,
+    RuntimeBackend,
+    _submission_line,
+    arun_sampler,
+    asubmit_sampler,
+)
+from prefect_qiskit_runtime.testing import OfflineService, offline_service
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[OfflineService]:
+    with offline_service(imitate="ibm") as service:
+        yield service
+
+
+@pytest.fixture
+def cloud(running: OfflineService) -> Iterator[OfflineService]:
+    running.clear()
+    yield running
+    running.clear()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_submission_line, "_most_pending", {})
+
+
+@pytest.fixture
+def backend(cloud: OfflineService) -> RuntimeBackend:
+    credentials = IBMQuantumCredentials.model_validate(
+        {"api_key": cloud.token, "url": f"{cloud.url}/api/v1"}
+    )
+    return RuntimeBackend(name="aer_simulator", service="ibm", credentials=credentials)
+
+
+def circuit(number: int) -> QuantumCircuit:
+    made = QuantumCircuit(1, name=f"c{number}")
+    made.rx(number, 0)
+    made.measure_all()
+    return made
+
+
+@flow(persist_result=False)
+async def sampling(number: int, backend: RuntimeBackend) -> int:
+    result = await arun_sampler([circuit(number)], backend=backend, shots=10 + number)
+    return result[0].data["meas"].num_shots
+
+
+def submissions(cloud: OfflineService) -> list[int]:
+    """The answers to all submissions."""
+    return [request["status"] for request in cloud.requests("POST", "/jobs")]
+
+
+async def limits_of(backend: RuntimeBackend) -> str:
+    async with backend.connect() as api:
+        return _submission_line.limit_name(api)
+
+
+async def set_limit(name: str, **fields: Any) -> None:
+    async with get_client() as client:
+        found = {limit.name for limit in await client.read_global_concurrency_limits(100)}
+        if name in found:
+            update = GlobalConcurrencyLimitUpdate(**fields)
+            await client.update_global_concurrency_limit(name, update)
+        else:
+            create = GlobalConcurrencyLimitCreate(name=name, **fields)
+            await client.create_global_concurrency_limit(create)
+
+
+async def get_limit(name: str) -> GlobalConcurrencyLimitResponse:
+    async with get_client() as client:
+        return await client.read_global_concurrency_limit_by_name(name)
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_flows_wait_in_line_for_the_pending_jobs_of_their_account(
+    cloud: OfflineService, backend: RuntimeBackend
+) -> None:
+    await set_limit(f"{await limits_of(backend)}-submissions", limit=1000)
+    cloud.add("pending_limit", jobs=1)
+    held = cloud.add("hold_job")
+    await asubmit_sampler.fn([circuit(0)], backend=backend)
+    flows = asyncio.gather(*(sampling(number, backend) for number in range(3)))
+    while 400 not in submissions(cloud):
+        await asyncio.sleep(0.05)
+    cloud.remove(held)
+    assert await flows == [10, 11, 12]
+    answers = submissions(cloud)
+    assert (answers.count(200), answers.count(400), len(answers)) == (4, 1, 5)
+    assert (await get_limit(f"{await limits_of(backend)}-turn")).active_slots == 0
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_places_that_the_dead_have_left_come_back(
+    backend: RuntimeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after Prefect's server has restarted: slots are taken, and no lease knows of them."""
+    monkeypatch.setattr(_submission_line, "_LEFT_AFTER_SECONDS", 0.1)
+    name = await limits_of(backend)
+    await set_limit(f"{name}-turn", limit=1, active_slots=1, slot_decay_per_second=10)
+    await set_limit(f"{name}-submissions", limit=5, active_slots=5)
+    assert await sampling(1, backend) == 11
+    assert (await get_limit(f"{name}-submissions")).active_slots == 1
+
+
+async def test_outside_of_flows_the_service_says_when(
+    cloud: OfflineService, backend: RuntimeBackend
+) -> None:
+    cloud.add("pending_limit", jobs=1)
+    held = cloud.add("hold_job")
+    await asubmit_sampler.fn([circuit(1)], backend=backend)
+    running = asyncio.create_task(arun_sampler.fn([circuit(2)], backend=backend, shots=10))
+    while len(submissions(cloud)) < 2:
+        await asyncio.sleep(0.05)
+    cloud.remove(held)
+    result = await running
+    assert result[0].data["meas"].num_shots == 10
+    assert submissions(cloud) == [200, 400, 200]
