@@ -37,11 +37,13 @@ class Minimization:
         self._limits = limits
         self._callback = callback
         self._stop = StopVariable()
+        self._stopped_at: dict[str, Any] | None = None
         self._logger = logger_here()
 
     async def run(self, start: NDArray[np.float64]) -> LoopResult:
         """Minimise from a point."""
         optimizer = self._choice.start(start)
+        self._stopped_at = await self._loop.records.read(_STOPPED)
         if self._stop.name is not None:
             self._logger.info(
                 "To end the loop early, set the Prefect variable %r.", self._stop.name
@@ -74,7 +76,7 @@ class Minimization:
         """Say whether somebody stops the loop here, or has stopped it here before."""
         now = {"steps": len(self._loop.steps), "maxiter": self._choice.maxiter}
         message = f"stopped by the variable {self._stop.name} after {now['steps']} steps"
-        if await self._loop.records.read(_STOPPED) == now:
+        if self._stopped_at == now:
             return "stopped", message
         if await self._loop.is_on_record() or not await self._stop.is_set():
             return None

@@ -80,11 +80,6 @@ class LoopRecords:
             return LoopScope(())
         return LoopScope((self._key, label), self._name.durable_key)
 
-    async def delivered(self) -> None:
-        """Take note that the loop has ended."""
-        if self._identity is not None and self._name.given is None:
-            await self._identity.delivered()
-
     def give_back(self) -> None:
         """Let the next equal loop take up the records of this one, which did not end."""
         if self._identity is not None and self._name.given is None:

@@ -100,8 +100,12 @@ class RunningLoop:
         described = objective.header if is_estimator else {}
         name = LoopName(settings.name, settings.durable_key, problem)
         records = await LoopRecords.of(name)
-        measuring = _measuring(objective, settings, records)
-        await records.check_header({**header, **described, "seed": settings.seed})
+        try:
+            measuring = _measuring(objective, settings, records)
+            await records.check_header({**header, **described, "seed": settings.seed})
+        except BaseException:
+            records.give_back()
+            raise
         return cls(measuring, records, settings)
 
     async def __aenter__(self) -> RunningLoop:
@@ -116,8 +120,6 @@ class RunningLoop:
         if error is not None:
             self.records.give_back()
         await self._stack.__aexit__(kind, error, traceback)
-        if error is None:
-            await self.records.delivered()
 
     def evaluations(self, ask: Ask) -> int:
         """Return how many values of the objective a step would take."""
