@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         JobProcessError as JobProcessError,
         JobSessionClosedError as JobSessionClosedError,
         JobTimedOutError as JobTimedOutError,
+        LoopDivergedError as LoopDivergedError,
         NotFoundError as NotFoundError,
         ProgramFailedError as ProgramFailedError,
         ProtocolError as ProtocolError,
@@ -97,6 +98,14 @@ if TYPE_CHECKING:
         submit_program as submit_program,
         update_job_tags as update_job_tags,
         wait_for_job as wait_for_job,
+    )
+    from prefect_qiskit_runtime.loops import (
+        DurableLoop as DurableLoop,
+        EstimatorObjective as EstimatorObjective,
+        LoopResult as LoopResult,
+        LoopStep as LoopStep,
+        aminimize as aminimize,
+        minimize as minimize,
     )
     from prefect_qiskit_runtime.models import (
         JobStatus as JobStatus,
@@ -206,6 +215,7 @@ _HOMES = {
         "JobProcessError",
         "JobSessionClosedError",
         "JobTimedOutError",
+        "LoopDivergedError",
         "NotFoundError",
         "ProgramFailedError",
         "ProtocolError",
@@ -244,6 +254,14 @@ _HOMES = {
         "submit_program",
         "update_job_tags",
         "wait_for_job",
+    ),
+    "loops": (
+        "DurableLoop",
+        "EstimatorObjective",
+        "LoopResult",
+        "LoopStep",
+        "aminimize",
+        "minimize",
     ),
     "models": (
         "JobStatus",

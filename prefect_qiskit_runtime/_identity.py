@@ -89,8 +89,17 @@ class Identity:
         lineage = await lineage_here(request.durable_key)
         if lineage is None:
             return None
-        print_ = await asyncio.to_thread(request.fingerprint)
-        identity = cls(lineage, print_, 0, Records())
+        return await cls.in_lineage(lineage, await asyncio.to_thread(request.fingerprint))
+
+    @classmethod
+    def only(cls, lineage: Lineage, print_: str) -> Identity:
+        """Name what there is one of in its place, however often it is called."""
+        return cls(lineage, print_, 0, Records())
+
+    @classmethod
+    async def in_lineage(cls, lineage: Lineage, print_: str) -> Identity:
+        """Name what has a fingerprint and a place."""
+        identity = cls.only(lineage, print_)
         return identity if lineage.joins else replace(identity, occurrence=await identity._take())
 
     async def _take(self) -> int:

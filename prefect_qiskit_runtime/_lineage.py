@@ -21,6 +21,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext, TaskRunContext
 
+from prefect_qiskit_runtime._loops_scope import loop_scope_here
 from prefect_qiskit_runtime.errors import ConfigurationError
 
 _OWN_MODULES = "prefect_qiskit_runtime."
@@ -135,6 +136,10 @@ async def lineage_here(durable_key: str | None) -> Lineage | None:
             f"durable_key is a text that names the evaluation, as in 'h2-scan-0.74'; not"
             f" {durable_key!r:.80}."
         )
+    scope = loop_scope_here()
+    in_loop = () if scope is None else scope.path
+    if durable_key is None and scope is not None and scope.durable_key is not None:
+        durable_key = json.dumps([scope.durable_key, *in_loop])
     flow_run = await _flow_run()
     if flow_run is None:
         if durable_key is None:
@@ -146,7 +151,7 @@ async def lineage_here(durable_key: str | None) -> Lineage | None:
     names = [task.task.name for task in reversed(tasks) if not _is_own(task)]
     own = Run(str(flow_run.id), flow_run.run_count)
     return Lineage(
-        name=json.dumps([ancestry.root_id, *ancestry.path, *names])
+        name=json.dumps([ancestry.root_id, *ancestry.path, *names, *in_loop])
         if durable_key is None
         else _durable_name(durable_key),
         joins=durable_key is not None,

@@ -18,6 +18,7 @@ from prefect_qiskit_runtime._decoders import Decoders
 from prefect_qiskit_runtime._events import tell_job_event
 from prefect_qiskit_runtime._identity import Identity, Request
 from prefect_qiskit_runtime._lineage import has_seen_end
+from prefect_qiskit_runtime._loops_scope import note_job
 from prefect_qiskit_runtime._placement import Placement
 from prefect_qiskit_runtime._provenance import Sent
 from prefect_qiskit_runtime._reason_codes import NextStep, next_step
@@ -151,6 +152,7 @@ class Evaluation:
                 break
         self._jobs += 1
         self.job_id = submitted.id
+        note_job(submitted.id)
         return submitted.id
 
     async def result(self, callback: InterimCallback | None, decoders: Decoders) -> Any:

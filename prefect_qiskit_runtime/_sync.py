@@ -49,6 +49,38 @@ async def deliver(function: Callable[..., Any], *args: object) -> None:
         await outcome
 
 
+async def ask(function: Callable[..., Any], *args: object, **kwargs: object) -> Any:
+    """Call a user's function where it belongs, and return what it returned.
+
+    Called by a sync caller it runs in their thread; otherwise a plain function runs in a thread
+    of its own, where it may wait.
+    """
+    mailbox = _mailbox.get()
+    if mailbox is None:
+        if inspect.iscoroutinefunction(function):
+            return await function(*args, **kwargs)
+        return await asyncio.to_thread(function, *args, **kwargs)
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Any] = loop.create_future()
+
+    def settle(write: Callable[..., None], value: Any) -> None:
+        if not answer.done():
+            write(value)
+
+    def call() -> None:
+        try:
+            outcome = function(*args, **kwargs)
+            if inspect.iscoroutine(outcome):
+                outcome = run_sync(outcome)
+        except Exception as error:  # noqa: BLE001 - raised again where it was asked
+            loop.call_soon_threadsafe(settle, answer.set_exception, error)
+        else:
+            loop.call_soon_threadsafe(settle, answer.set_result, outcome)
+
+    mailbox.put(call)
+    return await answer
+
+
 def plainly(error: BaseException) -> BaseException:
     """Take the package's insides off an error of its own, whose message says all there is to say.
 

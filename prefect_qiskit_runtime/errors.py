@@ -14,6 +14,7 @@ QiskitRuntimeError
 ├── ServiceUnavailableError   no answer, or a passing fault (transient): ask again
 │   └── RateLimitedError      asked too often: wait `retry_after_seconds`
 ├── SubmissionUnclearError    a job may have been made that cannot be found: look for its tag
+├── LoopDivergedError         a loop does not repeat its records: undo the change, or rename it
 ├── HardwareBudgetError       a program has used the time on a device that it was given
 ├── ProtocolError             the answer is not one of the protocol: another service or version
 ├── EmbeddedServiceError      the embedded service could not be started or trusted
@@ -50,6 +51,7 @@ __all__ = [
     "JobProcessError",
     "JobSessionClosedError",
     "JobTimedOutError",
+    "LoopDivergedError",
     "NotFoundError",
     "ProgramFailedError",
     "ProtocolError",
@@ -153,6 +155,18 @@ class SessionClosedError(ConflictError):
     def __init__(self, message: str, *, identifier: str | None = None) -> None:
         super().__init__(message)
         self.identifier = identifier
+
+
+class LoopDivergedError(QiskitRuntimeError):
+    """A loop that runs again does not ask for what its records say. Nothing was submitted.
+
+    Attributes:
+        index: Number of the step; None if it is about the loop as a whole.
+    """
+
+    def __init__(self, message: str, *, index: int | None = None) -> None:
+        super().__init__(message)
+        self.index = index
 
 
 class ServiceUnavailableError(QiskitRuntimeError):

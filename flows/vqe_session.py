@@ -1,0 +1,225 @@
+"""The ground-state energy of a molecule, by a VQE whose optimizer runs in the flow.
+
+    python flows/vqe_session.py
+
+The twin of `vqe.py`: every step of the loop is one job of the estimator, in a session, and on
+record. A flow run that is killed goes on where it was when it is retried. As a deployment, the
+entrypoint is `flows/vqe_session.py:vqe_session`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from molecules import Molecule, load_molecule
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactUpdate
+from pydantic import Field
+from qiskit.circuit import ParameterVector, QuantumCircuit
+from qiskit.circuit.library import PauliEvolutionGate
+from qiskit.quantum_info import SparsePauliOp
+from vqe import MoleculeName
+
+from prefect_qiskit_runtime import (
+    EstimatorObjective,
+    LoopResult,
+    LoopStep,
+    RuntimeBackend,
+    minimize,
+)
+from prefect_qiskit_runtime.artifacts import ProgressReporter, convergence_plot, markdown_table
+
+MethodName = Literal["auto", "L-BFGS-B", "SLSQP", "COBYLA", "SPSA"]
+
+
+@flow
+def vqe_session(
+    molecule: MoleculeName = "h2_0.735",
+    *,
+    method: MethodName = "auto",
+    maxiter: Annotated[int, Field(ge=1)] = 100,
+    max_evaluations: Annotated[int, Field(ge=2)] | None = None,
+    shots: Annotated[int, Field(ge=1)] | None = None,
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1,
+    session: Literal["session", "batch"] | None = "session",
+    backend: RuntimeBackend | str = "aer_simulator",
+) -> dict[str, Any]:
+    """Find the ground-state energy of a molecule, step by step, and compare it with the exact one.
+
+    Args:
+        molecule: Molecule, distance of its atoms in angstrom, and number of qubits if not 2.
+        method: auto is L-BFGS-B where energies are exact, SPSA where they are sampled.
+        maxiter: Most iterations; for COBYLA most evaluated points.
+        max_evaluations: Most energies that are measured, those of gradients included.
+        shots: Shots per group of observables; empty is exact on aer_simulator, and the
+            backend's default on one with noise.
+        seed: Makes the run reproducible.
+        session: What holds the jobs together; empty for jobs by themselves.
+        backend: A saved backend, or the name of a backend of the embedded service, such as
+            aer_simulator or fake_manila.
+
+    Returns:
+        The summary that is shown as an artifact.
+    """
+    chosen = load_molecule(molecule)
+    objective = energy_of(chosen, shots)
+    if method == "auto":
+        name = backend if isinstance(backend, str) else backend.name
+        method = "L-BFGS-B" if shots is None and name == "aer_simulator" else "SPSA"
+    watcher = Watcher(chosen, maxiter)
+    result = minimize(
+        objective,
+        [0.0] * objective.num_parameters,
+        backend=backend,
+        method=method,
+        maxiter=maxiter,
+        max_evaluations=max_evaluations,
+        seed=seed,
+        session=session,
+        callback=watcher,
+    )
+    watcher.finish()
+    summary = summarise(chosen, method, result)
+    publish(chosen, summary)
+    return summary
+
+
+def energy_of(molecule: Molecule, shots: int | None) -> EstimatorObjective:
+    """Return the energy of a molecule, over the excitations of its Hartree-Fock state."""
+    ansatz = QuantumCircuit(molecule.num_qubits)
+    bits = reversed(molecule.hartree_fock_bitstring)
+    ansatz.x([qubit for qubit, bit in enumerate(bits) if bit == "1"])
+    angles = ParameterVector("x", len(molecule.excitation_generators))
+    for angle, generator in zip(angles, molecule.excitation_generators, strict=True):
+        paulis = SparsePauliOp.from_list([(label, value) for label, value in generator["paulis"]])
+        ansatz.append(PauliEvolutionGate(paulis, time=angle), ansatz.qubits)
+    hamiltonian = SparsePauliOp.from_list([(label, value) for label, value in molecule.paulis])
+    return EstimatorObjective(ansatz, hamiltonian, shots=shots, offset=molecule.constant_energy)
+
+
+class Watcher:
+    """The callback of the loop: keeps the progress and the convergence plot up to date.
+
+    Steps that are repeated from the records come by as well, so the plot of a flow run that was
+    killed is whole again.
+    """
+
+    def __init__(self, molecule: Molecule, maxiter: int) -> None:
+        self._molecule = molecule
+        self._maxiter = maxiter
+        self._energies: list[float] = []
+        self._errors: list[float] = []
+        self._evaluations = 0
+        self._plot_id: UUID | None = None
+        self._logger = get_run_logger()
+        self._progress = ProgressReporter(
+            key=artifact_key(molecule, "progress"),
+            description=f"Steps of the VQE of {molecule.name}",
+            min_interval_seconds=3.0,
+        )
+
+    def __call__(self, step: LoopStep) -> None:
+        """Take up one step."""
+        self._energies.append(step.value)
+        self._errors.append(step.std)
+        self._evaluations += step.evaluations
+        cost = f"{len(self._energies)} jobs, {self._evaluations} energies measured so far"
+        self._logger.info(
+            "%s step %d: %.8f hartree, %+.4f millihartree from exact; %s",
+            self._molecule.name,
+            step.index,
+            step.value,
+            self._molecule.error_millihartree(step.value),
+            cost,
+        )
+        # 100 percent is left to `finish`: an optimizer may stop early or measure once more.
+        percent = min(99.0, 100 * (step.index + 1) / self._maxiter)
+        if self._progress.report(percent, f"VQE of {self._molecule.name}: {cost}"):
+            self._show()
+
+    def finish(self) -> None:
+        """Say that the loop has ended."""
+        self._progress.report(100)
+        self._show()
+
+    def _show(self) -> None:
+        plot = convergence_plot(
+            self._energies,
+            title=f"VQE of {self._molecule.name}, step by step",
+            errors=self._errors if any(self._errors) else None,
+            references={
+                "Hartree-Fock": self._molecule.hartree_fock_energy,
+                "exact": self._molecule.exact_ground_energy,
+            },
+            target="exact",
+        )
+        if self._plot_id is not None:
+            with get_client(sync_client=True) as client:
+                client.update_artifact(self._plot_id, ArtifactUpdate(data=plot))
+            return
+        made = create_markdown_artifact(
+            plot,
+            key=artifact_key(self._molecule, "convergence"),
+            description=f"Energy of each step of the VQE of {self._molecule.name}",
+        )
+        assert isinstance(made, UUID)  # noqa: S101 - for the type checker: a sync call
+        self._plot_id = made
+
+
+def summarise(molecule: Molecule, method: str, result: LoopResult) -> dict[str, Any]:
+    """Compare a result with the exact energy."""
+    return {
+        "molecule": molecule.name,
+        "energy": result.value,
+        "standard_error_millihartree": 1000 * result.std,
+        "exact_energy": molecule.exact_ground_energy,
+        "error_millihartree": molecule.error_millihartree(result.value),
+        "correlation_recovered": molecule.correlation_recovered(result.value),
+        "parameters": result.parameters.tolist(),
+        "method": method,
+        "reason": result.reason,
+        "message": result.message,
+        "iterations": result.iterations,
+        "evaluations": result.evaluations,
+        "jobs": result.jobs,
+        "replayed": sum(step.replayed for step in result.history),
+    }
+
+
+def publish(molecule: Molecule, summary: dict[str, Any]) -> None:
+    """Make the summary an artifact of the flow run."""
+    std = summary["standard_error_millihartree"]
+    rows = {
+        "Molecule": f"{molecule.name} ({molecule.geometry}; {molecule.basis})",
+        "Energy": f"{summary['energy']:.9f} hartree",
+        "Standard error": "none (exact)" if math.isclose(std, 0) else f"{std:.3f} millihartree",
+        "Exact energy": f"{summary['exact_energy']:.9f} hartree",
+        "Error": f"{summary['error_millihartree']:+.6f} millihartree",
+        "Correlation energy recovered": f"{summary['correlation_recovered']:.4%}",
+        "Best parameters": ", ".join(f"{value:.6f}" for value in summary["parameters"]),
+        "Method": f"{summary['method']}: {summary['message']}",
+        "Cost": f"{summary['jobs']} jobs, {summary['evaluations']} energies",
+        "Steps from records": summary["replayed"],
+    }
+    create_markdown_artifact(
+        f"## VQE of {molecule.name}\n\n{markdown_table(rows, header=('Quantity', 'Value'))}",
+        key=artifact_key(molecule, "summary"),
+        description=f"Result of the VQE of {molecule.name}",
+    )
+
+
+def artifact_key(molecule: Molecule, what: str) -> str:
+    """Name an artifact: Prefect takes lower-case letters, digits and dashes."""
+    return f"vqe-session-{molecule.name}-{what}".replace("_", "-").replace(".", "-")
+
+
+if __name__ == "__main__":
+    for found in (vqe_session(molecule="h2_0.735"), vqe_session(molecule="lih_1.595_4q")):
+        print(
+            f"{found['molecule']}: {found['energy']:.9f} hartree, "
+            f"{found['error_millihartree']:+.6f} millihartree from exact, {found['jobs']} jobs"
+        )

@@ -1,0 +1,261 @@
+"""Optimizers as a loop drives them: asked for points, told their values.
+
+SciPy's optimizers call a function instead. They run in a thread of their own, where the function
+waits for the loop.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from prefect_qiskit_runtime._loops_models import Ask, LoopStep, Recommendation
+from prefect_qiskit_runtime._loops_spsa import Spsa, SpsaOptions
+from prefect_qiskit_runtime.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_GRADIENT_METHODS = frozenset({"bfgs", "cg", "l-bfgs-b", "slsqp", "tnc", "trust-constr"})
+_METHODS = {
+    name.lower(): name
+    for name in (
+        *("Nelder-Mead", "Powell", "CG", "BFGS", "L-BFGS-B", "TNC", "COBYLA", "COBYQA", "SLSQP"),
+        *("trust-constr", "SPSA"),
+    )
+}
+
+
+@runtime_checkable
+class AskTell(Protocol):
+    """An optimizer of your own: anything with these two methods, such as those of pycma.
+
+    It may also have `stop()`, which says after each `tell` whether it has ended, and
+    `recommend()`, which returns the point that the loop ends at. It must do the same again when
+    it is told the same: give it a seed.
+    """
+
+    def ask(self) -> Any:
+        """Return one point or a list of points to measure in one job; None at the end."""
+
+    def tell(self, points: Any, values: Any) -> Any:
+        """Take what `ask` returned, and the values: a list, or one number for one point."""
+
+
+class Optimizer(Protocol):
+    """What the loop drives.
+
+    Attributes:
+        iterations: How many it has done.
+    """
+
+    iterations: int
+
+    def ask(self) -> Ask | None:
+        """Return what to measure next; None at the end. It may take its time."""
+
+    def tell(self, step: LoopStep) -> None:
+        """Take what was measured."""
+
+    def recommend(self) -> Recommendation:
+        """Say where to end."""
+        ...
+
+    def close(self) -> None:
+        """Stop, at the end or before."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which optimizer, and how.
+
+    Attributes:
+        method: A name, or an optimizer of the user's.
+        jac: Whether it is given gradients.
+        maxiter: Most iterations.
+        tol: Tolerance of SciPy's own test of convergence.
+        seed: Of SPSA.
+        options: Of the method.
+    """
+
+    method: str | AskTell
+    jac: bool
+    maxiter: int
+    tol: float | None
+    seed: int
+    options: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name of the method, or of the class of the user's."""
+        return self.method if isinstance(self.method, str) else type(self.method).__name__
+
+    @property
+    def is_scipy(self) -> bool:
+        """Whether SciPy runs it."""
+        return isinstance(self.method, str) and self.method != "SPSA"
+
+    def start(self, point: NDArray[np.float64]) -> Optimizer:
+        """Return the optimizer at a starting point.
+
+        Raises:
+            ConfigurationError: SPSA has no such option.
+        """
+        if not isinstance(self.method, str):
+            return UserOptimizer(self.method, self.maxiter)
+        if self.method != "SPSA":
+            return ScipyOptimizer(self, point)
+        try:
+            options = SpsaOptions(**self.options)
+        except TypeError as error:
+            known = ", ".join(field.name for field in fields(SpsaOptions))
+            raise ConfigurationError(
+                f"method_options of SPSA: {error}. They are {known}."
+            ) from error
+        return Spsa(point, maxiter=self.maxiter, seed=self.seed, options=options)
+
+
+def read_method(method: str | AskTell) -> str | AskTell:
+    """Return the method by its exact name, or the user's optimizer.
+
+    Raises:
+        ConfigurationError: It is neither.
+    """
+    if isinstance(method, str) and method.lower() in _METHODS:
+        return _METHODS[method.lower()]
+    if not isinstance(method, str) and isinstance(method, AskTell):
+        return method
+    raise ConfigurationError(
+        f"method is one of {', '.join(_METHODS.values())}, or an object with ask() and tell(points,"
+        f" values); not {method!r:.80}."
+    )
+
+
+def takes_gradients(method: str | AskTell) -> bool:
+    """Say whether a method works with gradients, and badly without."""
+    return isinstance(method, str) and method.lower() in _GRADIENT_METHODS
+
+
+class UserOptimizer:
+    """One of the user's."""
+
+    def __init__(self, optimizer: AskTell, maxiter: int) -> None:
+        self.iterations = 0
+        self._optimizer = optimizer
+        self._maxiter = maxiter
+        self._points: Any = None
+        self._stopped = False
+
+    def ask(self) -> Ask | None:
+        """Ask it, unless it has stopped."""
+        if self._stopped or self.iterations >= self._maxiter:
+            return None
+        self._points = self._optimizer.ask()
+        return None if self._points is None else Ask.of(self._points)
+
+    def tell(self, step: LoopStep) -> None:
+        """Tell it: of one point the number, of several a list."""
+        is_one = np.ndim(self._points) == 1
+        self._optimizer.tell(
+            self._points, float(step.values[0]) if is_one else step.values.tolist()
+        )
+        self.iterations += 1
+        stop = getattr(self._optimizer, "stop", None)
+        self._stopped = bool(stop()) if callable(stop) else False
+
+    def recommend(self) -> Recommendation:
+        """Ask it where to end, if it can say."""
+        recommend = getattr(self._optimizer, "recommend", None)
+        point = np.array(recommend(), dtype=float) if callable(recommend) else None
+        ended = "it has stopped" if self._stopped else f"{self.iterations} iterations done"
+        return Recommendation(point, self._stopped, f"{type(self._optimizer).__name__}: {ended}")
+
+    def close(self) -> None:
+        """It is the user's."""
+
+
+class _Stopped(BaseException):
+    """Ends SciPy from inside of its function; no `except Exception` on the way is to catch it."""
+
+
+class ScipyOptimizer:
+    """One of SciPy's, in a thread."""
+
+    def __init__(self, choice: Choice, start: NDArray[np.float64]) -> None:
+        self.iterations = 0
+        self._choice = choice
+        self._start = start
+        self._asks: SimpleQueue[Ask | None] = SimpleQueue()
+        self._answers: SimpleQueue[LoopStep | None] = SimpleQueue()
+        self._current: NDArray[np.float64] | None = None
+        self._found: Any = None
+        self._error: Exception | None = None
+        self._thread: threading.Thread | None = None
+
+    def ask(self) -> Ask | None:
+        """Return the next point that it calls its function with."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="loop-optimizer", daemon=True)
+            self._thread.start()
+        ask = self._asks.get()
+        if ask is None and self._error is not None:
+            raise self._error
+        return ask
+
+    def tell(self, step: LoopStep) -> None:
+        """Let the function return."""
+        self._answers.put(step)
+
+    def recommend(self) -> Recommendation:
+        """Return what it found, or how far it had got."""
+        if self._found is None:
+            return Recommendation(self._current, False, f"{self._choice.name} was ended early")
+        message = f"{self._choice.name}: {self._found.message}"
+        return Recommendation(np.array(self._found.x), bool(self._found.success), message)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._answers.put(None)
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        from scipy.optimize import minimize
+
+        limit = "maxfun" if self._choice.name == "TNC" else "maxiter"
+        try:
+            self._found = minimize(
+                self._function,
+                self._start,
+                jac=True if self._choice.jac else None,
+                method=self._choice.name,
+                tol=self._choice.tol,
+                callback=self._callback,
+                options={limit: self._choice.maxiter, **self._choice.options},
+            )
+            counts = "nfev" if limit == "maxfun" or "nit" not in self._found else "nit"
+            self.iterations = int(self._found[counts])
+        except _Stopped:
+            return
+        except Exception as error:  # noqa: BLE001 - raised again where the loop asks
+            self._error = error
+        self._asks.put(None)
+
+    def _function(self, point: NDArray[np.float64]) -> Any:
+        self._asks.put(Ask.of(point, gradient=self._choice.jac))
+        step = self._answers.get()
+        if step is None:
+            raise _Stopped
+        if self._choice.jac:
+            return float(step.values[0]), step.gradient
+        return float(step.values[0])
+
+    # By position: SciPy gives some methods another argument if its name is intermediate_result.
+    def _callback(self, point: NDArray[np.float64], *_: Any) -> None:
+        self._current = np.array(point)
+        self.iterations += 1

@@ -1,0 +1,256 @@
+"""A loop while it runs: steps that are answered from the records, or by jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from prefect_qiskit_runtime._loops_estimator import EstimatorMeasuring, EstimatorObjective
+from prefect_qiskit_runtime._loops_function import FunctionMeasuring
+from prefect_qiskit_runtime._loops_models import Ask, LoopStep, Told
+from prefect_qiskit_runtime._loops_records import LoopName, LoopRecords
+from prefect_qiskit_runtime._loops_scope import loop_scope
+from prefect_qiskit_runtime._session import RuntimeSession, SessionLike
+from prefect_qiskit_runtime._watching import logger_here
+from prefect_qiskit_runtime.backend import RuntimeBackend
+from prefect_qiskit_runtime.errors import (
+    ConfigurationError,
+    JobSessionClosedError,
+    SessionClosedError,
+)
+from prefect_qiskit_runtime.sessions import aruntime_batch, aruntime_session
+
+ObjectiveLike = EstimatorObjective | Callable[..., Any]
+"""An expectation value, or a function that returns a value."""
+
+LoopSession = RuntimeSession | Literal["session", "batch"] | str | None
+"""One that is open, or which kind to open for the loop."""
+
+_OPEN = {"session": aruntime_session, "batch": aruntime_batch}
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How a loop runs.
+
+    Attributes:
+        backend: Where; None for a function that knows it.
+        name: Of the loop, within its flow run.
+        durable_key: Joins the loops of all flow runs.
+        seed: Each step's own is made of it and the number of the step.
+        session: Session or batch of the jobs.
+        gradients: Whether steps may ask for gradients.
+        replay_tolerance: How far points may be from those on record.
+        counts_qpu_seconds: Whether the service is asked what each job took.
+    """
+
+    backend: RuntimeBackend | None
+    name: str | None
+    durable_key: str | None
+    seed: int
+    session: LoopSession
+    gradients: bool
+    replay_tolerance: float
+    counts_qpu_seconds: bool = False
+
+
+class _Measuring(Protocol):
+    def evaluations(self, ask: Ask) -> int: ...
+
+    async def measure(self, ask: Ask, *, seed: int, session: SessionLike) -> Told: ...
+
+
+class RunningLoop:
+    """One loop, from where it begins or comes back to its end.
+
+    Attributes:
+        steps: Those that are done, replayed ones included.
+        records: Where they are written.
+        replay_tolerance: How far points may be from those on record.
+    """
+
+    def __init__(self, measuring: _Measuring, records: LoopRecords, settings: LoopSettings) -> None:
+        self.steps: list[LoopStep] = []
+        self.records = records
+        self.replay_tolerance = settings.replay_tolerance
+        self._measuring = measuring
+        self._settings = settings
+        self._stack = AsyncExitStack()
+        self._session: SessionLike = None
+        self._said = False
+
+    @classmethod
+    async def of(
+        cls, objective: ObjectiveLike, settings: LoopSettings, header: dict[str, Any]
+    ) -> RunningLoop:
+        """Find the loop's records, and what it measures with.
+
+        Raises:
+            ConfigurationError: The objective is none, or has no backend.
+            InvalidInputError: The objective has no gradient.
+            LoopDivergedError: The loop was run otherwise before.
+        """
+        is_estimator = isinstance(objective, EstimatorObjective)
+        problem = objective.problem if is_estimator else "function"
+        described = objective.header if is_estimator else {}
+        name = LoopName(settings.name, settings.durable_key, problem)
+        records = await LoopRecords.of(name)
+        try:
+            measuring = _measuring(objective, settings, records)
+            await records.check_header({**header, **described, "seed": settings.seed})
+        except BaseException:
+            records.give_back()
+            raise
+        return cls(measuring, records, settings)
+
+    async def __aenter__(self) -> RunningLoop:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self.records.give_back()
+        await self._stack.__aexit__(kind, error, traceback)
+
+    def evaluations(self, ask: Ask) -> int:
+        """Return how many values of the objective a step would take."""
+        return self._measuring.evaluations(ask)
+
+    async def is_on_record(self) -> bool:
+        """Say whether the next step has been asked for before."""
+        return await self.records.asked(_label(len(self.steps))) is not None
+
+    async def step(self, ask: Ask) -> LoopStep:
+        """Do the next step: from the records, or by a job.
+
+        Raises:
+            LoopDivergedError: On record is another step in its place.
+            JobError: Its job ended without a result.
+        """
+        index = len(self.steps)
+        step = await self._do(_label(index), index, ask, [self._settings.seed, index])
+        self.steps.append(step)
+        return step
+
+    async def final(self, point: Any) -> LoopStep:
+        """Measure where the loop ends, apart from its steps: a longer loop goes on with those."""
+        index = len(self.steps)
+        return await self._do(
+            f"final-{_label(index)}", index, Ask.of(point), [self._settings.seed, index, 1]
+        )
+
+    async def _do(self, label: str, index: int, ask: Ask, entropy: list[int]) -> LoopStep:
+        recorded = await self.records.asked(label)
+        if recorded is not None:
+            self.records.check(index, ask, recorded, self.replay_tolerance)
+            ask = recorded
+            told = await self.records.told(label, index, ask)
+            if told is not None:
+                return told
+        else:
+            await self.records.note_asked(label, ask)
+        self._say_where()
+        return await self._bought(label, index, ask, seed=_seed(entropy))
+
+    async def _bought(self, label: str, index: int, ask: Ask, *, seed: int) -> LoopStep:
+        scope = self.records.scope(label)
+        with loop_scope(scope):
+            told = await self._measured(ask, seed)
+        about = {
+            "evaluations": self._measuring.evaluations(ask),
+            "job_ids": scope.job_ids,
+            "qpu_seconds": await self._qpu_seconds(scope.job_ids),
+        }
+        await self.records.note_told(label, told, **about)
+        return LoopStep(
+            index=index,
+            points=ask.points,
+            values=told.values,
+            stds=told.stds,
+            gradient=told.gradient,
+            gradient_stds=told.gradient_stds,
+            evaluations=about["evaluations"],
+            job_ids=tuple(scope.job_ids),
+            qpu_seconds=about["qpu_seconds"],
+            replayed=False,
+        )
+
+    async def _measured(self, ask: Ask, seed: int) -> Told:
+        """Measure, in a new session if that of the loop has reached its end."""
+        try:
+            return await self._measuring.measure(ask, seed=seed, session=await self._open())
+        except (SessionClosedError, JobSessionClosedError) as error:
+            if self._settings.session not in _OPEN:
+                raise
+            logger_here().warning("%s Another one is opened for the loop.", error)
+            self._session = None
+        return await self._measuring.measure(ask, seed=seed, session=await self._open())
+
+    async def _open(self) -> SessionLike:
+        """Return the session of the loop; it is opened before the first job, not to replay."""
+        wanted, backend = self._settings.session, self._settings.backend
+        if wanted not in _OPEN:
+            return wanted
+        assert backend is not None  # noqa: S101 - for the type checker: `_measuring` has looked
+        if self._session is None:
+            opened = _OPEN[str(wanted)](backend)
+            self._session = await self._stack.enter_async_context(opened)
+        return self._session
+
+    async def _qpu_seconds(self, job_ids: list[str]) -> float | None:
+        backend = self._settings.backend
+        if not self._settings.counts_qpu_seconds or backend is None:
+            return None
+        async with backend.connect() as api:
+            metrics = [await api.job_metrics(job_id) for job_id in job_ids]
+        return sum(one.usage.get("quantum_seconds", 0.0) for one in metrics)
+
+    def _say_where(self) -> None:
+        if self.steps and not self._said:
+            replayed = sum(step.replayed for step in self.steps)
+            if replayed:
+                logger_here().info("The loop goes on after %d steps from its records.", replayed)
+        self._said = True
+
+
+def _measuring(
+    objective: ObjectiveLike, settings: LoopSettings, records: LoopRecords
+) -> _Measuring:
+    backend = settings.backend
+    if backend is None and (
+        isinstance(objective, EstimatorObjective)
+        or settings.session in _OPEN
+        or settings.counts_qpu_seconds
+    ):
+        raise ConfigurationError(
+            "backend is missing: an EstimatorObjective runs there, session='session' and 'batch'"
+            " open there, and max_qpu_seconds is asked there. Give a RuntimeBackend, or the name"
+            " of a backend of the embedded service."
+        )
+    if isinstance(objective, EstimatorObjective):
+        assert backend is not None  # noqa: S101 - for the type checker
+        return EstimatorMeasuring(objective, backend, records, settings.gradients)
+    if callable(objective):
+        return FunctionMeasuring(objective, settings.gradients)
+    raise ConfigurationError(
+        "The objective of a loop is an EstimatorObjective(ansatz, observable), or a function that"
+        f" takes a point and returns its value; not {objective!r:.80}."
+    )
+
+
+def _label(index: int) -> str:
+    return f"{index:05d}"
+
+
+def _seed(entropy: list[int]) -> int:
+    """Return the seed of a step: its own, and the same whenever it is measured."""
+    return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)

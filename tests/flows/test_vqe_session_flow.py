@@ -1,0 +1,41 @@
+"""The VQE whose optimizer runs in the flow, loaded by its entrypoint, on the embedded service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.flows import load_flow_from_entrypoint
+from prefect.utilities.callables import parameter_schema
+
+from tests.flows.shown import artifact as shown
+
+ENTRYPOINT = f"{Path(__file__).parents[2] / 'flows' / 'vqe_session.py'}:vqe_session"
+
+
+@pytest.fixture(scope="module")
+def summary(prefect_server: None, service_home: object) -> dict[str, Any]:
+    return load_flow_from_entrypoint(ENTRYPOINT)(molecule="h2_0.735")
+
+
+def artifact(what: str) -> Any:
+    return shown(f"vqe-session-h2-0-735-{what}")
+
+
+def test_the_flow_reaches_the_exact_energy(summary: dict[str, Any]) -> None:
+    assert abs(summary["error_millihartree"]) < 0.1
+    assert summary["reason"] == "converged"
+    assert summary["jobs"] < 12
+
+
+def test_its_artifacts_say_how_it_went(summary: dict[str, Any]) -> None:
+    assert float(artifact("progress").data) == 100.0
+    assert "](data:image/png;base64,iVBOR" in artifact("convergence").data
+    for expected in ("-1.137306", "| Best parameters |", f"| Cost | {summary['jobs']} jobs"):
+        assert expected in artifact("summary").data
+
+
+def test_its_form_has_descriptions() -> None:
+    properties = parameter_schema(load_flow_from_entrypoint(ENTRYPOINT)).properties
+    assert all(described.get("description") for described in properties.values())
