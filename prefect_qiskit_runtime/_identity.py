@@ -15,6 +15,7 @@ from prefect_qiskit_runtime._lineage import (
     submission_key,
 )
 from prefect_qiskit_runtime._records import Records
+from prefect_qiskit_runtime._session import RuntimeSession
 from prefect_qiskit_runtime.backend import RuntimeBackend, service_identity
 from prefect_qiskit_runtime.codec import fingerprint, quantum_program_identity
 from prefect_qiskit_runtime.models import RuntimeOptions
@@ -30,6 +31,8 @@ class Request:
         backend: Where.
         options: How, laid over those of the backend.
         durable_key: Joins equal calls of several flow runs.
+        session: The session of its job, where the options do not name it: it may be another one
+            by the time that the job is sent.
     """
 
     program_id: str
@@ -37,6 +40,7 @@ class Request:
     backend: RuntimeBackend
     options: RuntimeOptions
     durable_key: str | None = None
+    session: RuntimeSession | None = None
 
     def fingerprint(self) -> str:
         """Return what makes two requests the same.

@@ -13,6 +13,7 @@ QiskitRuntimeError
 │   └── SessionClosedError    the session takes no more jobs: open another
 ├── ServiceUnavailableError   no answer, or a passing fault (transient): ask again
 │   └── RateLimitedError      asked too often: wait `retry_after_seconds`
+├── BudgetExceededError       a limit of QPU time would be passed: smaller, or raise the limit
 ├── SubmissionUnclearError    a job may have been made that cannot be found: look for its tag
 ├── ProtocolError             the answer is not one of the protocol: another service or version
 ├── EmbeddedServiceError      the embedded service could not be started or trusted
@@ -31,11 +32,12 @@ well. Messages and attributes never hold tokens, inputs or results.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 __all__ = [
     "AccessDeniedError",
     "AuthenticationError",
+    "BudgetExceededError",
     "ConfigurationError",
     "ConflictError",
     "DecodingError",
@@ -165,6 +167,32 @@ class RateLimitedError(ServiceUnavailableError):
     def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class BudgetExceededError(QiskitRuntimeError):
+    """A job would pass a limit of QPU time. It was not sent.
+
+    Attributes:
+        scope: Whose limit: "call", "flow run", "day" or "instance".
+        limit_seconds: The limit.
+        used_seconds: What was used of it already.
+        estimated_seconds: What the job is estimated to use.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        scope: Literal["call", "flow run", "day", "instance"],
+        limit_seconds: float,
+        used_seconds: float,
+        estimated_seconds: float,
+    ) -> None:
+        super().__init__(message)
+        self.scope = scope
+        self.limit_seconds = limit_seconds
+        self.used_seconds = used_seconds
+        self.estimated_seconds = estimated_seconds
 
 
 class SubmissionUnclearError(QiskitRuntimeError):

@@ -15,7 +15,7 @@ from typing import Any
 from prefect_qiskit_runtime._decoders import Decoders, ResultDecoderLike
 from prefect_qiskit_runtime._identity import Request
 from prefect_qiskit_runtime._result_cache import CachedEvaluation, CacheLike, CachePlan
-from prefect_qiskit_runtime._session import SessionLike, in_session
+from prefect_qiskit_runtime._session import SessionLike, in_session, opened
 from prefect_qiskit_runtime._submission import Evaluation
 from prefect_qiskit_runtime._tasks import (
     async_generator_task,
@@ -69,7 +69,7 @@ async def asubmit_program(
     decoders = Decoders.choose(result_decoder)
     given = await asyncio.to_thread(read_inputs, inputs)
     merged = backend.options(in_session(options, session))
-    request = Request(program_id, given, backend, merged, durable_key)
+    request = Request(program_id, given, backend, merged, durable_key, opened(session))
     async with backend.connect() as api:
         job_id = await (await Evaluation.of(api, request)).submit()
     return RuntimeJob(
@@ -142,7 +142,7 @@ async def arun_program(
     check_callback(callback)
     given = await asyncio.to_thread(read_inputs, inputs)
     merged = backend.options(in_session(options, session))
-    request = Request(program_id, given, backend, merged, durable_key)
+    request = Request(program_id, given, backend, merged, durable_key, opened(session))
     plan = CachePlan.of(cache, request)
     async with backend.connect() as api:
         if callback is not None and not include_final:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 from prefect_qiskit_runtime._durations import read_seconds
 from prefect_qiskit_runtime._open_sessions import note_closed, note_opened
@@ -21,8 +21,8 @@ from prefect_qiskit_runtime._sync import run_sync
 from prefect_qiskit_runtime._watching import logger_here
 from prefect_qiskit_runtime.backend import BackendLike, as_backend
 from prefect_qiskit_runtime.client import LEAVE_SECONDS
-from prefect_qiskit_runtime.errors import QiskitRuntimeError
-from prefect_qiskit_runtime.models import SessionMode
+from prefect_qiskit_runtime.errors import ConfigurationError, ConflictError, QiskitRuntimeError
+from prefect_qiskit_runtime.models import SessionInfo, SessionMode
 
 __all__ = [
     "RuntimeSession",
@@ -103,6 +103,9 @@ def runtime_batch(
         yield batch
 
 
+_NO_SESSIONS_IN_PLAN = 1352
+
+
 class _Opening:
     """A session from before it is opened until it is left.
 
@@ -116,12 +119,30 @@ class _Opening:
         self._session: RuntimeSession | None = None
 
     async def open(self) -> RuntimeSession:
-        backend = self._backend
-        async with backend.connect() as api:
-            info = await api.create_session(backend.name, mode=self._mode, max_time=self._max_time)
+        info = await self._create()
         self._session = RuntimeSession(
-            info.id, backend.model_copy(update={"name": info.backend_name})
+            info.id,
+            self._backend.model_copy(update={"name": info.backend_name}),
+            open_another=self._open_another,
         )
+        await note_opened(info.id)
+        return self._session
+
+    async def _create(self) -> SessionInfo:
+        backend = self._backend
+        try:
+            async with backend.connect() as api:
+                info = await api.create_session(
+                    backend.name, mode=self._mode, max_time=self._max_time
+                )
+        except QiskitRuntimeError as error:
+            if error.code != _NO_SESSIONS_IN_PLAN:
+                raise
+            raise ConfigurationError(
+                f"No session was opened on {backend.name}: the plan of the IBM Quantum instance has"
+                " none. Use runtime_batch, run without a session, or take an instance of another"
+                " plan."
+            ) from error
         logger_here().info(
             "%s %s opened on %s (%s service).",
             "Batch" if self._mode == "batch" else "Session",
@@ -129,14 +150,27 @@ class _Opening:
             info.backend_name,
             backend.service,
         )
+        return info
+
+    async def _open_another(self, closed_id: str) -> str:
+        """Open a session in place of one that the service has closed."""
+        info = await self._create()
         await note_opened(info.id)
-        return self._session
+        await note_closed(closed_id)
+        return info.id
 
     async def close(self) -> None:
         """Take no more jobs: the end of the block."""
         assert self._session is not None  # noqa: S101 - for the type checker: it was opened
-        await self._session.aclose()
+        with suppress(ConflictError):  # the service has closed it already
+            await self._session.aclose()
         await note_closed(self._session.session_id)
+        with suppress(QiskitRuntimeError):
+            logger_here().info(
+                "Session %s was left; the backend was held for %.1f s so far.",
+                self._session.session_id,
+                await self._session.ausage_seconds(),
+            )
 
     async def abandon(self) -> None:
         """Cancel what was opened; what goes wrong is logged, another error is on its way."""

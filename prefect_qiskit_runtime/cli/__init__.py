@@ -15,7 +15,15 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from prefect_qiskit_runtime.cli import _backends, _jobs, _programs, _serve, _service, _sessions
+from prefect_qiskit_runtime.cli import (
+    _backends,
+    _jobs,
+    _programs,
+    _serve,
+    _service,
+    _sessions,
+    _usage,
+)
 from prefect_qiskit_runtime.errors import QiskitRuntimeError
 
 __all__ = ["app"]
@@ -40,6 +48,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(_serve.serve)
+app.command()(_usage.usage)
 app.add_typer(_service.app, name="service")
 app.add_typer(_programs.app, name="programs")
 app.add_typer(_jobs.app, name="jobs")

@@ -43,6 +43,7 @@ from prefect_qiskit_runtime.client._sources import (
     read_program,
     read_source,
 )
+from prefect_qiskit_runtime.client._spending import usage_of
 from prefect_qiskit_runtime.client._transport import settings_of_environment
 
 __all__ = [
@@ -78,4 +79,5 @@ __all__ = [
     "settings_of_environment",
     "start_embedded",
     "stop_embedded",
+    "usage_of",
 ]
