@@ -118,9 +118,9 @@ format: $(READY)  ## Format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-serve: $(READY)  ## Start a Prefect server with its UI and keep it in the foreground
+serve: $(READY)  ## A Prefect server with its UI, the blocks, and the flows of prefect.yaml (Ctrl-C ends it)
 	@mkdir -p .run/prefect
-	@$(RUN_ENV) $(BIN)/prefect server start
+	@$(RUN_ENV) $(BIN)/python flows/serve.py
 
 requirements:  ## Pin the newest versions that pyproject.toml allows (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --upgrade \

@@ -1,10 +1,14 @@
-"""Blocks that a deployment's parameters may refer to."""
+"""What the blocks have in common: a picture, and that parameters of deployments refer to them."""
 
 from __future__ import annotations
 
-from pydantic import GetJsonSchemaHandler
+from pydantic import GetJsonSchemaHandler, HttpUrl
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
+
+# Qiskit's picture, on a host that its blocks of other collections use. Prefect takes http addresses
+# only, not data URIs.
+LOGO_URL = HttpUrl("https://avatars.githubusercontent.com/u/30696987?s=200&v=4")
 
 
 class Referable:

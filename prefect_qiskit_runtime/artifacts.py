@@ -1,6 +1,6 @@
 """What a flow shows in Prefect's UI: progress, convergence plots, tables.
 
-`convergence_plot` and `markdown_table` only write markdown; give it to Prefect's own
+`convergence_plot`, `picture` and `markdown_table` only write markdown; give it to Prefect's own
 `create_markdown_artifact`. `ProgressReporter` keeps one progress artifact up to date without
 asking Prefect's API more often than its limits allow.
 """
@@ -135,7 +135,21 @@ def convergence_plot(
         axes[1].set(ylabel=f"distance to {target}")
         axes[1].grid(visible=True, alpha=0.3)
     axes[-1].set(xlabel="iteration")
-    return f"![{title}](data:image/png;base64,{_png(figure)})"
+    return picture(figure, title)
+
+
+def picture(figure: Figure, title: str) -> str:
+    """Write a figure of matplotlib as markdown, a PNG in a data URI: what Prefect's UI renders.
+
+    Args:
+        figure: Made without pyplot, whose global state is not made for threads.
+        title: What is read where pictures are not shown.
+    """
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png")
+    return (
+        f"![{title}](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')})"
+    )
 
 
 def _draw_values(
@@ -149,12 +163,6 @@ def _draw_values(
         axes.axhline(value, linestyle="--", color=f"C{number}", label=name)
     axes.grid(visible=True, alpha=0.3)
     axes.legend()
-
-
-def _png(figure: Figure) -> str:
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png")
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def markdown_table(rows: Mapping[str, Any], *, header: tuple[str, str] = ("", "")) -> str:

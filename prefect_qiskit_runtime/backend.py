@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from prefect.blocks.abstract import CredentialsBlock
 from prefect.blocks.core import Block
-from pydantic import Field, model_validator
+from pydantic import Field, HttpUrl, model_validator
 
-from prefect_qiskit_runtime._references import Referable
+from prefect_qiskit_runtime._references import LOGO_URL, Referable
 from prefect_qiskit_runtime.client import RuntimeApi, embedded_api
 from prefect_qiskit_runtime.credentials import IBMQuantumCredentials, RuntimeServiceCredentials
 from prefect_qiskit_runtime.errors import ConfigurationError
@@ -44,6 +44,8 @@ class RuntimeBackend(Referable, Block):
 
     _block_type_name = "Qiskit Runtime Backend"
     _block_type_slug = "qiskit-runtime-backend"
+    _logo_url = LOGO_URL
+    _documentation_url = HttpUrl("https://quantum.cloud.ibm.com/docs/guides/qpu-information")
 
     name: str = Field(
         default="aer_simulator",

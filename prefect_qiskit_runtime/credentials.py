@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Literal
 
 from prefect.blocks.abstract import CredentialsBlock
-from pydantic import AnyHttpUrl, Field, SecretStr, model_validator
+from pydantic import AnyHttpUrl, Field, HttpUrl, SecretStr, model_validator
 
-from prefect_qiskit_runtime._references import Referable
+from prefect_qiskit_runtime._references import LOGO_URL, Referable
 from prefect_qiskit_runtime.client import (
     IbmAccount,
     IbmApi,
@@ -35,6 +35,8 @@ class RuntimeServiceCredentials(CredentialsBlock):
 
     _block_type_name = "Qiskit Runtime Service Credentials"
     _block_type_slug = "qiskit-runtime-service-credentials"
+    _logo_url = LOGO_URL
+    _documentation_url = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
 
     url: AnyHttpUrl = Field(
         description="Address of the service, as its administrator gave it to you.",
@@ -86,6 +88,8 @@ class IBMQuantumCredentials(Referable, CredentialsBlock):
 
     _block_type_name = "IBM Quantum Credentials"
     _block_type_slug = "ibm-quantum-credentials"
+    _logo_url = LOGO_URL
+    _documentation_url = HttpUrl("https://quantum.cloud.ibm.com/docs/guides/cloud-setup")
 
     api_key: SecretStr | None = Field(
         default=None,

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from prefect.blocks.abstract import JobBlock
-from pydantic import Field, model_validator
+from pydantic import Field, HttpUrl, model_validator
 
 from prefect_qiskit_runtime._decoders import Decoders
 from prefect_qiskit_runtime._identity import Request
-from prefect_qiskit_runtime._references import Referable
+from prefect_qiskit_runtime._references import LOGO_URL, Referable
 from prefect_qiskit_runtime._sources import locate, source_argument
 from prefect_qiskit_runtime._submission import Evaluation
 from prefect_qiskit_runtime._sync import run_sync
@@ -257,6 +257,8 @@ class RuntimeProgram(Referable, JobBlock[Any]):
 
     _block_type_name = "Qiskit Runtime Program"
     _block_type_slug = "qiskit-runtime-program"
+    _logo_url = LOGO_URL
+    _documentation_url = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
 
     program_id: str | None = Field(
         default=None, description="Id of a program that has been uploaded."

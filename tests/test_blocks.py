@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from prefect import get_client
 from prefect.blocks.core import Block
 from prefect.settings import get_current_settings
 from prefect.utilities.callables import parameter_schema
@@ -56,6 +57,10 @@ class TestEveryBlock:
         example = block.get_code_example() or ""
         assert f"import {block.__name__}" in example
         assert f'{block.__name__}.load("BLOCK_NAME")' in example
+
+    def test_has_a_picture_and_a_link_to_documentation(self, block: type[Block]) -> None:
+        assert str(block._logo_url).startswith("https://")
+        assert str(block._documentation_url).startswith("https://")
 
     def test_every_field_is_described_in_a_sentence(self, block: type[Block]) -> None:
         for name, field in block.model_fields.items():
@@ -225,8 +230,13 @@ def test_prefect_registers_the_blocks_of_the_package() -> None:
         check=True,
         timeout=120,
     )
-    for block in BLOCKS:
-        assert block.get_block_type_name() in done.stdout
+    with get_client(sync_client=True) as client:
+        for block in BLOCKS:
+            assert block.get_block_type_name() in done.stdout
+            saved = client.read_block_type_by_slug(block.get_block_type_slug())
+            assert str(saved.logo_url) == str(block._logo_url)
+            assert str(saved.documentation_url) == str(block._documentation_url)
+            assert saved.code_example
 
 
 @pytest.mark.usefixtures("service_home")

@@ -1,0 +1,183 @@
+"""The deployments of `prefect.yaml`: deployed to a work pool, served, and started by schedules."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from prefect import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.settings import get_current_settings
+
+from tests.deployments.conftest import ROOT, until
+
+DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+PREFECT = Path(sys.executable).with_name("prefect")
+SCHEDULED = ROOT / "flows" / "cancel_abandoned_jobs.py"
+
+
+def environment(**variables: str) -> dict[str, str]:
+    settings = get_current_settings().to_environment_variables(exclude_unset=True)
+    return {**os.environ, **settings, "PREFECT_RUNNER_POLL_FREQUENCY": "1", **variables}
+
+
+def deploy(folder: Path) -> None:
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name="local", type="process"), overwrite=True)
+    done = subprocess.run(
+        [PREFECT, "--no-prompt", "deploy", "--all"],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=170,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def deployed(prefect_server: None) -> dict[str, Any]:
+    """The deployments as the server has them, by the file of their flow."""
+    deploy(ROOT)
+    with get_client(sync_client=True) as client:
+        saved = client.read_deployments(limit=100)
+    return {one.entrypoint: one for one in saved if one.work_pool_name == "local"}
+
+
+def test_every_flow_has_a_deployment(deployed: dict[str, Any]) -> None:
+    files = {path.stem for path in (ROOT / "flows").glob("*.py")}
+    assert {Path(entrypoint.split(":")[0]).stem for entrypoint in deployed} == files - NO_FLOWS
+
+
+NO_FLOWS = {"generate_molecules", "serve"}
+
+
+@pytest.mark.parametrize("entrypoint", [one["entrypoint"] for one in DEPLOYMENTS])
+def test_a_deployment_has_a_form_tags_and_a_limit(
+    deployed: dict[str, Any], entrypoint: str
+) -> None:
+    deployment = deployed[entrypoint]
+    assert deployment.description
+    assert "qiskit-runtime" in deployment.tags
+    assert deployment.global_concurrency_limit.limit >= 1
+    properties = deployment.parameter_openapi_schema["properties"]
+    assert [name for name, form in properties.items() if not form.get("description")] == []
+    if "backend" in properties:
+        offered = str(deployment.parameter_openapi_schema)
+        assert "qiskit-runtime-backend" in offered
+
+
+def test_the_scheduled_ones_are_scheduled(deployed: dict[str, Any]) -> None:
+    scheduled = {entrypoint: one.schedules for entrypoint, one in deployed.items() if one.schedules}
+    assert {entrypoint.split(":")[1] for entrypoint in scheduled} == SCHEDULED_FLOWS
+    assert all(schedules[0].active for schedules in scheduled.values())
+
+
+SCHEDULED_FLOWS = {"cancel_abandoned_jobs"}
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.fixture
+def often(tmp_path: Path) -> Path:
+    """A `prefect.yaml` whose deployment runs every three seconds."""
+    deployment = {
+        "name": "often",
+        "entrypoint": f"{SCHEDULED}:cancel_abandoned_jobs",
+        "schedules": [{"interval": 3}],
+        "concurrency_limit": {"limit": 1, "collision_strategy": "CANCEL_NEW"},
+        "work_pool": {"name": "local"},
+    }
+    (tmp_path / "prefect.yaml").write_text(yaml.safe_dump({"deployments": [deployment]}))
+    return tmp_path
+
+
+@contextmanager
+def running(
+    command: list[str], folder: Path, **variables: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment(**variables),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+
+def completed_by_schedule(url: str) -> bool:
+    try:
+        found = httpx.post(f"{url}/flow_runs/filter", json={}, trust_env=False).json()
+    except httpx.TransportError:
+        return False
+    return any(run["auto_scheduled"] and run["state_type"] == "COMPLETED" for run in found)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("service_home")
+def test_what_make_serve_starts_runs_by_its_schedule_and_ends_with_ctrl_c(often: Path) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    script = str(ROOT / "flows" / "serve.py")
+    command = [sys.executable, script, "--port", str(port), "--file", str(often / "prefect.yaml")]
+    with running(command, often, PREFECT_HOME=str(often / "home"), PREFECT_API_URL="") as process:
+        until(lambda: completed_by_schedule(url), f"a run: {(often / 'log').read_text()}")
+        block = httpx.get(
+            f"{url}/block_types/slug/qiskit-runtime-backend/block_documents/name/embedded",
+            trust_env=False,
+        )
+        assert block.json()["data"]["name"] == "aer_simulator"
+    assert process.returncode == 0
+    assert (often / "log").read_text().endswith("Ended.\n")
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"{url}/health", trust_env=False)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("service_home")
+def test_a_worker_of_a_process_pool_runs_it_by_its_schedule(often: Path) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    server = [str(PREFECT), "server", "start", "--port", str(port)]
+    mine = {"PREFECT_HOME": str(often / "home"), "PREFECT_API_URL": url}
+    with running(server, often, **{**mine, "PREFECT_API_URL": ""}):
+        until(lambda: answers(url), "the Prefect server")
+        for arguments in (
+            ["work-pool", "create", "--type", "process", "local"],
+            ["deploy", "--all"],
+        ):
+            subprocess.run(
+                [PREFECT, "--no-prompt", *arguments], cwd=often, env=environment(**mine), check=True
+            )
+        with running([str(PREFECT), "worker", "start", "--pool", "local"], often, **mine):
+            until(lambda: completed_by_schedule(url), "a run")
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", trust_env=False).is_success
+    except httpx.TransportError:
+        return False

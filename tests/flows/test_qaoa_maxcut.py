@@ -1,0 +1,90 @@
+"""QAOA on a weighted graph, as a deployment runs it: the cut is large, and grows with layers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from prefect.flows import Flow, load_flow_from_entrypoint
+from pydantic import ValidationError
+
+from tests.flows.shown import artifact
+
+ENTRYPOINT = f"{Path(__file__).parents[2] / 'flows' / 'qaoa_maxcut.py'}:qaoa_maxcut"
+
+
+@pytest.fixture(scope="module")
+def qaoa() -> Flow[..., Any]:
+    return load_flow_from_entrypoint(ENTRYPOINT)
+
+
+@pytest.fixture(scope="module")
+def summary(qaoa: Flow[..., Any], prefect_server: None, service_home: Path) -> dict[str, Any]:
+    return qaoa()
+
+
+def names(qaoa: Flow[..., Any]) -> dict[str, Any]:
+    return qaoa.fn.__globals__
+
+
+def test_the_shipped_graph_has_eight_nodes_of_three_edges_with_different_weights(
+    qaoa: Flow[..., Any],
+) -> None:
+    graph = names(qaoa)["read_graph"]("graphs/cubic_8.json")
+    degrees = np.bincount([end for edge in graph.edges for end in (edge.first, edge.second)])
+    assert degrees.tolist() == [3] * 8
+    assert len({edge.weight for edge in graph.edges}) > 1
+
+
+def test_the_cuts_are_those_of_a_triangle_counted_by_hand(qaoa: Flow[..., Any]) -> None:
+    triangle = names(qaoa)["Graph"].model_validate(
+        {"edges": [{"first": 0, "second": 1, "weight": w} | ends for w, ends in WEIGHTED]}
+    )
+    assert triangle.cuts().tolist() == [0, 5, 3, 6, 6, 3, 5, 0]
+
+
+WEIGHTED = [(1, {}), (2, {"first": 1, "second": 2}), (4, {"first": 2, "second": 0})]
+
+
+def test_the_expected_cut_is_large_and_rises_with_the_layers(summary: dict[str, Any]) -> None:
+    one, two, three = summary["expected_ratios"]
+    assert summary["random_ratio"] < 0.6 < one < two < three <= 1
+    assert three >= 0.85
+
+
+def test_the_samples_come_from_the_state_whose_cut_is_expected(summary: dict[str, Any]) -> None:
+    # 1000 samples of a cut that varies by about a tenth of its size.
+    assert summary["sampled_mean_cut"] == pytest.approx(summary["expected_cuts"][-1], rel=0.02)
+
+
+def test_the_best_sample_is_a_cut_of_the_graph_and_is_reported_apart(
+    qaoa: Flow[..., Any], summary: dict[str, Any]
+) -> None:
+    graph = names(qaoa)["read_graph"]("graphs/cubic_8.json")
+    side = set(summary["best_sample"])
+    parted = [edge for edge in graph.edges if (edge.first in side) != (edge.second in side)]
+    assert sum(edge.weight for edge in parted) == pytest.approx(summary["best_sample_cut"])
+    assert summary["expected_cuts"][-1] < summary["best_sample_cut"] <= summary["best_cut"]
+
+
+def test_the_cut_is_shown_as_a_picture_and_a_table(summary: dict[str, Any]) -> None:
+    assert "](data:image/png;base64,iVBOR" in artifact("qaoa-maxcut-cut").data
+    assert f"{summary['best_cut']:.4f}" in artifact("qaoa-maxcut-summary").data
+
+
+def test_the_summary_is_plain_json(summary: dict[str, Any]) -> None:
+    assert json.loads(json.dumps(summary)) == summary
+
+
+@pytest.mark.parametrize(
+    "edges",
+    [[{"first": 0, "second": 0}], [{"first": 0, "second": 1}, {"first": 1, "second": 0}]],
+)
+def test_a_graph_with_a_loop_or_a_double_edge_is_refused(
+    qaoa: Flow[..., Any], edges: list[dict[str, int]]
+) -> None:
+    with pytest.raises(ValidationError, match="is a loop, or there twice"):
+        names(qaoa)["Graph"].model_validate({"edges": edges})
