@@ -183,10 +183,10 @@ class BudgetExceededError(QiskitRuntimeError):
         self,
         message: str,
         *,
-        scope: Literal["call", "flow run", "day", "instance"],
-        limit_seconds: float,
-        used_seconds: float,
-        estimated_seconds: float,
+        scope: Literal["call", "flow run", "day", "instance"] = "call",
+        limit_seconds: float = 0.0,
+        used_seconds: float = 0.0,
+        estimated_seconds: float = 0.0,
     ) -> None:
         super().__init__(message)
         self.scope = scope

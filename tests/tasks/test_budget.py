@@ -16,6 +16,7 @@ from prefect_qiskit_runtime import (
     IBMQuantumCredentials,
     RuntimeBackend,
     _budget,
+    _submission_line,
     areport_usage,
     arun_sampler,
     run_sampler,
@@ -106,6 +107,14 @@ async def test_an_instance_that_has_used_its_share_takes_no_more(cloud: OfflineS
     assert submissions(cloud) == 1
 
 
+@pytest.fixture
+async def no_line(cloud: OfflineService, prefect_server: None) -> None:
+    """Let any number of submissions pass in a minute."""
+    async with backend_of(cloud).connect() as api, get_client() as client:
+        name = f"{_submission_line.limit_name(api)}-submissions"
+        await client.upsert_global_concurrency_limit_by_name(name, 1000)
+
+
 @flow(persist_result=False)
 async def sampling(backend: RuntimeBackend, count: int) -> int:
     for number in range(count):
@@ -113,7 +122,7 @@ async def sampling(backend: RuntimeBackend, count: int) -> int:
     return len(await areport_usage(backend=backend, key="spent-here"))
 
 
-@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.usefixtures("no_line")
 async def test_a_flow_run_stops_at_its_limit(cloud: OfflineService) -> None:
     backend = backend_of(cloud, max_qpu_seconds_per_flow_run=13)
     with pytest.raises(BudgetExceededError, match=r"the flow run may use 22 s, of which 20\.0 s"):
@@ -125,7 +134,7 @@ async def test_a_flow_run_stops_at_its_limit(cloud: OfflineService) -> None:
     assert "2 jobs on the ibm service have used 20.0 s of QPU time" in str(artifact.description)
 
 
-@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.usefixtures("no_line")
 async def test_a_flow_run_waits_for_approval(
     cloud: OfflineService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
