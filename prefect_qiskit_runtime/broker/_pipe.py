@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 from typing import Any
 
+logger = logging.getLogger(__name__)
+
 _VERSION = 1
+_ASKS = ("device", "run")
 _HEADER_BYTES = 64 * 1024
 
 
@@ -30,11 +34,13 @@ class ProgramPipe:
         try:
             header = json.loads(await self._reader.readuntil(b"\n"))
             body = await self._reader.readexactly(header["bytes"])
+            return _checked(header), body.decode()
         except (asyncio.IncompleteReadError, ConnectionError):
             return None
-        if header["v"] != _VERSION:
-            raise ValueError(f"version {header['v']} is not understood")
-        return header, body.decode()
+        except (ValueError, KeyError, TypeError, asyncio.LimitOverrunError):
+            logger.warning("The program wrote into the pipe of its broker itself: it is closed.")
+            self._writer.close()
+            return None
 
     async def answer(self, number: int, body: bytes) -> None:
         """Answer a request."""
@@ -52,3 +58,21 @@ class ProgramPipe:
                 await self._writer.drain()
         except ConnectionError:  # the program has gone; so it is told by the end of its requests
             return
+
+
+def _checked(header: dict[str, Any]) -> dict[str, Any]:
+    """Return the header of a request.
+
+    Raises:
+        ValueError: It is none, or one of another version.
+    """
+    texts = ("primitive", "fingerprint") if header["ask"] == "run" else ()
+    is_request = (
+        header["v"] == _VERSION
+        and header["ask"] in _ASKS
+        and isinstance(header["id"], int)
+        and all(isinstance(header[name], str) for name in texts)
+    )
+    if not is_request:
+        raise ValueError("not a request of this version")
+    return header

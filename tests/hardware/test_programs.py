@@ -20,8 +20,10 @@ from prefect_qiskit_runtime import (
     RuntimeBackend,
     jobs,
     primitives,
+    programs,
 )
-from tests.hardware.conftest import Cloud, Embedded, wait_until
+from prefect_qiskit_runtime.testing import offline_service
+from tests.hardware.conftest import VQE, Cloud, Embedded, wait_until
 
 run_program, submit_program = jobs.run_program.fn, jobs.submit_program.fn
 
@@ -54,6 +56,30 @@ def test_a_program_uses_the_device_in_one_session_and_never_sees_the_key(
     assert key not in told
     assert [path for path, content in embedded.files().items() if key.encode() in content] == []
     assert embedded.brokers() == []
+
+
+def test_a_submission_whose_answer_is_lost_is_found_again(cloud: Cloud, vqe: str) -> None:
+    when = {"method": "POST", "path": "/jobs"}
+    cloud.service.add("cut", when=when, moment="after_effect")
+    result = run_program(vqe, {"points": 1}, backend=cloud.backend())
+    assert result["energies"] == [pytest.approx(2, abs=0.4)]
+    (only,) = cloud.jobs
+    assert only["state"]["status"] == "Completed"
+
+
+@pytest.mark.slow
+def test_a_team_runs_programs_on_hardware_too(cloud: Cloud) -> None:
+    with offline_service() as team:
+        backend = RuntimeBackend(
+            name="fake_manila",
+            service="team",
+            credentials=team.credentials(),
+            hardware_credentials=cloud.credentials,
+        )
+        program_id = programs.upload_program.fn(VQE, name="vqe", backend=backend)
+        result = run_program(program_id, {"points": 1}, backend=backend)
+    assert result["energies"] == [pytest.approx(2, abs=0.4)]
+    assert cloud.sessions == {"closed": 1}
 
 
 def test_a_program_that_fails_leaves_no_job_and_no_session(cloud: Cloud, vqe: str) -> None:
