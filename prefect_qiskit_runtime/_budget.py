@@ -32,7 +32,7 @@ _APPROVAL_SECONDS = 86_400
 # Of jobs that this process has sent or looked at.
 _estimates: dict[str, float] = {}
 _measured: dict[str, float] = {}
-_granted: dict[tuple[str, _Scope], float] = {}
+_granted: dict[tuple[str, str], float] = {}
 
 
 @dataclass(frozen=True)
