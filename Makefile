@@ -10,6 +10,13 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Clients with environments of their own, and the folder of tests/clients that each runs.
 CLIENTS := runtime-0.11.3:legacy runtime-0.15.1:legacy ibmq-0.20.2:ibmq prefect-qiskit-0.2.1:foreign
+# The rooms that touch Qiskit, without what came later than the floor (docs/reference/clients.md says what).
+FLOOR := tests/codec tests/program tests/tasks/test_primitives.py tests/ibm \
+	tests/clients/test_today.py tests/clients/test_sessions.py tests/clients/test_today_surface.py \
+	--ignore tests/program/test_executor.py \
+	-k "not quantum_program and not qpy_would_swap and not of_its_type[QuantumCircuit] and not have_their_times" \
+	-W "ignore:The ParameterVector:UserWarning" \
+	-W "ignore:Treating CircuitInstruction:DeprecationWarning"
 CLIENT_ENVIRONMENT := $(PYTHON) tests/clients/environments.py
 # Program sources that IBM published, and the environment of an image of their time.
 PUBLISHED := .run/published/.ready
@@ -73,8 +80,7 @@ clients: $(READY) $(PUBLISHED)  ## IBM's own clients, of several generations, ag
 			.run/clients/$$name/bin/python -m pytest -c $$suite/pytest.ini $$suite; \
 	done
 	@$(CLIENT_ENVIRONMENT) floor
-	.run/clients/floor/bin/python -m pytest -m "not slow" tests/codec tests/program \
-		tests/tasks/test_primitives.py
+	.run/clients/floor/bin/python -m pytest -m "not slow" $(FLOOR)
 
 test-legacy: $(READY)  ## A sample of what qiskit-ibm-runtime 0.15.1 does against the service
 	@$(CLIENT_ENVIRONMENT) runtime-0.15.1; made=$$?; \
@@ -84,7 +90,9 @@ test-legacy: $(READY)  ## A sample of what qiskit-ibm-runtime 0.15.1 does agains
 		-c tests/clients/legacy/pytest.ini tests/clients/legacy/test_legacy.py -k ibm_quantum
 
 crashes: $(READY)  ## Kill flows at each of their steps and count the jobs that were paid
+	@$(CLIENT_ENVIRONMENT) prefect-qiskit-0.2.1
 	$(BIN)/python -m pytest tests/crashes tests/deployments
+	$(BIN)/python -m tests.crashes.matrix $(CRASHES)
 
 fuzz: $(READY)  ## Many requests of all kinds to a real service: does it answer as its OpenAPI document says?
 	FUZZ_EXAMPLES=300 $(BIN)/python -m pytest tests/service/test_openapi.py --timeout 3600

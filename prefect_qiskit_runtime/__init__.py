@@ -133,6 +133,10 @@ if TYPE_CHECKING:
         update_program as update_program,
         upload_program as upload_program,
     )
+    from prefect_qiskit_runtime.provenance import (
+        Calibration as Calibration,
+        Provenance as Provenance,
+    )
     from prefect_qiskit_runtime.runtime_job import (
         RuntimeJob as RuntimeJob,
     )
@@ -271,6 +275,10 @@ _HOMES = {
         "set_program_visibility",
         "update_program",
         "upload_program",
+    ),
+    "provenance": (
+        "Calibration",
+        "Provenance",
     ),
     "runtime_job": ("RuntimeJob",),
     "sessions": (

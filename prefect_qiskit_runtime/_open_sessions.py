@@ -1,8 +1,8 @@
 """The sessions that a flow run has open, noted on it as a label.
 
 Sessions have no tags. What comes from outside to clean up behind a flow run finds in the label
-of its root which sessions it left open. Each process has a label of its own, and a note that
-cannot be written costs a warning, never the session.
+of its root which sessions it left open. Each process has a label of its own for each time that the
+root has run, and a note that cannot be written costs a warning, never the session.
 """
 
 from __future__ import annotations
@@ -10,14 +10,20 @@ from __future__ import annotations
 import asyncio
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 from prefect import get_client
 from prefect.client.schemas.objects import FlowRun
 
-from prefect_qiskit_runtime._lineage import root_flow_run_id_here
+from prefect_qiskit_runtime._lineage import Run, lineage_here, root_flow_run_id_here
+from prefect_qiskit_runtime._retrying import RetryPolicy
 from prefect_qiskit_runtime._watching import logger_here
+from prefect_qiskit_runtime.client import RuntimeApi
+from prefect_qiskit_runtime.errors import NotFoundError
 
 _LABEL = "qiskit-runtime.open-sessions."
 _NOTE_SECONDS = 10.0
@@ -28,28 +34,30 @@ class _OpenSessions:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._by_root: dict[UUID, list[str]] = {}
-        self._label = f"{_LABEL}{secrets.token_hex(4)}"
+        self._by_root: dict[Run, list[str]] = {}
+        self._name = secrets.token_hex(4)
 
-    def add(self, root_id: UUID, session_id: str) -> None:
+    def add(self, root: Run, session_id: str) -> None:
         with self._lock:
-            self._by_root.setdefault(root_id, []).append(session_id)
-            self._write(root_id)
+            self._by_root.setdefault(root, []).append(session_id)
+            self._write(root)
 
-    def remove(self, root_id: UUID, session_id: str) -> None:
+    def remove(self, root: Run, session_id: str) -> None:
         with self._lock:
-            self._by_root[root_id].remove(session_id)
-            self._write(root_id)
+            self._by_root[root].remove(session_id)
+            self._write(root)
 
     def of(self, root_id: UUID) -> list[str]:
         with self._lock:
-            return list(self._by_root.get(root_id, ()))
+            runs = [root for root in self._by_root if root.run_id == str(root_id)]
+            return [session_id for root in runs for session_id in self._by_root[root]]
 
-    def _write(self, root_id: UUID) -> None:
+    def _write(self, root: Run) -> None:
         """Write the label, under the lock: one that is older must not come later."""
         with get_client(sync_client=True) as client:
-            note = " ".join(self._by_root[root_id])
-            client.update_flow_run_labels(root_id, {self._label: note})
+            note = " ".join(self._by_root[root])
+            label = f"{_LABEL}{root.run_count}-{self._name}"
+            client.update_flow_run_labels(UUID(root.run_id), {label: note})
 
 
 _open = _OpenSessions()
@@ -73,16 +81,40 @@ async def open_sessions_here() -> list[str]:
 
 def sessions_left_open(root: FlowRun) -> list[str]:
     """Return the sessions that the label of a root flow run names as open."""
-    notes = [str(note) for label, note in root.labels.items() if label.startswith(_LABEL)]
-    return [session_id for note in notes for session_id in note.split()]
+    return [session_id for _, note in _notes(root.labels) for session_id in note.split()]
 
 
-async def _note(write: Callable[[UUID, str], None], session_id: str) -> None:
+async def close_left_by_earlier_runs(api: RuntimeApi, policy: RetryPolicy) -> None:
+    """Close what the flow run had open when it was run before, and its process was killed.
+
+    Their jobs go on, and can be taken up.
+    """
+    lineage = await lineage_here(None)
+    if lineage is None or not lineage.is_rerun:
+        return
+    root = lineage.flow_runs[-1]
+    async with get_client() as client:
+        labels = (await client.read_flow_run(UUID(root.run_id))).labels
+        for label, note in _notes(labels):
+            run_count, _, _ = label.removeprefix(_LABEL).partition("-")
+            if not note or int(run_count) >= root.run_count:
+                continue
+            for session_id in note.split():
+                with suppress(NotFoundError):  # of another service, or long gone
+                    await policy.ask(partial(api.close_session, session_id))
+                    logger_here().info("Session %s of an earlier run was closed.", session_id)
+
+
+def _notes(labels: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    return ((label, str(note)) for label, note in labels.items() if label.startswith(_LABEL))
+
+
+async def _note(write: Callable[[Run, str], None], session_id: str) -> None:
     try:
-        root_id = await root_flow_run_id_here()
-        if root_id is not None:
+        lineage = await lineage_here(None)
+        if lineage is not None:
             async with asyncio.timeout(_NOTE_SECONDS):
-                await asyncio.to_thread(write, root_id, session_id)
+                await asyncio.to_thread(write, lineage.flow_runs[-1], session_id)
     except Exception:  # noqa: BLE001 - whatever Prefect's client raises: logged
         logger_here().warning(
             "Prefect's API does not keep a note of session %s. If this flow is killed now, no "

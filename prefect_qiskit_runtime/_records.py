@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from prefect.filesystems import LocalFileSystem
 from prefect.logging import get_logger
 from prefect.results import ResultStore, get_result_store
 from prefect.serializers import JSONSerializer, Serializer
+from prefect.settings import PREFECT_API_URL, get_current_settings
 
 from prefect_qiskit_runtime.errors import DecodingError
 
@@ -27,6 +29,21 @@ class Records:
     Args:
         serializer: How they are written.
     """
+
+    @classmethod
+    def to_read(cls) -> Records:
+        """Return the records for a question from outside of runs.
+
+        Where nothing but this machine can have them, no server of Prefect is started to ask it
+        for their storage.
+        """
+        records = cls()
+        results = get_current_settings().results
+        is_local = PREFECT_API_URL.value() is None and results.default_storage_block is None
+        if records._store.result_storage is None and is_local:
+            basepath = str(results.local_storage_path)
+            records._store.result_storage = LocalFileSystem(basepath=basepath)
+        return records
 
     def __init__(self, serializer: Serializer[Any] | None = None) -> None:
         self._store: ResultStore = get_result_store().model_copy(

@@ -13,11 +13,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+import httpx
+
 from prefect_qiskit_runtime._reason_codes import NextStep, next_step
 from prefect_qiskit_runtime.errors import (
     JobError,
     QiskitRuntimeError,
-    RateLimitedError,
     is_retryable,
 )
 from prefect_qiskit_runtime.models import RuntimeOptions
@@ -26,6 +27,8 @@ T = TypeVar("T")
 
 _LONGEST_PAUSE_SECONDS = 60.0
 _FIRST_QUESTION_PAUSE_SECONDS = 1.0
+
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
 @dataclass(frozen=True)
@@ -100,12 +103,17 @@ class RetryPolicy:
             await asyncio.sleep(pause_seconds)
 
 
-def is_answered(error: QiskitRuntimeError) -> bool:
-    """Say whether an error is a passing refusal by a service that is there.
+def is_met(error: QiskitRuntimeError) -> bool:
+    """Say whether an error is a passing one of a service that is there.
 
-    Where nobody has answered yet the address may be wrong, which no patience mends.
+    Where nobody listens the address may be wrong, which no patience mends.
     """
-    return is_retryable(error) and (isinstance(error, RateLimitedError) or error.__cause__ is None)
+    return is_retryable(error) and was_sent(error)
+
+
+def was_sent(error: QiskitRuntimeError) -> bool:
+    """Say whether bytes of the request may have left before it failed."""
+    return not isinstance(error.__cause__, _NOT_SENT)
 
 
 def _question_pause_seconds(error: QiskitRuntimeError, tries: int) -> float:

@@ -19,9 +19,11 @@ from prefect_qiskit_runtime._decoders import Decoders
 from prefect_qiskit_runtime._events import tell_job_event
 from prefect_qiskit_runtime._identity import Identity, Request
 from prefect_qiskit_runtime._lineage import has_seen_end
+from prefect_qiskit_runtime._provenance import Sent
 from prefect_qiskit_runtime._reason_codes import NextStep, next_step
-from prefect_qiskit_runtime._retrying import RetryPolicy, is_answered
+from prefect_qiskit_runtime._retrying import RetryPolicy, is_met
 from prefect_qiskit_runtime._submission_line import SubmissionLine
+from prefect_qiskit_runtime._summaries import summarised
 from prefect_qiskit_runtime._tagged_submission import TaggedSubmission
 from prefect_qiskit_runtime._watching import (
     CANCEL_SECONDS,
@@ -103,6 +105,7 @@ class Evaluation:
         self._jobs = 0
         self._sessions = 0
         self._session_id: str | None = None
+        self._job_ids: list[str] = []
         self._found: JobInfo | None = None
         self._twins: TaggedSubmission | None = None
         self._budget: Budget | None = None
@@ -142,6 +145,7 @@ class Evaluation:
         while True:
             self.attempt += 1
             submitted = await self._place()
+            self._job_ids.append(submitted.id)
             if not submitted.replayed:
                 self._found = None
                 break
@@ -245,7 +249,7 @@ class Evaluation:
 
     async def _ask_once(self, *, is_first: bool) -> JobSubmitted:
         if self._api.keyed_submission:
-            submitted = await self._policy.ask(self._post, may_ask_again=is_answered)
+            submitted = await self._policy.ask(self._post, may_ask_again=is_met)
             # Asked twice for want of an answer, it is new for this call all the same.
             replayed = submitted.replayed and not is_first
             return submitted.model_copy(update={"replayed": replayed})
@@ -253,6 +257,18 @@ class Evaluation:
         submitted = await tagged.submit()
         self._twins = None if is_first else tagged
         return submitted
+
+    @property
+    def sent(self) -> Sent:
+        """What the job of the current attempt was asked for."""
+        return Sent.of(
+            self._request.program_id,
+            self._request.inputs,
+            self._request.options,
+            key=self._key,
+            job_ids=self._job_ids,
+            attempt=self.attempt,
+        )
 
     @property
     def _is_private(self) -> bool:
@@ -301,6 +317,7 @@ class Evaluation:
                 idempotency_key=self._key,
                 fingerprint=None if identity is None else identity.fingerprint,
                 attempt=self.attempt,
+                hardware_key=self._own_name if identity is None else identity.key(0),
             )
         )
         try:
@@ -373,11 +390,16 @@ class Evaluation:
         if identity is not None and name is not None and callback is not None and self._comes_back:
             cursor = await _cursor_of(identity, name)
         delivery = InterimDelivery(job_id, callback, decoders, cursor)
-        async with cancelled_with_caller(api, job_id), self._cursor_saved(delivery, job_id):
+        async with (
+            summarised(api, self._request.backend) as summarise,
+            cancelled_with_caller(api, job_id),
+            self._cursor_saved(delivery, job_id),
+        ):
             end = await self._policy.ask(
                 lambda: follow(api, job_id, delivery, self._about()),
                 progress=lambda: delivery.next_seq,
             )
+            summarise(job_id, self.sent)
             self.encoded = await self._policy.ask(
                 lambda: fetch_encoded(api, job_id, end.state.status, private=self._is_private)
             )

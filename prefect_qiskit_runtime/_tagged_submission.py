@@ -15,11 +15,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
 from prefect_qiskit_runtime._budget import Budget
 from prefect_qiskit_runtime._records import Records
-from prefect_qiskit_runtime._retrying import RetryPolicy
+from prefect_qiskit_runtime._retrying import RetryPolicy, was_sent
 from prefect_qiskit_runtime._submission_line import SubmissionLine
 from prefect_qiskit_runtime._watching import cancel_quietly, logger_here
 from prefect_qiskit_runtime.client import RuntimeApi
@@ -36,8 +34,6 @@ from prefect_qiskit_runtime.models import JobInfo, JobSubmitted
 from prefect_qiskit_runtime.settings import Settings
 
 _LONGEST_PAUSE_SECONDS = 15.0
-# Faults before a byte of the request left.
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
 @dataclass(frozen=True)
@@ -182,6 +178,6 @@ def _is_refused(error: QiskitRuntimeError) -> bool:
 
 def _is_without_effect(error: QiskitRuntimeError) -> bool:
     """Say whether a request has surely made no job: it was refused, or never left."""
-    if isinstance(error, RateLimitedError) or isinstance(error.__cause__, _NOT_SENT):
+    if isinstance(error, RateLimitedError) or not was_sent(error):
         return True
     return not isinstance(error, ServiceUnavailableError | ProtocolError)

@@ -14,7 +14,7 @@ from prefect.blocks.core import Block
 from pydantic import Field, HttpUrl, model_validator
 
 from prefect_qiskit_runtime._references import LOGO_URL, Referable
-from prefect_qiskit_runtime.client import RuntimeApi, embedded_api
+from prefect_qiskit_runtime.client import HardwareAccess, RuntimeApi, embedded_api
 from prefect_qiskit_runtime.credentials import IBMQuantumCredentials, RuntimeServiceCredentials
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.models import RuntimeOptions
@@ -63,6 +63,21 @@ class RuntimeBackend(Referable, Block):
         default=None,
         description=(
             "Login to the team's service, or to IBM Quantum; the embedded one needs none."
+        ),
+    )
+    hardware_credentials: IBMQuantumCredentials | None = Field(
+        default=None,
+        description=(
+            "Login to IBM Quantum for programs that run on the embedded service or a team's and "
+            "send their circuits to IBM: the name above is then that of a backend of IBM's."
+        ),
+    )
+    hardware_max_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        description=(
+            "How long the sessions of one program may hold IBM's device, in seconds, attempts "
+            "that are sent again included; empty for no limit but that of the job."
         ),
     )
     max_execution_time: int | None = Field(
@@ -193,6 +208,24 @@ class RuntimeBackend(Referable, Block):
         return self
 
     @model_validator(mode="after")
+    def _hardware_is_for_programs(self) -> RuntimeBackend:
+        if self.hardware_credentials is None:
+            if self.hardware_max_seconds is not None:
+                raise ValueError("hardware_max_seconds needs hardware_credentials.")
+            return self
+        if self.service == "ibm":
+            raise ValueError(
+                "service='ibm' runs primitives with its credentials. hardware_credentials are for "
+                "programs, which run on service='embedded' or 'team' and send circuits to IBM."
+            )
+        if self.private:
+            raise ValueError(
+                "private=True and hardware_credentials exclude each other: the result of a private "
+                "job of IBM can be read once, so a program that is sent again would pay again."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _private_is_not_kept(self) -> RuntimeBackend:
         if self.private and self.cache_results:
             raise ValueError(
@@ -203,9 +236,12 @@ class RuntimeBackend(Referable, Block):
 
     def connect(self) -> AbstractAsyncContextManager[RuntimeApi]:
         """Open a connection to the service of this backend; starts the embedded one if needed."""
-        if self.credentials is not None:
-            return self.credentials.api()
-        return embedded_api()
+        api = embedded_api() if self.credentials is None else self.credentials.api()
+        if self.hardware_credentials is None:
+            return api
+        return api.with_hardware(
+            HardwareAccess(self.hardware_credentials.account(), self.hardware_max_seconds)
+        )
 
     def options(self, given: OptionsLike = None) -> RuntimeOptions:
         """Lay the options of one call over those of the block.
@@ -241,9 +277,11 @@ class RuntimeBackend(Referable, Block):
 
 def service_identity(backend: RuntimeBackend) -> list[str]:
     """Return what tells a service from others: which kind, and where it is."""
-    if backend.credentials is None:
-        return [backend.service]
-    return [backend.service, str(backend.credentials.url), backend.credentials.instance or ""]
+    identity: list[str] = [backend.service]
+    for login in (backend.credentials, backend.hardware_credentials):
+        if login is not None:
+            identity += [str(login.url), login.instance or ""]
+    return identity
 
 
 def _first(asked: float | None, otherwise: float) -> float:

@@ -15,6 +15,7 @@ QiskitRuntimeError
 │   └── RateLimitedError      asked too often: wait `retry_after_seconds`
 ├── BudgetExceededError       a limit of QPU time would be passed: smaller, or raise the limit
 ├── SubmissionUnclearError    a job may have been made that cannot be found: look for its tag
+├── HardwareBudgetError       a program has used the time on a device that it was given
 ├── ProtocolError             the answer is not one of the protocol: another service or version
 ├── EmbeddedServiceError      the embedded service could not be started or trusted
 └── JobError                  the job ended without a result
@@ -43,6 +44,7 @@ __all__ = [
     "DecodingError",
     "EmbeddedServiceError",
     "EncodingError",
+    "HardwareBudgetError",
     "InvalidInputError",
     "JobCancelledError",
     "JobError",
@@ -205,6 +207,10 @@ class SubmissionUnclearError(QiskitRuntimeError):
     def __init__(self, message: str, *, tag: str | None = None) -> None:
         super().__init__(message)
         self.tag = tag
+
+
+class HardwareBudgetError(QiskitRuntimeError):
+    """A program has used up the time on quantum hardware that its job was given."""
 
 
 class ProtocolError(QiskitRuntimeError):

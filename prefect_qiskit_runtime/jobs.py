@@ -71,7 +71,8 @@ async def asubmit_program(
     merged = backend.options(in_session(options, session))
     request = Request(program_id, given, backend, merged, durable_key, opened(session))
     async with backend.connect() as api:
-        job_id = await (await Evaluation.of(api, request)).submit()
+        evaluation = await Evaluation.of(api, request)
+        job_id = await evaluation.submit()
     return RuntimeJob(
         job_id,
         backend,
@@ -79,6 +80,7 @@ async def asubmit_program(
         inputs=given,
         decoders=decoders,
         private=bool(merged.private),
+        sent=evaluation.sent,
     )
 
 

@@ -5,7 +5,8 @@ groups jobs that may run side by side. Both are context managers, `runtime_sessi
 synchronous flows and `aruntime_session` for asynchronous ones. However the block is left, no
 open session stays behind: at its end the session finishes the jobs that it has and takes no
 more; when it is left by an exception (an interrupt or a cancelled flow included), the jobs that
-still wait in it are cancelled.
+still wait in it are cancelled. What a killed process has left open, the flow run takes up again
+when it is retried.
 """
 
 from __future__ import annotations
@@ -13,16 +14,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from itertools import count
 
 from prefect_qiskit_runtime._durations import read_seconds
-from prefect_qiskit_runtime._open_sessions import note_closed, note_opened
+from prefect_qiskit_runtime._lineage import Lineage, claims, group_key, lineage_here, submission_key
+from prefect_qiskit_runtime._open_sessions import (
+    close_left_by_earlier_runs,
+    note_closed,
+    note_opened,
+)
+from prefect_qiskit_runtime._retrying import RetryPolicy, is_met
 from prefect_qiskit_runtime._session import RuntimeSession, SessionLike
 from prefect_qiskit_runtime._sync import run_sync
 from prefect_qiskit_runtime._watching import logger_here
-from prefect_qiskit_runtime.backend import BackendLike, as_backend
-from prefect_qiskit_runtime.client import LEAVE_SECONDS
+from prefect_qiskit_runtime.backend import BackendLike, as_backend, service_identity
+from prefect_qiskit_runtime.client import LEAVE_SECONDS, RuntimeApi
+from prefect_qiskit_runtime.codec import fingerprint
 from prefect_qiskit_runtime.errors import ConfigurationError, ConflictError, QiskitRuntimeError
-from prefect_qiskit_runtime.models import SessionInfo, SessionMode
+from prefect_qiskit_runtime.models import SessionInfo, SessionMode, SessionState
 
 __all__ = [
     "RuntimeSession",
@@ -116,9 +125,13 @@ class _Opening:
         self._backend = as_backend(backend)
         self._mode: SessionMode = mode
         self._max_time = None if max_time is None else read_seconds(max_time, "max_time")
+        self._policy = RetryPolicy.of(self._backend.options())
         self._session: RuntimeSession | None = None
+        self._keys: Iterator[str] | None = None
 
     async def open(self) -> RuntimeSession:
+        lineage = await lineage_here(None)
+        self._keys = None if lineage is None else self._keys_of(lineage)
         info = await self._create()
         self._session = RuntimeSession(
             info.id,
@@ -132,9 +145,7 @@ class _Opening:
         backend = self._backend
         try:
             async with backend.connect() as api:
-                info = await api.create_session(
-                    backend.name, mode=self._mode, max_time=self._max_time
-                )
+                info = await self._found_or_opened(api)
         except QiskitRuntimeError as error:
             if error.code != _NO_SESSIONS_IN_PLAN:
                 raise
@@ -159,11 +170,50 @@ class _Opening:
         await note_closed(closed_id)
         return info.id
 
+    async def _found_or_opened(self, api: RuntimeApi) -> SessionInfo:
+        """Open a session, or take up the one of a process that was killed in this block."""
+
+        async def opened(key: str | None) -> SessionInfo:
+            return await self._policy.ask(
+                lambda: api.create_session(
+                    self._backend.name,
+                    mode=self._mode,
+                    max_time=self._max_time,
+                    idempotency_key=key,
+                ),
+                may_ask_again=is_met,
+            )
+
+        if self._keys is None:
+            return await opened(None)
+        if not api.keyed_submission:
+            # None that it has not named: one without a job costs nothing, and ends by itself.
+            if self._session is None:
+                await close_left_by_earlier_runs(api, self._policy)
+            return await opened(None)
+        while True:
+            info = await opened(next(self._keys))
+            if info.accepting_jobs and info.state is not SessionState.CLOSED:
+                return info
+
+    def _keys_of(self, lineage: Lineage) -> Iterator[str]:
+        """Give what this block calls its session: each time that it has run, another."""
+        print_ = fingerprint(
+            {
+                "service": service_identity(self._backend),
+                "backend": self._backend.name,
+                "mode": self._mode,
+                "max_time": self._max_time,
+            }
+        )
+        occurrence = claims.take(group_key(lineage, print_), lineage)
+        return (submission_key(lineage, print_, occurrence, attempt) for attempt in count(1))
+
     async def close(self) -> None:
         """Take no more jobs: the end of the block."""
         assert self._session is not None  # noqa: S101 - for the type checker: it was opened
         with suppress(ConflictError):  # the service has closed it already
-            await self._session.aclose()
+            await self._policy.ask(self._session.aclose)
         await note_closed(self._session.session_id)
         with suppress(QiskitRuntimeError):
             logger_here().info(

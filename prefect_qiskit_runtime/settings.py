@@ -43,12 +43,25 @@ class Settings(BaseSettings):
         description="The embedded service ends after this time without job, session or stream.",
     )
     request_timeout_seconds: float = Field(
-        default=60.0, gt=0, description="How long one request to a service may take."
+        default=60.0,
+        gt=0,
+        description=(
+            "How long one request to a service may take. One without an answer is sent once more "
+            "where that is safe."
+        ),
     )
     flow_state_interval_seconds: float = Field(
         default=5.0,
         gt=0,
         description="How often a flow that waits for jobs asks Prefect whether it was cancelled.",
+    )
+    job_artifacts: int = Field(
+        default=50,
+        ge=0,
+        description=(
+            "How many jobs of a flow run get a summary artifact in Prefect; 0 for none. What they "
+            "show is stored with the results of Prefect for every job."
+        ),
     )
     submission_grace_seconds: float = Field(
         default=120.0,
@@ -84,6 +97,14 @@ class Settings(BaseSettings):
         default=60,
         ge=1,
         description="A session without a job becomes inactive after this time.",
+    )
+    credentials_wait_seconds: float = Field(
+        default=3600.0,
+        gt=0,
+        description=(
+            "How long a job on quantum hardware waits for its credentials, where the flow that has"
+            " them is away."
+        ),
     )
     terminate_grace_seconds: float = Field(
         default=5.0, ge=0, description="Time between the request to end a job and its kill."

@@ -49,6 +49,8 @@ class Proxy:
         self._upstream = host, int(port)
         self.faults: list[Fault] = []
         self.seen: list[str] = []
+        self._refusing_seconds: float | None = None
+        self._kinds: set[str] = set()
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -64,6 +66,12 @@ class Proxy:
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(10)
 
+    def refuse_between_kinds(self, seconds: float) -> None:
+        """Refuse connections for a while, now and whenever a request of another kind has come."""
+        self._refusing_seconds = seconds
+        self._kinds.clear()
+        asyncio.run_coroutine_threadsafe(self._refuse(seconds), self._loop).result(10)
+
     def _run(self) -> None:
         self._loop.run_until_complete(self._serve())
         self._loop.close()
@@ -71,14 +79,24 @@ class Proxy:
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
         self._serving: set[asyncio.Task[None]] = set()
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self._port = server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._port = self._server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
-        server.close()
+        self._server.close()
         for task in self._serving:
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
+
+    async def _refuse(self, seconds: float) -> None:
+        """Stop listening; connections that there are stay."""
+        self._server.close()
+        self._serving.add(self._loop.create_task(self._listen_in(seconds)))
+
+    async def _listen_in(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        if not self._server.is_serving():
+            self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -100,6 +118,7 @@ class Proxy:
         length = re.search(rb"(?i)content-length: *(\d+)", head)
         body = await reader.readexactly(int(length[1])) if length else b""
         self.seen.append(f"{method} {target}")
+        await self._refuse_after(f"{method} {target}")
         fault = self._fault(f"{method} {target}")
         if fault is not None and fault.moment == "before":
             await self._break(fault, writer)
@@ -135,6 +154,12 @@ class Proxy:
             head = f"HTTP/1.1 {fault.action} Any\r\nConnection: close\r\n"
             writer.write(f"{head}Content-Length: {len(fault.body)}\r\n\r\n".encode() + fault.body)
             await writer.drain()
+
+    async def _refuse_after(self, request: str) -> None:
+        kind = re.sub(r"\?.*|/[^/?]*\d[^/?]*", "", request)  # without what is another each time
+        if self._refusing_seconds is not None and kind not in self._kinds:
+            self._kinds.add(kind)
+            await self._refuse(self._refusing_seconds)
 
     def _fault(self, request: str) -> Fault | None:
         for fault in self.faults:

@@ -29,6 +29,7 @@ from prefect_qiskit_runtime.client._embedded import (
     start_embedded,
     stop_embedded,
 )
+from prefect_qiskit_runtime.client._hardware_calls import HardwareAccess
 from prefect_qiskit_runtime.client._ibm import IbmApi
 from prefect_qiskit_runtime.client._listing import format_programs
 from prefect_qiskit_runtime.client._outcome import job_error
@@ -49,6 +50,7 @@ from prefect_qiskit_runtime.client._transport import settings_of_environment
 __all__ = [
     "LEAVE_SECONDS",
     "EmbeddedStatus",
+    "HardwareAccess",
     "IbmAccount",
     "IbmApi",
     "InputsLike",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from contextlib import suppress
+from typing import ClassVar
 from urllib.parse import quote
 
 from prefect_qiskit_runtime.client._answers import Call
@@ -18,10 +20,23 @@ LEAVE_SECONDS = 10.0
 
 
 class SessionCalls(Transport):
-    """The part of a service's protocol that is about sessions."""
+    """The part of a service's protocol that is about sessions.
+
+    Attributes:
+        keyed_submission: Whether the service makes one job of all submissions with the same
+            key, and one session of all requests for one. Where it does not, whoever submits has
+            to look for the job before and after.
+    """
+
+    keyed_submission: ClassVar[bool] = True
 
     async def create_session(
-        self, backend: str, *, mode: SessionMode = "dedicated", max_time: int | None = None
+        self,
+        backend: str,
+        *,
+        mode: SessionMode = "dedicated",
+        max_time: int | None = None,
+        idempotency_key: str | None = None,
     ) -> SessionInfo:
         """Open a session or a batch on a backend.
 
@@ -33,12 +48,16 @@ class SessionCalls(Transport):
             mode: "dedicated" for a session that holds a slot, "batch" for one that does not.
             max_time: Seconds after the start of its first job at which it closes; the service's
                 when None.
+            idempotency_key: Where the service knows keys, the same session is given for it
+                again. Default: one that nobody else has.
 
         Raises:
             NotFoundError: No such backend.
             InvalidInputError: The max time is longer than the service's.
         """
-        asking = asyncio.ensure_future(self._create_session(backend, mode, max_time))
+        asking = asyncio.ensure_future(
+            self._create_session(backend, mode, max_time, idempotency_key)
+        )
         try:
             return await asyncio.shield(asking)
         except asyncio.CancelledError:
@@ -48,13 +67,24 @@ class SessionCalls(Transport):
             raise
 
     async def _create_session(
-        self, backend: str, mode: SessionMode, max_time: int | None
+        self, backend: str, mode: SessionMode, max_time: int | None, key: str | None
     ) -> SessionInfo:
         kind = "batch" if mode == "batch" else "session"
-        call = Call("POST", "/sessions", f"open a {kind} on {backend}", "backend", backend)
+        call = Call(
+            "POST",
+            "/sessions",
+            f"open a {kind} on {backend}",
+            "backend",
+            backend,
+            repeatable=self.keyed_submission,
+        )
+        is_keyed = self.keyed_submission
+        headers = {"Idempotency-Key": key or secrets.token_hex(16)} if is_keyed else None
         fields = {"mode": mode, "backend": backend, "max_ttl": max_time}
         body = json.dumps({name: value for name, value in fields.items() if value is not None})
-        return read_model(call, await self.request(call, content=body), SessionInfo)
+        return read_model(
+            call, await self.request(call, content=body, headers=headers), SessionInfo
+        )
 
     async def get_session(self, session_id: str) -> SessionInfo:
         """Return a session."""

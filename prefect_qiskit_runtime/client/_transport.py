@@ -34,6 +34,7 @@ _CONNECT_SECONDS = 10.0
 
 # Faults before a byte of the request left: any request may be sent again after them.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_SILENT = (httpx.ReadTimeout, httpx.WriteTimeout)
 
 Query = Mapping[str, str | int | bool | list[str] | None]
 Verify = bool | str | Path | ssl.SSLContext
@@ -91,9 +92,11 @@ class Transport:
 
         Raises:
             QiskitRuntimeError: Of the class that fits (see `errors`); a transient one only after
-                several tries within `Settings.request_timeout_seconds`.
+                several tries within `Settings.request_timeout_seconds`, and that once more if
+                no answer came in time.
         """
-        deadline = time.monotonic() + self._settings.request_timeout_seconds
+        patience_seconds = self._settings.request_timeout_seconds
+        deadline, was_silent = time.monotonic() + patience_seconds, False
         for pause_seconds in pauses():
             timeout = max(1.0, deadline - time.monotonic())
             try:
@@ -102,6 +105,9 @@ class Transport:
                 if not (call.repeatable or isinstance(exc.__cause__, _NOT_SENT)):
                     raise
                 wait_seconds = _wait_seconds(exc, pause_seconds)
+                if isinstance(exc.__cause__, _SILENT) and not was_silent:
+                    # All of the time may have gone into one connection that is dead.
+                    deadline, was_silent = time.monotonic() + patience_seconds, True
                 if wait_seconds is None or time.monotonic() + wait_seconds >= deadline:
                     raise
             await asyncio.sleep(wait_seconds)

@@ -144,6 +144,8 @@ def executor_converter() -> Any | None:
 
     Its `encoder(program, options)` returns a pydantic model.
     """
+    if executor_decoder() is None:  # 0.47 to 0.50 have quantum programs of other classes
+        return None
     try:
         module = importlib.import_module("qiskit_ibm_runtime.quantum_program.params_converters")
         version = importlib.import_module("qiskit_ibm_runtime").Executor._SCHEMA_VERSION

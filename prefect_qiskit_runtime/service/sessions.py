@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 
@@ -16,7 +17,7 @@ from prefect_qiskit_runtime.errors import (
 )
 from prefect_qiskit_runtime.models import JobStatus, SessionMode, SessionState
 from prefect_qiskit_runtime.service.context import ServiceContext
-from prefect_qiskit_runtime.service.identifiers import new_id
+from prefect_qiskit_runtime.service.identifiers import id_of, new_id
 from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER
 from prefect_qiskit_runtime.service.store import sessions as statements
 from prefect_qiskit_runtime.service.store.records import JobEnd, NewSession, Owner, Session
@@ -73,8 +74,10 @@ def draft(
     )
 
 
-async def open_session(context: ServiceContext, owner: Owner, request: SessionRequest) -> Session:
-    """Open a session.
+async def open_session(
+    context: ServiceContext, owner: Owner, request: SessionRequest, key: str | None
+) -> Session:
+    """Open a session, or return the one that the same request with the same key has opened.
 
     Raises:
         NotFoundError: There is no such backend.
@@ -85,9 +88,12 @@ async def open_session(context: ServiceContext, owner: Owner, request: SessionRe
     new = draft(
         context.settings, owner, backend, now=now, mode=request.mode, max_ttl=request.max_ttl
     )
-    await context.store.write(statements.insert_session, new)
-    context.scheduler.sessions.watch(new.id)
-    logger.info("Session %s (%s) opened", new.id, new.mode)
+    if key is not None:
+        what = (new.mode, new.backend, str(new.max_ttl_seconds))
+        new = replace(new, id=id_of("session", owner.user, owner.instance, key, *what))
+    if await context.store.write(statements.insert_session, new):
+        context.scheduler.sessions.watch(new.id)
+        logger.info("Session %s (%s) opened", new.id, new.mode)
     return await find(context, new.id, owner)
 
 

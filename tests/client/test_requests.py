@@ -193,6 +193,13 @@ async def test_a_service_that_never_answers_is_given_up(wire: Wire) -> None:
             await api.job_logs("j1")
 
 
+async def test_a_question_without_an_answer_in_time_is_asked_once_more(wire: Wire) -> None:
+    wire.on("GET /jobs/j1/logs", hang, answer("log"))
+    async with RuntimeApi(wire.url, TOKEN, settings=Settings(request_timeout_seconds=1)) as api:
+        assert await api.job_logs("j1") == "log"
+    assert len(wire.seen) == 2
+
+
 async def test_nobody_there_is_a_passing_fault(unused_port: int) -> None:
     settings = Settings(request_timeout_seconds=0.1)
     async with RuntimeApi(f"http://127.0.0.1:{unused_port}", TOKEN, settings=settings) as api:

@@ -101,11 +101,17 @@ def test_primitives_run_in_a_session(service, backend, circuit) -> None:
         "active",
         True,
     )
-    assert [change["status"] for change in details["timestamps"]] == ["open", "active"]
     times = ("started_at", "activated_at", "last_job_started", "last_job_completed")
     assert all(details[time] for time in times)
     assert details["closed_at"] is None
     assert session.usage() >= details["usage_time"] > 0
+
+
+def test_the_changes_of_a_session_have_their_times(service, backend, circuit) -> None:
+    with Session(backend=backend) as session:
+        SamplerV2(mode=session).run([_isa(circuit, backend)], shots=10).result()
+        changes = session.details()["timestamps"]
+    assert [change["status"] for change in changes] == ["open", "active"]
 
 
 def test_a_closed_session_takes_no_jobs(service, backend, circuit) -> None:

@@ -192,7 +192,13 @@ def test_a_job_is_listed_attached_to_and_read(backend: RuntimeBackend) -> None:
     job = submit_sampler([bell(measured=True)], backend=backend, shots=10)
     attached = jobs.attach_job.fn(job.job_id, backend=backend)
     assert attached.result()[0].data.meas.num_shots == 10
-    assert attached.provenance["service"] == "ibm"
+    provenance = attached.provenance
+    assert (provenance.service, provenance.shots, provenance.status.value) == (
+        "ibm",
+        10,
+        "Completed",
+    )
+    assert provenance.started_at is not None and provenance.quantum_seconds is not None
     assert job.job_id in {info.id for info in jobs.list_jobs.fn(backend=backend)}
     assert attached.logs() == ""
 

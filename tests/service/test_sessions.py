@@ -63,6 +63,21 @@ async def _next_id(local) -> str:
     return (await local.executor.next()).launch.job_id
 
 
+async def test_the_same_request_with_the_same_key_gives_the_same_session(local) -> None:
+    async with local.client() as client:
+
+        async def opened(key: str, **fields: Any) -> str:
+            body = {"backend": "aer_simulator", **fields}
+            answer = await client.post("/sessions", json=body, headers={"Idempotency-Key": key})
+            return answer.json()["id"]
+
+        first = await opened("one")
+        assert await opened("one") == first
+        others = [await opened("two"), await opened("one", mode="batch"), await _open(client)]
+        assert len({first, *others}) == 4
+        assert (await client.get("/sessions")).json()["count"] == 4
+
+
 async def test_a_session_has_all_that_ibms_clients_read(local) -> None:
     async with local.client() as client:
         session_id = await _open(client, max_ttl=7200, instance="crn:ignored")

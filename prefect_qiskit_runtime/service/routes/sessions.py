@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 
 from prefect_qiskit_runtime.models import SessionInfo
 from prefect_qiskit_runtime.service import sessions
@@ -23,10 +23,15 @@ router = APIRouter(prefix="/sessions")
     openapi_extra=takes(sessions.SessionRequest),
     responses=answers(SessionInfo, 404, status=201),
 )
-async def open_session(request: Request, context: Context, owner: Caller) -> dict[str, Any]:
-    """Open a session or a batch."""
+async def open_session(
+    request: Request,
+    context: Context,
+    owner: Caller,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+) -> dict[str, Any]:
+    """Open a session or a batch; the same request with the same key gives the same one."""
     asked = await read_model(request, sessions.SessionRequest, "session")
-    session = await sessions.open_session(context, owner, asked)
+    session = await sessions.open_session(context, owner, asked, idempotency_key)
     return session_view(session, context.clock.now())
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, select, update
+from sqlalchemy.dialects.sqlite import insert as insert_or
 
 from prefect_qiskit_runtime.models import JobStatus, SessionState
 from prefect_qiskit_runtime.service.store.records import NewSession, Owner, Session
@@ -18,10 +19,11 @@ from prefect_qiskit_runtime.service.store.tables import jobs, sessions
 _PENDING = (JobStatus.QUEUED.value, JobStatus.RUNNING.value)
 
 
-def insert_session(connection: Connection, new: NewSession) -> None:
-    """Open a session."""
-    connection.execute(
-        insert(sessions).values(
+def insert_session(connection: Connection, new: NewSession) -> bool:
+    """Open a session; say whether it was not there before."""
+    inserted = connection.execute(
+        insert_or(sessions)
+        .values(
             id=new.id,
             owner=new.owner.user,
             instance=new.owner.instance,
@@ -35,7 +37,9 @@ def insert_session(connection: Connection, new: NewSession) -> None:
             used_seconds=0.0,
             changes=[(SessionState.OPEN.value, new.created_at.isoformat())],
         )
+        .on_conflict_do_nothing(index_elements=["id"])
     )
+    return inserted.rowcount == 1
 
 
 def find_session(connection: Connection, session_id: str, owner: Owner) -> Session | None:

@@ -18,7 +18,9 @@ from surface import Surface
 SURFACE = Surface(
     *(IBMQFactory, AccountProvider, IBMRuntimeService),
     *(RuntimeJob, RuntimeProgram, ParameterNamespace),
-    cannot={},
+    cannot={
+        "AccountProvider.backends": "Each instance has an attribute of that name: that is called."
+    },
 )
 
 

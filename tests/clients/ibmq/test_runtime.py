@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
+from qiskit.providers.ibmq import AccountProvider
 from qiskit.providers.ibmq.api.exceptions import RequestsApiError
 from qiskit.providers.ibmq.exceptions import IBMQInputValueError
 from qiskit.providers.ibmq.runtime import (
@@ -176,6 +177,17 @@ def test_a_circuit_of_an_old_qiskit_reaches_the_program(submit: Submit) -> None:
     circuit.h(0)
     job = submit({"backend_name": "fake_manila"}, inputs={"circuit": circuit})
     assert job.result(timeout=SECONDS, wait=0.1) == {"qubits": 3, "backend": "fake_manila"}
+
+
+def test_the_provider_runs_circuits_as_a_program(provider: AccountProvider) -> None:
+    circuit = QuantumCircuit(2)
+    circuit.h(0)
+    circuit.cx(0, 1)
+    circuit.measure_all()
+    job = provider.run_circuits(circuit, backend_name="aer_simulator", shots=100, seed_simulator=1)
+    assert job.program_id == "circuit-runner"
+    counts = job.result().get_counts()
+    assert counts.keys() == {"00", "11"} and sum(counts.values()) == 100
 
 
 def test_a_job_of_before_streams_from_its_start(service: IBMRuntimeService, submit: Submit) -> None:

@@ -1,0 +1,98 @@
+"""Run the crash matrix and write its page.
+
+    python -m tests.crashes.matrix [--whole] [--workers N] [--minutes N] [--only TEXT]
+
+Without `--whole` each point meets each fault in one of the ways. Outcomes are kept in
+`.run/crashes/outcomes.jsonl`: cells that are there are not run again, `--again` forgets them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import queue
+import shutil
+import tempfile
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from prefect.testing.utilities import prefect_test_harness
+
+from tests.crashes.matrix.cells import WORKS, Cell, pairs, whole
+from tests.crashes.matrix.page import PAGE, page
+from tests.crashes.matrix.running import ROOT, Outcome, PointNotReached, Stage
+
+OUTCOMES = ROOT / ".run" / "crashes" / "outcomes.jsonl"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Run the crash matrix and write its page.")
+    parser.add_argument("--whole", action="store_true", help="each point, fault and way")
+    parser.add_argument("--again", action="store_true", help="forget what was run")
+    parser.add_argument("--workers", type=int, default=2, help="cells at a time")
+    parser.add_argument("--minutes", type=float, default=24 * 60.0, help="start no cell after this")
+    parser.add_argument("--only", default="", help="cells with this in their name")
+    asked = parser.parse_args()
+    if asked.again:
+        OUTCOMES.unlink(missing_ok=True)
+    chosen = whole if asked.whole else pairs
+    cells = [cell for work in WORKS for cell in chosen(work) if asked.only in str(cell)]
+    # In an order that is the same each time, and has something of all at each moment.
+    cells.sort(key=lambda cell: hashlib.sha256(str(cell).encode()).digest())
+    known = kept()
+    run([cell for cell in cells if str(cell) not in known], asked.workers, asked.minutes * 60)
+    PAGE.write_text(page(cells, kept()))
+
+
+def kept() -> dict[str, Outcome]:
+    """Return the outcomes so far, by cell."""
+    lines = OUTCOMES.read_text().splitlines() if OUTCOMES.exists() else []
+    return {(record := json.loads(line)).pop("cell"): Outcome(**record) for line in lines}
+
+
+def run(cells: list[Cell], workers: int, seconds: float) -> None:
+    """Run cells, some at a time, and keep their outcomes."""
+    waiting: queue.SimpleQueue[Cell] = queue.SimpleQueue()
+    for cell in cells:
+        waiting.put(cell)
+    OUTCOMES.parent.mkdir(parents=True, exist_ok=True)
+    until, writing = time.monotonic() + seconds, threading.Lock()
+
+    def work(stage: Stage) -> None:
+        with stage:
+            while time.monotonic() < until:
+                try:
+                    cell = waiting.get_nowait()
+                except queue.Empty:
+                    return
+                try:
+                    outcome = stage.run(cell)
+                except PointNotReached as error:
+                    print("NOT RUN", error, flush=True)
+                    continue
+                with writing, OUTCOMES.open("a") as outcomes:
+                    outcomes.write(json.dumps({"cell": str(cell), **asdict(outcome)}) + "\n")
+                print(
+                    "ok " if outcome.is_good else "BAD",
+                    outcome.paid,
+                    cell,
+                    outcome.error,
+                    flush=True,
+                )
+
+    folder = Path(tempfile.mkdtemp(prefix="crash-matrix-"))
+    with prefect_test_harness(server_startup_timeout=120):
+        stages = [Stage(folder / str(number)) for number in range(min(workers, len(cells)))]
+        threads = [threading.Thread(target=work, args=[stage]) for stage in stages]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()

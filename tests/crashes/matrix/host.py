@@ -1,0 +1,86 @@
+"""Runs flows in processes that can be killed: forked from here, so that each starts at once.
+
+    python host.py ours|foreign
+
+Reads orders from its standard input, a JSON object a line, and answers each with one: `run` forks a
+process and gives its `pid`; `poll` gives the `status` that one ended with, null while it runs.
+Needs Prefect and one of the clients, in whichever environment.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from shapes import flows_of
+
+
+def main(client: str) -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is no answer
+    work = importlib.import_module(client)
+    for line in sys.stdin:
+        order = json.loads(line)
+        if "poll" in order:
+            pid, status = os.waitpid(order["poll"], os.WNOHANG)
+            answer = {"status": os.waitstatus_to_exitcode(status) if pid else None}
+        else:
+            answer = {"pid": fork(work, order["run"])}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def fork(work: Any, order: dict[str, Any]) -> int:
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            with Path(order["log"]).open("ab") as log, Path(os.devnull).open() as nothing:
+                os.dup2(nothing.fileno(), 0)
+                os.dup2(log.fileno(), 1)
+                os.dup2(log.fileno(), 2)
+            run(work, order)
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    return pid
+
+
+def run(work: Any, order: dict[str, Any]) -> None:
+    """Run one flow run, a new one or one that has crashed; what it does is noted in a file."""
+    from prefect.client.orchestration import get_client
+    from prefect.flow_engine import run_flow
+    from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
+    from prefect.states import AwaitingRetry
+
+    work.begin(order)
+    flow = flows_of(work.work)[order["flow"]]
+    with temporary_settings({PREFECT_LOCAL_STORAGE_PATH: Path(order["storage"])}):
+        with get_client(sync_client=True) as client:
+            if order["flow_run_id"] is None:
+                flow_run = client.create_flow_run(flow)
+                note(order, f"flow_run {flow_run.id}")
+            else:
+                client.set_flow_run_state(order["flow_run_id"], AwaitingRetry(), force=True)
+                flow_run = client.read_flow_run(order["flow_run_id"])
+        note(order, "process")
+        result = run_flow(flow, flow_run=flow_run, parameters={})
+        note(order, f"result {json.dumps(result)}")
+
+
+def note(order: dict[str, Any], what: str) -> None:
+    """Write a line that the test reads, however this process ends."""
+    with Path(order["notes"]).open("a") as notes:
+        notes.write(f"{what}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

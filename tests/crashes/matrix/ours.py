@@ -1,0 +1,84 @@
+"""What the matrix kills: flows with this package, run by `host.py`."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from host import note
+from qiskit import QuantumCircuit
+
+from prefect_qiskit_runtime import (
+    IBMQuantumCredentials,
+    RuntimeBackend,
+    RuntimeServiceCredentials,
+    _records,
+    run_program,
+    run_sampler,
+    runtime_session,
+)
+from prefect_qiskit_runtime.client._stream import ResultStream
+
+ORDER: dict[str, Any] = {}
+
+
+def begin(order: dict[str, Any]) -> None:
+    ORDER.update(order)
+    # So that a time-out takes seconds.
+    defaults = ResultStream.__init__.__kwdefaults__
+    assert defaults is not None
+    defaults["silence_seconds"] = 3.0
+    if "die_at_record" in order:
+        _die_at_record(**order["die_at_record"])
+
+
+def _die_at_record(number: int, moment: str) -> None:
+    write = _records.Records.write
+    left = [number]
+
+    async def dying(self: _records.Records, name: str, record: dict[str, object]) -> None:
+        left[0] -= 1
+        if left[0] == 0 and moment == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        await write(self, name, record)
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    _records.Records.write = dying
+
+
+def seen(job_id: str, interim: int) -> None:
+    note(ORDER, f"interim {interim}")
+
+
+def run_the_program() -> float:
+    credentials = RuntimeServiceCredentials.model_validate(
+        {"url": ORDER["url"], "token": ORDER["token"]}
+    )
+    backend = RuntimeBackend(service="team", credentials=credentials, retry_delay_seconds=0.1)
+    with runtime_session(backend) as session:
+        return run_program(ORDER["program"], {}, backend=backend, callback=seen, session=session)
+
+
+def run_the_sampler() -> dict[str, int]:
+    credentials = IBMQuantumCredentials.model_validate(
+        {"api_key": ORDER["token"], "url": f"{ORDER['url']}/api/v1"}
+    )
+    backend = RuntimeBackend(name="aer_simulator", service="ibm", credentials=credentials)
+    (result,) = run_sampler([coins()], backend=backend, shots=20)
+    return result.data.meas.get_counts()
+
+
+def coins() -> QuantumCircuit:
+    """Return a circuit whose counts hardly ever come twice."""
+    circuit = QuantumCircuit(8)
+    circuit.h(range(8))
+    circuit.measure_all()
+    return circuit
+
+
+def work() -> Any:
+    does: dict[str, Callable[[], Any]] = {"program": run_the_program, "sampler": run_the_sampler}
+    return does[ORDER["does"]]()

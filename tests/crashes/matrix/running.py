@@ -1,0 +1,381 @@
+"""One cell of the crash matrix: kill a flow at its point, let it come back, count what was paid."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from prefect_qiskit_runtime import SyncRuntimeClient
+from prefect_qiskit_runtime.codec import decode
+from prefect_qiskit_runtime.testing import OfflineService, offline_service
+from tests.crashes.matrix.cells import Cell, Point, Work
+from tests.proxy import Proxy
+
+FOLDER = Path(__file__).parent
+ROOT = FOLDER.parent.parent.parent
+FOREIGN_PYTHON = ROOT / ".run" / "clients" / "prefect-qiskit-0.2.1" / "bin" / "python"
+DEADLINE_SECONDS = 90.0
+LATE_SECONDS = 1.5
+REFUSING_SECONDS = 0.7
+PATIENCE = {
+    "PREFECT_QISKIT_RUNTIME_SUBMISSION_GRACE_SECONDS": "3",
+    "PREFECT_QISKIT_RUNTIME_REQUEST_TIMEOUT_SECONDS": "2",
+}
+
+PROGRAM = """
+import random, time
+
+def main(backend, user_messenger):
+    for number in range(6):
+        user_messenger.publish(number)
+        time.sleep(0.05)
+    return random.random()
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a cell.
+
+    Attributes:
+        paid: How many jobs have run.
+        result_returned: Whether the flow returned the result of one of them.
+        interim_as_promised: Whether the callback got its interim results in order, with no gap.
+        left_open: How many sessions and jobs are open after it.
+        error: Why the flow run failed; empty where it did not.
+        seconds: How long it took.
+    """
+
+    paid: int
+    result_returned: bool
+    interim_as_promised: bool
+    left_open: int
+    error: str
+    seconds: float
+
+    @property
+    def is_good(self) -> bool:
+        return (
+            self.paid == 1
+            and self.result_returned
+            and self.interim_as_promised
+            and not self.left_open
+        )
+
+
+class PointNotReached(AssertionError):
+    """The first process ended before it was where it is to be killed."""
+
+
+class Host:
+    """A process that forks flow runs (`host.py`)."""
+
+    def __init__(self, client: str, environment: dict[str, str]) -> None:
+        python = sys.executable if client == "ours" else str(FOREIGN_PYTHON)
+        self._process = subprocess.Popen(
+            [python, str(FOLDER / "host.py"), client],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            text=True,
+        )
+
+    def run(self, order: dict[str, Any]) -> int:
+        return self._ask({"run": order})["pid"]
+
+    def poll(self, pid: int) -> int | None:
+        return self._ask({"poll": pid})["status"]
+
+    def close(self) -> None:
+        with self._process:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+
+    def _ask(self, order: dict[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+
+class Stage:
+    """The services and hosts on which cells run, one after the other; a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stack = ExitStack()
+        self._environment = _environment()  # of this thread
+        self._services: dict[str | None, OfflineService] = {}
+        self._hosts: dict[str, Host] = {}
+        self._number = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stack.close()
+
+    def run(self, cell: Cell) -> Outcome:
+        """Run a cell.
+
+        Raises:
+            PointNotReached: The flow ended before it was killed.
+        """
+        self._number += 1
+        folder = self._folder / str(self._number)
+        folder.mkdir(parents=True)
+        service = self._service(cell.work)
+        service.clear()
+        with ExitStack() as stack:
+            url = service.url
+            proxy = None
+            if cell.fault.is_refused:
+                proxy = Proxy(url)
+                stack.callback(proxy.close)
+                url = proxy.url
+            return _Experiment(cell, service, self._host(cell.work), folder, url, proxy).run()
+
+    def _service(self, work: Work) -> OfflineService:
+        if work.imitate not in self._services:
+            service = self._stack.enter_context(offline_service(imitate=work.imitate))
+            self._services[work.imitate] = service
+        return self._services[work.imitate]
+
+    def _host(self, work: Work) -> Host:
+        if work.client not in self._hosts:
+            host = Host(work.client, self._environment)
+            self._stack.callback(host.close)
+            self._hosts[work.client] = host
+        return self._hosts[work.client]
+
+
+def _environment() -> dict[str, str]:
+    from prefect.settings import get_current_settings
+
+    settings = get_current_settings().to_environment_variables(exclude_unset=True)
+    path = os.pathsep.join([str(ROOT), str(FOLDER)])
+    return {**os.environ, **settings, **PATIENCE, "PYTHONPATH": path, "NO_PROXY": "*"}
+
+
+class _Experiment:
+    """One cell while it runs."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        service: OfflineService,
+        host: Host,
+        folder: Path,
+        url: str,
+        proxy: Proxy | None,
+    ) -> None:
+        self._cell = cell
+        self._service = service
+        self._host = host
+        self._folder = folder
+        self._url = url
+        self._proxy = proxy
+        self._account = _Account(service, is_ibm=cell.work.imitate == "ibm")
+        self._notes_path = folder / "notes.txt"
+
+    def run(self) -> Outcome:
+        began = time.monotonic()
+        with self._account:
+            earlier = set(self._account.jobs())
+            self._kill()
+            self._add_faults()
+            status = self._return()
+            jobs = self._account.settled_jobs(earlier)
+            results = [self._account.result(job_id) for job_id in jobs]
+            returned = [json.loads(note.removeprefix("result ")) for note in self._notes("result ")]
+            return Outcome(
+                paid=len(jobs),
+                result_returned=status == 0 and len(returned) == 1 and returned[0] in results,
+                interim_as_promised=self._is_interim_as_promised(),
+                left_open=self._account.close_what_is_open(),
+                error="" if status == 0 else self._last_line(),
+                seconds=round(time.monotonic() - began, 2),
+            )
+
+    def _kill(self) -> None:
+        """Run the first process until it is at its point."""
+        point = self._cell.point
+        if point.fault is not None:
+            request, scenario = point.fault
+            self._service.add(**scenario, when=request.fields)
+        held = None
+        if point.request is not None:
+            moment = f"{point.moment}_effect"
+            held = self._service.add("silence", when=point.request.fields, moment=moment)
+        pid = self._start(None)
+        status = self._wait(pid, until=lambda: self._is_there(point, held))
+        if status is None:
+            os.kill(pid, signal.SIGKILL)
+            status = self._wait(pid)
+        if status != -signal.SIGKILL:
+            raise PointNotReached(f"{self._cell}: ended with {status}\n{self.log}")
+        self._service.clear()
+
+    def _is_there(self, point: Point, held: str | None) -> bool:
+        if point.note is not None:
+            return bool(self._notes(point.note))
+        if held is None:
+            return False  # it kills itself, at a record
+        return any(one["id"] == held and one["used"] for one in self._service.scenarios())
+
+    def _add_faults(self) -> None:
+        """Make each kind of request of the process that returns fail once."""
+        fault = self._cell.fault
+        if fault.scenario:
+            for request in self._cell.work.requests:
+                self._service.add(**fault.scenario, when=request.fields)
+        if fault.is_late:
+            self._service.add("late_tags", seconds=LATE_SECONDS)
+        if self._proxy is not None:
+            self._proxy.refuse_between_kinds(REFUSING_SECONDS)
+
+    def _return(self) -> int:
+        (flow_run_id,) = [note.removeprefix("flow_run ") for note in self._notes("flow_run ")]
+        pid = self._start(flow_run_id)
+        status = self._wait(pid)
+        if status is None:
+            os.kill(pid, signal.SIGKILL)
+            self._wait(pid)
+            return -1
+        return status
+
+    def _start(self, flow_run_id: str | None) -> int:
+        cell, is_back = self._cell, flow_run_id is not None
+        storage = "elsewhere" if is_back and cell.way.is_elsewhere else "here"
+        order = {
+            "flow": cell.way.flow,
+            "flow_run_id": flow_run_id,
+            "url": self._url,
+            "token": self._service.token,
+            "crn": self._account.crn,
+            "does": "program" if cell.work.imitate is None else "sampler",
+            "program": self._account.program_id,
+            "notes": str(self._notes_path),
+            "log": str(self._folder / "flow.log"),
+            "storage": str(self._folder / storage),
+        }
+        if cell.point.record is not None and not is_back:
+            order["die_at_record"] = {"number": cell.point.record, "moment": cell.point.moment}
+        return self._host.run(order)
+
+    def _wait(self, pid: int, until: Callable[[], bool] = lambda: False) -> int | None:
+        """Return what a process ends with; None if something happens before that, or nothing."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while time.monotonic() < deadline:
+            status = self._host.poll(pid)
+            if status is not None or until():
+                return status
+            time.sleep(0.02)
+        return None
+
+    def _is_interim_as_promised(self) -> bool:
+        """Say whether each process got a run without gaps, together all, the last to the end."""
+        expected = list(range(self._cell.work.interim))
+        got: list[list[int]] = []
+        for note in self._notes(""):
+            if note == "process":
+                got.append([])
+            elif note.startswith("interim "):
+                got[-1].append(int(note.removeprefix("interim ")))
+        are_runs = all(one == list(range(one[0], one[-1] + 1)) for one in got if one)
+        return are_runs and sorted({number for one in got for number in one}) == expected
+
+    def _notes(self, prefix: str) -> list[str]:
+        with suppress(FileNotFoundError):
+            lines = self._notes_path.read_text().splitlines()
+            return [line for line in lines if line.startswith(prefix)]
+        return []
+
+    @property
+    def log(self) -> str:
+        return (self._folder / "flow.log").read_text()[-6000:]
+
+    def _last_line(self) -> str:
+        return ([""] + [line for line in self.log.splitlines() if line.strip()])[-1][:300]
+
+
+class _Account:
+    """What the service has for its one user, asked for past all faults; a context manager."""
+
+    program_id = ""
+
+    def __init__(self, service: OfflineService, *, is_ibm: bool) -> None:
+        self._service = service
+        self._is_ibm = is_ibm
+        self.crn = ""
+        prefix = "/api/v1" if is_ibm else ""
+        scheme = "apikey" if is_ibm else "Bearer"
+        self._http = httpx.Client(
+            base_url=service.url + prefix,
+            headers={"Authorization": f"{scheme} {service.token}"},
+            timeout=60,
+            trust_env=False,
+        )
+
+    def __enter__(self) -> Self:
+        if self._is_ibm:
+            found = self._http.post(f"{self._service.url}/v3/resources/search").json()
+            self.crn = self._http.headers["Service-CRN"] = found["items"][0]["crn"]
+        else:
+            with SyncRuntimeClient(self._service.url, self._service.token) as client:
+                programs = {program.name: program.program_id for program in client.programs()}
+                self.program_id = programs.get("publishing") or client.upload_program(
+                    PROGRAM, name="publishing"
+                )
+        self._service.clear()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._http.close()
+
+    def jobs(self) -> dict[str, dict[str, Any]]:
+        jobs = self._http.get("/jobs", params={"limit": 1000}).raise_for_status().json()["jobs"]
+        return {job["id"]: job for job in jobs}
+
+    def settled_jobs(self, earlier: set[str]) -> list[str]:
+        """Return the jobs that have run, once all have ended."""
+        self._service.clear()
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while True:
+            jobs = {key: job for key, job in self.jobs().items() if key not in earlier}
+            statuses = [job["state"]["status"] for job in jobs.values()]
+            if all(status in ("Completed", "Failed", "Cancelled") for status in statuses):
+                return [job_id for job_id in jobs if self._has_run(job_id)]
+            assert time.monotonic() < deadline, statuses
+            time.sleep(0.05)
+
+    def _has_run(self, job_id: str) -> bool:
+        metrics = self._http.get(f"/jobs/{job_id}/metrics").raise_for_status().json()
+        return metrics["timestamps"].get("running") is not None
+
+    def result(self, job_id: str) -> Any:
+        answer = self._http.get(f"/jobs/{job_id}/results").raise_for_status()
+        if not self._is_ibm:
+            return answer.json()
+        (result,) = decode(answer.text)
+        return result.data.meas.get_counts()
+
+    def close_what_is_open(self) -> int:
+        """Return how many sessions are open; close them for the cells that follow."""
+        if self._is_ibm:
+            return 0
+        listed = self._http.get("/sessions", params={"open": True}).raise_for_status()
+        for session in listed.json()["sessions"]:
+            self._http.delete(f"/sessions/{session['id']}/close")
+        return listed.json()["count"]
