@@ -38,6 +38,12 @@ if TYPE_CHECKING:
         IBMQuantumCredentials as IBMQuantumCredentials,
         RuntimeServiceCredentials as RuntimeServiceCredentials,
     )
+    from prefect_qiskit_runtime.dry_run import (
+        DryRun as DryRun,
+        DryRunCircuit as DryRunCircuit,
+        PubUsage as PubUsage,
+        UsageEstimate as UsageEstimate,
+    )
     from prefect_qiskit_runtime.errors import (
         AccessDeniedError as AccessDeniedError,
         AuthenticationError as AuthenticationError,
@@ -180,6 +186,12 @@ _HOMES = {
     "credentials": (
         "IBMQuantumCredentials",
         "RuntimeServiceCredentials",
+    ),
+    "dry_run": (
+        "DryRun",
+        "DryRunCircuit",
+        "PubUsage",
+        "UsageEstimate",
     ),
     "errors": (
         "AccessDeniedError",

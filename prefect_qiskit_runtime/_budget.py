@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -19,7 +20,7 @@ from prefect.states import Paused
 from prefect_qiskit_runtime._identity import Request
 from prefect_qiskit_runtime._lineage import flow_tag, root_flow_run_id_here
 from prefect_qiskit_runtime._retrying import RetryPolicy
-from prefect_qiskit_runtime._usage_estimate import SUB_JOB_SECONDS, estimate_usage
+from prefect_qiskit_runtime._usage_estimate import SUB_JOB_SECONDS
 from prefect_qiskit_runtime._watching import logger_here
 from prefect_qiskit_runtime.backend import RuntimeBackend
 from prefect_qiskit_runtime.client import RuntimeApi, settings_of_environment, usage_of
@@ -43,17 +44,32 @@ class Budget:
         api: The service.
         policy: How it is asked.
         backend: The block, with the limits.
-        estimate_seconds: What the job is estimated to use.
+        record: What was done to make the job ready, with the estimate.
+        max_execution_seconds: The job's own limit.
     """
 
     api: RuntimeApi
     policy: RetryPolicy
     backend: RuntimeBackend
-    estimate_seconds: float
+    record: Mapping[str, Any]
+    max_execution_seconds: int | None
 
     @classmethod
-    async def of(cls, api: RuntimeApi, policy: RetryPolicy, request: Request) -> Budget | None:
-        """Return the budget of a call; None where the block sets no limit, or has no QPUs."""
+    def of(
+        cls,
+        api: RuntimeApi,
+        policy: RetryPolicy,
+        request: Request,
+        record: Mapping[str, Any],
+    ) -> Budget | None:
+        """Return the budget of a call; None where the block sets no limit, or has no QPUs.
+
+        Args:
+            api: The service.
+            policy: How it is asked.
+            request: What the call asks for.
+            record: What is done to make it ready: it has the estimate once that is done.
+        """
         block = request.backend
         limits = (
             block.max_qpu_seconds_per_call,
@@ -63,8 +79,13 @@ class Budget:
         )
         if block.service != "ibm" or all(limit is None for limit in limits):
             return None
-        estimate_seconds = await asyncio.to_thread(_estimate_seconds, request)
-        return cls(api, policy, block, estimate_seconds)
+        return cls(api, policy, block, record, request.options.max_execution_time)
+
+    @property
+    def estimate_seconds(self) -> float:
+        """What the job is estimated to use; its own limit is enforced on the QPU."""
+        seconds = self.record.get("estimate", {}).get("quantum_seconds", SUB_JOB_SECONDS)
+        return min(seconds, self.max_execution_seconds or seconds)
 
     async def require(self) -> None:
         """Let a job be sent that is within all limits.
@@ -158,19 +179,6 @@ def _expected_seconds(job: JobInfo) -> float:
     """Return what a job that has not ended is going to use, as far as anybody knows."""
     expected = _estimates.get(job.id, job.estimated_running_time_seconds)
     return (job.cost or 0.0) if expected is None else expected
-
-
-def _estimate_seconds(request: Request) -> float:
-    """Estimate what a job is going to use; its limit is enforced on the QPU."""
-    inputs, seconds = request.inputs, SUB_JOB_SECONDS
-    if request.program_id in ("sampler", "estimator"):
-        estimate = estimate_usage(
-            request.program_id,  # type: ignore[arg-type] - one of the two
-            inputs["pubs"],
-            inputs.get("options"),
-        )
-        seconds = estimate.seconds
-    return min(seconds, request.options.max_execution_time or seconds)
 
 
 async def _pause(root_id: uuid.UUID, why: str) -> bool:

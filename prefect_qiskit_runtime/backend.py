@@ -7,12 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from prefect.blocks.abstract import CredentialsBlock
 from prefect.blocks.core import Block
-from pydantic import Field, HttpUrl, model_validator
+from pydantic import BaseModel, Field, HttpUrl, model_validator
 
+from prefect_qiskit_runtime._backend_fields import (
+    LEAST_BUSY,
+    ChoiceFields,
+    PrimitiveFields,
+    TranspilationFields,
+)
 from prefect_qiskit_runtime._references import LOGO_URL, Referable
 from prefect_qiskit_runtime.client import HardwareAccess, RuntimeApi, embedded_api
 from prefect_qiskit_runtime.credentials import IBMQuantumCredentials, RuntimeServiceCredentials
@@ -29,28 +35,16 @@ _LOGINS: dict[str, type[CredentialsBlock]] = {
 }
 
 
-class RuntimeBackend(Referable, Block):
-    """A backend of a Runtime service, and how jobs are to run on it.
-
-    Example:
-        Load a saved backend and run a program on it:
-        ```python
-        from prefect_qiskit_runtime import RuntimeBackend, run_program
-
-        backend = RuntimeBackend.load("BLOCK_NAME")
-        result = run_program("hello-world-1a2b3c4d", {"iterations": 3}, backend=backend)
-        ```
-    """
-
-    _block_type_name = "Qiskit Runtime Backend"
-    _block_type_slug = "qiskit-runtime-backend"
-    _logo_url = LOGO_URL
-    _documentation_url = HttpUrl("https://quantum.cloud.ibm.com/docs/guides/qpu-information")
+class PlaceFields(BaseModel):
+    """Which service, which backend. A class of its own, so that forms begin with it."""
 
     name: str = Field(
         default="aer_simulator",
         min_length=1,
-        description="Name of the backend, for example aer_simulator or fake_manila.",
+        description=(
+            "Name of the backend, for example aer_simulator or fake_manila; least_busy for the one "
+            "that fits the fields below and has the fewest jobs waiting."
+        ),
     )
     service: Literal["embedded", "team", "ibm"] = Field(
         default="embedded",
@@ -80,6 +74,28 @@ class RuntimeBackend(Referable, Block):
             "that are sent again included; empty for no limit but that of the job."
         ),
     )
+
+
+class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Prefect's of pydantic's
+    Referable, PrimitiveFields, TranspilationFields, ChoiceFields, PlaceFields, Block
+):
+    """A backend of a Runtime service, and how jobs are to run on it.
+
+    Example:
+        Load a saved backend and run a program on it:
+        ```python
+        from prefect_qiskit_runtime import RuntimeBackend, run_program
+
+        backend = RuntimeBackend.load("BLOCK_NAME")
+        result = run_program("hello-world-1a2b3c4d", {"iterations": 3}, backend=backend)
+        ```
+    """
+
+    _block_type_name = "Qiskit Runtime Backend"
+    _block_type_slug = "qiskit-runtime-backend"
+    _logo_url = LOGO_URL
+    _documentation_url = HttpUrl("https://quantum.cloud.ibm.com/docs/guides/qpu-information")
+
     max_execution_time: int | None = Field(
         default=None,
         ge=1,
@@ -208,6 +224,37 @@ class RuntimeBackend(Referable, Block):
         return self
 
     @model_validator(mode="after")
+    def _choice_is_open(self) -> RuntimeBackend:
+        if self.name != LEAST_BUSY and (filters := self.choice_filters()):
+            raise ValueError(
+                f"{', '.join(filters)} choose among backends, and {self.name!r} is chosen: set "
+                f"name={LEAST_BUSY!r}, or leave them out."
+            )
+        if self.name == LEAST_BUSY and self.cache_calibration == "same calibration":
+            raise ValueError(
+                "cache_calibration='same calibration' is of one backend: name it in place of"
+                f" {LEAST_BUSY!r}."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_accuracy(self) -> RuntimeBackend:
+        if self.default_shots is not None and self.default_precision is not None:
+            raise ValueError(
+                "default_shots and default_precision exclude each other: precision p means 1/p**2 "
+                "shots. Leave out one of the two."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _calibrations_have_ids_at_ibm(self) -> RuntimeBackend:
+        if self.calibration_id is not None and (self.service != "ibm" or self.name == LEAST_BUSY):
+            raise ValueError(
+                "calibration_id is of a backend of IBM Quantum (service='ibm') that is named."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _hardware_is_for_programs(self) -> RuntimeBackend:
         if self.hardware_credentials is None:
             if self.hardware_max_seconds is not None:
@@ -217,6 +264,11 @@ class RuntimeBackend(Referable, Block):
             raise ValueError(
                 "service='ibm' runs primitives with its credentials. hardware_credentials are for "
                 "programs, which run on service='embedded' or 'team' and send circuits to IBM."
+            )
+        if self.name == LEAST_BUSY:
+            raise ValueError(
+                "hardware_credentials are for one backend of IBM's: name it in place of"
+                f" {LEAST_BUSY!r}."
             )
         if self.private:
             raise ValueError(
@@ -242,6 +294,14 @@ class RuntimeBackend(Referable, Block):
         return api.with_hardware(
             HardwareAccess(self.hardware_credentials.account(), self.hardware_max_seconds)
         )
+
+    def at(self, name: str) -> Self:
+        """Return this block with the backend that was chosen, and nothing left to choose."""
+        if name == self.name:
+            return self
+        fields = ChoiceFields.model_fields
+        settled = {filter_: fields[filter_].default for filter_ in self.choice_filters()}
+        return self.model_copy(update={**settled, "name": name})
 
     def options(self, given: OptionsLike = None) -> RuntimeOptions:
         """Lay the options of one call over those of the block.
@@ -271,6 +331,7 @@ class RuntimeBackend(Referable, Block):
                 "retry_deadline_seconds": _first(
                     asked.retry_deadline_seconds, self.retry_deadline_seconds
                 ),
+                "calibration_id": asked.calibration_id or self.calibration_id,
             }
         )
 

@@ -193,6 +193,7 @@ class RuntimeOptions(BaseModel):
         retry_delay_seconds: Wait before sending again; doubled each time, with jitter.
         retry_deadline_seconds: How long a service that has answered before may be away, or
             refuse for being busy, before that is an error.
+        calibration_id: The calibration that the circuits were made for; IBM Quantum only.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -227,6 +228,7 @@ class RuntimeOptions(BaseModel):
     attempts: int | None = Field(default=None, ge=1)
     retry_delay_seconds: float | None = Field(default=None, ge=0)
     retry_deadline_seconds: float | None = Field(default=None, ge=0)
+    calibration_id: str | None = None
 
     @classmethod
     def read(cls, given: RuntimeOptions | Mapping[str, Any] | None) -> RuntimeOptions:

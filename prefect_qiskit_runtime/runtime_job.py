@@ -40,6 +40,8 @@ class RuntimeJob(JobRun[Any]):
         job_id: The service's id of the job.
         program_id: The program it runs; None where only the id of the job is known.
         tags: Its labels, as they were when this object was made.
+        preparation: What was chosen and done before it was submitted: the backend and why, how
+            circuits were transpiled, an estimate of the usage. Empty for a job that was found.
     """
 
     def __init__(
@@ -52,9 +54,11 @@ class RuntimeJob(JobRun[Any]):
         tags: Sequence[str] = (),
         decoders: Decoders | None = None,
         private: bool | None = None,
+        preparation: Mapping[str, Any] | None = None,
         sent: Sent | None = None,
     ) -> None:
         self.job_id = job_id
+        self.preparation = dict(preparation or {})
         self._backend: RuntimeBackend | BlockReference = backend
         self.program_id = program_id
         self.tags = list(tags)
@@ -86,7 +90,7 @@ class RuntimeJob(JobRun[Any]):
         """Make it from what the service says of a job."""
         return cls(
             info.id,
-            backend.model_copy(update={"name": info.backend}),
+            backend.at(info.backend),
             program_id=info.program.id,
             tags=info.tags,
             decoders=decoders,

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import count
 
+from prefect_qiskit_runtime._choosing import chosen_name
 from prefect_qiskit_runtime._durations import read_seconds
 from prefect_qiskit_runtime._lineage import Lineage, claims, group_key, lineage_here, submission_key
 from prefect_qiskit_runtime._open_sessions import (
@@ -135,7 +136,7 @@ class _Opening:
         info = await self._create()
         self._session = RuntimeSession(
             info.id,
-            self._backend.model_copy(update={"name": info.backend_name}),
+            self._backend.at(info.backend_name),
             open_another=self._open_another,
         )
         await note_opened(info.id)
@@ -172,11 +173,13 @@ class _Opening:
 
     async def _found_or_opened(self, api: RuntimeApi) -> SessionInfo:
         """Open a session, or take up the one of a process that was killed in this block."""
+        backend = self._backend if self._session is None else self._session.backend
+        name = await self._policy.ask(lambda: chosen_name(api, backend), may_ask_again=is_met)
 
         async def opened(key: str | None) -> SessionInfo:
             return await self._policy.ask(
                 lambda: api.create_session(
-                    self._backend.name,
+                    name,
                     mode=self._mode,
                     max_time=self._max_time,
                     idempotency_key=key,

@@ -30,7 +30,7 @@ from prefect_qiskit_runtime.client._embedded import (
     stop_embedded,
 )
 from prefect_qiskit_runtime.client._hardware_calls import HardwareAccess
-from prefect_qiskit_runtime.client._ibm import IbmApi
+from prefect_qiskit_runtime.client._ibm import PRIMITIVES, IbmApi
 from prefect_qiskit_runtime.client._listing import format_programs
 from prefect_qiskit_runtime.client._outcome import job_error
 from prefect_qiskit_runtime.client._parameters import InputsLike, ParameterNamespace, read_inputs
@@ -49,6 +49,7 @@ from prefect_qiskit_runtime.client._transport import settings_of_environment
 
 __all__ = [
     "LEAVE_SECONDS",
+    "PRIMITIVES",
     "EmbeddedStatus",
     "HardwareAccess",
     "IbmAccount",

@@ -244,6 +244,7 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
             "session_id": options.session_id,
             "start_session": options.start_session or None,
             "session_time": options.session_time,
+            "calibration_id": options.calibration_id,
             "hardware": hardware,
         }
         return json.dumps({name: value for name, value in fields.items() if value is not None})
