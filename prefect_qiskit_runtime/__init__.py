@@ -69,6 +69,10 @@ if TYPE_CHECKING:
         SessionClosedError as SessionClosedError,
         SubmissionUnclearError as SubmissionUnclearError,
     )
+    from prefect_qiskit_runtime.history import (
+        ajob_history as ajob_history,
+        job_history as job_history,
+    )
     from prefect_qiskit_runtime.jobs import (
         aattach_job as aattach_job,
         acancel_job as acancel_job,
@@ -217,6 +221,10 @@ _HOMES = {
         "ServiceUnavailableError",
         "SessionClosedError",
         "SubmissionUnclearError",
+    ),
+    "history": (
+        "ajob_history",
+        "job_history",
     ),
     "jobs": (
         "aattach_job",

@@ -104,7 +104,12 @@ def own_versions() -> dict[str, str]:
 
 
 async def collect(
-    api: RuntimeApi, backend: RuntimeBackend, info: JobInfo, sent: Sent | None
+    api: RuntimeApi,
+    backend: RuntimeBackend,
+    info: JobInfo,
+    sent: Sent | None,
+    *,
+    asks_inputs: bool = True,
 ) -> Provenance:
     """Put together what is known of a job.
 
@@ -112,10 +117,13 @@ async def collect(
         api: Its service.
         backend: A backend of that service, which says where it is.
         info: What the service says of the job.
-        sent: What is known from its submission; what it has in inputs is asked for if None.
+        sent: What is known from its submission.
+        asks_inputs: Whether to fetch the inputs, where that is not known, for what they say.
     """
     metrics, calibration, settings = await asyncio.gather(
-        _metrics(api, info), calibrations.at(api, backend, info), _settings(api, info, sent)
+        _metrics(api, info),
+        calibrations.at(api, backend, info),
+        _settings(api, info, sent, asks_inputs=asks_inputs),
     )
     told = {
         **_of_service(info, metrics),
@@ -214,10 +222,12 @@ async def _metrics(api: RuntimeApi, info: JobInfo) -> JobMetrics:
         return JobMetrics()
 
 
-async def _settings(api: RuntimeApi, info: JobInfo, sent: Sent | None) -> JobSettings | None:
+async def _settings(
+    api: RuntimeApi, info: JobInfo, sent: Sent | None, *, asks_inputs: bool
+) -> JobSettings | None:
     if sent is not None:
         return sent.settings
-    if info.private:
+    if info.private or not asks_inputs:
         return None
     inputs = json.loads(await api.job_inputs(info.id))
     return JobSettings.of(info.program.id, inputs)

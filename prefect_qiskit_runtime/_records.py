@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from prefect.filesystems import LocalFileSystem
+from prefect.filesystems import LocalFileSystem, WritableFileSystem
 from prefect.logging import get_logger
 from prefect.results import ResultStore, get_result_store
 from prefect.serializers import JSONSerializer, Serializer
@@ -20,7 +20,8 @@ from prefect_qiskit_runtime.errors import DecodingError
 
 logger = get_logger("prefect_qiskit_runtime")
 
-_FOLDER = "qiskit-runtime"
+FOLDER = "qiskit-runtime"
+"""Where they are in the result storage."""
 
 
 class Records:
@@ -45,6 +46,12 @@ class Records:
             records._store.result_storage = LocalFileSystem(basepath=basepath)
         return records
 
+    def storage(self) -> WritableFileSystem | None:
+        """Return where they are kept. Not for coroutines: Prefect may be asked for it."""
+        if self._store.result_storage is None:
+            self._store.exists(FOLDER)
+        return self._store.result_storage
+
     def __init__(self, serializer: Serializer[Any] | None = None) -> None:
         self._store: ResultStore = get_result_store().model_copy(
             update={
@@ -61,7 +68,7 @@ class Records:
         Prefect's file systems write in place: a process that is killed meanwhile leaves half a
         record behind. What must not be lost with that stands in a record that is not written again.
         """
-        key = f"{_FOLDER}/{name}"
+        key = f"{FOLDER}/{name}"
         await self._find_storage(key)
         if not await self._store.aexists(key):
             return None
@@ -72,7 +79,7 @@ class Records:
 
     async def write(self, name: str, record: dict[str, Any]) -> None:
         """Write a record in place of the one of that name."""
-        key = f"{_FOLDER}/{name}"
+        key = f"{FOLDER}/{name}"
         await self._find_storage(key)
         await self._store.awrite(record, key=key)
 

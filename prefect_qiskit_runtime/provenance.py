@@ -6,6 +6,8 @@ no inputs, results, messages or tokens.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Literal
 
@@ -112,3 +114,22 @@ class Provenance(BaseModel):
     root_flow_run_id: str | None = None
     flow_run_id: str | None = None
     task_run_id: str | None = None
+
+    def row(self, *, as_json: bool = False) -> dict[str, Any]:
+        """Return it as one flat row: nested values under dotted names, lists as JSON text.
+
+        Args:
+            as_json: Times as ISO 8601 text instead of `datetime`.
+        """
+        told = self.model_dump(mode="json" if as_json else "python")
+        return dict(_flat(told))
+
+
+def _flat(nested: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in nested.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            yield f"{prefix}{name}", json.dumps(value)
+        else:
+            yield f"{prefix}{name}", value

@@ -63,6 +63,14 @@ class Settings(BaseSettings):
             "show is stored with the results of Prefect for every job."
         ),
     )
+    record_days: float = Field(
+        default=90.0,
+        ge=0,
+        description=(
+            "`prefect-qiskit-runtime records clean` deletes what Prefect's result storage keeps of "
+            "jobs after this time; nothing does so by itself."
+        ),
+    )
     submission_grace_seconds: float = Field(
         default=120.0,
         gt=0,
