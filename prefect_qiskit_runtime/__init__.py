@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from prefect_qiskit_runtime.errors import (
         AccessDeniedError as AccessDeniedError,
         AuthenticationError as AuthenticationError,
+        BudgetExceededError as BudgetExceededError,
         ConfigurationError as ConfigurationError,
         ConflictError as ConflictError,
         DecodingError as DecodingError,
@@ -109,6 +110,7 @@ if TYPE_CHECKING:
     )
     from prefect_qiskit_runtime.models import (
         JobStatus as JobStatus,
+        JobUsage as JobUsage,
         ProgramMetadata as ProgramMetadata,
         ProgramSpec as ProgramSpec,
         RuntimeOptions as RuntimeOptions,
@@ -164,6 +166,10 @@ if TYPE_CHECKING:
         runtime_batch as runtime_batch,
         runtime_session as runtime_session,
     )
+    from prefect_qiskit_runtime.usage import (
+        areport_usage as areport_usage,
+        report_usage as report_usage,
+    )
     from prefect_qiskit_runtime.workers import (
         arelease_worker as arelease_worker,
         release_worker as release_worker,
@@ -203,6 +209,7 @@ _HOMES = {
     "errors": (
         "AccessDeniedError",
         "AuthenticationError",
+        "BudgetExceededError",
         "ConfigurationError",
         "ConflictError",
         "DecodingError",
@@ -265,6 +272,7 @@ _HOMES = {
     ),
     "models": (
         "JobStatus",
+        "JobUsage",
         "ProgramMetadata",
         "ProgramSpec",
         "RuntimeOptions",
@@ -317,6 +325,10 @@ _HOMES = {
         "aruntime_session",
         "runtime_batch",
         "runtime_session",
+    ),
+    "usage": (
+        "areport_usage",
+        "report_usage",
     ),
     "workers": (
         "arelease_worker",

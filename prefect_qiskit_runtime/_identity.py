@@ -17,6 +17,7 @@ from prefect_qiskit_runtime._lineage import (
 )
 from prefect_qiskit_runtime._preparation import Prepare
 from prefect_qiskit_runtime._records import Records
+from prefect_qiskit_runtime._session import RuntimeSession
 from prefect_qiskit_runtime.backend import RuntimeBackend, service_identity
 from prefect_qiskit_runtime.codec import fingerprint, quantum_program_identity
 from prefect_qiskit_runtime.models import RuntimeOptions
@@ -34,6 +35,8 @@ class Request:
         durable_key: Joins equal calls of several flow runs.
         prepare: What makes the inputs ready for a backend; None where they are sent as they are.
         settings: What `prepare` goes by.
+        session: The session of its job, where the options do not name it: it may be another one
+            by the time that the job is sent.
     """
 
     program_id: str
@@ -43,6 +46,7 @@ class Request:
     durable_key: str | None = None
     prepare: Prepare | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    session: RuntimeSession | None = None
 
     def fingerprint(self) -> str:
         """Return what makes two requests the same.

@@ -9,7 +9,7 @@ from prefect_qiskit_runtime._executor_inputs import ExecutorCall
 from prefect_qiskit_runtime._identity import Request
 from prefect_qiskit_runtime._preparation import ProgramPreparation, PubPreparation
 from prefect_qiskit_runtime._primitive_inputs import PrimitiveCall
-from prefect_qiskit_runtime._session import SessionLike, in_session
+from prefect_qiskit_runtime._session import SessionLike, in_session, opened
 from prefect_qiskit_runtime.backend import BackendLike, RuntimeBackend, as_backend
 
 
@@ -37,6 +37,7 @@ async def pub_request(
         durable_key,
         prepare=prepare,
         settings=prepare.settings,
+        session=opened(session),
     )
 
 
@@ -53,7 +54,15 @@ async def program_request(
     inputs = await _inputs(call, block)
     prepare = ProgramPreparation(call.program, inputs, call.primitive_options(), block)
     options = block.options(in_session(call.job_options(), session))
-    return Request("executor", inputs, block, options, durable_key, prepare=prepare)
+    return Request(
+        "executor",
+        inputs,
+        block,
+        options,
+        durable_key,
+        prepare=prepare,
+        session=opened(session),
+    )
 
 
 async def _inputs(call: PrimitiveCall | ExecutorCall, block: RuntimeBackend) -> dict[str, Any]:

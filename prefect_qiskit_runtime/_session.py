@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 from prefect_qiskit_runtime._sync import run_sync
 from prefect_qiskit_runtime.backend import OptionsLike, RuntimeBackend
 from prefect_qiskit_runtime.errors import ConfigurationError
@@ -13,14 +17,31 @@ class RuntimeSession:
 
     Each method asks the service, and has an async twin with the prefix `a`.
 
+    One that `runtime_session` or `runtime_batch` has opened is opened anew where the service has
+    closed it, at its max time say, and a call still has a job for it.
+
     Attributes:
         session_id: The service's id of it.
+        earlier_ids: Those of the sessions before, which the service has closed; the first first.
         backend: The backend that its jobs run on.
     """
 
-    def __init__(self, session_id: str, backend: RuntimeBackend) -> None:
+    def __init__(
+        self,
+        session_id: str,
+        backend: RuntimeBackend,
+        *,
+        open_another: Callable[[str], Awaitable[str]] | None = None,
+    ) -> None:
         self.session_id = session_id
+        self.earlier_ids: list[str] = []
         self.backend = backend
+        self._open_another = open_another
+        self._opening = asyncio.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # In another process nobody would close what is opened anew.
+        return {**vars(self), "_open_another": None, "_opening": asyncio.Lock()}
 
     def __repr__(self) -> str:
         return f"RuntimeSession({self.session_id!r}, backend={self.backend.name!r})"
@@ -42,8 +63,32 @@ class RuntimeSession:
         """Whether it is open, active, inactive or closed."""
         return run_sync(self.astatus())
 
+    async def ausage_seconds(self) -> float:
+        """How long it has held the backend, by the service's clock; with the sessions before."""
+        async with self.backend.connect() as api:
+            infos = [await api.get_session(one) for one in (*self.earlier_ids, self.session_id)]
+        return sum(info.elapsed_time or 0.0 for info in infos)
+
+    def usage_seconds(self) -> float:
+        """How long it has held the backend, by the service's clock; with the sessions before."""
+        return run_sync(self.ausage_seconds())
+
+    async def areopened(self, closed_id: str) -> bool:
+        """Go on in another session where the service has closed one; say whether there is one.
+
+        There is none after `close` or `cancel`, and for one that was not opened here.
+        """
+        async with self._opening:
+            if self.session_id == closed_id:
+                if self._open_another is None:
+                    return False
+                self.session_id = await self._open_another(closed_id)
+                self.earlier_ids.append(closed_id)
+            return True
+
     async def aclose(self) -> None:
         """Take no more jobs; it closes when those that it has are done."""
+        self._open_another = None
         async with self.backend.connect() as api:
             await api.close_session(self.session_id)
 
@@ -53,6 +98,7 @@ class RuntimeSession:
 
     async def acancel(self) -> None:
         """Close it now; the jobs that wait in it are cancelled, one that runs goes on."""
+        self._open_another = None
         async with self.backend.connect() as api:
             await api.cancel_session(self.session_id)
 
@@ -86,3 +132,8 @@ def in_session(options: OptionsLike, session: SessionLike) -> RuntimeOptions:
             f"Leave session_id and start_session out of the options."
         )
     return read.model_copy(update={"session_id": session_id})
+
+
+def opened(session: SessionLike) -> RuntimeSession | None:
+    """Return a session that can be opened anew; None for an id, and for none."""
+    return session if isinstance(session, RuntimeSession) else None

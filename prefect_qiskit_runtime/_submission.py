@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from prefect_qiskit_runtime._budget import Budget
 from prefect_qiskit_runtime._decoders import Decoders
 from prefect_qiskit_runtime._events import tell_job_event
 from prefect_qiskit_runtime._identity import Identity, Request
@@ -45,6 +46,7 @@ from prefect_qiskit_runtime.errors import (
     JobError,
     NotFoundError,
     QiskitRuntimeError,
+    SessionClosedError,
 )
 from prefect_qiskit_runtime.models import JobInfo, JobStatus, JobSubmitted, RuntimeOptions
 
@@ -103,9 +105,12 @@ class Evaluation:
         self.job_id = ""
         self.encoded: str | None = None
         self._jobs = 0
+        self._sessions = 0
+        self._session_id: str | None = None
         self._job_ids: list[str] = []
         self._found: JobInfo | None = None
         self._twins: TaggedSubmission | None = None
+        self._budget: Budget | None = None
         self._own_name = f"pqr-{secrets.token_hex(12)}"
 
     @classmethod
@@ -124,7 +129,9 @@ class Evaluation:
         """
         placement = await Placement.of(api, request)
         identity = await Identity.of(request)
-        return cls(api, request, placement, identity, take_up or TakeUp())
+        evaluation = cls(api, request, placement, identity, take_up or TakeUp())
+        evaluation._budget = Budget.of(api, evaluation._policy, request, placement.record)
+        return evaluation
 
     async def submit(self) -> str:
         """Return the id of the job of the first attempt that is not dead, found or submitted.
@@ -169,6 +176,8 @@ class Evaluation:
                 except JobError as error:
                     if self._is_lost_with_another(error):
                         logger_here().warning("%s Another call had submitted it.", error)
+                        continue
+                    if _needs_new_session(error) and await self._goes_on_in_another_session(error):
                         continue
                     if not await self._sends_again(error, self._jobs, self.backend_name):
                         raise
@@ -230,20 +239,42 @@ class Evaluation:
             self._identity.lineage.is_first and self._key not in _sent
         )
         _sent.add(self._key)
+        submitted = await self._ask_for_job(is_first=is_first)
+        if not submitted.replayed:
+            self._log(submitted)
+            tell_job_event("submitted", submitted.id, self._about())
+        return submitted
+
+    async def _ask_for_job(self, *, is_first: bool) -> JobSubmitted:
+        """Find or make the job, in another session if the service has closed that of the call."""
+        while True:
+            try:
+                return await self._ask_once(is_first=is_first)
+            except SessionClosedError as error:
+                if not await self._goes_on_in_another_session(error):
+                    raise
+
+    async def _goes_on_in_another_session(self, error: QiskitRuntimeError) -> bool:
+        session, closed_id = self._request.session, self._session_id
+        if session is None or closed_id is None or self._sessions >= self._policy.attempts:
+            return False
+        self._sessions += 1
+        if not await session.areopened(closed_id):
+            return False
+        logger_here().warning("%s The call goes on in session %s.", error, session.session_id)
+        return True
+
+    async def _ask_once(self, *, is_first: bool) -> JobSubmitted:
         if self._api.keyed_submission:
             may_ask_again = is_met(self._api)
             await self._policy.ask(self.placement.settle, may_ask_again=may_ask_again)
             submitted = await self._policy.ask(self._post, may_ask_again=may_ask_again)
             # Asked twice for want of an answer, it is new for this call all the same.
             replayed = submitted.replayed and not is_first
-            submitted = submitted.model_copy(update={"replayed": replayed})
-        else:
-            tagged = self._tagged(is_first=is_first)
-            submitted = await tagged.submit()
-            self._twins = None if is_first else tagged
-        if not submitted.replayed:
-            self._log(submitted)
-            tell_job_event("submitted", submitted.id, self._about())
+            return submitted.model_copy(update={"replayed": replayed})
+        tagged = self._tagged(is_first=is_first)
+        submitted = await tagged.submit()
+        self._twins = None if is_first else tagged
         return submitted
 
     @property
@@ -292,6 +323,7 @@ class Evaluation:
             policy=self._policy,
             settings=settings_of_environment(),
             line=SubmissionLine(self._api, self._policy),
+            budget=self._budget,
         )
 
     async def _post(self) -> JobSubmitted:
@@ -328,7 +360,10 @@ class Evaluation:
             tags += self._identity.lineage.tags
         if not self._api.keyed_submission:
             tags.append(self._key)
-        return self._request.options.model_copy(update={"tags": tuple(dict.fromkeys(tags))})
+        changes: dict[str, Any] = {"tags": tuple(dict.fromkeys(tags))}
+        if self._request.session is not None:
+            self._session_id = changes["session_id"] = self._request.session.session_id
+        return self._request.options.model_copy(update=changes)
 
     def _log(self, submitted: JobSubmitted) -> None:
         logger = logger_here()
@@ -451,6 +486,10 @@ class Evaluation:
             saving.cancel()
             await asyncio.wait({saving})
         await _save_cursor(identity, key, job_id, delivery.cursor)
+
+
+def _needs_new_session(error: JobError) -> bool:
+    return next_step(error.reason_code) is NextStep.NEW_SESSION
 
 
 async def _cursor_of(identity: Identity, key: str) -> Cursor:

@@ -45,6 +45,7 @@ _RENEW_SECONDS = 20.0
 _LEFT_AFTER_SECONDS = 150.0
 _DECAY_PER_SECOND = 1 / 900
 _LONGEST_PAUSE_SECONDS = 20.0
+_AWAY_SECONDS = 60.0  # how long Prefect's API may be away when one comes to wait in line
 _KNOWN_SECONDS = 300.0
 
 # How many jobs may be pending, as the service has shown, and until when that is taken as known:
@@ -75,7 +76,12 @@ class _Limit:
         """
         pause_seconds, waited_seconds = 0.5, 0.0
         while True:
-            lease_id = await self._try_take(lease_seconds)
+            try:
+                lease_id = await self._try_take(lease_seconds)
+            except httpx.HTTPError:
+                if waited_seconds > _AWAY_SECONDS:
+                    raise
+                lease_id = None
             if lease_id is not None:
                 return lease_id
             await on_wait(waited_seconds)

@@ -15,12 +15,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from prefect_qiskit_runtime._budget import Budget
 from prefect_qiskit_runtime._records import Records
 from prefect_qiskit_runtime._retrying import RetryPolicy, was_sent
 from prefect_qiskit_runtime._submission_line import SubmissionLine
 from prefect_qiskit_runtime._watching import cancel_quietly, logger_here
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.errors import (
+    BudgetExceededError,
     ProtocolError,
     QiskitRuntimeError,
     RateLimitedError,
@@ -49,6 +51,7 @@ class TaggedSubmission:
         policy: How questions are asked again.
         settings: The grace period, and what to do after it.
         line: Where the request waits for its turn.
+        budget: What it has to be within; None for no limit.
     """
 
     api: RuntimeApi
@@ -60,6 +63,7 @@ class TaggedSubmission:
     policy: RetryPolicy
     settings: Settings
     line: SubmissionLine
+    budget: Budget | None
 
     async def submit(self) -> JobSubmitted:
         """Return the job of the name, found or submitted.
@@ -77,6 +81,9 @@ class TaggedSubmission:
                     return await self.policy.ask(
                         self._send, may_ask_again=_is_refused, progress=lambda: self.line.waits
                     )
+            except BudgetExceededError as error:
+                assert self.budget is not None  # noqa: S101 - for the type checker: it says so
+                await self.budget.approved(error)
             except (ServiceUnavailableError, ProtocolError) as error:
                 if _is_without_effect(error):
                     raise
@@ -85,16 +92,21 @@ class TaggedSubmission:
 
     async def _send(self) -> JobSubmitted:
         """Send the request, with a note of it before and one after it was refused."""
+        if self.budget is not None:
+            await self.budget.require()
         await self.line.before_request()
         intent = {"intended_at": time.time()}
         await self._record("intent", intent)
         try:
-            return await self.post()
+            submitted = await self.post()
         except QiskitRuntimeError as error:
             self.line.refused(error)
             if _is_without_effect(error):
                 await self._record("refusal", intent)
             raise
+        if self.budget is not None:
+            self.budget.note(submitted.id)
+        return submitted
 
     async def settle_twins(self) -> JobInfo | None:
         """Return the oldest job of the name, and cancel what another process has made beside it."""

@@ -143,6 +143,42 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
             "being busy, before that is an error."
         ),
     )
+    max_qpu_seconds_per_call: float | None = Field(
+        default=None,
+        ge=0,
+        description="How much time on a QPU one job may be estimated to use; empty for no limit.",
+    )
+    max_qpu_seconds_per_flow_run: float | None = Field(
+        default=None,
+        ge=0,
+        description=(
+            "How much time on a QPU the jobs of a flow run, with its subflows, may use; empty for "
+            "no limit."
+        ),
+    )
+    max_qpu_seconds_per_day: float | None = Field(
+        default=None,
+        ge=0,
+        description=(
+            "How much time on a QPU all jobs of the account may use in a day (UTC); empty for no "
+            "limit."
+        ),
+    )
+    max_qpu_seconds_of_instance: float | None = Field(
+        default=None,
+        ge=0,
+        description=(
+            "How much time the instance may have used in its period, as IBM counts it; empty for "
+            "the limit of its plan."
+        ),
+    )
+    at_budget: Literal["stop", "pause"] = Field(
+        default="stop",
+        description=(
+            "What happens where a job would pass one of these limits: the call fails, or the flow "
+            "run is paused until somebody resumes it, which grants as much again."
+        ),
+    )
     cache_results: bool = Field(
         default=False,
         description=(

@@ -13,6 +13,7 @@ QiskitRuntimeError
 │   └── SessionClosedError    the session takes no more jobs: open another
 ├── ServiceUnavailableError   no answer, or a passing fault (transient): ask again
 │   └── RateLimitedError      asked too often: wait `retry_after_seconds`
+├── BudgetExceededError       a limit of QPU time would be passed: smaller, or raise the limit
 ├── SubmissionUnclearError    a job may have been made that cannot be found: look for its tag
 ├── LoopDivergedError         a loop does not repeat its records: undo the change, or rename it
 ├── HardwareBudgetError       a program has used the time on a device that it was given
@@ -33,11 +34,12 @@ well. Messages and attributes never hold tokens, inputs or results.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 __all__ = [
     "AccessDeniedError",
     "AuthenticationError",
+    "BudgetExceededError",
     "ConfigurationError",
     "ConflictError",
     "DecodingError",
@@ -181,6 +183,32 @@ class RateLimitedError(ServiceUnavailableError):
     def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class BudgetExceededError(QiskitRuntimeError):
+    """A job would pass a limit of QPU time. It was not sent.
+
+    Attributes:
+        scope: Whose limit: "call", "flow run", "day" or "instance".
+        limit_seconds: The limit.
+        used_seconds: What was used of it already.
+        estimated_seconds: What the job is estimated to use.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        scope: Literal["call", "flow run", "day", "instance"] = "call",
+        limit_seconds: float = 0.0,
+        used_seconds: float = 0.0,
+        estimated_seconds: float = 0.0,
+    ) -> None:
+        super().__init__(message)
+        self.scope = scope
+        self.limit_seconds = limit_seconds
+        self.used_seconds = used_seconds
+        self.estimated_seconds = estimated_seconds
 
 
 class SubmissionUnclearError(QiskitRuntimeError):

@@ -16,7 +16,7 @@ from prefect_qiskit_runtime._decoders import Decoders, ResultDecoderLike
 from prefect_qiskit_runtime._identity import Request
 from prefect_qiskit_runtime._result_cache import CacheLike
 from prefect_qiskit_runtime._running import run, submit
-from prefect_qiskit_runtime._session import SessionLike, in_session
+from prefect_qiskit_runtime._session import SessionLike, in_session, opened
 from prefect_qiskit_runtime._tasks import (
     async_generator_task,
     async_task,
@@ -72,7 +72,7 @@ async def asubmit_program(
     decoders = Decoders.choose(result_decoder)
     given = await asyncio.to_thread(read_inputs, inputs)
     merged = backend.options(in_session(options, session))
-    request = Request(program_id, given, backend, merged, durable_key)
+    request = Request(program_id, given, backend, merged, durable_key, session=opened(session))
     if dry_run:
         return cast("Any", await looked_at(request))
     return await submit(request, decoders)
@@ -140,7 +140,7 @@ async def arun_program(
     check_callback(callback)
     given = await asyncio.to_thread(read_inputs, inputs)
     merged = backend.options(in_session(options, session))
-    request = Request(program_id, given, backend, merged, durable_key)
+    request = Request(program_id, given, backend, merged, durable_key, session=opened(session))
     if dry_run:
         return await looked_at(request)
     return await run(request, decoders, callback=callback, include_final=include_final, cache=cache)

@@ -407,6 +407,23 @@ class Instance(_Wire):
     tags: list[str] = Field(default_factory=list)
 
 
+class JobUsage(_Wire):
+    """What a job has used so far.
+
+    Attributes:
+        seconds: On the clock, while it ran.
+        quantum_seconds: On a QPU; 0 on simulators.
+    """
+
+    job_id: str
+    status: JobStatus
+    program_id: str
+    backend: str
+    created: datetime
+    seconds: float = 0.0
+    quantum_seconds: float = 0.0
+
+
 class InstanceUsage(_Wire):
     """How much time of backends the jobs of an instance have used.
 

@@ -1,7 +1,7 @@
 """`RuntimeJob`: one job of a service, held by its id.
 
-It keeps no connection and no secret of its own, so it can be returned from a task, pickled to
-another worker, and asked again there.
+It keeps no connection of its own and takes no secret along, so it can be returned from a task,
+pickled to another worker, and asked again there: where its login is in a saved block.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from prefect.blocks.abstract import JobRun
 
+from prefect_qiskit_runtime._block_references import BlockReference, without_login
 from prefect_qiskit_runtime._decoders import Decoders, ResultDecoderLike
 from prefect_qiskit_runtime._provenance import Sent, collect, read_stored
 from prefect_qiskit_runtime._records import Records
@@ -37,7 +38,6 @@ class RuntimeJob(JobRun[Any]):
 
     Attributes:
         job_id: The service's id of the job.
-        backend: The backend it runs on, with the service that has it.
         program_id: The program it runs; None where only the id of the job is known.
         tags: Its labels, as they were when this object was made.
         preparation: What was chosen and done before it was submitted: the backend and why, how
@@ -59,13 +59,29 @@ class RuntimeJob(JobRun[Any]):
     ) -> None:
         self.job_id = job_id
         self.preparation = dict(preparation or {})
-        self.backend = backend
+        self._backend: RuntimeBackend | BlockReference = backend
         self.program_id = program_id
         self.tags = list(tags)
         self._private = private
         self._sent = sent
         self._inputs = None if inputs is None else dict(inputs)
         self._decoders = decoders or Decoders()
+
+    @property
+    def backend(self) -> RuntimeBackend:
+        """The backend it runs on, with the service that has it.
+
+        Raises:
+            ConfigurationError: The job comes from another process, or was kept as a result, and the
+                login of its service is in no saved block.
+        """
+        if isinstance(self._backend, BlockReference):
+            self._backend = self._backend.resolved()
+        return self._backend
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the login out: results of tasks are kept, and a secret stays in its block."""
+        return {**vars(self), "_backend": without_login(self._backend)}
 
     @classmethod
     def from_info(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import count
 
 from prefect_qiskit_runtime._choosing import chosen_name
@@ -31,7 +31,7 @@ from prefect_qiskit_runtime._watching import logger_here
 from prefect_qiskit_runtime.backend import BackendLike, as_backend, service_identity
 from prefect_qiskit_runtime.client import LEAVE_SECONDS, RuntimeApi
 from prefect_qiskit_runtime.codec import fingerprint
-from prefect_qiskit_runtime.errors import QiskitRuntimeError
+from prefect_qiskit_runtime.errors import ConfigurationError, ConflictError, QiskitRuntimeError
 from prefect_qiskit_runtime.models import SessionInfo, SessionMode, SessionState
 
 __all__ = [
@@ -113,6 +113,9 @@ def runtime_batch(
         yield batch
 
 
+_NO_SESSIONS_IN_PLAN = 1352
+
+
 class _Opening:
     """A session from before it is opened until it is left.
 
@@ -125,13 +128,33 @@ class _Opening:
         self._max_time = None if max_time is None else read_seconds(max_time, "max_time")
         self._policy = RetryPolicy.of(self._backend.options())
         self._session: RuntimeSession | None = None
+        self._keys: Iterator[str] | None = None
 
     async def open(self) -> RuntimeSession:
-        backend = self._backend
         lineage = await lineage_here(None)
-        async with backend.connect() as api:
-            info = await self._found_or_opened(api, lineage)
-        self._session = RuntimeSession(info.id, backend.at(info.backend_name))
+        self._keys = None if lineage is None else self._keys_of(lineage)
+        info = await self._create()
+        self._session = RuntimeSession(
+            info.id,
+            self._backend.at(info.backend_name),
+            open_another=self._open_another,
+        )
+        await note_opened(info.id)
+        return self._session
+
+    async def _create(self) -> SessionInfo:
+        backend = self._backend
+        try:
+            async with backend.connect() as api:
+                info = await self._found_or_opened(api)
+        except QiskitRuntimeError as error:
+            if error.code != _NO_SESSIONS_IN_PLAN:
+                raise
+            raise ConfigurationError(
+                f"No session was opened on {backend.name}: the plan of the IBM Quantum instance has"
+                " none. Use runtime_batch, run without a session, or take an instance of another"
+                " plan."
+            ) from error
         logger_here().info(
             "%s %s opened on %s (%s service).",
             "Batch" if self._mode == "batch" else "Session",
@@ -139,13 +162,20 @@ class _Opening:
             info.backend_name,
             backend.service,
         )
-        await note_opened(info.id)
-        return self._session
+        return info
 
-    async def _found_or_opened(self, api: RuntimeApi, lineage: Lineage | None) -> SessionInfo:
+    async def _open_another(self, closed_id: str) -> str:
+        """Open a session in place of one that the service has closed."""
+        info = await self._create()
+        await note_opened(info.id)
+        await note_closed(closed_id)
+        return info.id
+
+    async def _found_or_opened(self, api: RuntimeApi) -> SessionInfo:
         """Open a session, or take up the one of a process that was killed in this block."""
+        backend = self._backend if self._session is None else self._session.backend
         name = await self._policy.ask(
-            lambda: chosen_name(api, self._backend), may_ask_again=is_met(api)
+            lambda: chosen_name(api, backend), may_ask_again=is_met(api)
         )
 
         async def opened(key: str | None) -> SessionInfo:
@@ -159,19 +189,19 @@ class _Opening:
                 may_ask_again=is_met(api),
             )
 
-        if lineage is None:
+        if self._keys is None:
             return await opened(None)
         if not api.keyed_submission:
             # None that it has not named: one without a job costs nothing, and ends by itself.
-            await close_left_by_earlier_runs(api, self._policy)
+            if self._session is None:
+                await close_left_by_earlier_runs(api, self._policy)
             return await opened(None)
-        keys = self._keys(lineage)
         while True:
-            info = await opened(next(keys))
+            info = await opened(next(self._keys))
             if info.accepting_jobs and info.state is not SessionState.CLOSED:
                 return info
 
-    def _keys(self, lineage: Lineage) -> Iterator[str]:
+    def _keys_of(self, lineage: Lineage) -> Iterator[str]:
         """Give what this block calls its session: each time that it has run, another."""
         print_ = fingerprint(
             {
@@ -187,8 +217,15 @@ class _Opening:
     async def close(self) -> None:
         """Take no more jobs: the end of the block."""
         assert self._session is not None  # noqa: S101 - for the type checker: it was opened
-        await self._policy.ask(self._session.aclose)
+        with suppress(ConflictError):  # the service has closed it already
+            await self._policy.ask(self._session.aclose)
         await note_closed(self._session.session_id)
+        with suppress(QiskitRuntimeError):
+            logger_here().info(
+                "Session %s was left; the backend was held for %.1f s so far.",
+                self._session.session_id,
+                await self._session.ausage_seconds(),
+            )
 
     async def abandon(self) -> None:
         """Cancel what was opened; what goes wrong is logged, another error is on its way."""

@@ -24,6 +24,7 @@ from prefect_qiskit_runtime.cli import (
     _serve,
     _service,
     _sessions,
+    _usage,
 )
 from prefect_qiskit_runtime.errors import QiskitRuntimeError
 
@@ -49,6 +50,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(_serve.serve)
+app.command()(_usage.usage)
 app.add_typer(_service.app, name="service")
 app.add_typer(_programs.app, name="programs")
 app.add_typer(_jobs.app, name="jobs")

@@ -44,6 +44,7 @@ from prefect_qiskit_runtime.client._sources import (
     read_program,
     read_source,
 )
+from prefect_qiskit_runtime.client._spending import usage_of
 from prefect_qiskit_runtime.client._transport import settings_of_environment
 from prefect_qiskit_runtime.client._verifying import verify_account
 
@@ -82,5 +83,6 @@ __all__ = [
     "settings_of_environment",
     "start_embedded",
     "stop_embedded",
+    "usage_of",
     "verify_account",
 ]

@@ -351,3 +351,26 @@ def test_sessions_are_listed_shown_closed_and_cancelled(service_home: Path) -> N
         1,
         "Error: Cannot get session no-such: There is no session 'no-such'.\n",
     )
+
+
+# What was used ----------------------------------------------------------------------------
+
+
+def test_usage_sums_up_days_and_backends(counter: str) -> None:
+    job_id = submit(counter, count=1)
+    assert cli("jobs", "result", job_id).out == "1\n"
+    shown, told = cli("usage"), cli("usage", "--json", "--days", "1")
+    assert (shown.code, told.code) == (0, 0), shown.err + told.err
+    header, today, *_, last = shown.out.splitlines()
+    assert header == "DAY\tBACKEND\tJOBS\tQPU SECONDS\tSECONDS"
+    (job,) = [job for job in told.json["jobs"] if job["job_id"] == job_id]
+    assert job["seconds"] > 0
+    assert (job["quantum_seconds"], job["status"]) == (0, "Completed")
+    assert today.split("\t")[:2] == [job["created"][:10], job["backend"]]
+    assert last == "The instance has used 0.0 s of QPU time."
+    assert told.json["instance"]["usage_limit_reached"] is False
+
+
+def test_usage_is_asked_of_one_service() -> None:
+    ran = cli("usage", "--block", "one", "--account", "other")
+    assert (ran.code, "not both" in ran.err) == (2, True)

@@ -32,6 +32,7 @@ def worker(cloud: OfflineService, first: int, count: int) -> Iterator[subprocess
             **os.environ,
             "MANY_FLOWS": told,
             "PREFECT_API_URL": str(PREFECT_API_URL.value()),
+            "PREFECT_CLIENT_MAX_RETRIES": "50",  # its SQLite is busy with so many flow runs
         },
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -17,6 +17,7 @@ from prefect_qiskit_runtime.service.faults.book import FaultBook, RequestFacts
 from prefect_qiskit_runtime.service.faults.requests import Exchange
 from prefect_qiskit_runtime.service.faults.scenarios import (
     BackendOffline,
+    JobUsage,
     LateTags,
     PendingLimit,
     SubmissionLimit,
@@ -99,6 +100,10 @@ class AccountFaults:
                     "usage_limit_seconds": usage.seconds,
                     "usage_limit_reached": True,
                 }
+        if matches("/jobs/*/metrics", facts.path):
+            for entry, job_usage in self._book.of(JobUsage, facts.user):
+                entry.used += 1
+                return lambda body: _metrics(body, job_usage.seconds)
         offline = [scenario.backend for _, scenario in self._book.of(BackendOffline)]
         if offline and facts.path == "/backends":
             return lambda body: {"devices": [_shown(device, offline) for device in body["devices"]]}
@@ -138,6 +143,12 @@ def _shown(device: Any, offline: list[str]) -> Any:
     if isinstance(device, dict) and any(matches(name, device["name"]) for name in offline):
         return {**device, "status": {"name": "offline"}}
     return device
+
+
+def _metrics(body: Any, quantum_seconds: float) -> Any:
+    if not body["timestamps"].get("running"):
+        return body
+    return {**body, "usage": {**body["usage"], "quantum_seconds": quantum_seconds}}
 
 
 def _status(body: Any, offline: list[str]) -> Any:

@@ -150,6 +150,14 @@ class UsageLimit(_Document):
     user: User = None
 
 
+class JobUsage(_Document):
+    """Each job that has started has used that much time on a QPU: its metrics say so."""
+
+    fault: Literal["job_usage"]
+    seconds: Annotated[Seconds, Field(description="How much.")] = 10.0
+    user: User = None
+
+
 class BackendOffline(_Document):
     """A backend is offline: it says so, and jobs sent to it meanwhile stay queued."""
 
@@ -228,6 +236,7 @@ Scenario = Annotated[
     | ExpireTokens
     | LateTags
     | UsageLimit
+    | JobUsage
     | BackendOffline
     | SubmissionLimit
     | PendingLimit

@@ -1,0 +1,203 @@
+"""How much time on a QPU calls may use: asked before each job is sent, never counted here.
+
+The jobs of a flow run bear its tag, those of a day have dates, and the service has measured each.
+So what was used outlives whatever dies, and jobs of other workers and tools are in it. A job
+that has not ended counts with what it was estimated to use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from prefect import get_client
+from prefect.states import Paused
+
+from prefect_qiskit_runtime._identity import Request
+from prefect_qiskit_runtime._lineage import flow_tag, root_flow_run_id_here
+from prefect_qiskit_runtime._retrying import RetryPolicy
+from prefect_qiskit_runtime._usage_estimate import SUB_JOB_SECONDS
+from prefect_qiskit_runtime._watching import logger_here
+from prefect_qiskit_runtime.backend import RuntimeBackend
+from prefect_qiskit_runtime.client import RuntimeApi, settings_of_environment, usage_of
+from prefect_qiskit_runtime.errors import BudgetExceededError
+from prefect_qiskit_runtime.models import JobInfo
+
+_Scope = Literal["call", "flow run", "day", "instance"]
+_APPROVAL_SECONDS = 86_400
+
+# Of jobs that this process has sent or looked at.
+_estimates: dict[str, float] = {}
+_measured: dict[str, float] = {}
+_granted: dict[tuple[str, str], float] = {}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The limits of a backend, and what one call is going to use of them.
+
+    Attributes:
+        api: The service.
+        policy: How it is asked.
+        backend: The block, with the limits.
+        record: What was done to make the job ready, with the estimate.
+        max_execution_seconds: The job's own limit.
+    """
+
+    api: RuntimeApi
+    policy: RetryPolicy
+    backend: RuntimeBackend
+    record: Mapping[str, Any]
+    max_execution_seconds: int | None
+
+    @classmethod
+    def of(
+        cls,
+        api: RuntimeApi,
+        policy: RetryPolicy,
+        request: Request,
+        record: Mapping[str, Any],
+    ) -> Budget | None:
+        """Return the budget of a call; None where the block sets no limit, or has no QPUs.
+
+        Args:
+            api: The service.
+            policy: How it is asked.
+            request: What the call asks for.
+            record: What is done to make it ready: it has the estimate once that is done.
+        """
+        block = request.backend
+        limits = (
+            block.max_qpu_seconds_per_call,
+            block.max_qpu_seconds_per_flow_run,
+            block.max_qpu_seconds_per_day,
+            block.max_qpu_seconds_of_instance,
+        )
+        if block.service != "ibm" or all(limit is None for limit in limits):
+            return None
+        return cls(api, policy, block, record, request.options.max_execution_time)
+
+    @property
+    def estimate_seconds(self) -> float:
+        """What the job is estimated to use; its own limit is enforced on the QPU."""
+        seconds = self.record.get("estimate", {}).get("quantum_seconds", SUB_JOB_SECONDS)
+        return min(seconds, self.max_execution_seconds or seconds)
+
+    async def require(self) -> None:
+        """Let a job be sent that is within all limits.
+
+        Raises:
+            BudgetExceededError: It is not.
+        """
+        block = self.backend
+        await self._check("call", block.max_qpu_seconds_per_call)
+        await self._check("flow run", block.max_qpu_seconds_per_flow_run)
+        await self._check("day", block.max_qpu_seconds_per_day)
+        await self._check("instance", block.max_qpu_seconds_of_instance)
+
+    async def approved(self, error: BudgetExceededError) -> None:
+        """Wait until somebody resumes the flow run, which grants it as much again.
+
+        Raises:
+            BudgetExceededError: The one given: nobody is asked, or nobody has resumed it.
+        """
+        root_id = await root_flow_run_id_here()
+        if self.backend.at_budget == "stop" or root_id is None:
+            raise error
+        if not await _pause(root_id, str(error)):
+            raise error
+        key = str(root_id), error.scope
+        _granted[key] = max(
+            _granted.get(key, 0.0) + error.limit_seconds,
+            error.used_seconds + error.estimated_seconds - error.limit_seconds,
+        )
+        logger_here().info("The flow run was resumed: its budget for the %s is extended.", key[1])
+
+    def note(self, job_id: str) -> None:
+        """Take note of the job that was sent."""
+        _estimates[job_id] = self.estimate_seconds
+
+    async def _check(self, scope: _Scope, limit_seconds: float | None) -> None:
+        if limit_seconds is None:
+            return
+        root_id = await root_flow_run_id_here()
+        used_seconds = await self._used_seconds(scope, root_id)
+        allowed_seconds = limit_seconds + _granted.get((str(root_id), scope), 0.0)
+        if used_seconds is None or used_seconds + self.estimate_seconds <= allowed_seconds:
+            return
+        raise BudgetExceededError(
+            f"No job is sent: it is estimated to use {self.estimate_seconds:.1f} s of QPU time,"
+            f" and {_TOLD[scope]} may use {allowed_seconds:g} s"
+            + ("" if scope == "call" else f", of which {used_seconds:.1f} s are used")
+            + f" ({_FIELD[scope]} of the backend). Make it smaller, or raise the limit.",
+            scope=scope,
+            limit_seconds=limit_seconds,
+            used_seconds=used_seconds,
+            estimated_seconds=self.estimate_seconds,
+        )
+
+    async def _used_seconds(self, scope: _Scope, root_id: uuid.UUID | None) -> float | None:
+        """Return what was used already; None where the limit does not apply."""
+        if scope == "call":
+            return 0.0
+        if scope == "instance":
+            usage = await self.policy.ask(self.api.usage)
+            return usage.usage_consumed_seconds
+        if scope == "day":
+            midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+            return await self._used_by(created_after=midnight)
+        return None if root_id is None else await self._used_by(tags=[flow_tag(root_id)])
+
+    async def _used_by(self, **which: Any) -> float:
+        jobs = await self.policy.ask(lambda: self.api.list_jobs(**which))
+        unknown = [job for job in jobs if job.id not in _measured]
+        ended = [job for job in unknown if job.state.status.is_terminal]
+        for usage in await self.policy.ask(lambda: usage_of(self.api, ended)):
+            _measured[usage.job_id] = usage.quantum_seconds
+        return sum(_measured.get(job.id, _expected_seconds(job)) for job in jobs)
+
+
+_TOLD = {
+    "call": "one call",
+    "flow run": "the flow run",
+    "day": "the account, within one day (UTC),",
+    "instance": "the instance",
+}
+_FIELD = {
+    "call": "max_qpu_seconds_per_call",
+    "flow run": "max_qpu_seconds_per_flow_run",
+    "day": "max_qpu_seconds_per_day",
+    "instance": "max_qpu_seconds_of_instance",
+}
+
+
+def _expected_seconds(job: JobInfo) -> float:
+    """Return what a job that has not ended is going to use, as far as anybody knows."""
+    expected = _estimates.get(job.id, job.estimated_running_time_seconds)
+    return (job.cost or 0.0) if expected is None else expected
+
+
+async def _pause(root_id: uuid.UUID, why: str) -> bool:
+    """Pause a flow run in Prefect until it is resumed; say whether it was."""
+    interval_seconds = settings_of_environment().flow_state_interval_seconds
+    async with get_client() as client:
+        paused = Paused(
+            name="AwaitingApproval",
+            message=why,
+            timeout_seconds=_APPROVAL_SECONDS,
+            pause_key=str(uuid.uuid4()),
+        )
+        await client.set_flow_run_state(root_id, paused)
+        logger_here().warning("%s The flow run is paused: resume it in the UI to go on.", why)
+        while True:
+            state = (await client.read_flow_run(root_id)).state
+            if state is None or not state.is_paused():
+                return state is not None and state.is_running()
+            timeout = state.state_details.pause_timeout
+            if timeout is not None and datetime.now(UTC) > timeout:
+                return False
+            await asyncio.sleep(interval_seconds)

@@ -1,0 +1,107 @@
+"""The command usage: what jobs have used, day by day."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from prefect_qiskit_runtime.cli._output import Json, ask, show_json, show_table
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from prefect_qiskit_runtime.client import RuntimeApi
+    from prefect_qiskit_runtime.models import InstanceUsage, JobUsage
+
+
+def usage(
+    *,
+    block: Annotated[
+        str | None,
+        typer.Option(help="Of the service of this saved RuntimeBackend block, team or IBM."),
+    ] = None,
+    account: Annotated[
+        str | None, typer.Option(help="Of this account of IBM Quantum that qiskit has saved.")
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, help="How many days back, today included.")] = 7,
+    as_json: Json = False,
+) -> None:
+    """Show what jobs have used: time on a QPU, and on the clock; each day (UTC) and backend.
+
+    Without a block or an account it is those of the embedded service.
+    """
+    if block is not None and account is not None:
+        raise typer.BadParameter("Give --block or --account, not both.")
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    since = today - timedelta(days=days - 1)
+
+    async def look(api: RuntimeApi) -> tuple[list[JobUsage], InstanceUsage]:
+        from prefect_qiskit_runtime.client import usage_of
+
+        jobs = await api.list_jobs(created_after=since)
+        return await usage_of(api, jobs), await api.usage()
+
+    if block is None and account is None:
+        jobs, instance = ask(look)
+    else:
+        jobs, instance = asyncio.run(_asked(look, block, account))
+    if as_json:
+        show_json(
+            {
+                "jobs": [job.model_dump(mode="json") for job in jobs],
+                "instance": instance.model_dump(mode="json"),
+            }
+        )
+        return
+    _show(jobs, instance)
+
+
+async def _asked(look: Any, block: str | None, account: str | None) -> Any:
+    async with await _connection(block, account) as api:
+        return await look(api)
+
+
+async def _connection(
+    block: str | None, account: str | None
+) -> AbstractAsyncContextManager[RuntimeApi]:
+    from prefect_qiskit_runtime.backend import RuntimeBackend
+    from prefect_qiskit_runtime.credentials import IBMQuantumCredentials
+    from prefect_qiskit_runtime.errors import ConfigurationError
+
+    if block is None:
+        return IBMQuantumCredentials(account_name=account).api()
+    try:
+        return (await RuntimeBackend.aload(block)).connect()
+    except ValueError as error:
+        raise ConfigurationError(
+            f"There is no RuntimeBackend block {block!r} in Prefect. See `prefect block ls`."
+        ) from error
+
+
+def _show(jobs: list[JobUsage], instance: InstanceUsage) -> None:
+    by_day: dict[tuple[str, str], list[JobUsage]] = defaultdict(list)
+    for job in jobs:
+        by_day[job.created.astimezone(UTC).date().isoformat(), job.backend].append(job)
+    show_table(
+        ("DAY", "BACKEND", "JOBS", "QPU SECONDS", "SECONDS"),
+        (
+            (
+                day,
+                backend,
+                str(len(group)),
+                f"{sum(job.quantum_seconds for job in group):.1f}",
+                f"{sum(job.seconds for job in group):.1f}",
+            )
+            for (day, backend), group in sorted(by_day.items(), reverse=True)
+        ),
+        empty="No jobs.",
+    )
+    limit = instance.usage_limit_seconds
+    typer.echo(
+        f"The instance has used {instance.usage_consumed_seconds:.1f} s of QPU time"
+        + (f" of {limit:.0f} s." if limit is not None else ".")
+    )
