@@ -16,7 +16,13 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from pydantic import Field
 
-from prefect_qiskit_runtime import RuntimeBackend, attach_job, run_program, upload_program
+from prefect_qiskit_runtime import (
+    Provenance,
+    RuntimeBackend,
+    attach_job,
+    run_program,
+    upload_program,
+)
 from prefect_qiskit_runtime.artifacts import ProgressReporter, convergence_plot, markdown_table
 
 MoleculeName = Literal[
@@ -154,7 +160,7 @@ class Watcher:
 
 
 def summarise(
-    molecule: Molecule, ansatz: AnsatzName, result: Any, provenance: dict[str, Any]
+    molecule: Molecule, ansatz: AnsatzName, result: Any, provenance: Provenance
 ) -> dict[str, Any]:
     """Compare a result with the exact energy, and say where it comes from."""
     energy = result["energy"]
@@ -173,10 +179,10 @@ def summarise(
         "estimation": result["estimation"],
         "shots": result["shots"],
         "seed": result["seed"],
-        "job_id": provenance["job_id"],
-        "backend": provenance["backend"],
-        "program_id": provenance["program_id"],
-        "program_version": provenance["program_version"],
+        "job_id": provenance.job_id,
+        "backend": provenance.backend,
+        "program_id": provenance.program_id,
+        "program_version": provenance.program_version,
     }
 
 
@@ -185,7 +191,7 @@ def publish(
     result: Any,
     watcher: Watcher,
     summary: dict[str, Any],
-    provenance: dict[str, Any],
+    provenance: Provenance,
 ) -> None:
     """Make the convergence plot and the summary as artifacts of the flow run."""
     sampled = result["estimation"] == "sampled"
@@ -218,7 +224,7 @@ def publish(
         "Job": f"`{summary['job_id']}`, {summary['seconds']} s",
         "Backend": summary["backend"],
         "Program": f"`{summary['program_id']}`, version {summary['program_version']}",
-        **{f"Version of {name}": number for name, number in provenance["versions"].items()},
+        **{f"Version of {name}": number for name, number in provenance.job_versions.items()},
     }
     create_markdown_artifact(
         f"## VQE of {molecule.name}\n\n{markdown_table(rows, header=('Quantity', 'Value'))}",

@@ -38,6 +38,12 @@ if TYPE_CHECKING:
         IBMQuantumCredentials as IBMQuantumCredentials,
         RuntimeServiceCredentials as RuntimeServiceCredentials,
     )
+    from prefect_qiskit_runtime.dry_run import (
+        DryRun as DryRun,
+        DryRunCircuit as DryRunCircuit,
+        PubUsage as PubUsage,
+        UsageEstimate as UsageEstimate,
+    )
     from prefect_qiskit_runtime.errors import (
         AccessDeniedError as AccessDeniedError,
         AuthenticationError as AuthenticationError,
@@ -61,6 +67,10 @@ if TYPE_CHECKING:
         ServiceUnavailableError as ServiceUnavailableError,
         SessionClosedError as SessionClosedError,
         SubmissionUnclearError as SubmissionUnclearError,
+    )
+    from prefect_qiskit_runtime.history import (
+        ajob_history as ajob_history,
+        job_history as job_history,
     )
     from prefect_qiskit_runtime.jobs import (
         aattach_job as aattach_job,
@@ -131,6 +141,10 @@ if TYPE_CHECKING:
         update_program as update_program,
         upload_program as upload_program,
     )
+    from prefect_qiskit_runtime.provenance import (
+        Calibration as Calibration,
+        Provenance as Provenance,
+    )
     from prefect_qiskit_runtime.runtime_job import (
         RuntimeJob as RuntimeJob,
     )
@@ -171,6 +185,12 @@ _HOMES = {
         "IBMQuantumCredentials",
         "RuntimeServiceCredentials",
     ),
+    "dry_run": (
+        "DryRun",
+        "DryRunCircuit",
+        "PubUsage",
+        "UsageEstimate",
+    ),
     "errors": (
         "AccessDeniedError",
         "AuthenticationError",
@@ -194,6 +214,10 @@ _HOMES = {
         "ServiceUnavailableError",
         "SessionClosedError",
         "SubmissionUnclearError",
+    ),
+    "history": (
+        "ajob_history",
+        "job_history",
     ),
     "jobs": (
         "aattach_job",
@@ -263,6 +287,10 @@ _HOMES = {
         "set_program_visibility",
         "update_program",
         "upload_program",
+    ),
+    "provenance": (
+        "Calibration",
+        "Provenance",
     ),
     "runtime_job": ("RuntimeJob",),
     "sessions": (

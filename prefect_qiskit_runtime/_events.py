@@ -34,7 +34,7 @@ def tell_job_event(event: JobEvent, job_id: str, about: Mapping[str, str]) -> No
         job_id: To which job.
         about: Labels of the job, such as its backend.
     """
-    run_id = _run_id()
+    run_id = run_id_here()
     if run_id is None:
         return
     labels = {f"qiskit-runtime.{name}": value for name, value in about.items()}
@@ -64,7 +64,8 @@ def _event_id(event: JobEvent, job_id: str, run_id: UUID) -> UUID:
     return uuid5(NAMESPACE_URL, f"qiskit-runtime.job.{event}/{job_id}/{run_id}")
 
 
-def _run_id() -> UUID | None:
+def run_id_here() -> UUID | None:
+    """Return the flow run around this code, or the task run where there is none."""
     task, flow = TaskRunContext.get(), FlowRunContext.get()
     if task is not None:
         return task.task_run.flow_run_id or task.task_run.id

@@ -73,6 +73,10 @@ class ExecutorCall:
             experimental=options.get("experimental", {}),
         )
 
+    def primitive_options(self) -> dict[str, Any]:
+        """Return the options of the executor, without what they say about its job."""
+        return split_options(plain_options(self.options))[0]
+
     def job_options(self) -> RuntimeOptions:
         """Return what the options say about the job.
 

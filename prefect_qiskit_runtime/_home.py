@@ -84,6 +84,11 @@ class EmbeddedHome:
         return self.root / "runtime.db"
 
     @property
+    def hardware_dir(self) -> Path:
+        """Folder of what programs have submitted to quantum devices, to be found again."""
+        return self.root / "hardware"
+
+    @property
     def job_logs_dir(self) -> Path:
         """Folder of the logs of the jobs."""
         return self.root / "logs"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from prefect_qiskit_runtime._backend_fields import LEAST_BUSY
 from prefect_qiskit_runtime._lineage import (
     Lineage,
     claims,
@@ -14,6 +15,7 @@ from prefect_qiskit_runtime._lineage import (
     lineage_here,
     submission_key,
 )
+from prefect_qiskit_runtime._preparation import Prepare
 from prefect_qiskit_runtime._records import Records
 from prefect_qiskit_runtime.backend import RuntimeBackend, service_identity
 from prefect_qiskit_runtime.codec import fingerprint, quantum_program_identity
@@ -30,6 +32,8 @@ class Request:
         backend: Where.
         options: How, laid over those of the backend.
         durable_key: Joins equal calls of several flow runs.
+        prepare: What makes the inputs ready for a backend; None where they are sent as they are.
+        settings: What `prepare` goes by.
     """
 
     program_id: str
@@ -37,25 +41,31 @@ class Request:
     backend: RuntimeBackend
     options: RuntimeOptions
     durable_key: str | None = None
+    prepare: Prepare | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
         """Return what makes two requests the same.
 
         Labels, time limits and log levels do not: they can be changed between a crash and a
         retry. Nor does the version of the program, which the service knows (see
-        `Evaluation`).
+        `Evaluation`), nor which backend is the least busy, nor what its calibration makes of a
+        circuit.
         """
         is_executor = self.program_id == "executor"
         inputs = quantum_program_identity(self.inputs) if is_executor else dict(self.inputs)
-        return fingerprint(
-            {
-                "service": service_identity(self.backend),
-                "backend": self.backend.name,
-                "program": self.program_id,
-                "image": self.options.image,
-                "inputs": inputs,
-            }
-        )
+        asked = {
+            "service": service_identity(self.backend),
+            "backend": self.backend.name,
+            "program": self.program_id,
+            "image": self.options.image,
+            "inputs": inputs,
+        }
+        if self.backend.name == LEAST_BUSY:
+            asked["filters"] = self.backend.choice_filters()
+        if self.settings:
+            asked["settings"] = dict(self.settings)
+        return fingerprint(asked)
 
 
 @dataclass(frozen=True)

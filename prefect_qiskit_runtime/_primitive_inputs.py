@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from pydantic import BaseModel, ValidationError
 
+from prefect_qiskit_runtime._backend_fields import laid_over
+from prefect_qiskit_runtime.backend import RuntimeBackend
 from prefect_qiskit_runtime.codec import _seams
 from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError
 from prefect_qiskit_runtime.models import RuntimeOptions
@@ -48,7 +50,7 @@ class PrimitiveCall:
         shots: For PUBs that say nothing.
         precision: For PUBs of the estimator that say nothing.
         seed: Makes the results reproducible.
-        transpile: Whether the job transpiles the circuits.
+        transpile: Whether the circuits are transpiled; None as the backend's block says.
     """
 
     primitive: PrimitiveName
@@ -57,20 +59,26 @@ class PrimitiveCall:
     shots: int | None
     precision: float | None
     seed: int | None
-    transpile: bool
+    transpile: bool | None
+
+    def on(self, block: RuntimeBackend) -> PrimitiveCall:
+        """Return the call with what it leaves open as the block of the backend says."""
+        asked = plain_options(self.options)
+        below = block.primitive_options(self.primitive)
+        if "default_precision" in asked or self.precision is not None:
+            below.pop("default_shots", None)  # which would go before it
+        transpile = block.transpile if self.transpile is None else self.transpile
+        # Once: PUBs may be given by a generator.
+        pubs = _coerced(self.primitive, self.pubs)
+        return replace(self, pubs=pubs, options=laid_over(below, asked), transpile=transpile)
 
     def inputs(self, unsupported: UnsupportedOptions) -> dict[str, Any]:
         """Return the inputs of the job, as clients of IBM send them and with ours.
 
         Raises:
-            InvalidInputError: A PUB or an option breaks a rule; the message names it.
+            InvalidInputError: An option breaks a rule; the message names it.
         """
-        options, _ = split_options(plain_options(self.options))
-        if self.shots is not None:
-            options["default_shots"] = self.shots
-        if self.precision is not None:
-            options.pop("default_shots", None)
-            options["default_precision"] = self.precision
+        options = self.primitive_options()
         if self.seed is not None:
             options["simulator"] = {**options.get("simulator", {}), "seed_simulator": self.seed}
         level = options.pop("resilience_level", None)
@@ -79,12 +87,12 @@ class PrimitiveCall:
         if unsupported == "refuse":
             read.require_supported()
         return {
-            "pubs": _coerced(self.primitive, self.pubs),
+            "pubs": list(self.pubs),
             "options": options,
             "version": 2,
             "support_qiskit": True,
             "unsupported_options": unsupported,
-            "transpile": self.transpile,
+            "transpile": bool(self.transpile),
             **beside,
         }
 
@@ -92,18 +100,12 @@ class PrimitiveCall:
         """Return the inputs of the job as IBM's own client sends them, checked by its models.
 
         Raises:
-            InvalidInputError: A PUB or an option breaks a rule; the message names it.
+            InvalidInputError: An option breaks a rule; the message names it.
             ConfigurationError: Something is asked for that IBM's service does not do.
         """
         self._require_ibm_can()
-        options, _ = split_options(plain_options(self.options))
-        if self.shots is not None:
-            options["default_shots"] = self.shots
-        if self.precision is not None:
-            options.pop("default_shots", None)
-            options["default_precision"] = self.precision
         try:
-            asked = _seams.primitive_inputs(self.primitive, options)
+            asked = _seams.primitive_inputs(self.primitive, self.primitive_options())
         except (ValueError, TypeError) as exc:
             raise InvalidInputError(
                 f"The options are none of the {self.primitive} of qiskit-ibm-runtime"
@@ -111,21 +113,24 @@ class PrimitiveCall:
                 path="$.options",
                 rule="options of qiskit-ibm-runtime",
             ) from exc
-        return {"pubs": _coerced(self.primitive, self.pubs), **asked}
+        return {"pubs": list(self.pubs), **asked}
 
     def _require_ibm_can(self) -> None:
-        if self.transpile:
-            raise ConfigurationError(
-                "transpile=True is not for IBM Quantum, which takes circuits in the instruction set"
-                " of the backend. Transpile them first, for its target:"
-                " generate_preset_pass_manager(optimization_level=1, target=target).run(circuit);"
-                " await (await credentials.get_client().backend(name)).target() gives the target."
-            )
         if self.seed is not None:
             beside = " The option seed_estimator fixes the randomization of circuits only."
             raise ConfigurationError(
                 f"{NO_SEED_ON_DEVICES}{beside if self.primitive == 'estimator' else ''}"
             )
+
+    def primitive_options(self) -> dict[str, Any]:
+        """Return the options of the primitive, without what they say about its job."""
+        options, _ = split_options(plain_options(self.options))
+        if self.shots is not None:
+            options["default_shots"] = self.shots
+        if self.precision is not None:
+            options.pop("default_shots", None)
+            options["default_precision"] = self.precision
+        return options
 
     def job_options(self) -> RuntimeOptions:
         """Return what the options of the primitive say about its job.

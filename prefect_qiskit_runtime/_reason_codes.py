@@ -43,7 +43,8 @@ def _codes(text: str) -> frozenset[int]:
 _TABLE = {
     NextStep.SEND_AGAIN: _codes(
         "1000 1006 1008 1010 1011 1500 3202 3203 3210 3212 3233-3235 3251 3300 3301 5203 5204"
-    ),
+    )
+    | {ReasonCode.CREDENTIALS_MISSING},
     NextStep.SEND_AGAIN_ONCE: _codes("9999"),
     NextStep.FETCH_AGAIN: _codes("3208 3253"),
     # 423 is the status of a reserved device, which an answer may repeat as its code.

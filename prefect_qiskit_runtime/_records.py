@@ -10,15 +10,18 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from prefect.filesystems import LocalFileSystem, WritableFileSystem
 from prefect.logging import get_logger
 from prefect.results import ResultStore, get_result_store
 from prefect.serializers import JSONSerializer, Serializer
+from prefect.settings import PREFECT_API_URL, get_current_settings
 
 from prefect_qiskit_runtime.errors import DecodingError
 
 logger = get_logger("prefect_qiskit_runtime")
 
-_FOLDER = "qiskit-runtime"
+FOLDER = "qiskit-runtime"
+"""Where they are in the result storage."""
 
 
 class Records:
@@ -27,6 +30,27 @@ class Records:
     Args:
         serializer: How they are written.
     """
+
+    @classmethod
+    def to_read(cls) -> Records:
+        """Return the records for a question from outside of runs.
+
+        Where nothing but this machine can have them, no server of Prefect is started to ask it
+        for their storage.
+        """
+        records = cls()
+        results = get_current_settings().results
+        is_local = PREFECT_API_URL.value() is None and results.default_storage_block is None
+        if records._store.result_storage is None and is_local:
+            basepath = str(results.local_storage_path)
+            records._store.result_storage = LocalFileSystem(basepath=basepath)
+        return records
+
+    def storage(self) -> WritableFileSystem | None:
+        """Return where they are kept. Not for coroutines: Prefect may be asked for it."""
+        if self._store.result_storage is None:
+            self._store.exists(FOLDER)
+        return self._store.result_storage
 
     def __init__(self, serializer: Serializer[Any] | None = None) -> None:
         self._store: ResultStore = get_result_store().model_copy(
@@ -44,7 +68,7 @@ class Records:
         Prefect's file systems write in place: a process that is killed meanwhile leaves half a
         record behind. What must not be lost with that stands in a record that is not written again.
         """
-        key = f"{_FOLDER}/{name}"
+        key = f"{FOLDER}/{name}"
         await self._find_storage(key)
         if not await self._store.aexists(key):
             return None
@@ -55,7 +79,7 @@ class Records:
 
     async def write(self, name: str, record: dict[str, Any]) -> None:
         """Write a record in place of the one of that name."""
-        key = f"{_FOLDER}/{name}"
+        key = f"{FOLDER}/{name}"
         await self._find_storage(key)
         await self._store.awrite(record, key=key)
 

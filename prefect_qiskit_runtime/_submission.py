@@ -18,8 +18,12 @@ from prefect_qiskit_runtime._decoders import Decoders
 from prefect_qiskit_runtime._events import tell_job_event
 from prefect_qiskit_runtime._identity import Identity, Request
 from prefect_qiskit_runtime._lineage import has_seen_end
+from prefect_qiskit_runtime._placement import Placement
+from prefect_qiskit_runtime._provenance import Sent
+from prefect_qiskit_runtime._reason_codes import NextStep, next_step
 from prefect_qiskit_runtime._retrying import RetryPolicy, is_met
 from prefect_qiskit_runtime._submission_line import SubmissionLine
+from prefect_qiskit_runtime._summaries import summarised
 from prefect_qiskit_runtime._tagged_submission import TaggedSubmission
 from prefect_qiskit_runtime._watching import (
     CANCEL_SECONDS,
@@ -35,7 +39,6 @@ from prefect_qiskit_runtime._watching import (
     logger_here,
 )
 from prefect_qiskit_runtime.client import RuntimeApi, settings_of_environment
-from prefect_qiskit_runtime.codec import encode_inputs
 from prefect_qiskit_runtime.errors import (
     JobCancelledError,
     JobError,
@@ -78,19 +81,20 @@ class Evaluation:
         job_id: The job of the last attempt.
         attempt: The number of it, from 1.
         encoded: The result as the job sent it.
+        placement: Where the job goes and what is sent there.
     """
 
     def __init__(
         self,
         api: RuntimeApi,
         request: Request,
-        params_text: str,
+        placement: Placement,
         identity: Identity | None,
         take_up: TakeUp,
     ) -> None:
         self._api = api
         self._request = request
-        self._params_text = params_text
+        self.placement = placement
         self._identity = identity
         self._policy = RetryPolicy.of(request.options)
         self._take_up = take_up
@@ -98,6 +102,7 @@ class Evaluation:
         self.job_id = ""
         self.encoded: str | None = None
         self._jobs = 0
+        self._job_ids: list[str] = []
         self._found: JobInfo | None = None
         self._twins: TaggedSubmission | None = None
         self._own_name = f"pqr-{secrets.token_hex(12)}"
@@ -116,9 +121,9 @@ class Evaluation:
         Raises:
             EncodingError: An input cannot be encoded; the error names its path.
         """
-        params_text = await asyncio.to_thread(encode_inputs, request.inputs)
+        placement = await Placement.of(api, request)
         identity = await Identity.of(request)
-        return cls(api, request, params_text, identity, take_up or TakeUp())
+        return cls(api, request, placement, identity, take_up or TakeUp())
 
     async def submit(self) -> str:
         """Return the id of the job of the first attempt that is not dead, found or submitted.
@@ -133,7 +138,8 @@ class Evaluation:
     async def _submit(self) -> str:
         while True:
             self.attempt += 1
-            submitted = await self._place()
+            submitted = await self._place_somewhere()
+            self._job_ids.append(submitted.id)
             if not submitted.replayed:
                 self._found = None
                 break
@@ -164,11 +170,17 @@ class Evaluation:
                     if self._is_lost_with_another(error):
                         logger_here().warning("%s Another call had submitted it.", error)
                         continue
-                    if not self._policy.sends_again(error, self._jobs):
+                    if not await self._sends_again(error, self._jobs, self.backend_name):
                         raise
                     pause_seconds = self._policy.pause_seconds(self._jobs)
                     logger_here().warning("%s It is sent again in %.1f s.", error, pause_seconds)
                 await asyncio.sleep(pause_seconds)
+
+    async def _sends_again(self, error: JobError, submitted: int, backend_name: str) -> bool:
+        """Say whether a job is sent again after this many were, be it to another backend."""
+        if next_step(error.reason_code) is not NextStep.OTHER_BACKEND:
+            return self._policy.sends_again(error, submitted)
+        return submitted < self._policy.attempts and await self.placement.leave(backend_name)
 
     def _is_lost_with_another(self, error: JobError) -> bool:
         """Say whether somebody else's job, which this call had joined, was cancelled."""
@@ -202,6 +214,16 @@ class Evaluation:
             return f"{self._own_name}-{self.attempt}"
         return self._identity.key(self.attempt)
 
+    async def _place_somewhere(self) -> JobSubmitted:
+        """Find or make the job of an attempt, on another backend if one is refused for good."""
+        while True:
+            try:
+                return await self._place()
+            except QiskitRuntimeError as error:
+                elsewhere = next_step(error.code) is NextStep.OTHER_BACKEND
+                if not elsewhere or not await self.placement.leave(self.placement.name):
+                    raise
+
     async def _place(self) -> JobSubmitted:
         """Find or make the job of an attempt."""
         is_first = self._identity is None or (
@@ -209,6 +231,7 @@ class Evaluation:
         )
         _sent.add(self._key)
         if self._api.keyed_submission:
+            await self._policy.ask(self.placement.settle, may_ask_again=is_met)
             submitted = await self._policy.ask(self._post, may_ask_again=is_met)
             # Asked twice for want of an answer, it is new for this call all the same.
             replayed = submitted.replayed and not is_first
@@ -223,6 +246,23 @@ class Evaluation:
         return submitted
 
     @property
+    def backend_name(self) -> str:
+        """The backend of the job of the current attempt."""
+        return self.placement.name if self._found is None else self._found.backend
+
+    @property
+    def sent(self) -> Sent:
+        """What the job of the current attempt was asked for."""
+        return Sent.of(
+            self._request.program_id,
+            self._request.inputs,
+            self._request.options,
+            key=self._key,
+            job_ids=self._job_ids,
+            attempt=self.attempt,
+        )
+
+    @property
     def _is_private(self) -> bool:
         """Whether the result of the job can be read once."""
         if self._found is not None:
@@ -233,7 +273,7 @@ class Evaluation:
         """Labels of the job of the current attempt for its events."""
         backend = self._request.backend
         return {
-            "backend": backend.name,
+            "backend": self.placement.name,
             "service": backend.service,
             "program-id": self._request.program_id,
             "attempt": str(self.attempt),
@@ -244,6 +284,7 @@ class Evaluation:
         return TaggedSubmission(
             api=self._api,
             name=self._key,
+            prepare=self.placement.settle,
             post=self._post,
             is_first=is_first,
             records=None if self._identity is None else self._identity.records,
@@ -262,12 +303,13 @@ class Evaluation:
         submitting = asyncio.ensure_future(
             self._api.submit_job(
                 self._request.program_id,
-                self._params_text,
-                backend=self._request.backend.name,
+                self.placement.params_text,
+                backend=self.placement.name,
                 options=self._tagged_options(),
                 idempotency_key=self._key,
                 fingerprint=None if identity is None else identity.fingerprint,
                 attempt=self.attempt,
+                hardware_key=self._own_name if identity is None else identity.key(0),
             )
         )
         try:
@@ -313,9 +355,11 @@ class Evaluation:
                 found.id,
                 found.state.reason or found.state.status.value,
             )
+            if next_step(found.state.reason_code) is NextStep.OTHER_BACKEND:
+                await self.placement.leave(found.backend)
             return False
         error = await self._policy.ask(lambda: fetch_job_error(self._api, found.id))
-        return error is None or not self._policy.sends_again(error, self._jobs + 1)
+        return error is None or not await self._sends_again(error, self._jobs + 1, found.backend)
 
     async def _is_current(self, found: JobInfo) -> bool:
         """Say whether a job runs the version of the program that a new one would run."""
@@ -337,11 +381,16 @@ class Evaluation:
         if identity is not None and name is not None and callback is not None and self._comes_back:
             cursor = await _cursor_of(identity, name)
         delivery = InterimDelivery(job_id, callback, decoders, cursor)
-        async with cancelled_with_caller(api, job_id), self._cursor_saved(delivery, job_id):
+        async with (
+            summarised(api, self._request.backend.at(self.backend_name)) as summarise,
+            cancelled_with_caller(api, job_id),
+            self._cursor_saved(delivery, job_id),
+        ):
             end = await self._policy.ask(
                 lambda: follow(api, job_id, delivery, self._about()),
                 progress=lambda: delivery.next_seq,
             )
+            summarise(job_id, self.sent)
             self.encoded = await self._policy.ask(
                 lambda: fetch_encoded(api, job_id, end.state.status, private=self._is_private)
             )

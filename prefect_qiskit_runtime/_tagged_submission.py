@@ -41,6 +41,7 @@ class TaggedSubmission:
     Attributes:
         api: The service.
         name: The tag.
+        prepare: Makes the request ready; called before it is first sent.
         post: Sends the request, once.
         is_first: Whether no request can have been sent under the name before.
         records: Where the intent is kept for a later process; None for a call that none comes
@@ -52,6 +53,7 @@ class TaggedSubmission:
 
     api: RuntimeApi
     name: str
+    prepare: Callable[[], Awaitable[None]]
     post: Callable[[], Awaitable[JobSubmitted]]
     is_first: bool
     records: Records | None
@@ -67,6 +69,8 @@ class TaggedSubmission:
                 settings say to leave it at that.
         """
         found = None if self.is_first else await self._find_earlier()
+        if found is None:
+            await self.policy.ask(self.prepare)
         while found is None:
             try:
                 async with self.line.turn():

@@ -7,14 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from prefect.blocks.abstract import CredentialsBlock
 from prefect.blocks.core import Block
-from pydantic import Field, HttpUrl, model_validator
+from pydantic import BaseModel, Field, HttpUrl, model_validator
 
+from prefect_qiskit_runtime._backend_fields import (
+    LEAST_BUSY,
+    ChoiceFields,
+    PrimitiveFields,
+    TranspilationFields,
+)
 from prefect_qiskit_runtime._references import LOGO_URL, Referable
-from prefect_qiskit_runtime.client import RuntimeApi, embedded_api
+from prefect_qiskit_runtime.client import HardwareAccess, RuntimeApi, embedded_api
 from prefect_qiskit_runtime.credentials import IBMQuantumCredentials, RuntimeServiceCredentials
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.models import RuntimeOptions
@@ -29,7 +35,50 @@ _LOGINS: dict[str, type[CredentialsBlock]] = {
 }
 
 
-class RuntimeBackend(Referable, Block):
+class PlaceFields(BaseModel):
+    """Which service, which backend. A class of its own, so that forms begin with it."""
+
+    name: str = Field(
+        default="aer_simulator",
+        min_length=1,
+        description=(
+            "Name of the backend, for example aer_simulator or fake_manila; least_busy for the one "
+            "that fits the fields below and has the fewest jobs waiting."
+        ),
+    )
+    service: Literal["embedded", "team", "ibm"] = Field(
+        default="embedded",
+        description=(
+            "Which service has the backend: the embedded one of this machine, your team's, or "
+            "IBM Quantum."
+        ),
+    )
+    credentials: RuntimeServiceCredentials | IBMQuantumCredentials | None = Field(
+        default=None,
+        description=(
+            "Login to the team's service, or to IBM Quantum; the embedded one needs none."
+        ),
+    )
+    hardware_credentials: IBMQuantumCredentials | None = Field(
+        default=None,
+        description=(
+            "Login to IBM Quantum for programs that run on the embedded service or a team's and "
+            "send their circuits to IBM: the name above is then that of a backend of IBM's."
+        ),
+    )
+    hardware_max_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        description=(
+            "How long the sessions of one program may hold IBM's device, in seconds, attempts "
+            "that are sent again included; empty for no limit but that of the job."
+        ),
+    )
+
+
+class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Prefect's of pydantic's
+    Referable, PrimitiveFields, TranspilationFields, ChoiceFields, PlaceFields, Block
+):
     """A backend of a Runtime service, and how jobs are to run on it.
 
     Example:
@@ -47,24 +96,6 @@ class RuntimeBackend(Referable, Block):
     _logo_url = LOGO_URL
     _documentation_url = HttpUrl("https://quantum.cloud.ibm.com/docs/guides/qpu-information")
 
-    name: str = Field(
-        default="aer_simulator",
-        min_length=1,
-        description="Name of the backend, for example aer_simulator or fake_manila.",
-    )
-    service: Literal["embedded", "team", "ibm"] = Field(
-        default="embedded",
-        description=(
-            "Which service has the backend: the embedded one of this machine, your team's, or "
-            "IBM Quantum."
-        ),
-    )
-    credentials: RuntimeServiceCredentials | IBMQuantumCredentials | None = Field(
-        default=None,
-        description=(
-            "Login to the team's service, or to IBM Quantum; the embedded one needs none."
-        ),
-    )
     max_execution_time: int | None = Field(
         default=None,
         ge=1,
@@ -157,6 +188,60 @@ class RuntimeBackend(Referable, Block):
         return self
 
     @model_validator(mode="after")
+    def _choice_is_open(self) -> RuntimeBackend:
+        if self.name != LEAST_BUSY and (filters := self.choice_filters()):
+            raise ValueError(
+                f"{', '.join(filters)} choose among backends, and {self.name!r} is chosen: set "
+                f"name={LEAST_BUSY!r}, or leave them out."
+            )
+        if self.name == LEAST_BUSY and self.cache_calibration == "same calibration":
+            raise ValueError(
+                "cache_calibration='same calibration' is of one backend: name it in place of"
+                f" {LEAST_BUSY!r}."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_accuracy(self) -> RuntimeBackend:
+        if self.default_shots is not None and self.default_precision is not None:
+            raise ValueError(
+                "default_shots and default_precision exclude each other: precision p means 1/p**2 "
+                "shots. Leave out one of the two."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _calibrations_have_ids_at_ibm(self) -> RuntimeBackend:
+        if self.calibration_id is not None and (self.service != "ibm" or self.name == LEAST_BUSY):
+            raise ValueError(
+                "calibration_id is of a backend of IBM Quantum (service='ibm') that is named."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _hardware_is_for_programs(self) -> RuntimeBackend:
+        if self.hardware_credentials is None:
+            if self.hardware_max_seconds is not None:
+                raise ValueError("hardware_max_seconds needs hardware_credentials.")
+            return self
+        if self.service == "ibm":
+            raise ValueError(
+                "service='ibm' runs primitives with its credentials. hardware_credentials are for "
+                "programs, which run on service='embedded' or 'team' and send circuits to IBM."
+            )
+        if self.name == LEAST_BUSY:
+            raise ValueError(
+                "hardware_credentials are for one backend of IBM's: name it in place of"
+                f" {LEAST_BUSY!r}."
+            )
+        if self.private:
+            raise ValueError(
+                "private=True and hardware_credentials exclude each other: the result of a private "
+                "job of IBM can be read once, so a program that is sent again would pay again."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _private_is_not_kept(self) -> RuntimeBackend:
         if self.private and self.cache_results:
             raise ValueError(
@@ -167,9 +252,20 @@ class RuntimeBackend(Referable, Block):
 
     def connect(self) -> AbstractAsyncContextManager[RuntimeApi]:
         """Open a connection to the service of this backend; starts the embedded one if needed."""
-        if self.credentials is not None:
-            return self.credentials.api()
-        return embedded_api()
+        api = embedded_api() if self.credentials is None else self.credentials.api()
+        if self.hardware_credentials is None:
+            return api
+        return api.with_hardware(
+            HardwareAccess(self.hardware_credentials.account(), self.hardware_max_seconds)
+        )
+
+    def at(self, name: str) -> Self:
+        """Return this block with the backend that was chosen, and nothing left to choose."""
+        if name == self.name:
+            return self
+        fields = ChoiceFields.model_fields
+        settled = {filter_: fields[filter_].default for filter_ in self.choice_filters()}
+        return self.model_copy(update={**settled, "name": name})
 
     def options(self, given: OptionsLike = None) -> RuntimeOptions:
         """Lay the options of one call over those of the block.
@@ -199,15 +295,18 @@ class RuntimeBackend(Referable, Block):
                 "retry_deadline_seconds": _first(
                     asked.retry_deadline_seconds, self.retry_deadline_seconds
                 ),
+                "calibration_id": asked.calibration_id or self.calibration_id,
             }
         )
 
 
 def service_identity(backend: RuntimeBackend) -> list[str]:
     """Return what tells a service from others: which kind, and where it is."""
-    if backend.credentials is None:
-        return [backend.service]
-    return [backend.service, str(backend.credentials.url), backend.credentials.instance or ""]
+    identity: list[str] = [backend.service]
+    for login in (backend.credentials, backend.hardware_credentials):
+        if login is not None:
+            identity += [str(login.url), login.instance or ""]
+    return identity
 
 
 def _first(asked: float | None, otherwise: float) -> float:

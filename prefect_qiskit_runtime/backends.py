@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+from prefect_qiskit_runtime._choosing import choose_backend
 from prefect_qiskit_runtime._tasks import async_task, sync_task
-from prefect_qiskit_runtime._watching import logger_here
 from prefect_qiskit_runtime.backend import BackendLike, RuntimeBackend, as_backend
-from prefect_qiskit_runtime.errors import NotFoundError
 from prefect_qiskit_runtime.models import BackendStatus
 
 
@@ -37,8 +37,8 @@ async def aleast_busy_backend(
     """Return the backend of a service that takes jobs and has the fewest waiting.
 
     Args:
-        backend: Any backend of the service, whose settings the chosen one keeps; default: the
-            embedded service.
+        backend: Any backend of the service, whose settings the chosen one keeps and whose filters
+            it fits; default: the embedded service.
         min_num_qubits: One with so many qubits at least.
         simulator: Whether it must, or must not, be a simulator.
         filters: Called with the status of each; only those for which it is true are considered.
@@ -51,31 +51,14 @@ async def aleast_busy_backend(
         NotFoundError: No backend fits.
     """
     block = as_backend(backend or RuntimeBackend())
+    asked: dict[str, Any] = {}
+    if min_num_qubits is not None:
+        asked["min_num_qubits"] = min_num_qubits
+    if simulator is not None:
+        asked["simulators"] = "only" if simulator else "never"
     async with block.connect() as api:
-        listed = await api.list_backends()
-    fitting = [
-        one
-        for one in listed
-        if one.operational
-        and one.qubits >= (min_num_qubits or 0)
-        and simulator in (None, one.simulator)
-        and (filters is None or filters(one))
-    ]
-    if not fitting:
-        raise NotFoundError(
-            f"None of the {len(listed)} backends of the {block.service} service takes jobs and fits"
-            f" (min_num_qubits={min_num_qubits}, simulator={simulator},"
-            f" filters={'given' if filters else None}); list_backends shows them.",
-            kind="backend",
-        )
-    chosen = min(fitting, key=lambda one: one.queue_length)
-    logger_here().info(
-        "Backend %s is the least busy of %d: %d jobs wait for it.",
-        chosen.name,
-        len(fitting),
-        chosen.queue_length,
-    )
-    return block.model_copy(update={"name": chosen.name})
+        choice = await choose_backend(api, block.model_copy(update=asked), filters=filters)
+    return block.at(choice.name)
 
 
 least_busy_backend = sync_task(aleast_busy_backend)

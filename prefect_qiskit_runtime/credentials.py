@@ -153,14 +153,14 @@ class IBMQuantumCredentials(Referable, CredentialsBlock):
 
     def api(self) -> IbmApi:
         """The service's endpoints, logged in; an async context manager."""
-        return IbmApi(self._account())
+        return IbmApi(self.account())
 
     def get_client(self) -> RuntimeClient:
         """A client of this service that works without Prefect; an async context manager."""
-        return RuntimeClient.of_ibm(self._account())
+        return RuntimeClient.of_ibm(self.account())
 
-    def _account(self) -> IbmAccount | SavedAccount:
-        """Say which account is meant. A saved one is read when the connection is opened."""
+    def account(self) -> IbmAccount | SavedAccount:
+        """Which account is meant; a saved one is read when a connection is opened."""
         proxies = None
         if self.proxy_url is not None:
             proxies = Proxies.everywhere(self.proxy_url.get_secret_value())

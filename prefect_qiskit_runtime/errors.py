@@ -14,6 +14,7 @@ QiskitRuntimeError
 ├── ServiceUnavailableError   no answer, or a passing fault (transient): ask again
 │   └── RateLimitedError      asked too often: wait `retry_after_seconds`
 ├── SubmissionUnclearError    a job may have been made that cannot be found: look for its tag
+├── HardwareBudgetError       a program has used the time on a device that it was given
 ├── ProtocolError             the answer is not one of the protocol: another service or version
 ├── EmbeddedServiceError      the embedded service could not be started or trusted
 └── JobError                  the job ended without a result
@@ -41,6 +42,7 @@ __all__ = [
     "DecodingError",
     "EmbeddedServiceError",
     "EncodingError",
+    "HardwareBudgetError",
     "InvalidInputError",
     "JobCancelledError",
     "JobError",
@@ -177,6 +179,10 @@ class SubmissionUnclearError(QiskitRuntimeError):
     def __init__(self, message: str, *, tag: str | None = None) -> None:
         super().__init__(message)
         self.tag = tag
+
+
+class HardwareBudgetError(QiskitRuntimeError):
+    """A program has used up the time on quantum hardware that its job was given."""
 
 
 class ProtocolError(QiskitRuntimeError):

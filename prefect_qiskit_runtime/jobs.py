@@ -10,22 +10,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from prefect_qiskit_runtime._decoders import Decoders, ResultDecoderLike
 from prefect_qiskit_runtime._identity import Request
-from prefect_qiskit_runtime._result_cache import CachedEvaluation, CacheLike, CachePlan
+from prefect_qiskit_runtime._result_cache import CacheLike
+from prefect_qiskit_runtime._running import run, submit
 from prefect_qiskit_runtime._session import SessionLike, in_session
-from prefect_qiskit_runtime._submission import Evaluation
 from prefect_qiskit_runtime._tasks import (
     async_generator_task,
     async_task,
     sync_generator_task,
     sync_task,
 )
-from prefect_qiskit_runtime._watching import InterimCallback, check_callback, deliver
+from prefect_qiskit_runtime._watching import InterimCallback, check_callback
 from prefect_qiskit_runtime.backend import BackendLike, OptionsLike, as_backend
 from prefect_qiskit_runtime.client import InputsLike, read_inputs
+from prefect_qiskit_runtime.dry_run import looked_at
 from prefect_qiskit_runtime.models import JobInfo, JobMetrics, JobStatus
 from prefect_qiskit_runtime.runtime_job import RuntimeJob
 
@@ -40,6 +41,7 @@ async def asubmit_program(
     result_decoder: ResultDecoderLike = None,
     session: SessionLike = None,
     durable_key: str | None = None,
+    dry_run: bool = False,
 ) -> RuntimeJob:
     """Submit a job that runs a program, and return at once.
 
@@ -54,6 +56,7 @@ async def asubmit_program(
         session: The session or batch that the job is to belong to, or its id.
         durable_key: A name of your own for the evaluation: equal calls with it, in any flow run
             or outside of one, are one job.
+        dry_run: Submit nothing, and return a `DryRun` that says what would be sent.
 
     Returns:
         The job; it goes on whatever happens to the flow.
@@ -70,16 +73,9 @@ async def asubmit_program(
     given = await asyncio.to_thread(read_inputs, inputs)
     merged = backend.options(in_session(options, session))
     request = Request(program_id, given, backend, merged, durable_key)
-    async with backend.connect() as api:
-        job_id = await (await Evaluation.of(api, request)).submit()
-    return RuntimeJob(
-        job_id,
-        backend,
-        program_id=program_id,
-        inputs=given,
-        decoders=decoders,
-        private=bool(merged.private),
-    )
+    if dry_run:
+        return cast("Any", await looked_at(request))
+    return await submit(request, decoders)
 
 
 submit_program = sync_task(asubmit_program)
@@ -99,6 +95,7 @@ async def arun_program(
     session: SessionLike = None,
     durable_key: str | None = None,
     cache: CacheLike = None,
+    dry_run: bool = False,
 ) -> Any:
     """Run a program and wait for its result, with its interim results on the way.
 
@@ -124,6 +121,7 @@ async def arun_program(
         cache: True takes the result of an equal call before, in any flow run, or keeps this one;
             "refresh" runs the job and keeps its result; False does neither. Default: what
             `cache_results` of the backend says. See the how-to "Keep results".
+        dry_run: Submit nothing, and return a `DryRun` that says what would be sent.
 
     Returns:
         What the program returned, decoded.
@@ -143,19 +141,9 @@ async def arun_program(
     given = await asyncio.to_thread(read_inputs, inputs)
     merged = backend.options(in_session(options, session))
     request = Request(program_id, given, backend, merged, durable_key)
-    plan = CachePlan.of(cache, request)
-    async with backend.connect() as api:
-        if callback is not None and not include_final:
-            api.require_interim_results()
-        evaluation = (
-            await Evaluation.of(api, request)
-            if plan is None
-            else CachedEvaluation(api, request, plan)
-        )
-        result = await evaluation.result(callback, decoders)
-    if include_final and callback is not None:
-        await deliver(callback, evaluation.job_id, result)
-    return result
+    if dry_run:
+        return await looked_at(request)
+    return await run(request, decoders, callback=callback, include_final=include_final, cache=cache)
 
 
 run_program = sync_task(arun_program)

@@ -43,6 +43,7 @@ class ReasonCode:
     START_FAILED = 90005
     RESULT_NOT_ENCODABLE = 90006
     SESSION_CLOSED = 90007
+    CREDENTIALS_MISSING = 90008
 
 
 class JobStatus(StrEnum):
@@ -192,6 +193,7 @@ class RuntimeOptions(BaseModel):
         retry_delay_seconds: Wait before sending again; doubled each time, with jitter.
         retry_deadline_seconds: How long a service that has answered before may be away, or
             refuse for being busy, before that is an error.
+        calibration_id: The calibration that the circuits were made for; IBM Quantum only.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -226,6 +228,7 @@ class RuntimeOptions(BaseModel):
     attempts: int | None = Field(default=None, ge=1)
     retry_delay_seconds: float | None = Field(default=None, ge=0)
     retry_deadline_seconds: float | None = Field(default=None, ge=0)
+    calibration_id: str | None = None
 
     @classmethod
     def read(cls, given: RuntimeOptions | Mapping[str, Any] | None) -> RuntimeOptions:
@@ -280,6 +283,9 @@ class JobInfo(_Wire):
         runtime: The image: the Python environment that the job runs in.
         cost: Its max_execution_time in seconds.
         attempt: Which attempt of one evaluation it is, from 1.
+        idempotency_key: What it was submitted with, where the service knows keys.
+        usage: As in `JobMetrics`; None where the service tells it there only.
+        versions: Likewise; None also before the job has ended.
         interim_count: How many interim results it has published so far.
         estimated_running_time_seconds: How long the service expects it to run at most.
     """
@@ -297,6 +303,9 @@ class JobInfo(_Wire):
     session_id: str | None = None
     private: bool = False
     attempt: int = 1
+    idempotency_key: str | None = None
+    usage: dict[str, float] | None = None
+    versions: dict[str, str] | None = None
     interim_count: int = 0
     estimated_running_time_seconds: float | None = None
 

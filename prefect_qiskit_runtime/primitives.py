@@ -2,25 +2,27 @@
 
 PUBs, options and results are those of Qiskit's primitives. `run_*` waits and returns the decoded
 result; `submit_*` returns the job. Without shots and precision, the estimator is exact on the
-ideal backend, and IBM Quantum takes its own default. IBM Quantum takes neither `seed` nor
-`transpile`.
+ideal backend, and IBM Quantum takes its own default. IBM Quantum takes no `seed`.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from prefect_qiskit_runtime._decoders import Decoders
 from prefect_qiskit_runtime._executor_inputs import ExecutorCall
+from prefect_qiskit_runtime._identity import Request
 from prefect_qiskit_runtime._primitive_inputs import PrimitiveCall, PrimitiveOptionsLike
+from prefect_qiskit_runtime._primitive_requests import program_request, pub_request
 from prefect_qiskit_runtime._result_cache import CacheLike
+from prefect_qiskit_runtime._running import run, submit
 from prefect_qiskit_runtime._session import SessionLike
 from prefect_qiskit_runtime._tasks import async_task, sync_task
-from prefect_qiskit_runtime.backend import BackendLike, RuntimeBackend, as_backend
+from prefect_qiskit_runtime.backend import BackendLike
 from prefect_qiskit_runtime.codec import QuantumProgramResultDecoder
+from prefect_qiskit_runtime.dry_run import looked_at
 from prefect_qiskit_runtime.errors import ConfigurationError
-from prefect_qiskit_runtime.jobs import arun_program, asubmit_program
 
 if TYPE_CHECKING:
     from qiskit.primitives import PrimitiveResult, PubResult, SamplerPubResult
@@ -37,10 +39,11 @@ async def asubmit_sampler(
     backend: BackendLike,
     shots: int | None = None,
     seed: int | None = None,
-    transpile: bool = False,
+    transpile: bool | None = None,
     options: PrimitiveOptionsLike = None,
     session: SessionLike = None,
     durable_key: str | None = None,
+    dry_run: bool = False,
 ) -> RuntimeJob:
     """Submit a job of the sampler, and return at once.
 
@@ -53,6 +56,7 @@ async def asubmit_sampler(
         options: As in `run_sampler`.
         session: As in `run_sampler`.
         durable_key: As in `run_sampler`.
+        dry_run: As in `run_sampler`.
 
     Returns:
         The job; its `result()` is a `PrimitiveResult`. It goes on whatever happens to the flow.
@@ -60,12 +64,9 @@ async def asubmit_sampler(
     Raises:
         InvalidInputError: A PUB is none, or an option is not supported.
     """
-    return await _submit(
-        PrimitiveCall("sampler", pubs, options, shots, None, seed, transpile),
-        backend,
-        session,
-        durable_key,
-    )
+    call = PrimitiveCall("sampler", pubs, options, shots, None, seed, transpile)
+    request = await pub_request(call, backend, session, durable_key)
+    return await _submit(request, dry_run=dry_run)
 
 
 submit_sampler = sync_task(asubmit_sampler)
@@ -79,11 +80,12 @@ async def arun_sampler(
     backend: BackendLike,
     shots: int | None = None,
     seed: int | None = None,
-    transpile: bool = False,
+    transpile: bool | None = None,
     options: PrimitiveOptionsLike = None,
     session: SessionLike = None,
     durable_key: str | None = None,
     cache: CacheLike = None,
+    dry_run: bool = False,
 ) -> PrimitiveResult[SamplerPubResult]:
     """Sample circuits and wait for the measured bit strings.
 
@@ -95,13 +97,15 @@ async def arun_sampler(
         backend: A `RuntimeBackend`, or the name of a backend of the embedded service.
         shots: For PUBs that name none; 4096 if nothing names them.
         seed: Makes the results reproducible; each PUB still gets samples of its own.
-        transpile: Whether the job transpiles the circuits for the backend. Without it, backends
-            that imitate a device refuse circuits outside of its instruction set.
+        transpile: Whether the circuits are transpiled for the backend, by the settings of its
+            block; default: as the block says. Without it, devices and backends that imitate one
+            refuse circuits outside of their instruction set.
         options: Options of the sampler in the form of qiskit-ibm-runtime, as a mapping or as its
             `SamplerOptions`. `max_execution_time` and `environment` are those of the job.
         session: The session or batch that the job is to belong to, or its id.
         durable_key: As in `run_program`.
         cache: As in `run_program`.
+        dry_run: Submit nothing, and return a `DryRun`: checks, sizes, an estimate of QPU time.
 
     Returns:
         One result for each PUB. Its `data` has a `BitArray` for each classical register, its
@@ -112,7 +116,8 @@ async def arun_sampler(
         JobError: The job ended without a result; the class says how.
     """
     call = PrimitiveCall("sampler", pubs, options, shots, None, seed, transpile)
-    return await _run(call, backend, session, durable_key, cache)
+    request = await pub_request(call, backend, session, durable_key)
+    return await _run(request, cache=cache, dry_run=dry_run)
 
 
 run_sampler = sync_task(arun_sampler)
@@ -127,10 +132,11 @@ async def asubmit_estimator(
     precision: float | None = None,
     shots: int | None = None,
     seed: int | None = None,
-    transpile: bool = False,
+    transpile: bool | None = None,
     options: PrimitiveOptionsLike = None,
     session: SessionLike = None,
     durable_key: str | None = None,
+    dry_run: bool = False,
 ) -> RuntimeJob:
     """Submit a job of the estimator, and return at once.
 
@@ -144,6 +150,7 @@ async def asubmit_estimator(
         options: As in `run_estimator`.
         session: As in `run_estimator`.
         durable_key: As in `run_estimator`.
+        dry_run: As in `run_estimator`.
 
     Returns:
         The job; its `result()` is a `PrimitiveResult`. It goes on whatever happens to the flow.
@@ -152,12 +159,9 @@ async def asubmit_estimator(
         InvalidInputError: A PUB is none, or an option is not supported.
     """
     _choose_one(shots, precision)
-    return await _submit(
-        PrimitiveCall("estimator", pubs, options, shots, precision, seed, transpile),
-        backend,
-        session,
-        durable_key,
-    )
+    call = PrimitiveCall("estimator", pubs, options, shots, precision, seed, transpile)
+    request = await pub_request(call, backend, session, durable_key)
+    return await _submit(request, dry_run=dry_run)
 
 
 submit_estimator = sync_task(asubmit_estimator)
@@ -172,11 +176,12 @@ async def arun_estimator(
     precision: float | None = None,
     shots: int | None = None,
     seed: int | None = None,
-    transpile: bool = False,
+    transpile: bool | None = None,
     options: PrimitiveOptionsLike = None,
     session: SessionLike = None,
     durable_key: str | None = None,
     cache: CacheLike = None,
+    dry_run: bool = False,
 ) -> PrimitiveResult[PubResult]:
     """Estimate expectation values and wait for them.
 
@@ -192,14 +197,15 @@ async def arun_estimator(
             observables that are measured together. 0 asks for exact values.
         shots: In place of a precision, for PUBs that name none: shots for each group.
         seed: Makes the results reproducible; each PUB still gets samples of its own.
-        transpile: Whether the job transpiles the circuits for the backend and gives the
-            observables their layout. Without it, backends that imitate a device refuse circuits
-            outside of its instruction set.
+        transpile: Whether the circuits are transpiled for the backend, by the settings of its
+            block, and the observables get their layout; default: as the block says. Without it,
+            devices and backends that imitate one refuse circuits outside of their instruction set.
         options: Options of the estimator in the form of qiskit-ibm-runtime, as a mapping or as
             its `EstimatorOptions`. `max_execution_time` and `environment` are those of the job.
         session: The session or batch that the job is to belong to, or its id.
         durable_key: As in `run_program`.
         cache: As in `run_program`.
+        dry_run: Submit nothing, and return a `DryRun`: checks, sizes, an estimate of QPU time.
 
     Returns:
         One result for each PUB. Its `data` has the values `evs` and their standard errors
@@ -212,7 +218,8 @@ async def arun_estimator(
     """
     _choose_one(shots, precision)
     call = PrimitiveCall("estimator", pubs, options, shots, precision, seed, transpile)
-    return await _run(call, backend, session, durable_key, cache)
+    request = await pub_request(call, backend, session, durable_key)
+    return await _run(request, cache=cache, dry_run=dry_run)
 
 
 run_estimator = sync_task(arun_estimator)
@@ -228,6 +235,7 @@ async def asubmit_executor(
     options: PrimitiveOptionsLike = None,
     session: SessionLike = None,
     durable_key: str | None = None,
+    dry_run: bool = False,
 ) -> RuntimeJob:
     """Submit a job of the executor, and return at once.
 
@@ -238,6 +246,7 @@ async def asubmit_executor(
         options: As in `run_executor`.
         session: As in `run_executor`.
         durable_key: As in `run_executor`.
+        dry_run: As in `run_executor`.
 
     Returns:
         The job; its `result()` is a `QuantumProgramResult`. It goes on whatever happens to the
@@ -248,18 +257,9 @@ async def asubmit_executor(
         EncodingError: `program` is none.
         InvalidInputError: An option is not supported.
     """
-    block = as_backend(backend)
     call = ExecutorCall(program, options, seed)
-    inputs = await _inputs(call, block)
-    return await asubmit_program.fn(
-        "executor",
-        inputs,
-        backend=block,
-        options=call.job_options(),
-        result_decoder=QuantumProgramResultDecoder,
-        session=session,
-        durable_key=durable_key,
-    )
+    request = await program_request(call, backend, session, durable_key)
+    return await _submit(request, dry_run=dry_run)
 
 
 submit_executor = sync_task(asubmit_executor)
@@ -276,6 +276,7 @@ async def arun_executor(
     session: SessionLike = None,
     durable_key: str | None = None,
     cache: CacheLike = None,
+    dry_run: bool = False,
 ) -> QuantumProgramResult:
     """Run a quantum program and wait for what it measured.
 
@@ -292,6 +293,7 @@ async def arun_executor(
         session: The session or batch that the job is to belong to, or its id.
         durable_key: As in `run_program`.
         cache: As in `run_program`.
+        dry_run: Submit nothing, and return a `DryRun`: checks, sizes, an estimate of QPU time.
 
     Returns:
         For each item a mapping from names to arrays: a Boolean one for each classical register
@@ -303,64 +305,30 @@ async def arun_executor(
         InvalidInputError: An option is not supported.
         JobError: The job ended without a result; the class says how.
     """
-    block = as_backend(backend)
     call = ExecutorCall(program, options, seed)
-    inputs = await _inputs(call, block)
-    return await arun_program.fn(
-        "executor",
-        inputs,
-        backend=block,
-        options=call.job_options(),
-        result_decoder=QuantumProgramResultDecoder,
-        session=session,
-        durable_key=durable_key,
-        cache=cache,
-    )
+    request = await program_request(call, backend, session, durable_key)
+    return await _run(request, cache=cache, dry_run=dry_run)
 
 
 run_executor = sync_task(arun_executor)
 """Synchronous twin of `arun_executor`."""
 
 
-async def _submit(
-    call: PrimitiveCall, backend: BackendLike, session: SessionLike, durable_key: str | None
-) -> RuntimeJob:
-    block = as_backend(backend)
-    inputs = await _inputs(call, block)
-    return await asubmit_program.fn(
-        call.primitive,
-        inputs,
-        backend=block,
-        options=call.job_options(),
-        session=session,
-        durable_key=durable_key,
-    )
+async def _submit(request: Request, *, dry_run: bool) -> RuntimeJob:
+    if dry_run:
+        return cast("Any", await looked_at(request))
+    return await submit(request, _decoders_of(request))
 
 
-async def _run(
-    call: PrimitiveCall,
-    backend: BackendLike,
-    session: SessionLike,
-    durable_key: str | None,
-    cache: CacheLike,
-) -> Any:
-    block = as_backend(backend)
-    inputs = await _inputs(call, block)
-    return await arun_program.fn(
-        call.primitive,
-        inputs,
-        backend=block,
-        options=call.job_options(),
-        session=session,
-        durable_key=durable_key,
-        cache=cache,
-    )
+async def _run(request: Request, *, cache: CacheLike, dry_run: bool) -> Any:
+    if dry_run:
+        return await looked_at(request)
+    return await run(request, _decoders_of(request), cache=cache)
 
 
-async def _inputs(call: PrimitiveCall | ExecutorCall, block: RuntimeBackend) -> dict[str, Any]:
-    if block.service == "ibm":
-        return await asyncio.to_thread(call.ibm_inputs)
-    return await asyncio.to_thread(call.inputs, block.unsupported_options)
+def _decoders_of(request: Request) -> Decoders:
+    is_executor = request.program_id == "executor"
+    return Decoders.choose(QuantumProgramResultDecoder if is_executor else None)
 
 
 def _choose_one(shots: int | None, precision: float | None) -> None:

@@ -13,7 +13,9 @@ from typing import Any
 from prefect.blocks.abstract import JobRun
 
 from prefect_qiskit_runtime._decoders import Decoders, ResultDecoderLike
-from prefect_qiskit_runtime._home import package_version
+from prefect_qiskit_runtime._provenance import Sent, collect, read_stored
+from prefect_qiskit_runtime._records import Records
+from prefect_qiskit_runtime._summaries import summarised
 from prefect_qiskit_runtime._sync import iterate_sync, run_sync
 from prefect_qiskit_runtime._watching import (
     InterimDelivery,
@@ -25,6 +27,7 @@ from prefect_qiskit_runtime._watching import (
 from prefect_qiskit_runtime.backend import RuntimeBackend
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.models import InterimEvent, JobInfo, JobMetrics, JobStatus
+from prefect_qiskit_runtime.provenance import Provenance
 
 
 class RuntimeJob(JobRun[Any]):
@@ -37,6 +40,8 @@ class RuntimeJob(JobRun[Any]):
         backend: The backend it runs on, with the service that has it.
         program_id: The program it runs; None where only the id of the job is known.
         tags: Its labels, as they were when this object was made.
+        preparation: What was chosen and done before it was submitted: the backend and why, how
+            circuits were transpiled, an estimate of the usage. Empty for a job that was found.
     """
 
     def __init__(
@@ -49,12 +54,16 @@ class RuntimeJob(JobRun[Any]):
         tags: Sequence[str] = (),
         decoders: Decoders | None = None,
         private: bool | None = None,
+        preparation: Mapping[str, Any] | None = None,
+        sent: Sent | None = None,
     ) -> None:
         self.job_id = job_id
+        self.preparation = dict(preparation or {})
         self.backend = backend
         self.program_id = program_id
         self.tags = list(tags)
         self._private = private
+        self._sent = sent
         self._inputs = None if inputs is None else dict(inputs)
         self._decoders = decoders or Decoders()
 
@@ -65,7 +74,7 @@ class RuntimeJob(JobRun[Any]):
         """Make it from what the service says of a job."""
         return cls(
             info.id,
-            backend.model_copy(update={"name": info.backend}),
+            backend.at(info.backend),
             program_id=info.program.id,
             tags=info.tags,
             decoders=decoders,
@@ -139,32 +148,25 @@ class RuntimeJob(JobRun[Any]):
         """Why the job ended without a result; None if it did not."""
         return run_sync(self.aerror_message())
 
-    async def aprovenance(self) -> dict[str, Any]:
-        """Where a result comes from: ids, versions, backend, times and usage, ready for JSON."""
+    async def aprovenance(self) -> Provenance:
+        """Where the result comes from: ids, versions, calibration, settings, times and usage.
+
+        What a flow run has found out when it waited for the job is taken from Prefect's result
+        storage; the service is asked for what it does not have.
+        """
+        stored = await read_stored(Records.to_read(), self.job_id)
+        if stored is not None:
+            return stored
         async with self.backend.connect() as api:
-            info, metrics = await asyncio.gather(
-                api.get_job(self.job_id), api.job_metrics(self.job_id)
-            )
-        return {
-            "job_id": info.id,
-            "program_id": info.program.id,
-            "program_version": info.program.version,
-            "backend": info.backend,
-            "service": self.backend.service,
-            "image": info.runtime,
-            "attempt": info.attempt,
-            "tags": info.tags,
-            "status": info.state.status.value,
-            "versions": {
-                "prefect-qiskit-runtime": package_version(),
-                **metrics.versions,
-            },
-            **metrics.model_dump(mode="json", include={"timestamps", "usage"}),
-        }
+            return await collect(api, self.backend, await api.get_job(self.job_id), self._sent)
 
     @property
-    def provenance(self) -> dict[str, Any]:
-        """Where a result comes from: ids, versions, backend, times and usage, ready for JSON."""
+    def provenance(self) -> Provenance:
+        """Where the result comes from: ids, versions, calibration, settings, times and usage.
+
+        What a flow run has found out when it waited for the job is taken from Prefect's result
+        storage; the service is asked for what it does not have.
+        """
         return run_sync(self.aprovenance())
 
     async def ainterim_results(self, decoder: ResultDecoderLike = None) -> list[Any]:
@@ -203,8 +205,10 @@ class RuntimeJob(JobRun[Any]):
         Raises:
             TimeoutError: It has not ended in time; it goes on.
         """
-        async with self.backend.connect() as api:
-            return await self._final_status(api, timeout_seconds)
+        async with self.backend.connect() as api, summarised(api, self.backend) as summarise:
+            status = await self._final_status(api, timeout_seconds)
+            summarise(self.job_id, self._sent)
+            return status
 
     async def _final_status(self, api: RuntimeApi, timeout_seconds: float | None) -> JobStatus:
         nobody = InterimDelivery(self.job_id, None, self._decoders)
@@ -247,8 +251,9 @@ class RuntimeJob(JobRun[Any]):
             TimeoutError: It has not ended in time.
         """
         decoders = Decoders.choose(decoder) if decoder else self._decoders
-        async with self.backend.connect() as api:
+        async with self.backend.connect() as api, summarised(api, self.backend) as summarise:
             status = await self._final_status(api, timeout_seconds)
+            summarise(self.job_id, self._sent)
             if self._private is None:
                 self._private = (await api.get_job(self.job_id)).private
             return await fetch_decoded(api, self.job_id, status, decoders, private=self._private)

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from itertools import count
 
+from prefect_qiskit_runtime._choosing import chosen_name
 from prefect_qiskit_runtime._durations import read_seconds
 from prefect_qiskit_runtime._lineage import Lineage, claims, group_key, lineage_here, submission_key
 from prefect_qiskit_runtime._open_sessions import (
@@ -130,9 +131,7 @@ class _Opening:
         lineage = await lineage_here(None)
         async with backend.connect() as api:
             info = await self._found_or_opened(api, lineage)
-        self._session = RuntimeSession(
-            info.id, backend.model_copy(update={"name": info.backend_name})
-        )
+        self._session = RuntimeSession(info.id, backend.at(info.backend_name))
         logger_here().info(
             "%s %s opened on %s (%s service).",
             "Batch" if self._mode == "batch" else "Session",
@@ -145,11 +144,12 @@ class _Opening:
 
     async def _found_or_opened(self, api: RuntimeApi, lineage: Lineage | None) -> SessionInfo:
         """Open a session, or take up the one of a process that was killed in this block."""
+        name = await self._policy.ask(lambda: chosen_name(api, self._backend), may_ask_again=is_met)
 
         async def opened(key: str | None) -> SessionInfo:
             return await self._policy.ask(
                 lambda: api.create_session(
-                    self._backend.name,
+                    name,
                     mode=self._mode,
                     max_time=self._max_time,
                     idempotency_key=key,

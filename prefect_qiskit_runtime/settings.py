@@ -55,6 +55,22 @@ class Settings(BaseSettings):
         gt=0,
         description="How often a flow that waits for jobs asks Prefect whether it was cancelled.",
     )
+    job_artifacts: int = Field(
+        default=50,
+        ge=0,
+        description=(
+            "How many jobs of a flow run get a summary artifact in Prefect; 0 for none. What they "
+            "show is stored with the results of Prefect for every job."
+        ),
+    )
+    record_days: float = Field(
+        default=90.0,
+        ge=0,
+        description=(
+            "`prefect-qiskit-runtime records clean` deletes what Prefect's result storage keeps of "
+            "jobs after this time; nothing does so by itself."
+        ),
+    )
     submission_grace_seconds: float = Field(
         default=120.0,
         gt=0,
@@ -89,6 +105,14 @@ class Settings(BaseSettings):
         default=60,
         ge=1,
         description="A session without a job becomes inactive after this time.",
+    )
+    credentials_wait_seconds: float = Field(
+        default=3600.0,
+        gt=0,
+        description=(
+            "How long a job on quantum hardware waits for its credentials, where the flow that has"
+            " them is away."
+        ),
     )
     terminate_grace_seconds: float = Field(
         default=5.0, ge=0, description="Time between the request to end a job and its kill."

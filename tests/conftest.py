@@ -47,7 +47,7 @@ def prefect_server() -> Iterator[None]:
 
     # The heartbeat thread is joined at the end of each sync flow, which costs a second.
     with (
-        prefect_test_harness(server_startup_timeout=60),
+        prefect_test_harness(server_startup_timeout=120),
         temporary_settings(
             {
                 PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,

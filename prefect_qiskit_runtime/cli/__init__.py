@@ -15,7 +15,16 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from prefect_qiskit_runtime.cli import _backends, _jobs, _programs, _serve, _service, _sessions
+from prefect_qiskit_runtime.cli import (
+    _backends,
+    _job_records,
+    _jobs,
+    _programs,
+    _records,
+    _serve,
+    _service,
+    _sessions,
+)
 from prefect_qiskit_runtime.errors import QiskitRuntimeError
 
 __all__ = ["app"]
@@ -43,6 +52,9 @@ app.command()(_serve.serve)
 app.add_typer(_service.app, name="service")
 app.add_typer(_programs.app, name="programs")
 app.add_typer(_jobs.app, name="jobs")
+_jobs.app.command()(_job_records.export)
+_jobs.app.command()(_job_records.compare)
+app.add_typer(_records.app, name="records")
 app.add_typer(_sessions.app, name="sessions")
 app.add_typer(_backends.app, name="backends")
 

@@ -29,7 +29,8 @@ from prefect_qiskit_runtime.client._embedded import (
     start_embedded,
     stop_embedded,
 )
-from prefect_qiskit_runtime.client._ibm import IbmApi
+from prefect_qiskit_runtime.client._hardware_calls import HardwareAccess
+from prefect_qiskit_runtime.client._ibm import PRIMITIVES, IbmApi
 from prefect_qiskit_runtime.client._listing import format_programs
 from prefect_qiskit_runtime.client._outcome import job_error
 from prefect_qiskit_runtime.client._parameters import InputsLike, ParameterNamespace, read_inputs
@@ -47,7 +48,9 @@ from prefect_qiskit_runtime.client._transport import settings_of_environment
 
 __all__ = [
     "LEAVE_SECONDS",
+    "PRIMITIVES",
     "EmbeddedStatus",
+    "HardwareAccess",
     "IbmAccount",
     "IbmApi",
     "InputsLike",

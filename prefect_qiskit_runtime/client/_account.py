@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import environ
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from prefect_qiskit_runtime.client._proxies import Proxies
@@ -52,6 +53,29 @@ class IbmAccount:
     channel: str = "ibm_quantum_platform"
     plans: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+
+    def to_fields(self) -> dict[str, Any]:
+        """Return the account as JSON values, the key included: for another process of one's own."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        proxies = None if self.proxies is None else dict(self.proxies.urls)
+        verify = self.verify if isinstance(self.verify, bool) else str(self.verify)
+        return {**fields, "proxies": proxies, "verify": verify}
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> Self:
+        """Return the account that `to_fields` has described.
+
+        Raises:
+            ConfigurationError: These are not the fields of an account.
+        """
+        read = dict(fields)
+        try:
+            proxies = read.pop("proxies", None)
+            read["plans"], read["tags"] = tuple(read["plans"]), tuple(read["tags"])
+            return cls(**read, proxies=Proxies(proxies) if proxies else None)
+        except (KeyError, TypeError):
+            # Not chained, and without what stood there: it may be a key.
+            raise ConfigurationError("The credentials are not those of an IBM account.") from None
 
     def read(self) -> Self:
         """Return the account: this one. A `SavedAccount` reads a file here."""

@@ -8,6 +8,7 @@ import re
 import uuid
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any, ClassVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -23,6 +24,7 @@ from prefect_qiskit_runtime.client._calls import (
     read_pages,
     utc_text,
 )
+from prefect_qiskit_runtime.client._hardware_calls import HardwareCalls
 from prefect_qiskit_runtime.client._session_calls import SessionCalls
 from prefect_qiskit_runtime.client._stream import ResultStream
 from prefect_qiskit_runtime.errors import InvalidInputError
@@ -46,7 +48,7 @@ _TEXTS = TypeAdapter(list[str])
 _NO_INTERIM = 2**31 - 1
 
 
-class RuntimeApi(SessionCalls, BackendCalls):
+class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
     """Asks one Runtime service; an async context manager.
 
     Programs, jobs and backends are named by their ids. Inputs and results are the encoded text
@@ -175,6 +177,7 @@ class RuntimeApi(SessionCalls, BackendCalls):
         idempotency_key: str | None = None,
         fingerprint: str | None = None,
         attempt: int = 1,
+        hardware_key: str | None = None,
     ) -> JobSubmitted:
         """Submit a job: once, however often the question has to be sent.
 
@@ -190,6 +193,8 @@ class RuntimeApi(SessionCalls, BackendCalls):
             fingerprint: What makes two submissions under one key the same (see
                 `codec.fingerprint`). Default: all that is sent, to the letter.
             attempt: Which attempt of one evaluation this is, from 1.
+            hardware_key: Name of the evaluation, the same for all attempts: what its program
+                submits to hardware is found again under it (see `with_hardware`).
 
         Raises:
             NotFoundError: No such program, backend or session.
@@ -206,17 +211,25 @@ class RuntimeApi(SessionCalls, BackendCalls):
             identifier=program_id,
             repeatable=self.keyed_submission,
         )
-        head = self._job_head(program_id, backend, options or RuntimeOptions(), attempt)
+        hardware = self._hardware_fields(program_id, hardware_key)
+        head = self._job_head(program_id, backend, options or RuntimeOptions(), attempt, hardware)
         # The inputs go in as they are: encoding them again could change them, and costs.
         body = f'{head[:-1]}, "params": {params_text}}}'
         headers = _key_headers(idempotency_key, fingerprint) if self.keyed_submission else {}
         response = await self.request(call, content=body, headers=headers)
         submitted = read_model(call, response, JobSubmitted)
+        if hardware is not None:
+            await self.hand_over_credentials(submitted.id)
         replayed = response.headers.get("Idempotent-Replayed", "").lower() == "true"
         return submitted.model_copy(update={"replayed": replayed})
 
     def _job_head(
-        self, program_id: str, backend: str | None, options: RuntimeOptions, attempt: int
+        self,
+        program_id: str,
+        backend: str | None,
+        options: RuntimeOptions,
+        attempt: int,
+        hardware: Mapping[str, Any] | None,
     ) -> str:
         """Return the body of a submission without the inputs."""
         fields = {
@@ -231,6 +244,8 @@ class RuntimeApi(SessionCalls, BackendCalls):
             "session_id": options.session_id,
             "start_session": options.start_session or None,
             "session_time": options.session_time,
+            "calibration_id": options.calibration_id,
+            "hardware": hardware,
         }
         return json.dumps({name: value for name, value in fields.items() if value is not None})
 
@@ -370,7 +385,10 @@ class RuntimeApi(SessionCalls, BackendCalls):
             NotFoundError: No such job.
             ServiceUnavailableError: The service could not be reached for two minutes.
         """
-        return ResultStream(self, job_id, from_seq).events()
+        when_queued = None
+        if self._hardware is not None:
+            when_queued = partial(self.hand_over_credentials, job_id)
+        return ResultStream(self, job_id, from_seq, when_queued=when_queued).events()
 
     async def wait_for_job(self, job_id: str) -> JobState:
         """Return how a job ended, as soon as it has. No interim result is transferred."""

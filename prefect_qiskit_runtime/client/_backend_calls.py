@@ -56,20 +56,32 @@ class BackendCalls(Transport):
         except (KeyError, TypeError, AttributeError, ValidationError) as exc:
             raise malformed(call, exc) from exc
 
-    async def backend_configuration(self, name: str) -> dict[str, Any]:
-        """Return the configuration of a backend, in IBM's form."""
-        return await self._backend_page(name, "configuration")
+    async def backend_configuration(
+        self, name: str, *, calibration_id: str | None = None
+    ) -> dict[str, Any]:
+        """Return the configuration of a backend, in IBM's form.
+
+        Args:
+            name: The backend.
+            calibration_id: As it was with this calibration; None for the newest.
+        """
+        return await self._backend_page(name, "configuration", {"calibration_id": calibration_id})
 
     async def backend_properties(
-        self, name: str, *, updated_before: datetime | None = None
+        self,
+        name: str,
+        *,
+        updated_before: datetime | None = None,
+        calibration_id: str | None = None,
     ) -> dict[str, Any]:
         """Return the calibration of a backend, in IBM's form; empty for an ideal one.
 
         Args:
             name: The backend.
             updated_before: The last one before this time; None for the newest.
+            calibration_id: The one of this id; None for the newest.
         """
-        query = {"updated_before": utc_text(updated_before)}
+        query = {"updated_before": utc_text(updated_before), "calibration_id": calibration_id}
         return await self._backend_page(name, "properties", query)
 
     async def backend_status(self, name: str) -> dict[str, Any]:

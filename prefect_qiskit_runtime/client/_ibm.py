@@ -32,7 +32,8 @@ PRIMITIVES = ("sampler", "estimator", "executor", "noise-learner")
 
 _WHERE_PROGRAMS_RUN = (
     "Programs run on the embedded service (RuntimeBackend(service='embedded'), the default) and on"
-    " a team's (service='team')."
+    " a team's (service='team'); with hardware_credentials they send their circuits to IBM from"
+    " there."
 )
 
 

@@ -23,6 +23,7 @@ _CLASSES: dict[int, type[JobError]] = {
     ReasonCode.KILLED_BY_SIGNAL: JobProcessError,
     ReasonCode.MEMORY_LIMIT: JobProcessError,
     ReasonCode.START_FAILED: JobProcessError,
+    ReasonCode.CREDENTIALS_MISSING: JobProcessError,
     ReasonCode.SESSION_CLOSED: JobSessionClosedError,
 }
 

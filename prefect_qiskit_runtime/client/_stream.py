@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Annotated
 
@@ -35,6 +35,8 @@ _GIVE_UP_SECONDS = 120.0
 _LONGEST_PAUSE_SECONDS = 5.0
 _GAPS = 3
 
+_QUEUED = StatusEvent(status=JobStatus.QUEUED)
+
 _EVENT: TypeAdapter[StreamEvent] = TypeAdapter(Annotated[StreamEvent, Field(discriminator="type")])
 
 
@@ -47,6 +49,7 @@ class ResultStream:
         from_seq: Number of the first interim result to give.
         silence_seconds: A connection that is quiet for longer is taken for dead.
         give_up_seconds: How long to try to reconnect before the fault is raised.
+        when_queued: Called each time that the service, which may be a new one, says the job waits.
     """
 
     def __init__(
@@ -57,12 +60,14 @@ class ResultStream:
         *,
         silence_seconds: float = _SILENCE_SECONDS,
         give_up_seconds: float = _GIVE_UP_SECONDS,
+        when_queued: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._transport = transport
         self._job_id = job_id
         self._next_seq = from_seq
         self._silence_seconds = silence_seconds
         self._give_up_seconds = give_up_seconds
+        self._when_queued = when_queued
         self._status: JobStatus | None = None
         self._heard_at = time.monotonic()
         self._failures = 0
@@ -102,6 +107,8 @@ class ResultStream:
                 if event is not None and self._skips(event):
                     self._count_gap()
                     return
+                if self._when_queued is not None and event == _QUEUED:
+                    await self._when_queued()
                 if event is not None and self._is_new(event):
                     yield event
 

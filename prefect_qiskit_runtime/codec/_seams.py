@@ -73,24 +73,26 @@ def saved_proxies(proxies: Mapping[str, Any] | None) -> Any | None:
     return None if proxies is None else configuration(**proxies)
 
 
-def backend_configuration(raw: Mapping[str, Any]) -> Any | None:
+def backend_configuration(raw: Mapping[str, Any], *, fractional: bool = False) -> Any | None:
     """Return a backend's configuration as an object; None if it cannot be read.
 
     Without fractional gates for devices, as IBM's client has it unless they are asked for.
     """
     decoder = importlib.import_module("qiskit_ibm_runtime.utils.backend_decoder")
     return decoder.configuration_from_server_data(  # it changes what it is given
-        copy.deepcopy(dict(raw)), use_fractional_gates=_fractional_gates(raw)
+        copy.deepcopy(dict(raw)), use_fractional_gates=_fractional_gates(raw, fractional)
     )
 
 
-def backend_properties(raw: Mapping[str, Any], configuration: Mapping[str, Any]) -> Any | None:
+def backend_properties(
+    raw: Mapping[str, Any], configuration: Mapping[str, Any], *, fractional: bool = False
+) -> Any | None:
     """Return a backend's calibration as an object; None for an ideal one, which has none."""
     if not raw:
         return None
     decoder = importlib.import_module("qiskit_ibm_runtime.utils.backend_decoder")
     return decoder.properties_from_server_data(
-        copy.deepcopy(dict(raw)), use_fractional_gates=_fractional_gates(configuration)
+        copy.deepcopy(dict(raw)), use_fractional_gates=_fractional_gates(configuration, fractional)
     )
 
 
@@ -117,8 +119,8 @@ def backend_target(configuration: Any, properties: Any | None) -> Any:
     return converter.convert_to_target(configuration=configuration, properties=properties)
 
 
-def _fractional_gates(configuration: Mapping[str, Any]) -> bool | None:
-    return None if configuration.get("simulator") else False
+def _fractional_gates(configuration: Mapping[str, Any], asked: bool) -> bool | None:
+    return None if configuration.get("simulator") else asked
 
 
 def upstream_version() -> str:

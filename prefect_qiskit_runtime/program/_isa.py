@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 # What the simulator understands beside gates; none of these would run on the device either,
 # but each is an explicit wish of the program.
 _SIMULATOR_PREFIXES = ("save_", "set_")
-_SIMULATOR_NAMES = frozenset({"barrier", "kraus", "superop", "quantum_channel", "roerror"})
+_SIMULATOR_NAMES = frozenset({"barrier", "store", "kraus", "superop", "quantum_channel", "roerror"})
 
 
 def require_isa(circuit: QuantumCircuit, target: Target, backend_name: str) -> None:

@@ -27,22 +27,25 @@ class PubTranspiler:
 
     def __init__(
         self,
-        backend: ProgramBackend,
+        backend: ProgramBackend | None = None,
         *,
         level: int = 1,
+        seed: int = _SEED,
         passes: Mapping[str, Any] | None = None,
         device: Mapping[str, Any] | None = None,
     ) -> None:
         """Create a transpiler.
 
         Args:
-            backend: What to transpile for.
+            backend: What to transpile for; None for `device` alone.
             level: The optimization level.
+            seed: Seed of the transpiler.
             passes: Further arguments of `generate_preset_pass_manager`.
-            device: `coupling_map` and `basis_gates` that an ideal backend is to have.
+            device: `coupling_map` and `basis_gates` that an ideal backend is to have, or `target`.
         """
         self._backend = backend
         self._level = level
+        self._seed = seed
         self._passes_given = dict(passes or {})
         self._device = dict(device or {})
 
@@ -52,7 +55,7 @@ class PubTranspiler:
         Observables get the layout of the circuit: the qubits of the device where its qubits
         ended, identities on all others.
         """
-        if not (self._backend.imitates_device or self._device):
+        if not (self._imitates_device or self._device):
             return pub
         circuit = self._passes.run(pub.circuit)
         values = bindings_for(circuit, pub)
@@ -67,14 +70,18 @@ class PubTranspiler:
             return None
         return [int(qubit) for qubit in layout.final_index_layout(filter_ancillas=True)]
 
+    @property
+    def _imitates_device(self) -> bool:
+        return self._backend is not None and self._backend.imitates_device
+
     @cached_property
     def _passes(self) -> Any:
         from qiskit.transpiler import generate_preset_pass_manager
 
-        target = {"backend": self._backend} if self._backend.imitates_device else self._device
+        target = {"backend": self._backend} if self._imitates_device else self._device
         return generate_preset_pass_manager(
             optimization_level=self._level,
-            seed_transpiler=_SEED,
+            seed_transpiler=self._seed,
             **target,
             **self._passes_given,
         )

@@ -1,8 +1,8 @@
 """The runner's end of the control socket: one JSON object per line, descriptors beside it.
 
-From the service: `launch` (job_id, scratch; with the messages and the log pipe) and `signal`
-(job_id, number). To the service: `ready` (versions, site_folders), `launched` and `exited`
-(job_id, exit_code, signal). End of file means that the service is gone.
+From the service: `launch` (job_id, scratch, descriptors: how many come with it, as `JobPipes` has
+them) and `signal` (job_id, number). To the service: `ready` (versions, site_folders), `launched`
+and `exited` (job_id, exit_code, signal). End of file means that the service is gone.
 """
 
 from __future__ import annotations
@@ -11,12 +11,32 @@ import json
 import os
 import socket
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["Control"]
+__all__ = ["Control", "JobPipes"]
 
 _READ_BYTES = 64 * 1024
 _DESCRIPTORS_PER_READ = 64
+
+
+class JobPipes(NamedTuple):
+    """Descriptors of a job.
+
+    Attributes:
+        messages: Where it writes its messages to the service.
+        log: Where its output goes.
+        hardware: Its end of the pipe to a broker; None for a job on a simulator.
+    """
+
+    messages: int
+    log: int
+    hardware: int | None = None
+
+    def close(self) -> None:
+        """Close them."""
+        for descriptor in self:
+            if descriptor is not None:
+                os.close(descriptor)
 
 
 class Control:
@@ -57,11 +77,11 @@ class Control:
         for line in lines:
             yield json.loads(line)
 
-    def take_pipes(self) -> tuple[int, int]:
-        """Give the messages pipe and the log pipe of the launch request being handled."""
-        messages, log = self._descriptors[:2]
-        del self._descriptors[:2]
-        return messages, log
+    def take_pipes(self, count: int) -> JobPipes:
+        """Give the descriptors of the launch request being handled."""
+        taken = self._descriptors[:count]
+        del self._descriptors[:count]
+        return JobPipes(*taken)
 
     def close(self) -> None:
         """Close the socket and the descriptors that came for other jobs."""

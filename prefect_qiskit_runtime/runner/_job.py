@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from prefect_qiskit_runtime import codec, program
 from prefect_qiskit_runtime.errors import EncodingError
 from prefect_qiskit_runtime.runner import _failure, _process
+from prefect_qiskit_runtime.runner._control import JobPipes
 from prefect_qiskit_runtime.runner._failure import JobFailure, ReasonCode
 from prefect_qiskit_runtime.runner._messages import MessageWriter
 
@@ -28,17 +29,17 @@ _MODULE_NAME = "program"
 _KEYWORDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
-def run_and_exit(scratch: Path, messages: int, log: int, versions: Mapping[str, str]) -> NoReturn:
+def run_and_exit(scratch: Path, pipes: JobPipes, versions: Mapping[str, str]) -> NoReturn:
     """Become the job whose files are in `scratch`.
 
     The process ends with the program: threads and exit handlers that it leaves do not hold it.
     """
     job: _process.JobSettings = json.loads((scratch / "job.json").read_text("utf-8"))
-    _process.enter(scratch, job, log)
-    writer = MessageWriter(messages)
+    _process.enter(scratch, job, pipes.log)
+    writer = MessageWriter(pipes.messages)
     writer.started(versions)
     begin = time.monotonic()
-    exit_code = _report(_Job(scratch, job, writer), writer)
+    exit_code = _report(_Job(scratch, job, writer, pipes.hardware), writer)
     writer.usage(seconds=time.monotonic() - begin, quantum_seconds=0.0)
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
@@ -65,12 +66,17 @@ def _report(job: _Job, writer: MessageWriter) -> int:
 
 class _Job:
     def __init__(
-        self, scratch: Path, settings: _process.JobSettings, writer: MessageWriter
+        self,
+        scratch: Path,
+        settings: _process.JobSettings,
+        writer: MessageWriter,
+        hardware: int | None,
     ) -> None:
         self.filename = f"{settings['program_id']}.py"
         self._scratch = scratch
         self._settings = settings
         self._writer = writer
+        self._hardware = hardware
         self._published_result: str | None = None
 
     def run(self) -> str:
@@ -78,9 +84,7 @@ class _Job:
         main = self._load_main()
         inputs = self._prepare("the inputs cannot be decoded", self._read_inputs)
         name = self._settings["backend"]
-        backend = self._prepare(
-            f"the backend {name!r} cannot be made", lambda: program.ProgramBackend.from_name(name)
-        )
+        backend = self._prepare(f"the backend {name!r} cannot be made", lambda: self._backend(name))
         self._check_inputs(main, inputs)
         messenger = program.UserMessenger(self._publish)
         try:
@@ -92,6 +96,13 @@ class _Job:
                 raise
             returned = None
         return self._choose_result(returned)
+
+    def _backend(self, name: str) -> program.ProgramBackend:
+        if self._hardware is None:
+            return program.ProgramBackend.from_name(name)
+        from prefect_qiskit_runtime.program._hardware import HardwareBackend
+
+        return HardwareBackend.behind(self._hardware, name)
 
     def _publish(self, data: str, final: bool) -> None:
         if final:

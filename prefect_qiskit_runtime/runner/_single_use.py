@@ -29,12 +29,12 @@ def serve(descriptor: int) -> None:
         request = _next_request(control)
     except EOFError:
         return
-    messages, log = control.take_pipes()
+    pipes = control.take_pipes(request["descriptors"])
     control.send({"type": "launched", "job_id": request["job_id"]})
     control.close()
     from prefect_qiskit_runtime.runner import _job
 
-    _job.run_and_exit(Path(request["scratch"]), messages, log, versions)
+    _job.run_and_exit(Path(request["scratch"]), pipes, versions)
 
 
 def _next_request(control: Control) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from prefect_qiskit_runtime.runner import _libraries, _process
-from prefect_qiskit_runtime.runner._control import Control
+from prefect_qiskit_runtime.runner._control import Control, JobPipes
 
 __all__ = ["serve"]
 
@@ -80,31 +80,29 @@ class _Zygote:
 
     def _answer(self, request: dict[str, Any]) -> None:
         if request["type"] == "launch":
-            self._launch(request["job_id"], Path(request["scratch"]))
+            pipes = self._control.take_pipes(request["descriptors"])
+            self._launch(request["job_id"], Path(request["scratch"]), pipes)
         elif request["job_id"] in self._running:
             self._signal(self._running[request["job_id"]], request["number"])
 
-    def _launch(self, job_id: str, scratch: Path) -> None:
-        messages, log = self._control.take_pipes()
+    def _launch(self, job_id: str, scratch: Path, pipes: JobPipes) -> None:
         zygote = os.getpid()
         try:
             pid = os.fork()
         except OSError as exc:
-            os.close(messages)
-            os.close(log)
+            pipes.close()
             self._control.send({"type": "failed", "job_id": job_id, "message": f"fork: {exc}"})
             return
         if pid == 0:
-            self._become_job(zygote, scratch, messages, log)
+            self._become_job(zygote, scratch, pipes)
         # Here too, so that the group exists whichever of the two processes goes on first.
         with contextlib.suppress(OSError):
             os.setpgid(pid, pid)
-        os.close(messages)
-        os.close(log)
+        pipes.close()
         self._running[job_id] = _Job(job_id, pid)
         self._control.send({"type": "launched", "job_id": job_id})
 
-    def _become_job(self, zygote: int, scratch: Path, messages: int, log: int) -> NoReturn:
+    def _become_job(self, zygote: int, scratch: Path, pipes: JobPipes) -> NoReturn:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -119,7 +117,7 @@ class _Zygote:
             _process.set_subreaper()
             from prefect_qiskit_runtime.runner import _job
 
-            _job.run_and_exit(scratch, messages, log, self._ready["versions"])
+            _job.run_and_exit(scratch, pipes, self._ready["versions"])
         except BaseException as exc:  # noqa: BLE001 - nothing may return into the fork server
             sys.excepthook(type(exc), exc, exc.__traceback__)
         finally:

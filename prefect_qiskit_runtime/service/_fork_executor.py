@@ -120,9 +120,9 @@ class ForkExecutor:
         self, source: JobSource, launch: JobLaunch, pipes: _Pipes, log: JobLog
     ) -> ForkExecution:
         async def spawn(source: JobSource) -> JobProcess:
-            return await source.spawn(
-                launch.job_id, launch.scratch, pipes.messages[1], pipes.log[1]
-            )
+            more = () if launch.hardware is None else (launch.hardware,)
+            descriptors = (pipes.messages[1], pipes.log[1], *more)
+            return await source.spawn(launch.job_id, launch.scratch, descriptors)
 
         try:
             process = await spawn(source)

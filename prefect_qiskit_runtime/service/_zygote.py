@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from prefect_qiskit_runtime.service._image_process import ExitStatus, ImageProcess
 from prefect_qiskit_runtime.service.executor import LaunchError
@@ -41,8 +41,14 @@ class JobSource(Protocol):
         """Whether its libraries are still those of the image (blocks)."""
         ...
 
-    async def spawn(self, job_id: str, scratch: Path, messages: int, log: int) -> JobProcess:
+    async def spawn(self, job_id: str, scratch: Path, descriptors: Sequence[int]) -> JobProcess:
         """Start a job's process. The descriptors stay the caller's to close.
+
+        Args:
+            job_id: The job.
+            scratch: Its folder.
+            descriptors: The writing ends of its pipes for messages and log, and its end of the
+                pipe to a broker where it has one.
 
         Raises:
             LaunchError: It did not start.
@@ -97,15 +103,13 @@ class Zygote:
         """Whether its libraries are still those of the image (blocks)."""
         return self._process.is_current()
 
-    async def spawn(self, job_id: str, scratch: Path, messages: int, log: int) -> JobProcess:
+    async def spawn(self, job_id: str, scratch: Path, descriptors: Sequence[int]) -> JobProcess:
         """Fork a job's process."""
         launched = self._launching[job_id] = asyncio.get_running_loop().create_future()
         job = self._jobs[job_id] = JobProcess(lambda number: self._send_signal(job_id, number))
         self._idle.clear()
         try:
-            await self._process.send(
-                {"type": "launch", "job_id": job_id, "scratch": str(scratch)}, (messages, log)
-            )
+            await self._process.send(_launch_request(job_id, scratch, descriptors), descriptors)
             await launched
         except ConnectionError as exc:
             self._forget(job_id)
@@ -214,14 +218,12 @@ class SingleUseSource:
         failed = self._spare.done() and self._spare.exception() is not None
         return failed or not self._spare.done() or self._spare.result().is_current()
 
-    async def spawn(self, job_id: str, scratch: Path, messages: int, log: int) -> JobProcess:
+    async def spawn(self, job_id: str, scratch: Path, descriptors: Sequence[int]) -> JobProcess:
         """Use the process in reserve, and start the next one."""
         spare, self._spare = self._spare, self._start_spare()
         process = await spare
         try:
-            await process.send(
-                {"type": "launch", "job_id": job_id, "scratch": str(scratch)}, (messages, log)
-            )
+            await process.send(_launch_request(job_id, scratch, descriptors), descriptors)
             await process.receive()
         except (ConnectionError, EOFError) as exc:
             await process.close()
@@ -263,6 +265,11 @@ class SingleUseSource:
         process.signal_group(signal.SIGKILL)
         await process.close()
         _resolve(job, status)
+
+
+def _launch_request(job_id: str, scratch: Path, descriptors: Sequence[int]) -> dict[str, Any]:
+    fields = {"job_id": job_id, "scratch": str(scratch), "descriptors": len(descriptors)}
+    return {"type": "launch", **fields}
 
 
 def _resolve(job: JobProcess, status: ExitStatus) -> None:

@@ -20,7 +20,7 @@ from prefect_qiskit_runtime.service.executor import Executor, LaunchError
 from prefect_qiskit_runtime.service.feed import Feed
 from prefect_qiskit_runtime.service.images import Images
 from prefect_qiskit_runtime.service.interference import Interference
-from prefect_qiskit_runtime.service.retention import keep_tidy
+from prefect_qiskit_runtime.service.retention import forget_old_journals, keep_tidy
 from prefect_qiskit_runtime.service.run import JobFolders
 from prefect_qiskit_runtime.service.scheduler import Scheduler
 from prefect_qiskit_runtime.service.server import Server
@@ -42,7 +42,7 @@ class ServiceFolders:
     def prepare(self) -> None:
         """Make the folders, and clear up after a service that was killed: its jobs ended too."""
         shutil.rmtree(self.jobs.scratch, ignore_errors=True)
-        for folder in (self.jobs.scratch, self.jobs.logs):
+        for folder in (self.jobs.scratch, self.jobs.logs, self.jobs.hardware):
             folder.mkdir(mode=0o700, exist_ok=True)
 
 
@@ -79,6 +79,7 @@ async def open_service(parts: ServiceParts, settings: Settings) -> AsyncIterator
         max_concurrent_jobs=settings.max_concurrent_jobs,
         clock=parts.clock,
         interference=parts.interference,
+        credentials_wait_seconds=settings.credentials_wait_seconds,
     )
     try:
         await store.write(primitives.install)
@@ -96,6 +97,7 @@ async def open_service(parts: ServiceParts, settings: Settings) -> AsyncIterator
             clock=parts.clock,
             interference=parts.interference,
             job_logs_dir=parts.folders.jobs.logs,
+            journals_dir=parts.folders.jobs.hardware,
             embedded_token=parts.embedded_token,
             request_end=parts.request_end,
         )
@@ -116,8 +118,11 @@ async def housekeeping(context: ServiceContext, *more: Any) -> AsyncIterator[Non
         max_days=settings.retention_days,
         max_bytes=settings.retention_bytes,
     )
+    forgetting = forget_old_journals(
+        context.journals_dir, context.clock, max_days=settings.retention_days
+    )
     async with AsyncExitStack() as tasks:
-        for work in (_warm(context), tidying, *more):
+        for work in (_warm(context), tidying, forgetting, *more):
             tasks.push_async_callback(_cancel, asyncio.create_task(work))
         yield
 

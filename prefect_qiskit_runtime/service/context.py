@@ -51,6 +51,7 @@ class ServiceContext:
     """What a request can reach.
 
     Attributes:
+        journals_dir: Where brokers note what they have submitted to hardware.
         embedded_token: The token that the service proves to know; None for a team service.
         request_end: Asks the process to end; None where that is not a client's to ask.
     """
@@ -63,6 +64,7 @@ class ServiceContext:
     devices: Devices
     authenticator: Authenticator
     job_logs_dir: Path
+    journals_dir: Path
     images: Images
     clock: Clock
     embedded_token: str | None = None

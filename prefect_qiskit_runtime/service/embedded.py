@@ -133,7 +133,7 @@ def _parts(
 
 
 def _folders(home: EmbeddedHome) -> ServiceFolders:
-    jobs = JobFolders(scratch=home.scratch_dir, logs=home.job_logs_dir)
+    jobs = JobFolders(scratch=home.scratch_dir, logs=home.job_logs_dir, hardware=home.hardware_dir)
     return ServiceFolders(database=home.database_path, jobs=jobs)
 
 

@@ -54,6 +54,8 @@ class JobLaunch:
         log_level: Name of a level of `logging`, as "WARNING".
         scratch: The job's working folder; made at launch, removed when the job has ended.
         log_path: File that gets the job's output; readable while the job runs.
+        hardware: Descriptor of the program's end of the pipe to its broker; None for a job on a
+            backend of this service.
     """
 
     job_id: str
@@ -66,6 +68,7 @@ class JobLaunch:
     max_execution_seconds: int
     scratch: Path
     log_path: Path
+    hardware: int | None = None
 
 
 @dataclass(frozen=True)

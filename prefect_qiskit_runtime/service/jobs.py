@@ -31,6 +31,18 @@ Tag = Annotated[str, Field(min_length=1, max_length=200)]
 _LONGEST_KEY = 255
 
 
+class HardwareRequest(BaseModel):
+    """What a submission says of the quantum device that its program uses.
+
+    Attributes:
+        key: Name of the evaluation: its attempts share what was submitted to the device.
+        max_seconds: How long its sessions may hold the device; None for no limit of its own.
+    """
+
+    key: str = Field(min_length=16, max_length=64, pattern="^[!-~]+$")
+    max_seconds: float | None = Field(default=None, gt=0, le=LARGEST_INTEGER)
+
+
 class JobRequest(BaseModel):
     """Body of a submission, without the inputs."""
 
@@ -45,6 +57,7 @@ class JobRequest(BaseModel):
     cost: int | None = Field(default=None, ge=0, le=LARGEST_INTEGER)
     private: bool = False
     attempt: int = Field(default=1, ge=1, le=LARGEST_INTEGER)
+    hardware: HardwareRequest | None = None
 
     @field_validator("log_level")
     @classmethod
@@ -125,7 +138,7 @@ async def submit(
         before, _ = await context.store.read(_look, key, request.program_id, owner)
         assert before is not None  # noqa: S101 - the key's own job stood in the way
         return _replay(before, sent.request_hash)
-    context.scheduler.wake()
+    context.scheduler.queued(new)
     logger.info("Job %s of program %s v%d queued", new.id, program.id, program.version)
     return Submission(new, warnings=tuple(warnings))
 
@@ -141,7 +154,11 @@ async def _prepare(
         SessionClosedError: Its session takes no more jobs.
     """
     requirements = program.content.spec.get("backend_requirements") or {}
-    chosen = await _backend(context, owner, request, requirements)
+    chosen = (
+        await _backend(context, owner, request, requirements)
+        if request.hardware is None
+        else _device(request)
+    )
     image = context.images.choose(request.runtime)
     await context.rules.check(program, sent.inputs, size=len(sent.params))
     limit, warnings = _limit(request.cost, program, context.settings.max_execution_seconds)
@@ -164,8 +181,9 @@ async def _prepare(
         tags=tuple(request.tags or ()),
         params=sent.params,
         created_at=context.clock.now(),
+        hardware=None if request.hardware is None else request.hardware.model_dump(),
     )
-    unchecked = unchecked_requirements(requirements)
+    unchecked = list(requirements) if request.hardware else unchecked_requirements(requirements)
     warnings += [f"Backend requirement {name!r} is not checked." for name in unchecked]
     if chosen.warning is not None:
         # First, because IBM's older clients show the first one only.
@@ -183,6 +201,21 @@ async def find(context: ServiceContext, job_id: str, owner: Owner) -> Job:
     if job is None:
         raise NotFoundError(f"There is no job {job_id!r}.", kind="job", identifier=job_id)
     return job
+
+
+async def hand_over(
+    context: ServiceContext, job_id: str, owner: Owner, credentials: dict[str, Any]
+) -> None:
+    """Take the credentials for the hardware of a job that waits for them; they stay in memory.
+
+    Raises:
+        NotFoundError: There is no such job.
+        ConflictError: It runs on no hardware.
+    """
+    job = await find(context, job_id, owner)
+    if job.hardware is None:
+        raise ConflictError(f"Job {job_id} runs on no hardware: it takes no credentials.")
+    await context.scheduler.hand_over(job, credentials)
 
 
 async def cancel(context: ServiceContext, job_id: str, owner: Owner) -> None:
@@ -241,6 +274,28 @@ async def _backend(
         asked = None if asked is None else actual_name(asked)
         asked = await sessions.backend_of(context, request.session_id, asked, owner)
     return context.devices.choose(asked, requirements)
+
+
+def _device(request: JobRequest) -> Chosen:
+    """Return the device of a job, which is not a backend of this service."""
+    if request.private:
+        raise InvalidInputError(
+            "A job on hardware cannot be private: what it submits there must be found again.",
+            path="$.private",
+            rule="not with hardware",
+        )
+    if request.session_id is not None or request.start_session:
+        raise InvalidInputError(
+            "A job on hardware cannot belong to a session of this service: it opens one of its own"
+            " there. Leave session_id and start_session out.",
+            path="$.hardware",
+            rule="not with a session",
+        )
+    if not request.backend:
+        raise InvalidInputError(
+            "A job on hardware must name its device.", path="$.backend", rule="required"
+        )
+    return Chosen(request.backend)
 
 
 def _session_of(context: ServiceContext, job: NewJob, request: JobRequest) -> NewSession:

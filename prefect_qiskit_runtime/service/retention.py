@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from prefect_qiskit_runtime.service.clock import Clock
@@ -53,6 +53,20 @@ async def forget_old_jobs(
         await store.shrink()
         logger.info("Deleted %d ended jobs that were too old or too large", deleted)
     return deleted
+
+
+async def forget_old_journals(journals: Path, clock: Clock, *, max_days: float) -> None:
+    """Delete what was noted of evaluations on hardware long ago, every hour, until cancelled."""
+    while True:
+        horizon = clock.now() - timedelta(days=max_days)
+        await asyncio.to_thread(_delete_unused, journals, horizon)
+        await clock.sleep(_INTERVAL_SECONDS)
+
+
+def _delete_unused(journals: Path, horizon: datetime) -> None:
+    for journal in journals.glob("*.jsonl"):
+        if journal.stat().st_mtime < horizon.timestamp():
+            journal.unlink()
 
 
 async def _delete(store: Store, logs: Path, job_ids: list[str]) -> int:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import logging
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from prefect_qiskit_runtime.errors import QiskitRuntimeError, ServiceUnavailableError
 from prefect_qiskit_runtime.models import JobStatus, ReasonCode
+from prefect_qiskit_runtime.service._broker import Broker, BrokerError, BrokerOrder
 from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.executor import (
     Event,
@@ -50,10 +54,11 @@ RAN_TOO_LONG = JobEnd(
 
 @dataclass(frozen=True)
 class JobFolders:
-    """Where running jobs have their files."""
+    """Where running jobs have their files; in `hardware` are the journals of brokers."""
 
     scratch: Path
     logs: Path
+    hardware: Path
 
 
 class JobRun:
@@ -68,8 +73,11 @@ class JobRun:
         feed: Feed,
         folders: JobFolders,
         clock: Clock,
+        credentials: dict[str, Any] | None = None,
     ) -> None:
         self._claimed = claimed
+        self._credentials = credentials
+        self._hardware_seconds: float | None = None
         self._store = store
         self._executor = executor
         self._feed = feed
@@ -136,10 +144,27 @@ class JobRun:
 
     async def _execute(self) -> tuple[JobEnd, JobEnd | None]:
         """Return how the job ended, and for what reason if it was stopped."""
+        if self._claimed.job.hardware is None:
+            return await self._execute_with(None)
         try:
-            self._execution = await self._executor.launch(self._launch())
+            broker = await Broker.start(self._broker_order())
+        except BrokerError as exc:
+            return self._with_usage(_not_started(exc)), self._stop
+        try:
+            end, stop = await self._execute_with(broker)
+        finally:
+            # What ran when the service stops is taken up by the next attempt; nobody else asks.
+            how = "keep" if self._stop is INTERRUPTED else "cancel"
+            self._hardware_seconds = await broker.end(how)
+        return self._with_usage(end), stop
+
+    async def _execute_with(self, broker: Broker | None) -> tuple[JobEnd, JobEnd | None]:
+        try:
+            self._execution = await self._executor.launch(self._launch(broker))
         except LaunchError as exc:
             return self._with_usage(_not_started(exc)), self._stop
+        if broker is not None:
+            broker.let_go()
         try:
             with self._time_limit():
                 await self._follow(self._execution)
@@ -173,7 +198,22 @@ class JobRun:
         finally:
             timer.cancel()
 
-    def _launch(self) -> JobLaunch:
+    def _broker_order(self) -> BrokerOrder:
+        job = self._claimed.job
+        hardware = job.hardware or {}
+        # Names of evaluations are their users' own.
+        whole = json.dumps([job.owner.user, job.owner.instance, hardware["key"]])
+        name = hashlib.sha256(whole.encode()).hexdigest()
+        return BrokerOrder(
+            credentials=self._credentials or {},
+            job_id=job.id,
+            backend=job.backend,
+            journal=self._folders.hardware / f"{name}.jsonl",
+            max_seconds=hardware["max_seconds"],
+            max_execution_seconds=job.max_execution_seconds,
+        )
+
+    def _launch(self, broker: Broker | None) -> JobLaunch:
         job = self._claimed.job
         return JobLaunch(
             job_id=job.id,
@@ -186,6 +226,7 @@ class JobRun:
             max_execution_seconds=job.max_execution_seconds,
             scratch=self._folders.scratch / job.id,
             log_path=self._folders.logs / f"{job.id}.log",
+            hardware=None if broker is None else broker.program,
         )
 
     def _with_usage(self, own: JobEnd) -> JobEnd:
@@ -195,6 +236,8 @@ class JobRun:
             end = replace(end, versions=started.versions)
         if isinstance(usage := self._seen.get(Usage), Usage):
             end = replace(end, usage_seconds=usage.seconds, quantum_seconds=usage.quantum_seconds)
+        if self._hardware_seconds is not None:
+            end = replace(end, quantum_seconds=self._hardware_seconds)
         return end
 
 
@@ -208,9 +251,10 @@ def _lost_by(fault: Exception) -> JobEnd:
     return replace(INTERRUPTED, reason=_shorten(reason))
 
 
-def _not_started(error: LaunchError) -> JobEnd:
+def _not_started(error: LaunchError | BrokerError) -> JobEnd:
     reason = f"The job's process could not be started: {error}"
-    details = "\n".join(filter(None, (reason, error.stderr_tail)))
+    tail = error.stderr_tail if isinstance(error, LaunchError) else ""
+    details = "\n".join(filter(None, (reason, tail)))
     return JobEnd(JobStatus.FAILED, _shorten(reason), ReasonCode.START_FAILED, data=details)
 
 

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 from prefect_qiskit_runtime.models import JobStatus
 from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.executor import Executor
 from prefect_qiskit_runtime.service.feed import Feed
+from prefect_qiskit_runtime.service.hardware import NO_CREDENTIALS, CredentialsDesk
 from prefect_qiskit_runtime.service.interference import Interference
 from prefect_qiskit_runtime.service.run import CANCELLED, INTERRUPTED, JobFolders, JobRun
 from prefect_qiskit_runtime.service.session_timers import SessionTimers
 from prefect_qiskit_runtime.service.store import Store, jobs as statements, queue
-from prefect_qiskit_runtime.service.store.records import ClaimedJob, JobEnd
+from prefect_qiskit_runtime.service.store.records import ClaimedJob, Job, JobEnd, NewJob
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ class Scheduler:
         max_concurrent_jobs: int,
         clock: Clock,
         interference: Interference,
+        credentials_wait_seconds: float,
     ) -> None:
         self._store = store
         self._executor = executor
@@ -54,6 +57,7 @@ class Scheduler:
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self.sessions = SessionTimers(store=store, feed=feed, clock=clock, wake=self.wake)
+        self._desk = CredentialsDesk(clock, credentials_wait_seconds, self._give_up)
         self._closing = False
         # Held from the claim of a job until it can be found in `_runs`, so that a cancel finds
         # every job either queued or there.
@@ -70,6 +74,8 @@ class Scheduler:
         now = self._clock.now()
         for job_id in await self._store.write(statements.end_all_running, INTERRUPTED, now):
             logger.warning("Job %s was running when the service stopped: interrupted", job_id)
+        for job_id in await self._store.write(statements.waiting_for_credentials):
+            self._desk.expect(job_id)
         await self.sessions.start()
         self._dispatcher = asyncio.create_task(self._dispatch(), name="scheduler")
         self.wake()
@@ -77,6 +83,21 @@ class Scheduler:
     def wake(self) -> None:
         """Look at the queue: a job was added, or may start now."""
         self._wake.set()
+
+    def queued(self, job: NewJob) -> None:
+        """Take note of a job that was queued."""
+        if job.hardware is not None:
+            self._desk.expect(job.id)
+        self.wake()
+
+    async def hand_over(self, job: Job, credentials: dict[str, Any]) -> None:
+        """Take the credentials for the hardware of a job; of one that has started, nothing."""
+        if job.state is not JobStatus.QUEUED:
+            return
+        self._desk.put(job.id, credentials)
+        if not await self._store.write(statements.credentials_are_there, job.id):
+            self._desk.take(job.id)  # it was cancelled, or has started, meanwhile
+        self.wake()
 
     async def cancel(self, job_id: str) -> bool:
         """Cancel a job; return once it has ended, or False if it had ended otherwise."""
@@ -101,10 +122,15 @@ class Scheduler:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.sessions.close()
 
+    async def _give_up(self, job_id: str) -> None:
+        if await self._end_queued(job_id, NO_CREDENTIALS):
+            self.wake()
+
     async def _end_queued(self, job_id: str, end: JobEnd) -> bool:
         now = self._clock.now()
         ended = await self._store.write(statements.end_job, job_id, end, now, was=JobStatus.QUEUED)
         if ended:
+            self._desk.take(job_id)
             logger.info("Job %s %s while queued", job_id, end.state.value.lower())
             self._feed.notify(job_id)
         return ended
@@ -144,6 +170,7 @@ class Scheduler:
             feed=self._feed,
             folders=self._folders,
             clock=self._clock,
+            credentials=self._desk.take(claimed.job.id),
         )
         self._runs[claimed.job.id] = run
         self._interference.started(claimed.job)

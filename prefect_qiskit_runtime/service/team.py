@@ -94,7 +94,9 @@ def run(options: TeamOptions, settings: Settings, *, ready: Callable[[str], None
             home.try_lock(home.service_lock_path, wait_seconds=_LOCK_SECONDS)
         ):
             raise ConfigurationError(f"The home {home.root} has a service already.")
-        jobs = JobFolders(scratch=home.scratch_dir, logs=home.job_logs_dir)
+        jobs = JobFolders(
+            scratch=home.scratch_dir, logs=home.job_logs_dir, hardware=home.hardware_dir
+        )
         folders = ServiceFolders(database=home.database_path, jobs=jobs)
         folders.prepare()
         tls = _tls_files(options, home.root)

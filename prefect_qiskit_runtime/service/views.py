@@ -54,6 +54,9 @@ def job_view(job: Job) -> dict[str, Any]:
         "session_id": job.session_id,
         "private": job.private,
         "attempt": job.attempt,
+        "idempotency_key": job.idempotency_key,
+        "usage": _usage(job),
+        "versions": job.versions,
         "interim_count": job.interim_count,
         "estimated_running_time_seconds": job.max_execution_seconds,
     }
@@ -99,9 +102,7 @@ def job_text(job: Job, params: bytes | None) -> bytes:
 
 def metrics_view(job: Job) -> dict[str, Any]:
     """Return times, usage and versions of a job."""
-    seconds = job.usage_seconds
-    if seconds is None and job.started_at is not None and job.ended_at is not None:
-        seconds = (job.ended_at - job.started_at).total_seconds()
+    usage = _usage(job)
     versions = job.versions or {}
     metrics = JobMetrics(
         timestamps={
@@ -109,11 +110,11 @@ def metrics_view(job: Job) -> dict[str, Any]:
             "running": job.started_at,
             "finished": job.ended_at,
         },
-        usage={"seconds": seconds or 0.0, "quantum_seconds": job.quantum_seconds or 0.0},
+        usage=usage,
         qiskit_version=versions.get("qiskit"),
         versions=versions,
     )
-    return {**metrics.model_dump(mode="json"), "bss": {"seconds": seconds or 0.0}}
+    return {**metrics.model_dump(mode="json"), "bss": {"seconds": usage["seconds"]}}
 
 
 def session_view(session: Session, now: datetime) -> dict[str, Any]:
@@ -139,6 +140,13 @@ def session_view(session: Session, now: datetime) -> dict[str, Any]:
             for state, moment in session.changes
         ],
     }
+
+
+def _usage(job: Job) -> dict[str, float]:
+    seconds = job.usage_seconds
+    if seconds is None and job.started_at is not None and job.ended_at is not None:
+        seconds = (job.ended_at - job.started_at).total_seconds()
+    return {"seconds": seconds or 0.0, "quantum_seconds": job.quantum_seconds or 0.0}
 
 
 def _legacy_status(job: Job) -> str:

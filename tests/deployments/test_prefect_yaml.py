@@ -84,7 +84,7 @@ def test_the_scheduled_ones_are_scheduled(deployed: dict[str, Any]) -> None:
     assert all(schedules[0].active for schedules in scheduled.values())
 
 
-SCHEDULED_FLOWS = {"cancel_abandoned_jobs"}
+SCHEDULED_FLOWS = {"backend_health", "cancel_abandoned_jobs"}
 
 
 def free_port() -> int:

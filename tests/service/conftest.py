@@ -311,7 +311,7 @@ async def run_locally(root: Path, empty: Path, **settings: Any) -> AsyncIterator
         shutil.copy(empty, root / "runtime.db")
     store = Store.open(root / "runtime.db")
     executor, feed, clock = ScriptedExecutor(), Feed(), Clock()
-    folders = JobFolders(scratch=root / "scratch", logs=root / "logs")
+    folders = JobFolders(scratch=root / "scratch", logs=root / "logs", hardware=root / "hardware")
     folders.logs.mkdir(exist_ok=True)
     scheduler = Scheduler(
         store=store,
@@ -321,6 +321,7 @@ async def run_locally(root: Path, empty: Path, **settings: Any) -> AsyncIterator
         max_concurrent_jobs=given.max_concurrent_jobs,
         clock=clock,
         interference=Interference(),
+        credentials_wait_seconds=given.credentials_wait_seconds,
     )
     await scheduler.start()
     context = ServiceContext(
@@ -334,6 +335,7 @@ async def run_locally(root: Path, empty: Path, **settings: Any) -> AsyncIterator
             {f"token-of-{user}": Owner(user, "") for user in ("alice", "bob")}, clock
         ),
         job_logs_dir=folders.logs,
+        journals_dir=folders.hardware,
         images=AnyInterpreter(f"python:{sys.executable}"),
         clock=clock,
     )

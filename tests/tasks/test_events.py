@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect import flow, runtime
+from prefect import flow, runtime, task
 from prefect.client.orchestration import get_client
 
-from prefect_qiskit_runtime import ProgramFailedError, run_program, upload_program
+from prefect_qiskit_runtime import (
+    JobCancelledError,
+    ProgramFailedError,
+    cancel_job,
+    run_program,
+    upload_program,
+)
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -59,3 +66,42 @@ def test_a_failure_is_told_by_its_code_alone(service_home: object) -> None:
     (failed,) = [one for one in events if one["event"].endswith(".failed")]
     assert failed["payload"]["reason-code"] == "90001"
     assert "secret" not in str(events)
+
+
+def test_a_call_that_comes_back_tells_that_it_has_adopted_its_job(counting: str) -> None:
+    results: list[object] = []
+
+    @task(retries=1)
+    def evaluate() -> None:
+        results.append(run_program(counting, {"upto": 1}, backend=BACKEND))
+        if len(results) == 1:
+            raise ConnectionError("of the flow, not of the job")
+
+    @flow
+    def evaluating() -> str:
+        evaluate()
+        return str(runtime.flow_run.id)
+
+    events = events_of(evaluating(), 4)
+    assert "adopted" in {one["event"].rpartition(".")[2] for one in events}
+    assert len({one["resource"]["prefect.resource.id"] for one in events}) == 1
+
+
+def test_a_job_that_runs_and_is_cancelled_tells_both(counting: str, tmp_path: Path) -> None:
+    inputs = {"upto": 1, "wait_for": str(tmp_path / "never")}
+
+    def cancel(job_id: str, interim: object) -> None:
+        cancel_job.fn(job_id, backend=BACKEND)
+
+    @flow
+    def evaluating() -> str:
+        with pytest.raises(JobCancelledError):
+            run_program(counting, inputs, backend=BACKEND, callback=cancel)
+        return str(runtime.flow_run.id)
+
+    events = events_of(evaluating(), 3)
+    assert [one["event"].rpartition(".")[2] for one in events] == [
+        "submitted",
+        "running",
+        "cancelled",
+    ]

@@ -164,17 +164,6 @@ def test_a_job_survives_pickling(counting: str) -> None:
     assert copy.result() == {"upto": 1, "backend": BACKEND}
 
 
-def test_provenance_says_where_a_result_comes_from(counting: str) -> None:
-    job = submit_program(counting, {"upto": 1}, backend=BACKEND)
-    job.result()
-    provenance = job.provenance
-    assert provenance["job_id"] == job.job_id
-    assert (provenance["program_id"], provenance["program_version"]) == (counting, 1)
-    assert (provenance["backend"], provenance["status"]) == (BACKEND, "Completed")
-    assert {"python", "qiskit", "prefect-qiskit-runtime"} <= set(provenance["versions"])
-    assert provenance["usage"]["quantum_seconds"] == 0
-
-
 def test_cancelling_ends_a_running_job(counting: str, tmp_path: Path) -> None:
     inputs = {"upto": 1, "wait_for": str(tmp_path / "never")}
     job = submit_program(counting, inputs, backend=BACKEND)

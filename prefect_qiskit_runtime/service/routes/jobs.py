@@ -222,6 +222,21 @@ async def update_tags(job_id: str, request: Request, context: Context, owner: Ca
     return Response(status_code=204)
 
 
+@router.put(
+    "/{job_id}/hardware-credentials",
+    status_code=204,
+    openapi_extra=takes({"type": "object"}),
+    responses=answers(None, 409, status=204),
+)
+async def hand_over_credentials(
+    job_id: str, request: Request, context: Context, owner: Caller
+) -> Response:
+    """Take the credentials that a queued job on hardware waits for. They stay in memory."""
+    body = await read_object(request)
+    await jobs.hand_over(context, job_id, owner, body.fields)
+    return Response(status_code=204)
+
+
 @router.post("/{job_id}/cancel", status_code=204, responses=answers(None, 409, status=204))
 async def cancel_job(job_id: str, context: Context, owner: Caller) -> Response:
     """Cancel the job; when this answers, it has ended."""

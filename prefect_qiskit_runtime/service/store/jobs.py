@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or
 
-from prefect_qiskit_runtime.models import JobStatus
+from prefect_qiskit_runtime.models import JobStatus, ReasonCode
 from prefect_qiskit_runtime.service.store import sessions
 from prefect_qiskit_runtime.service.store.records import (
     Job,
@@ -42,6 +42,14 @@ _INTERIM_COUNT = (
 _JOB = select(jobs, _INTERIM_COUNT)
 
 
+# A queued job on hardware, as long as the credentials for it are not in the service's memory.
+_WAITING = {
+    "reason": "Waits for the credentials of its hardware. The flow that waits for the job hands"
+    " them over by itself.",
+    "reason_code": ReasonCode.CREDENTIALS_MISSING,
+}
+
+
 def insert_job(connection: Connection, new: NewJob) -> bool:
     """Queue a job; return False, and change nothing, if its key has been used before."""
     columns = {
@@ -61,6 +69,8 @@ def insert_job(connection: Connection, new: NewJob) -> bool:
         "request_hash": new.request_hash,
         "state": JobStatus.QUEUED.value,
         "created_at": new.created_at,
+        "hardware": new.hardware,
+        **(_WAITING if new.hardware else {}),
     }
     unique = ["owner", "instance", "idempotency_key"]
     statement = insert_or(jobs).values(columns).on_conflict_do_nothing(index_elements=unique)
@@ -97,6 +107,20 @@ def page_jobs(connection: Connection, owner: Owner, which: JobFilter) -> tuple[l
         _JOB.where(*conditions).order_by(order).limit(which.limit).offset(which.offset)
     ).all()
     return _with_tags(connection, rows), count
+
+
+def waiting_for_credentials(connection: Connection) -> list[str]:
+    """Let all queued jobs on hardware wait for credentials; return their ids."""
+    queued = (jobs.c.state == JobStatus.QUEUED.value) & jobs.c.hardware.is_not(None)
+    statement = update(jobs).where(queued).values(_WAITING).returning(jobs.c.id)
+    return list(connection.execute(statement).scalars())
+
+
+def credentials_are_there(connection: Connection, job_id: str) -> bool:
+    """Let a queued job wait for credentials no more; return False if it is not queued."""
+    queued = (jobs.c.id == job_id) & (jobs.c.state == JobStatus.QUEUED.value)
+    changed = connection.execute(update(jobs).where(queued).values(reason=None, reason_code=None))
+    return bool(changed.rowcount)
 
 
 def end_job(
@@ -265,6 +289,7 @@ def _job(row: Row[Any], tags: tuple[str, ...]) -> Job:
         max_execution_seconds=row.max_execution_seconds,
         private=row.private,
         attempt=row.attempt,
+        idempotency_key=row.idempotency_key,
         request_hash=row.request_hash,
         state=JobStatus(row.state),
         reason=row.reason,
@@ -278,4 +303,5 @@ def _job(row: Row[Any], tags: tuple[str, ...]) -> Job:
         versions=row.versions,
         interim_count=row.interim_count,
         tags=tags,
+        hardware=row.hardware,
     )

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
-from prefect_qiskit_runtime.models import JobStatus
+from prefect_qiskit_runtime.models import JobStatus, ReasonCode
 from prefect_qiskit_runtime.service.store import sessions
 from prefect_qiskit_runtime.service.store.jobs import get_job
 from prefect_qiskit_runtime.service.store.records import ClaimedJob
@@ -34,7 +34,10 @@ def claim_next(
         running: Of each job that runs now its session, or None.
         held: Ids of the queued jobs that must not start yet.
     """
-    may_start = [jobs.c.id.not_in(held)] if held else []
+    # NULL is distinct from any code: jobs wait for credentials only where that is noted.
+    may_start = [jobs.c.reason_code.is_distinct_from(ReasonCode.CREDENTIALS_MISSING)]
+    if held:
+        may_start.append(jobs.c.id.not_in(held))
     holding = sessions.holding_slots(connection)
     waiting = holding.difference(running)
     number = _first(connection, jobs.c.session_id.in_(waiting), *may_start) if waiting else None

@@ -71,6 +71,7 @@ class NewJob:
     tags: tuple[str, ...]
     params: bytes
     created_at: datetime
+    hardware: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class Job:
     max_execution_seconds: int
     private: bool
     attempt: int
+    idempotency_key: str | None
     request_hash: str
     state: JobStatus
     reason: str | None
@@ -101,6 +103,7 @@ class Job:
     versions: dict[str, str] | None
     interim_count: int
     tags: tuple[str, ...]
+    hardware: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -104,6 +104,8 @@ jobs = Table(
     Column("usage_seconds", Float),
     Column("quantum_seconds", Float),
     Column("versions", JSON),
+    # Of a job whose program uses a quantum device: `jobs.HardwareRequest`. No credentials.
+    Column("hardware", JSON(none_as_null=True)),
     ForeignKeyConstraint(
         ["program_id", "program_version"],
         ["program_versions.program_id", "program_versions.version"],

@@ -1,0 +1,121 @@
+"""Which backend a job goes to, where the block leaves it open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from prefect_qiskit_runtime._backend_fields import LEAST_BUSY
+from prefect_qiskit_runtime._devices import Device, device_of
+from prefect_qiskit_runtime._watching import logger_here
+from prefect_qiskit_runtime.backend import RuntimeBackend
+from prefect_qiskit_runtime.client import RuntimeApi
+from prefect_qiskit_runtime.errors import NotFoundError
+from prefect_qiskit_runtime.models import BackendStatus
+
+
+@dataclass(frozen=True)
+class BackendChoice:
+    """The backend that was chosen.
+
+    Attributes:
+        name: Its name.
+        why: In a sentence.
+    """
+
+    name: str
+    why: str
+
+
+async def choose_backend(
+    api: RuntimeApi,
+    block: RuntimeBackend,
+    *,
+    over: Collection[str] = (),
+    filters: Callable[[BackendStatus], bool] | None = None,
+) -> BackendChoice:
+    """Choose the backend that fits what a block says and has the fewest jobs waiting.
+
+    Calibrations are looked at in the order of the queues, until one fits.
+
+    Args:
+        api: The service.
+        block: What the backend must fit.
+        over: Names that do not come into question any more.
+        filters: Called with the status of each; only those for which it is true are considered.
+
+    Raises:
+        NotFoundError: No backend fits; the message says what is in the way of each.
+    """
+    listed = await api.list_backends()
+    refused: dict[str, str] = {}
+    for one in sorted(listed, key=lambda one: one.queue_length):
+        fault = _status_fault(one, block, over)
+        if fault is None and filters is not None and not filters(one):
+            fault = "the given filters leave it out"
+        if fault is None and _asks_for_device(block):
+            fault = _device_fault(await device_of(api, block, one.name), block)
+        if fault is None:
+            why = (
+                f"the least busy that fits, of {len(listed)} backends: {one.queue_length} jobs wait"
+                " for it"
+            )
+            logger_here().info("Backend %s is chosen: %s.", one.name, why)
+            return BackendChoice(one.name, why)
+        refused[one.name] = fault
+    raise _none_fits(block, refused)
+
+
+async def chosen_name(api: RuntimeApi, block: RuntimeBackend) -> str:
+    """Return the name of the backend that a block means, chosen if it leaves that open."""
+    if block.name != LEAST_BUSY:
+        return block.name
+    return (await choose_backend(api, block)).name
+
+
+def _status_fault(one: BackendStatus, block: RuntimeBackend, over: Collection[str]) -> str | None:
+    """Say why a backend does not fit, by its status."""
+    longest = block.max_queue_length
+    if one.name in over:
+        return "it was tried"
+    if not one.operational:
+        return "it takes no jobs"
+    if one.qubits < (block.min_num_qubits or 0):
+        return f"it has {one.qubits} qubits"
+    if block.simulators != "any" and one.simulator is not (block.simulators == "only"):
+        return "it is a simulator" if one.simulator else "it is no simulator"
+    if longest is not None and one.queue_length > longest:
+        return f"{one.queue_length} jobs wait for it"
+    return None
+
+
+def _asks_for_device(block: RuntimeBackend) -> bool:
+    return any((block.processor, block.max_two_qubit_error, block.max_readout_error))
+
+
+def _device_fault(device: Device, block: RuntimeBackend) -> str | None:
+    """Say why a backend does not fit, by what it is and its calibration."""
+    wanted, given = (block.processor or "").lower().split(), device.processor.lower().split()
+    if wanted != given[: len(wanted)]:
+        return f"its processor is {device.processor or 'unknown'}"
+    for what, error, largest in (
+        ("two-qubit", device.two_qubit_error, block.max_two_qubit_error),
+        ("readout", device.readout_error, block.max_readout_error),
+    ):
+        if largest is not None and (error is None or error > largest):
+            told = "unknown" if error is None else f"{error:.3g}"
+            return f"its median {what} error is {told}"
+    return None
+
+
+def _none_fits(block: RuntimeBackend, refused: dict[str, str]) -> NotFoundError:
+    asked = ", ".join(f"{name}={value!r}" for name, value in block.choice_filters().items())
+    shown = list(refused.items())[:5]
+    told = "; ".join(f"{name}: {fault}" for name, fault in shown)
+    more = f"; and {len(refused) - len(shown)} more" if len(refused) > len(shown) else ""
+    return NotFoundError(
+        f"None of the {len(refused)} backends of the {block.service} service takes jobs and fits"
+        f" ({asked or 'nothing asked for'}): {told or 'there are none'}{more}. list_backends shows"
+        " them; ask for less on the RuntimeBackend.",
+        kind="backend",
+    )

@@ -1,0 +1,134 @@
+"""Backends as the transpiler and the estimates see them, kept for a while per process.
+
+A loop submits many times a minute; what a device is changes with its calibration, a few times a
+day.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from prefect_qiskit_runtime.backend import RuntimeBackend, service_identity
+from prefect_qiskit_runtime.client import RuntimeApi
+from prefect_qiskit_runtime.codec import _seams
+from prefect_qiskit_runtime.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from qiskit.transpiler import Target
+
+_KEPT_SECONDS = 600.0
+_MICROSECONDS = 1e-6
+
+
+@dataclass(frozen=True)
+class Device:
+    """One backend with one calibration.
+
+    Attributes:
+        name: Its name.
+        configuration: As the service says it.
+        properties: The calibration, as the service says it; empty for an ideal one.
+        fractional_gates: Whether its gates with any angle count.
+    """
+
+    name: str
+    configuration: Mapping[str, Any]
+    properties: Mapping[str, Any]
+    fractional_gates: bool = False
+
+    @property
+    def is_simulator(self) -> bool:
+        """Whether it is no device, so that all gates and qubits are the same to it."""
+        return bool(self.configuration.get("simulator"))
+
+    @property
+    def processor(self) -> str:
+        """Family and revision of the processor, such as "Heron r2"; empty if it says none."""
+        told = self.configuration.get("processor_type") or {}
+        family, revision = told.get("family", ""), told.get("revision")
+        return family if revision is None else f"{family} r{revision}"
+
+    @property
+    def rep_delay_seconds(self) -> float | None:
+        """The wait before each execution where options name none; None if it says none."""
+        delay = self.configuration.get("default_rep_delay")
+        return None if delay is None else float(delay) * _MICROSECONDS
+
+    @property
+    def calibration(self) -> dict[str, Any]:
+        """What tells its calibration from others."""
+        known = {name: self.properties.get(name) for name in ("last_update_date", "calibration_id")}
+        return {name: value for name, value in known.items() if value is not None}
+
+    @property
+    def two_qubit_error(self) -> float | None:
+        """Median error of the gates on two qubits; None if it says none."""
+        return _median(
+            parameter["value"]
+            for gate in self.properties.get("gates") or ()
+            if len(gate["qubits"]) == 2
+            for parameter in gate["parameters"]
+            if parameter["name"] == "gate_error"
+        )
+
+    @property
+    def readout_error(self) -> float | None:
+        """Median error of measurements; None if it says none."""
+        return _median(
+            parameter["value"]
+            for qubit in self.properties.get("qubits") or ()
+            for parameter in qubit
+            if parameter["name"] == "readout_error"
+        )
+
+    @cached_property
+    def target(self) -> Target:
+        """The transpiler's target, with the errors of the calibration."""
+        return self._target(self.properties)
+
+    @cached_property
+    def target_without_errors(self) -> Target:
+        """The transpiler's target for a layout that does not look at errors."""
+        return self._target({})
+
+    def _target(self, properties: Mapping[str, Any]) -> Target:
+        fractional = self.fractional_gates
+        configuration = _seams.backend_configuration(self.configuration, fractional=fractional)
+        if configuration is None:
+            raise ProtocolError(f"The configuration of backend {self.name} cannot be read.")
+        calibration = _seams.backend_properties(
+            properties, self.configuration, fractional=fractional
+        )
+        return _seams.backend_target(configuration, calibration)
+
+
+def _median(values: Any) -> float | None:
+    known = list(values)
+    return statistics.median(known) if known else None
+
+
+_kept: dict[tuple[Any, ...], tuple[float, Device]] = {}
+
+
+async def device_of(api: RuntimeApi, block: RuntimeBackend, name: str) -> Device:
+    """Return a backend of the service of a block, as it was at most ten minutes ago.
+
+    Raises:
+        NotFoundError: The service has none of this name.
+    """
+    key = (*service_identity(block), name, block.calibration_id, block.fractional_gates)
+    until, device = _kept.get(key, (0.0, None))
+    if device is None or time.monotonic() >= until:
+        configuration, properties = await asyncio.gather(
+            api.backend_configuration(name, calibration_id=block.calibration_id),
+            api.backend_properties(name, calibration_id=block.calibration_id),
+        )
+        device = Device(name, configuration, properties, block.fractional_gates)
+        _kept[key] = (time.monotonic() + _KEPT_SECONDS, device)
+    return device

@@ -1,0 +1,127 @@
+"""What the inputs of a job say of how it is measured: seeds, shots, precision, options.
+
+Of inputs as a flow has them, and as a service gives them back: both are mappings, with PUBs as
+objects here and as lists there. Nothing else of the inputs is looked at, or kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from numbers import Integral, Real
+from typing import Any, cast
+
+from prefect_qiskit_runtime.errors import InvalidInputError
+from prefect_qiskit_runtime.program._primitive_options import PrimitiveName, read_options
+
+_PRIMITIVES = ("sampler", "estimator", "executor")
+_LONGEST_LIST = 100
+# Place of what a PUB says, in the lists that PUBs are on the wire.
+_PLACES: dict[tuple[str, str], int] = {("sampler", "shots"): 2, ("estimator", "precision"): 3}
+
+
+@dataclass(frozen=True)
+class JobSettings:
+    """How a job is measured.
+
+    Attributes:
+        seeds: Inputs and options that are seeds, by their paths.
+        shots: Of all PUBs, or one for each.
+        precision: Likewise.
+        options: Those of a primitive; what is large is named by its kind.
+        ignored: Those of them that the backend does not support.
+    """
+
+    seeds: dict[str, int] = field(default_factory=dict)
+    shots: int | list[int | None] | None = None
+    precision: float | list[float | None] | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    ignored: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, program_id: str, inputs: Mapping[str, Any]) -> JobSettings:
+        """Read them from the inputs of a job."""
+        if program_id not in _PRIMITIVES:
+            return cls(
+                seeds=dict(_seeds(inputs)),
+                shots=_number(inputs.get("shots"), int),
+                precision=_number(inputs.get("precision"), float),
+            )
+        options = _mapping(inputs.get("options"))
+        if "resilience_level" in inputs:
+            options = {**options, "resilience_level": inputs["resilience_level"]}
+        program = _mapping(inputs.get("quantum_program"))
+        shots = options.get("default_shots", program.get("shots"))
+        return cls(
+            seeds=dict(_seeds_below(options)),
+            shots=_for_pubs(program_id, inputs, "shots", _number(shots, int)),
+            precision=_for_pubs(
+                program_id, inputs, "precision", _number(options.get("default_precision"), float)
+            ),
+            options=_told(options),
+            ignored=_ignored(program_id, options, inputs),
+        )
+
+
+def _seeds(mapping: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, int]]:
+    for name, value in mapping.items():
+        if "seed" in name.lower().split("_") and _number(value, int) is not None:
+            yield f"{prefix}{name}", int(value)
+
+
+def _seeds_below(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, int]]:
+    yield from _seeds(options, prefix)
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _seeds_below(value, f"{prefix}{name}.")
+
+
+def _for_pubs(program_id: str, inputs: Mapping[str, Any], name: str, default: float | None) -> Any:
+    """Return what the PUBs say, and the options where they say nothing."""
+    pubs = inputs.get("pubs")
+    place = _PLACES.get((program_id, name))
+    if place is None or not isinstance(pubs, list | tuple):
+        return default
+    told = [_of_pub(pub, name, place) for pub in pubs]
+    numbers = [default if one is None else one for one in told]
+    return numbers if len(set(numbers)) > 1 else next(iter(numbers), default)
+
+
+def _of_pub(pub: Any, name: str, place: int) -> Any:
+    if isinstance(pub, list | tuple):
+        value = pub[place] if len(pub) > place else None
+    else:
+        value = getattr(pub, name, None)
+    return _number(value, float if name == "precision" else int)
+
+
+def _ignored(program_id: str, options: Mapping[str, Any], inputs: Mapping[str, Any]) -> list[str]:
+    if inputs.get("unsupported_options") != "record":
+        return []
+    try:
+        return list(read_options(cast("PrimitiveName", program_id), options).unsupported)
+    except InvalidInputError:  # the job says so, and fails
+        return []
+
+
+def _told(value: Any, name: str = "") -> Any:
+    """Return an option as JSON; what is large or no JSON by its kind only."""
+    if isinstance(value, Mapping):
+        if "__type__" in value or name == "noise_model":
+            return f"({value.get('__type__', name)})"
+        return {str(key): _told(inner, str(key)) for key, inner in value.items()}
+    if isinstance(value, list | tuple) and len(value) <= _LONGEST_LIST:
+        return [_told(inner) for inner in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return f"({type(value).__name__})"
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
+def _number(value: Any, kind: type[int] | type[float]) -> Any:
+    allowed = Integral if kind is int else Real
+    is_one = isinstance(value, allowed) and not isinstance(value, bool)
+    return kind(value) if is_one else None  # type: ignore[arg-type]

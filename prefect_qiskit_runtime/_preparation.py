@@ -1,0 +1,201 @@
+"""PUBs made ready for the backend that they go to: transpiled by the block's settings, checked.
+
+A request is named by what the user asked for, not by what becomes of it here: a call that runs
+again after a calibration finds the job that it has submitted before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from prefect_qiskit_runtime._devices import Device, device_of
+from prefect_qiskit_runtime._usage_estimate import (
+    REP_DELAY_SECONDS,
+    UsageEstimate,
+    estimate_program_usage,
+    estimate_usage,
+)
+from prefect_qiskit_runtime.backend import RuntimeBackend
+from prefect_qiskit_runtime.client import RuntimeApi
+from prefect_qiskit_runtime.errors import InvalidInputError
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is sent to one backend.
+
+    Attributes:
+        inputs: Of the job.
+        record: What was done, for the provenance: plain JSON.
+        device: The backend, where it was looked at.
+        estimate: How long the job is expected to hold a QPU.
+    """
+
+    inputs: Mapping[str, Any]
+    record: Mapping[str, Any] = field(default_factory=dict)
+    device: Device | None = None
+    estimate: UsageEstimate | None = None
+
+
+Prepare = Callable[[RuntimeApi, str], Awaitable[Prepared]]
+"""Called with the service and the name of the backend that was chosen."""
+
+
+@dataclass(frozen=True)
+class PubPreparation:
+    """How the PUBs of one call of the sampler or the estimator are prepared.
+
+    Attributes:
+        primitive: Which one.
+        inputs: What the user asked for, with PUBs of Qiskit.
+        options: Options of the primitive, as the user and the block gave them.
+        block: Whose settings count.
+        transpile: Whether the circuits are transpiled, be it here or in the job.
+    """
+
+    primitive: Literal["sampler", "estimator"]
+    inputs: Mapping[str, Any]
+    options: Mapping[str, Any]
+    block: RuntimeBackend
+    transpile: bool
+
+    @property
+    def transpiles_here(self) -> bool:
+        """Whether circuits are transpiled before they are sent.
+
+        Our services transpile in the job, unless the block has settings of its own.
+        """
+        is_ibm = self.block.service == "ibm"
+        return self.transpile and (is_ibm or bool(self.block.transpilation()))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What makes the same PUBs another request."""
+        return self.block.transpilation() | {"transpile": True} if self.transpiles_here else {}
+
+    async def __call__(self, api: RuntimeApi, name: str) -> Prepared:
+        """Prepare the PUBs for a backend; one of our services is asked only if it must be.
+
+        Raises:
+            InvalidInputError: A circuit is not in the instruction set of the backend.
+        """
+        if self.block.service != "ibm" and not self.transpiles_here:
+            return Prepared(self.inputs)
+        return await self.for_device(await device_of(api, self.block, name), check=True)
+
+    async def for_device(self, device: Device, *, check: bool) -> Prepared:
+        """Prepare the PUBs for a device, and estimate what they take there."""
+        return await asyncio.to_thread(self._for_device, device, check=check)
+
+    def _for_device(self, device: Device, *, check: bool) -> Prepared:
+        inputs, record = dict(self.inputs), {}
+        if self.transpiles_here:
+            inputs["pubs"], record["transpilation"] = self._transpiled(device)
+            if "transpile" in inputs:  # done
+                inputs["transpile"] = False
+        if check and not device.is_simulator:
+            for index, pub in enumerate(inputs["pubs"]):
+                with naming_pub(index):
+                    require_isa_circuit(pub.circuit, device)
+        estimate = estimate_usage(
+            self.primitive,
+            inputs["pubs"],
+            self.options,
+            target=None if device.is_simulator else device.target,
+            default_rep_delay_seconds=device.rep_delay_seconds or REP_DELAY_SECONDS,
+        )
+        record["estimate"] = {
+            "quantum_seconds": estimate.seconds,
+            "executions": estimate.executions,
+        }
+        return Prepared(inputs, record, device, estimate)
+
+    def _transpiled(self, device: Device) -> tuple[list[Any], dict[str, Any]]:
+        """Return the PUBs in the instruction set of a device, and how they came to be so."""
+        if device.is_simulator:
+            return list(self.inputs["pubs"]), {"ideal": True}
+        from prefect_qiskit_runtime.program._transpiled import PubTranspiler
+
+        block, layout = self.block, self.block.initial_layout
+        target = device.target if block.calibration_aware else device.target_without_errors
+        transpiler = PubTranspiler(
+            level=block.optimization_level,
+            seed=block.seed_transpiler,
+            passes={} if layout is None else {"initial_layout": layout},
+            device={"target": target},
+        )
+        pubs = []
+        for index, pub in enumerate(self.inputs["pubs"]):
+            with naming_pub(index):
+                pubs.append(transpiler.transpiled(pub))
+        record = {
+            "optimization_level": block.optimization_level,
+            "seed_transpiler": block.seed_transpiler,
+            "calibration_aware": block.calibration_aware,
+            "calibration": device.calibration,
+            "layouts": [transpiler.layout_of(pub) for pub in pubs],
+        }
+        return pubs, record
+
+
+@dataclass(frozen=True)
+class ProgramPreparation:
+    """How a quantum program is prepared: it is sent as it is, and what it takes is estimated."""
+
+    program: Any
+    inputs: Mapping[str, Any]
+    options: Mapping[str, Any]
+    block: RuntimeBackend
+
+    async def __call__(self, api: RuntimeApi, name: str) -> Prepared:
+        """Estimate what the program takes on a device of IBM."""
+        if self.block.service != "ibm":
+            return Prepared(self.inputs)
+        return await self.for_device(await device_of(api, self.block, name))
+
+    async def for_device(self, device: Device) -> Prepared:
+        """Estimate what the program takes on a device."""
+        estimate = await asyncio.to_thread(
+            estimate_program_usage,
+            self.program,
+            self.options,
+            target=None if device.is_simulator else device.target,
+            default_rep_delay_seconds=device.rep_delay_seconds or REP_DELAY_SECONDS,
+        )
+        told = {"quantum_seconds": estimate.seconds, "executions": estimate.executions}
+        return Prepared(self.inputs, {"estimate": told}, device, estimate)
+
+
+def require_isa_circuit(circuit: Any, device: Device) -> None:
+    """Refuse a circuit that a device could not run.
+
+    Raises:
+        InvalidInputError: It is too wide, or has an instruction the device lacks.
+    """
+    from prefect_qiskit_runtime.program._isa import require_isa
+
+    try:
+        require_isa(circuit, device.target, device.name)
+    except InvalidInputError as exc:
+        raise InvalidInputError(
+            f"{exc} Or set transpile=True, on the call or the RuntimeBackend, which does both.",
+            rule=exc.rule,
+        ) from exc
+
+
+@contextmanager
+def naming_pub(index: int) -> Iterator[None]:
+    """Say in an error which PUB it is about."""
+    from qiskit.exceptions import QiskitError
+
+    try:
+        yield
+    except (InvalidInputError, QiskitError) as exc:
+        text = getattr(exc, "message", None) or str(exc)
+        raise InvalidInputError(
+            f"pubs[{index}]: {text}", path=f"$.pubs[{index}]", rule=getattr(exc, "rule", None)
+        ) from exc

@@ -1,0 +1,318 @@
+"""Collecting the provenance of a job: from what was sent, what the service says, and its backend.
+
+What was found out of a job that has ended is kept in Prefect's result storage: the versions and
+the calibration of that day, which no service can be asked for later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from importlib import metadata
+from typing import Any
+
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.logging import get_logger
+from pydantic import ValidationError
+
+from prefect_qiskit_runtime._job_settings import JobSettings
+from prefect_qiskit_runtime._lineage import flow_run_of_tag
+from prefect_qiskit_runtime._records import Records
+from prefect_qiskit_runtime.backend import RuntimeBackend, service_identity
+from prefect_qiskit_runtime.client import RuntimeApi
+from prefect_qiskit_runtime.errors import NotFoundError, QiskitRuntimeError
+from prefect_qiskit_runtime.models import JobInfo, JobMetrics, RuntimeOptions
+from prefect_qiskit_runtime.provenance import Calibration, Provenance
+
+logger = get_logger("prefect_qiskit_runtime")
+
+_DISTRIBUTIONS = ("prefect-qiskit-runtime", "prefect", "qiskit", "qiskit-ibm-runtime", "qiskit-aer")
+_KEY_PREFIX = "pqr-"
+# A loop of short jobs does not ask for the calibration of each: it is read anew after this time.
+_CALIBRATION_SECONDS = 60.0
+_CALIBRATIONS_KEPT = 100
+# Told in fields of their own, or about the client.
+_NO_OPTIONS = {"tags", "backend", "instance", "session_id", "start_session", "session_time"}
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What only the one who has submitted a job knows of it.
+
+    Attributes:
+        key: Name of the attempt.
+        attempt: Its number, from 1.
+        earlier_job_ids: Jobs of the attempts before.
+        options: How it was to run.
+        settings: What its inputs say; None for those of a private job.
+        versions: Packages of this environment.
+    """
+
+    key: str | None
+    attempt: int
+    earlier_job_ids: tuple[str, ...]
+    options: dict[str, Any]
+    settings: JobSettings | None
+    versions: dict[str, str]
+
+    @classmethod
+    def of(
+        cls,
+        program_id: str,
+        inputs: Mapping[str, Any],
+        options: RuntimeOptions,
+        *,
+        key: str,
+        job_ids: list[str],
+        attempt: int,
+    ) -> Sent:
+        """Describe a submission.
+
+        Args:
+            program_id: What was to run.
+            inputs: With these inputs, as the user gave them.
+            options: How.
+            key: Name of the attempt.
+            job_ids: Jobs of all attempts, this one's last.
+            attempt: Number of the attempt.
+        """
+        given = options.model_dump(mode="json", exclude_defaults=True, exclude=_NO_OPTIONS)
+        return cls(
+            key=key,
+            attempt=attempt,
+            earlier_job_ids=tuple(dict.fromkeys(job_ids[:-1])),
+            options=given,
+            settings=None if options.private else JobSettings.of(program_id, inputs),
+            versions=own_versions(),
+        )
+
+
+@cache
+def own_versions() -> dict[str, str]:
+    """Return the versions of the packages of this environment that make a difference."""
+    found = {}
+    for name in _DISTRIBUTIONS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+async def collect(
+    api: RuntimeApi,
+    backend: RuntimeBackend,
+    info: JobInfo,
+    sent: Sent | None,
+    *,
+    asks_inputs: bool = True,
+) -> Provenance:
+    """Put together what is known of a job.
+
+    Args:
+        api: Its service.
+        backend: A backend of that service, which says where it is.
+        info: What the service says of the job.
+        sent: What is known from its submission.
+        asks_inputs: Whether to fetch the inputs, where that is not known, for what they say.
+    """
+    metrics, calibration, settings = await asyncio.gather(
+        _metrics(api, info),
+        calibrations.at(api, backend, info),
+        _settings(api, info, sent, asks_inputs=asks_inputs),
+    )
+    told = {
+        **_of_service(info, metrics),
+        **_of_place(backend),
+        **_of_runs(info),
+        **({} if settings is None else _of_settings(settings)),
+        **({} if sent is None else _of_sender(sent, settings)),
+    }
+    return Provenance(calibration=calibration, **told)
+
+
+def _of_service(info: JobInfo, metrics: JobMetrics) -> dict[str, Any]:
+    started = info.started or metrics.timestamps.get("running")
+    ended = info.ended or metrics.timestamps.get("finished")
+    qiskit = metrics.qiskit_version
+    return {
+        "job_id": info.id,
+        "key": info.idempotency_key or _key_among(info.tags),
+        "status": info.state.status,
+        "reason_code": info.state.reason_code,
+        "program_id": info.program.id,
+        "program_version": info.program.version,
+        "backend": info.backend,
+        "tags": info.tags,
+        "session_id": info.session_id,
+        "private": info.private,
+        "image": info.runtime,
+        "job_versions": metrics.versions or ({} if qiskit is None else {"qiskit": qiskit}),
+        "submitted_at": info.created,
+        "started_at": started,
+        "ended_at": ended,
+        "queue_seconds": _seconds_between(info.created, started),
+        "run_seconds": _seconds_between(started, ended),
+        "usage_seconds": metrics.usage.get("seconds"),
+        "quantum_seconds": metrics.usage.get("quantum_seconds"),
+        "attempt": info.attempt,
+    }
+
+
+def _of_place(backend: RuntimeBackend) -> dict[str, Any]:
+    service, *where = service_identity(backend)
+    names = ("service_url", "instance")
+    return {"service": service, **{name: text or None for name, text in zip(names, where)}}  # noqa: B905 - the embedded service has neither
+
+
+def _of_runs(info: JobInfo) -> dict[str, Any]:
+    root = next(filter(None, map(flow_run_of_tag, info.tags)), None)
+    task, flow = TaskRunContext.get(), FlowRunContext.get()
+    flow_run_id = flow.flow_run.id if flow is not None and flow.flow_run is not None else None
+    if task is not None:
+        flow_run_id = task.task_run.flow_run_id or flow_run_id
+    ids = {
+        "root_flow_run_id": root,
+        "flow_run_id": flow_run_id,
+        "task_run_id": None if task is None else task.task_run.id,
+    }
+    return {name: None if one is None else str(one) for name, one in ids.items()}
+
+
+def _of_settings(settings: JobSettings) -> dict[str, Any]:
+    return {
+        "seeds": settings.seeds,
+        "shots": settings.shots,
+        "precision": settings.precision,
+        "options": {"primitive": settings.options} if settings.options else {},
+        "options_ignored": settings.ignored,
+    }
+
+
+def _of_sender(sent: Sent, settings: JobSettings | None) -> dict[str, Any]:
+    of_inputs = {} if settings is None else _of_settings(settings)["options"]
+    return {
+        "key": sent.key,
+        "attempt": sent.attempt,
+        "earlier_job_ids": list(sent.earlier_job_ids),
+        "options": {**({"job": sent.options} if sent.options else {}), **of_inputs},
+        "versions": sent.versions,
+    }
+
+
+def _key_among(tags: Sequence[str]) -> str | None:
+    return next((tag for tag in tags if tag.startswith(_KEY_PREFIX)), None)
+
+
+def _seconds_between(since: datetime | None, until: datetime | None) -> float | None:
+    return None if since is None or until is None else (until - since).total_seconds()
+
+
+async def _metrics(api: RuntimeApi, info: JobInfo) -> JobMetrics:
+    """Return times and usage: our services tell them with the job, IBM's has to be asked."""
+    if info.usage is not None and info.versions is not None:
+        return JobMetrics(usage=info.usage, versions=info.versions)
+    try:
+        return await api.job_metrics(info.id)
+    except NotFoundError:  # IBM has none of a job that did not start
+        return JobMetrics()
+
+
+async def _settings(
+    api: RuntimeApi, info: JobInfo, sent: Sent | None, *, asks_inputs: bool
+) -> JobSettings | None:
+    if sent is not None:
+        return sent.settings
+    if info.private or not asks_inputs:
+        return None
+    inputs = json.loads(await api.job_inputs(info.id))
+    return JobSettings.of(info.program.id, inputs)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A calibration and the time for which it is known to have been in force."""
+
+    calibration: Calibration | None
+    since: datetime
+    until: datetime
+
+    def covers(self, moment: datetime) -> bool:
+        """Say whether it is good for a job that started then."""
+        return self.since <= moment <= self.until + timedelta(seconds=_CALIBRATION_SECONDS)
+
+
+class Calibrations:
+    """Which calibration was in force when a job started; asked for as seldom as possible."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, ...], list[_Known]] = {}
+
+    async def at(
+        self, api: RuntimeApi, backend: RuntimeBackend, info: JobInfo
+    ) -> Calibration | None:
+        """Return it; None for a backend that has none, and where it cannot be asked for."""
+        started = info.started or info.created
+        key = (*service_identity(backend), info.backend)
+        known = self._known.setdefault(key, [])
+        found = next((one for one in reversed(known) if one.covers(started)), None)
+        if found is None:
+            try:
+                found = await self._ask(api, info.backend, started)
+            except QiskitRuntimeError as error:
+                logger.debug("The calibration of %s is not known: %s", info.backend, error)
+                return None
+            known.append(found)
+            del known[:-_CALIBRATIONS_KEPT]
+        return found.calibration
+
+    async def _ask(self, api: RuntimeApi, name: str, started: datetime) -> _Known:
+        now = datetime.now(UTC)
+        found = _read(await api.backend_properties(name))
+        if found is None:
+            return _Known(None, datetime.min.replace(tzinfo=UTC), now)
+        if found.updated_at is None or found.updated_at <= started:
+            return _Known(found, found.updated_at or started, now)
+        before = _read(await api.backend_properties(name, updated_before=started))
+        since = started if before is None or before.updated_at is None else before.updated_at
+        return _Known(before, since, started)
+
+
+calibrations = Calibrations()
+"""Those of this process."""
+
+
+def _read(properties: Mapping[str, Any]) -> Calibration | None:
+    if not properties:
+        return None
+    given = {
+        "updated_at": properties.get("last_update_date"),
+        "calibration_id": properties.get("calibration_id"),
+        "backend_version": properties.get("backend_version"),
+    }
+    try:
+        return Calibration.model_validate(given)
+    except ValidationError:  # in a form of its own
+        return None
+
+
+async def read_stored(records: Records, job_id: str) -> Provenance | None:
+    """Return what was kept of a job that has ended; None if nothing is that can be read."""
+    record = await records.read(_place(job_id))
+    try:
+        return None if record is None else Provenance.model_validate(record)
+    except ValidationError:  # of another version
+        return None
+
+
+async def store(records: Records, provenance: Provenance) -> None:
+    """Keep what is known of a job that has ended."""
+    await records.write(_place(provenance.job_id), provenance.model_dump(mode="json"))
+
+
+def _place(job_id: str) -> str:
+    return f"provenance-{job_id}"

@@ -1,0 +1,157 @@
+"""The summary of each job that a flow waits for: kept with its results, shown in Prefect's UI.
+
+It is made while the result is fetched. Whatever goes wrong with it is told in the log, and never
+changes what the flow gets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from prefect.artifacts import acreate_markdown_artifact, create_markdown_artifact
+from prefect.context import SyncClientContext
+from prefect.logging import get_logger
+
+from prefect_qiskit_runtime._events import run_id_here
+from prefect_qiskit_runtime._provenance import Sent, collect, read_stored, store
+from prefect_qiskit_runtime._records import Records
+from prefect_qiskit_runtime.artifacts import markdown_table
+from prefect_qiskit_runtime.backend import RuntimeBackend
+from prefect_qiskit_runtime.client import RuntimeApi, settings_of_environment
+from prefect_qiskit_runtime.provenance import Provenance
+
+logger = get_logger("prefect_qiskit_runtime")
+
+_LONGEST_SECONDS = 10.0
+"""How long a result that is there waits for the summary at most."""
+
+
+class _Shown:
+    """Which jobs a run of Prefect shows already, in this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._jobs: set[tuple[UUID, str]] = set()
+        self._counts: Counter[UUID] = Counter()
+
+    def is_new(self, run_id: UUID, job_id: str) -> bool:
+        """Say whether a job is met for the first time; from then on it is not."""
+        with self._lock:
+            is_new = (run_id, job_id) not in self._jobs
+            self._jobs.add((run_id, job_id))
+            return is_new
+
+    def has_room(self, run_id: UUID, most: int) -> bool:
+        """Count one more artifact of a run; say whether it may have it."""
+        with self._lock:
+            self._counts[run_id] += 1
+            count = self._counts[run_id]
+        if count == most + 1 and most:
+            logger.info(
+                "Only the first %d jobs of a flow run get a summary artifact"
+                " (PREFECT_QISKIT_RUNTIME_JOB_ARTIFACTS); of the others it is stored all the same.",
+                most,
+            )
+        return count <= most
+
+
+_shown = _Shown()
+
+
+@asynccontextmanager
+async def summarised(
+    api: RuntimeApi, backend: RuntimeBackend
+) -> AsyncIterator[Callable[[str, Sent | None], None]]:
+    """Give what starts the summary of a job that has ended; wait for it at the end, bounded.
+
+    Outside of flow and task runs nothing happens.
+    """
+    begun: set[asyncio.Task[None]] = set()
+
+    def begin(job_id: str, sent: Sent | None) -> None:
+        run_id = run_id_here()
+        if run_id is not None and _shown.is_new(run_id, job_id):
+            begun.add(asyncio.create_task(_summarise(api, backend, job_id, sent, run_id)))
+
+    try:
+        yield begin
+    except asyncio.CancelledError:
+        for summary in begun:
+            summary.cancel()
+        raise
+    finally:
+        if begun:
+            _, late = await asyncio.wait(begun, timeout=_LONGEST_SECONDS)
+            for summary in late:
+                summary.cancel()
+                logger.warning("The summary of a job is left out: it took too long.")
+
+
+async def _summarise(
+    api: RuntimeApi, backend: RuntimeBackend, job_id: str, sent: Sent | None, run_id: UUID
+) -> None:
+    try:
+        provenance = await _stored_or_collected(api, backend, job_id, sent)
+        if _shown.has_room(run_id, settings_of_environment().job_artifacts):
+            await _show(provenance)
+    except Exception:  # boundary: a summary must never fail the flow
+        logger.warning("Job %s has no summary in Prefect.", job_id, exc_info=True)
+
+
+async def _stored_or_collected(
+    api: RuntimeApi, backend: RuntimeBackend, job_id: str, sent: Sent | None
+) -> Provenance:
+    records = Records()
+    stored = await read_stored(records, job_id)
+    if stored is not None:
+        return stored
+    provenance = await collect(api, backend, await api.get_job(job_id), sent)
+    await store(records, provenance)
+    return provenance
+
+
+async def _show(provenance: Provenance) -> None:
+    await _create_artifact(
+        markdown=f"### Job {provenance.job_id}\n\n{_table(provenance)}",
+        key=_artifact_key(provenance.job_id),
+        description=f"{provenance.program_id} on {provenance.backend}: {provenance.status.value}",
+    )
+
+
+async def _create_artifact(**what: str) -> None:
+    """Create an artifact over the connection that the run has: to open one takes 30 ms of CPU."""
+    if SyncClientContext.get() is None:
+        await acreate_markdown_artifact(**what)
+    else:
+        await asyncio.to_thread(partial(create_markdown_artifact, **what, _sync=True))
+
+
+def _artifact_key(job_id: str) -> str:
+    """Return the key of a job's summary: Prefect takes small letters, digits and dashes."""
+    return f"qiskit-runtime-job-{re.sub('[^a-z0-9-]', '-', job_id.lower())}"
+
+
+def _table(provenance: Provenance) -> str:
+    told = provenance.model_dump(mode="json", exclude={"format_version"})
+    rows = {
+        name.replace("_", " ").capitalize(): _cell(value)
+        for name, value in told.items()
+        if value not in (None, [], {})
+    }
+    return markdown_table(rows, header=("Provenance", ""))
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_cell(inner)}" for name, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:.3f}" if isinstance(value, float) else value

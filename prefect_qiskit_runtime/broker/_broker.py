@@ -1,0 +1,155 @@
+"""Serve one program until its job has ended or the service is gone, then leave nothing open."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from prefect_qiskit_runtime.broker._journal import Journal
+from prefect_qiskit_runtime.broker._pipe import ProgramPipe
+from prefect_qiskit_runtime.broker._session import HardwareSession, Limits
+from prefect_qiskit_runtime.broker._submission import Account, Asked, HardwareCall
+from prefect_qiskit_runtime.client import IbmAccount, IbmApi, settings_of_environment
+from prefect_qiskit_runtime.errors import InvalidInputError, JobError, QiskitRuntimeError
+
+logger = logging.getLogger(__name__)
+
+_PRIMITIVES = ("sampler", "estimator")
+
+End = Literal["cancel", "keep"]
+"""What becomes of the jobs that still run: they are cancelled, or left to the next attempt."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the service says when it starts a broker.
+
+    Attributes:
+        account: Whose credentials; not shown by `repr`.
+        backend: The device.
+        label: The job that the broker is for.
+        journal: The file of its evaluation.
+        limits: What the program may use.
+    """
+
+    account: IbmAccount
+    backend: str
+    label: str
+    journal: Path
+    limits: Limits
+
+    @classmethod
+    def read(cls, line: bytes) -> Order:
+        """Read the first line from the service."""
+        fields = json.loads(line)
+        return cls(
+            account=IbmAccount.from_fields(fields["account"]),
+            backend=fields["backend"],
+            label=fields["job_id"],
+            journal=Path(fields["journal"]),
+            limits=Limits(fields["max_seconds"], fields["max_execution_seconds"]),
+        )
+
+
+async def run(
+    order: Order,
+    pipe: ProgramPipe,
+    service: asyncio.StreamReader,
+    *,
+    ready: Callable[[], None],
+) -> float:
+    """Serve the program of an order; return the seconds for which its sessions held the device.
+
+    Args:
+        order: The order.
+        pipe: To the program.
+        service: What the service says.
+        ready: Called when the program may start.
+    """
+    with await asyncio.to_thread(Journal, order.journal) as journal:
+        async with IbmApi(order.account) as api:
+            session = HardwareSession(api, order.backend, journal, order.limits)
+            await session.settle_earlier()
+            account = Account(
+                api, order.backend, order.label, journal, session, settings_of_environment()
+            )
+            broker = _Broker(account, pipe)
+            serving = asyncio.create_task(broker.serve())
+            ready()
+            end = await _end_from(service)
+            await broker.leave(serving, end)
+            await session.close(with_jobs=end == "cancel")
+            return await session.used_seconds()
+
+
+async def _end_from(service: asyncio.StreamReader) -> End:
+    """Wait until the service says that the job has ended, or is gone itself."""
+    line = await service.readline()
+    # A service that died leaves the jobs to the next attempt, which takes them up.
+    return json.loads(line)["end"] if line.endswith(b"\n") else "keep"
+
+
+class _Broker:
+    def __init__(self, account: Account, pipe: ProgramPipe) -> None:
+        self._account = account
+        self._pipe = pipe
+        self._calls: dict[asyncio.Task[None], HardwareCall | None] = {}
+
+    async def serve(self) -> None:
+        """Answer the requests of the program until it has gone."""
+        while (request := await self._pipe.read()) is not None:
+            header, body = request
+            call = None
+            if header["ask"] == "run":
+                asked = Asked(header["primitive"], header["fingerprint"], body)
+                call = HardwareCall(self._account, asked)
+            task = asyncio.create_task(self._answer(header, call))
+            self._calls[task] = call
+            task.add_done_callback(lambda done: self._calls.pop(done, None))
+
+    async def leave(self, serving: asyncio.Task[None], end: End) -> None:
+        """Stop serving; cancel the jobs that still run, or leave them."""
+        calls = dict(self._calls)
+        for task in (serving, *calls):
+            task.cancel()
+        await asyncio.wait({serving, *calls})
+        left = [call.leave(cancel=end == "cancel") for call in calls.values() if call is not None]
+        await asyncio.gather(*left)
+
+    async def _answer(self, header: dict[str, Any], call: HardwareCall | None) -> None:
+        number = header["id"]
+        try:
+            body = await self._device() if call is None else await self._result(header, call)
+        except QiskitRuntimeError as exc:
+            await self._pipe.refuse(number, _described(exc))
+        except Exception as exc:  # boundary: the program must not wait for ever
+            logger.exception("A request of job %s failed", self._account.label)
+            fault = QiskitRuntimeError(f"The broker failed: {type(exc).__name__}.")
+            await self._pipe.refuse(number, _described(fault))
+        else:
+            await self._pipe.answer(number, body)
+
+    async def _result(self, header: dict[str, Any], call: HardwareCall) -> bytes:
+        if header["primitive"] not in _PRIMITIVES:
+            raise InvalidInputError(f"Programs run {' and '.join(_PRIMITIVES)} on hardware.")
+        return await call.result()
+
+    async def _device(self) -> bytes:
+        """Return what the device is."""
+        api, name = self._account.api, self._account.backend
+        configuration, properties = await asyncio.gather(
+            api.backend_configuration(name), api.backend_properties(name)
+        )
+        return json.dumps({"configuration": configuration, "properties": properties}).encode()
+
+
+def _described(error: QiskitRuntimeError) -> dict[str, Any]:
+    described: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
+    if isinstance(error, JobError):
+        described |= {"job_id": error.job_id, "reason_code": error.reason_code}
+    return described

@@ -1,0 +1,188 @@
+"""What was submitted for one evaluation, on disk: so that nothing is paid for twice.
+
+One file for all attempts of an evaluation. It has numbers, labels, ids and times; no inputs, no
+results and no credentials.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from base64 import b32encode
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+_TAG_CHARACTERS = 26
+
+
+@dataclass
+class Submission:
+    """One request of a program, and the job that IBM made of it.
+
+    Attributes:
+        sequence: Its number among all requests of the evaluation, from 0.
+        attempt: Which job of it this is, from 1: one that ended without a result is followed.
+        fingerprint: What it asks for.
+        tag: The label that its job bears.
+        intended_at: When it was about to be sent; None if it has not been, or was refused.
+        job_id: The job, once it is known.
+    """
+
+    sequence: int
+    attempt: int
+    fingerprint: str
+    tag: str
+    intended_at: float | None = None
+    job_id: str | None = None
+
+
+@dataclass
+class _Known:
+    """What the file says.
+
+    Attributes:
+        submissions: The last attempt of each request, by its number.
+        sessions: The sessions that were opened, with the seconds that each closed one has used.
+    """
+
+    submissions: dict[int, Submission] = field(default_factory=dict)
+    sessions: dict[str, float | None] = field(default_factory=dict)
+
+
+class Journal:
+    """The journal of one evaluation, held by one broker at a time.
+
+    Args:
+        path: The file. Its name stands for the evaluation.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._name = path.stem
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._descriptor = os.open(path, flags, 0o600)
+        # The broker of an earlier attempt may still be closing its session.
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        self._known = _read(path)
+        if path.stat().st_size and not path.read_bytes().endswith(b"\n"):
+            os.write(self._descriptor, b"\n")
+        # Equal requests of an earlier attempt are interchangeable: taken up in their order.
+        self._earlier: dict[str, deque[Submission]] = {}
+        for submission in sorted(self._known.submissions.values(), key=lambda one: one.sequence):
+            self._earlier.setdefault(submission.fingerprint, deque()).append(submission)
+        self._next = max(self._known.submissions, default=-1) + 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        os.close(self._descriptor)
+
+    @property
+    def open_sessions(self) -> list[str]:
+        """The sessions that were opened and are not known to be closed."""
+        return [name for name, seconds in self._known.sessions.items() if seconds is None]
+
+    @property
+    def used_seconds(self) -> float:
+        """How long all sessions that were closed have held the device."""
+        return sum(seconds or 0.0 for seconds in self._known.sessions.values())
+
+    def take(self, fingerprint: str) -> tuple[Submission, bool]:
+        """Return the submission of a request: that of an earlier attempt, or a new one.
+
+        Returns:
+            The submission, and whether an earlier attempt had other ones left instead of it.
+        """
+        earlier = self._earlier.get(fingerprint)
+        if earlier:
+            return earlier.popleft(), False
+        diverged = any(self._earlier.values())
+        sequence, self._next = self._next, self._next + 1
+        return self._made(sequence, 1, fingerprint), diverged
+
+    def again(self, dead: Submission) -> Submission:
+        """Return the submission that follows one whose job ended without a result."""
+        return self._made(dead.sequence, dead.attempt + 1, dead.fingerprint)
+
+    def intend(self, submission: Submission) -> None:
+        """Take note that a submission is about to be sent."""
+        submission.intended_at = time.time()
+        self._known.submissions[submission.sequence] = submission
+        self._append(
+            "intent",
+            submission,
+            fingerprint=submission.fingerprint,
+            tag=submission.tag,
+            at=submission.intended_at,
+        )
+
+    def refused(self, submission: Submission) -> None:
+        """Take note that a submission was refused: no job was made of it."""
+        submission.intended_at = None
+        self._append("refused", submission)
+
+    def submitted(self, submission: Submission, job_id: str) -> None:
+        """Take note of the job of a submission."""
+        submission.job_id = job_id
+        self._append("job", submission, job_id=job_id)
+
+    def session_opened(self, session_id: str) -> None:
+        """Take note of a session."""
+        self._known.sessions[session_id] = None
+        self._write({"type": "session", "id": session_id})
+
+    def session_closed(self, session_id: str, seconds: float) -> None:
+        """Take note that a session is closed, and of what it has used."""
+        self._known.sessions[session_id] = seconds
+        self._write({"type": "session_closed", "id": session_id, "seconds": seconds})
+
+    def _made(self, sequence: int, attempt: int, fingerprint: str) -> Submission:
+        whole = json.dumps([self._name, sequence, attempt, fingerprint])
+        digits = b32encode(hashlib.sha256(whole.encode()).digest()).decode().lower()
+        return Submission(sequence, attempt, fingerprint, f"pqr-{digits[:_TAG_CHARACTERS]}")
+
+    def _append(self, kind: str, submission: Submission, **more: Any) -> None:
+        place = {"sequence": submission.sequence, "attempt": submission.attempt}
+        self._write({"type": kind, **place, **more})
+
+    def _write(self, record: dict[str, Any]) -> None:
+        os.write(self._descriptor, json.dumps(record).encode() + b"\n")
+        os.fsync(self._descriptor)
+
+
+def _read(path: Path) -> _Known:
+    known = _Known()
+    for record in _records(path):
+        kind = record["type"]
+        if kind == "session":
+            known.sessions[record["id"]] = None
+        elif kind == "session_closed":
+            known.sessions[record["id"]] = record["seconds"]
+        elif kind == "intent":
+            known.submissions[record["sequence"]] = Submission(
+                record["sequence"],
+                record["attempt"],
+                record["fingerprint"],
+                record["tag"],
+                intended_at=record["at"],
+            )
+        elif kind == "refused":
+            known.submissions[record["sequence"]].intended_at = None
+        else:
+            known.submissions[record["sequence"]].job_id = record["job_id"]
+    return known
+
+
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    for line in path.read_bytes().splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:  # the last line of a machine that lost its power
+            continue

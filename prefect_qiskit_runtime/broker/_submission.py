@@ -1,0 +1,277 @@
+"""One request of a program, from what it asks for to the result: paid for once.
+
+IBM's service knows no keys: a job bears a tag. It is looked for before any request that is not
+provably the first, and after one with an unclear outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+import httpx
+
+from prefect_qiskit_runtime._reason_codes import NextStep, next_step
+from prefect_qiskit_runtime.broker._journal import Journal, Submission
+from prefect_qiskit_runtime.broker._session import HardwareSession
+from prefect_qiskit_runtime.client import IbmApi, job_error
+from prefect_qiskit_runtime.errors import (
+    ConflictError,
+    NotFoundError,
+    ProtocolError,
+    QiskitRuntimeError,
+    RateLimitedError,
+    ServiceUnavailableError,
+    SubmissionUnclearError,
+    is_retryable,
+)
+from prefect_qiskit_runtime.models import (
+    EndEvent,
+    JobInfo,
+    JobState,
+    JobStatus,
+    RuntimeOptions,
+)
+from prefect_qiskit_runtime.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_ATTEMPTS = 3
+_REFUSED_PAUSE_SECONDS = 5.0
+_LONGEST_PAUSE_SECONDS = 15.0
+_LEAVE_SECONDS = 10.0
+# Faults before a byte of the request left.
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a program asks for.
+
+    Attributes:
+        primitive: The program at IBM: "sampler" or "estimator".
+        fingerprint: What makes two requests the same.
+        params_text: The inputs, encoded.
+    """
+
+    primitive: str
+    fingerprint: str
+    params_text: str
+
+
+@dataclass(frozen=True)
+class Account:
+    """Where and for whom jobs are submitted.
+
+    Attributes:
+        api: IBM's service, logged in.
+        backend: The device.
+        label: A tag that tells whose jobs they are: the id of the program's job.
+        journal: What was submitted before.
+        session: The session that they belong to.
+        settings: What is done after an unclear outcome.
+    """
+
+    api: IbmApi
+    backend: str
+    label: str
+    journal: Journal
+    session: HardwareSession
+    settings: Settings
+
+
+class HardwareCall:
+    """Takes one request to its result. `leave` may be called once `result` was cancelled.
+
+    Attributes:
+        job_id: The job that is waited for; None before there is one.
+    """
+
+    def __init__(self, account: Account, asked: Asked) -> None:
+        self._account = account
+        self._asked = asked
+        self._post: asyncio.Task[str] | None = None
+        self.job_id: str | None = None
+
+    async def result(self) -> bytes:
+        """Return the encoded result.
+
+        Raises:
+            JobError: Its job has ended without one, and is not sent again.
+            HardwareBudgetError: The time is used up; nothing was submitted.
+        """
+        submission, diverged = self._account.journal.take(self._asked.fingerprint)
+        if diverged:
+            logger.warning(
+                "Job %s asks for other circuits than its earlier attempt: they are paid for.",
+                self._account.label,
+            )
+        own_jobs = 0
+        while True:
+            found = await self._find_earlier(submission)
+            own_jobs += found is None
+            self.job_id = found or await self._submit(submission)
+            state = await self._end_of(self.job_id)
+            if state.status is JobStatus.COMPLETED:
+                return await self._account.api.job_result(self.job_id) or b""
+            if found is None and not await self._may_follow(state, own_jobs):
+                raise await self._error(self.job_id)
+            logger.warning(
+                "Job %s on %s has ended without a result (%s); it is submitted again.",
+                self.job_id,
+                self._account.backend,
+                state.reason or state.status.value,
+            )
+            self.job_id = None
+            submission = self._account.journal.again(submission)
+
+    async def leave(self, *, cancel: bool) -> None:
+        """Cancel the job, or leave it to be taken up; a request under way is waited for."""
+        if self._post is not None and self.job_id is None:
+            await asyncio.wait({self._post}, timeout=_LEAVE_SECONDS)
+            if self._post.done() and not self._post.exception():
+                self.job_id = self._post.result()
+        if cancel and self.job_id is not None:
+            try:
+                with suppress(ConflictError):  # it has ended
+                    await self._account.api.cancel_job(self.job_id)
+            except QiskitRuntimeError as exc:
+                logger.warning("Job %s may still run: not cancelled: %s", self.job_id, exc)
+
+    async def _find_earlier(self, submission: Submission) -> str | None:
+        """Return the job of a submission that an earlier attempt has sent, or may have sent."""
+        if submission.job_id is not None:
+            return submission.job_id
+        if submission.intended_at is None:
+            return None
+        grace_seconds = self._account.settings.submission_grace_seconds
+        left_seconds = submission.intended_at + grace_seconds - time.time()
+        return await self._look_for(submission, max(0.0, left_seconds), None)
+
+    async def _look_for(
+        self, submission: Submission, seconds: float, error: QiskitRuntimeError | None
+    ) -> str | None:
+        """Look for a job by its tag; None if there is none, and it may be sent (again)."""
+        until = time.monotonic() + seconds
+        pause_seconds = min(1.0, seconds / 4)
+        while True:
+            jobs = await self._account.api.list_jobs(tags=[submission.tag], oldest_first=True)
+            if jobs:
+                self._account.journal.submitted(submission, jobs[0].id)
+                return jobs[0].id
+            left_seconds = until - time.monotonic()
+            if left_seconds <= 0:
+                break
+            jittered = pause_seconds * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+            await asyncio.sleep(min(left_seconds, jittered))
+            pause_seconds = min(_LONGEST_PAUSE_SECONDS, 2 * pause_seconds)
+        if self._account.settings.unclear_submission == "hold":
+            raise SubmissionUnclearError(
+                f"A job was sent to {self._account.api.url} and no answer came; none with the tag"
+                f" {submission.tag} was found. It is not sent again, because"
+                " PREFECT_QISKIT_RUNTIME_UNCLEAR_SUBMISSION of the service is hold.",
+                tag=submission.tag,
+            ) from error
+        return None
+
+    async def _submit(self, submission: Submission) -> str:
+        """Send a request until it has made a job, once."""
+        was_unclear = False
+        while True:
+            session_id = await self._account.session.enter()
+            limit = await self._account.session.longest_job_seconds()
+            self._account.journal.intend(submission)
+            try:
+                self._post = asyncio.ensure_future(self._send(submission, session_id, limit))
+                job_id = await asyncio.shield(self._post)
+            except QiskitRuntimeError as exc:
+                if _is_unclear(exc):
+                    seconds = self._account.settings.submission_grace_seconds
+                    if found := await self._look_for(submission, seconds, exc):
+                        return found
+                    was_unclear = True
+                    continue
+                self._account.journal.refused(submission)
+                await self._wait_after(exc, session_id)
+            else:
+                return await self._oldest(submission, job_id) if was_unclear else job_id
+
+    async def _oldest(self, submission: Submission, job_id: str) -> str:
+        """Return the job to wait for, where an earlier request has made one after all."""
+        jobs = await self._account.api.list_jobs(tags=[submission.tag], oldest_first=True)
+        for twin in jobs[1:]:
+            if not twin.state.status.is_terminal:
+                logger.warning("Job %s is a twin of %s: it is cancelled.", twin.id, jobs[0].id)
+                with suppress(QiskitRuntimeError):
+                    await self._account.api.cancel_job(twin.id)
+        oldest = jobs[0].id if jobs else job_id
+        self._account.journal.submitted(submission, oldest)
+        return oldest
+
+    async def _send(self, submission: Submission, session_id: str, limit: int | None) -> str:
+        submitted = await self._account.api.submit_job(
+            self._asked.primitive,
+            self._asked.params_text,
+            backend=self._account.backend,
+            options=RuntimeOptions(
+                session_id=session_id,
+                tags=(self._account.label, submission.tag),
+                max_execution_time=limit,
+            ),
+        )
+        # Before anything can be cancelled: whoever comes next finds the job by its id.
+        self._account.journal.submitted(submission, submitted.id)
+        logger.info("Job %s submitted to %s", submitted.id, self._account.backend)
+        return submitted.id
+
+    async def _wait_after(self, refusal: QiskitRuntimeError, session_id: str) -> None:
+        """Wait until a submission that was refused can be sent again.
+
+        Raises:
+            QiskitRuntimeError: It was refused for good.
+        """
+        if isinstance(refusal, ConflictError):
+            session = await self._account.api.get_session(session_id)
+            if session.accepting_jobs:
+                raise refusal
+            await self._account.session.lapsed(session_id)
+            return
+        if not is_retryable(refusal) and next_step(refusal.code) is not NextStep.WAIT:
+            raise refusal
+        logger.info("A submission was refused for now: %s", refusal)
+        pause_seconds = refusal.retry_after_seconds or _REFUSED_PAUSE_SECONDS
+        await asyncio.sleep(pause_seconds * random.uniform(1.0, 1.1))  # noqa: S311 - jitter
+
+    async def _end_of(self, job_id: str) -> JobState:
+        async for event in self._account.api.stream(job_id):
+            if isinstance(event, EndEvent):
+                return event.state
+        raise ProtocolError(f"The states of job {job_id} have no end.")
+
+    async def _may_follow(self, state: JobState, jobs: int) -> bool:
+        """Say whether another job may follow one that this attempt has seen end."""
+        step = next_step(state.reason_code)
+        if step is NextStep.NEW_SESSION and self._account.session.session_id is not None:
+            await self._account.session.lapsed(self._account.session.session_id)
+        if step is NextStep.SEND_AGAIN_ONCE:
+            return jobs < 2
+        return (step.sends_again or step is NextStep.NEW_SESSION) and jobs < _ATTEMPTS
+
+    async def _error(self, job_id: str) -> QiskitRuntimeError:
+        info: JobInfo = await self._account.api.get_job(job_id)
+        try:
+            body = await self._account.api.job_result(job_id)
+        except NotFoundError:
+            body = None
+        return job_error(info, body, None)
+
+
+def _is_unclear(error: QiskitRuntimeError) -> bool:
+    """Say whether a request may have made a job although it was not answered."""
+    if isinstance(error, RateLimitedError) or isinstance(error.__cause__, _NOT_SENT):
+        return False
+    return isinstance(error, ServiceUnavailableError | ProtocolError)

@@ -1,0 +1,50 @@
+"""Commands on the records of jobs in Prefect's result storage: clean."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True, help="What Prefect's result storage keeps of jobs, on this machine."
+)
+
+
+@app.callback()
+def records() -> None:
+    """What Prefect's result storage keeps of jobs, on this machine."""
+
+
+@app.command()
+def clean(
+    *,
+    days: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Delete what was last written this many days ago or earlier. Default:"
+            " PREFECT_QISKIT_RUNTIME_RECORD_DAYS, which is 90.",
+        ),
+    ] = None,
+    private_results: Annotated[
+        bool,
+        typer.Option(
+            "--private-results", help="Also results of private jobs: there is no other copy."
+        ),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would be.")] = False,
+) -> None:
+    """Delete old records: provenance, kept results, and what durable calls remember."""
+    from prefect_qiskit_runtime._record_retention import forget_records
+    from prefect_qiskit_runtime.client import settings_of_environment
+
+    older_than_days = settings_of_environment().record_days if days is None else days
+    forgotten = forget_records(
+        older_than_days=older_than_days, private_results=private_results, dry_run=dry_run
+    )
+    done = "Would delete" if dry_run else "Deleted"
+    typer.echo(
+        f"{done} {forgotten.records} records ({forgotten.size_bytes / 1024:.0f} KiB) older than"
+        f" {older_than_days:g} days in {forgotten.folder}."
+    )

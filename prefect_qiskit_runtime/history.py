@@ -1,0 +1,102 @@
+"""What became of the jobs of a program or a label: for export, and as a pandas frame."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from prefect_qiskit_runtime._provenance import collect, read_stored
+from prefect_qiskit_runtime._records import Records
+from prefect_qiskit_runtime._tasks import async_task, sync_task
+from prefect_qiskit_runtime.backend import BackendLike, RuntimeBackend, as_backend
+from prefect_qiskit_runtime.client import RuntimeApi
+from prefect_qiskit_runtime.errors import ConfigurationError
+from prefect_qiskit_runtime.models import JobInfo
+from prefect_qiskit_runtime.provenance import Provenance
+
+if TYPE_CHECKING:
+    from pandas import DataFrame  # pyright: ignore[reportMissingImports] - an extra
+
+__all__ = ["ajob_history", "job_history"]
+
+_AT_ONCE = 8
+
+
+@async_task
+async def ajob_history(
+    *,
+    backend: BackendLike,
+    program_id: str | None = None,
+    tags: Sequence[str] = (),
+    created_after: datetime | None = None,
+    created_before: datetime | None = None,
+    limit: int | None = None,
+) -> DataFrame:
+    """Return the history of a program or a label as a pandas frame, the oldest job first.
+
+    Needs pandas: `pip install "prefect-qiskit-runtime[history]"`. What a flow run has stored of a
+    job is complete; of others the settings (seeds, shots, precision, options) are missing, since
+    for them the inputs of every job would have to be fetched.
+
+    Args:
+        backend: Any backend of the service; jobs on its other backends count too.
+        program_id: Jobs of this program only, such as that of a loop, or "estimator".
+        tags: Jobs that have all of these tags only.
+        created_after: Jobs made at this time or later; without a zone it is local time.
+        created_before: Jobs made at this time or before; likewise.
+        limit: The newest ones, at most this many; None for all.
+
+    Returns:
+        A row for each job, its id as index, with the columns of `Provenance.row`.
+
+    Raises:
+        ConfigurationError: pandas is not installed.
+    """
+    try:
+        from pandas import DataFrame  # pyright: ignore[reportMissingImports] - an extra
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            "job_history returns a pandas frame, and pandas is not installed here: pip install"
+            ' "prefect-qiskit-runtime[history]". Without it, `prefect-qiskit-runtime jobs export`'
+            " writes the same as JSON lines or CSV."
+        ) from error
+    block = as_backend(backend)
+    async with block.connect() as api:
+        jobs = await api.list_jobs(
+            limit=limit,
+            program_id=program_id,
+            tags=tags,
+            created_after=created_after,
+            created_before=created_before,
+        )
+        found = await provenance_of_jobs(api, block, jobs[::-1])
+    rows = [one.row() for one in found]
+    columns = list(dict.fromkeys(name for row in rows for name in row)) or ["job_id"]
+    return DataFrame(rows, columns=columns).set_index("job_id")
+
+
+job_history = sync_task(ajob_history)
+"""Synchronous twin of `ajob_history`."""
+
+
+async def provenance_of_jobs(
+    api: RuntimeApi, backend: RuntimeBackend, jobs: Sequence[JobInfo]
+) -> list[Provenance]:
+    """Return where jobs come from: as it was stored, else as the service tells it.
+
+    Args:
+        api: The service of the jobs.
+        backend: A backend of it.
+        jobs: As the service lists them.
+    """
+    records = Records.to_read()
+    turn = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(info: JobInfo) -> Provenance:
+        async with turn:
+            stored = await read_stored(records, info.id)
+            return stored or await collect(api, backend, info, None, asks_inputs=False)
+
+    return list(await asyncio.gather(*map(one, jobs)))

@@ -1,0 +1,81 @@
+"""The pipe from a program to the broker that has the credentials of its hardware.
+
+Requests carry a number, answers bear it and come in any order; a thread reads them. Each is one
+JSON header on a line, then as many bytes as it says.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from concurrent.futures import Future
+from typing import Any
+
+from prefect_qiskit_runtime import errors
+from prefect_qiskit_runtime.errors import JobError, QiskitRuntimeError
+
+_VERSION = 1
+
+
+class HardwarePipe:
+    """Asks the broker, from any thread.
+
+    Args:
+        descriptor: Our end of the pipe.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._socket = socket.socket(fileno=descriptor)
+        self._lock = threading.Lock()
+        self._waiting: dict[int, Future[bytes]] = {}
+        self._next = 0
+        self._reader: threading.Thread | None = None
+
+    def ask(self, ask: str, body: str = "", **fields: Any) -> Future[bytes]:
+        """Send a request; requests that are sent one after the other arrive in that order."""
+        answer: Future[bytes] = Future()
+        payload = body.encode()
+        with self._lock:
+            number, self._next = self._next, self._next + 1
+            header = {"v": _VERSION, "id": number, "ask": ask, **fields, "bytes": len(payload)}
+            self._waiting[number] = answer
+            if self._reader is None:
+                self._reader = threading.Thread(target=self._read, name="hardware", daemon=True)
+                self._reader.start()
+            try:
+                self._socket.sendall(json.dumps(header).encode() + b"\n" + payload)
+            except OSError:
+                del self._waiting[number]
+                answer.set_exception(_gone())
+        return answer
+
+    def _read(self) -> None:
+        with self._socket.makefile("rb") as stream:
+            while line := stream.readline():
+                header = json.loads(line)
+                body = stream.read(header["bytes"])
+                with self._lock:
+                    answer = self._waiting.pop(header["id"])
+                if "error" in header:
+                    answer.set_exception(_error_of(header["error"]))
+                else:
+                    answer.set_result(body)
+        with self._lock:
+            waiting, self._waiting = self._waiting, {}
+        for answer in waiting.values():
+            answer.set_exception(_gone())
+
+
+def _gone() -> QiskitRuntimeError:
+    return QiskitRuntimeError(
+        "The broker of the job's hardware has ended: nothing can be submitted any more. The log of"
+        " the service says why."
+    )
+
+
+def _error_of(told: dict[str, Any]) -> Exception:
+    kind = getattr(errors, told["type"], QiskitRuntimeError)
+    if issubclass(kind, JobError):
+        return kind(told["message"], job_id=told["job_id"], reason_code=told["reason_code"])
+    return kind(told["message"])

@@ -1,0 +1,152 @@
+"""The service's side of a broker: the process that has a job's credentials and its hardware."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+logger = logging.getLogger(__name__)
+
+_MODULE = "prefect_qiskit_runtime.broker"
+_START_SECONDS = 60.0
+_END_SECONDS = 30.0
+
+
+class BrokerError(Exception):
+    """A broker could not be started, or has ended early."""
+
+
+@dataclass(frozen=True)
+class BrokerOrder:
+    """What a broker is told.
+
+    Attributes:
+        credentials: Whose account it is; not shown by `repr`.
+        job_id: The job that it is for.
+        backend: The device.
+        journal: Where it keeps what was submitted for the evaluation.
+        max_seconds: How long its sessions may hold the device.
+        max_execution_seconds: How long the job may run.
+    """
+
+    credentials: dict[str, Any] = field(repr=False)
+    job_id: str
+    backend: str
+    journal: Path
+    max_seconds: float | None
+    max_execution_seconds: int
+
+    def line(self) -> bytes:
+        """Return it as the broker reads it."""
+        fields = {
+            "account": self.credentials,
+            "job_id": self.job_id,
+            "backend": self.backend,
+            "journal": str(self.journal),
+            "max_seconds": self.max_seconds,
+            "max_execution_seconds": self.max_execution_seconds,
+        }
+        return json.dumps(fields).encode() + b"\n"
+
+
+class Broker:
+    """A broker that runs. `program` is the descriptor of the program's end of the pipe to it.
+
+    `end` must be awaited; `let_go` closes our copy of that descriptor once the program has it.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process, program: socket.socket) -> None:
+        self._process = process
+        self._program = program
+
+    @classmethod
+    async def start(cls, order: BrokerOrder) -> Broker:
+        """Start a broker and wait until it is ready.
+
+        Raises:
+            BrokerError: It is not, and why.
+        """
+        program, theirs = socket.socketpair()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-P", "-m", _MODULE, str(theirs.fileno())),
+                pass_fds=[theirs.fileno()],
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                # Of its own: it outlives a service that is killed by the time it needs to leave
+                # nothing open.
+                start_new_session=True,
+                cwd="/",
+            )
+        except OSError as exc:
+            program.close()
+            raise BrokerError(f"its broker cannot be started: {exc.strerror or exc}") from exc
+        finally:
+            theirs.close()
+        broker = cls(process, program)
+        try:
+            await broker._say(order.line())
+            answer = await broker._hear(_START_SECONDS)
+        except BaseException:
+            broker._kill()
+            raise
+        if "ready" not in answer:
+            broker._kill()
+            raise BrokerError(answer.get("problem", "its broker ended at its start"))
+        return broker
+
+    @property
+    def program(self) -> int:
+        """The program's end of the pipe."""
+        return self._program.fileno()
+
+    def let_go(self) -> None:
+        """Close our copy of the program's end."""
+        self._program.close()
+
+    async def end(self, how: Literal["cancel", "keep"]) -> float | None:
+        """Let it leave nothing open; return the seconds for which the device was held.
+
+        Args:
+            how: Whether jobs that still run there are cancelled, or left to the next attempt.
+        """
+        self.let_go()
+        try:
+            await self._say(json.dumps({"end": how}).encode() + b"\n")
+            answer = await self._hear(_END_SECONDS)
+        finally:
+            self._kill()
+        if "quantum_seconds" in answer:
+            return float(answer["quantum_seconds"])
+        problem = answer.get("problem", "it has ended, or did not answer in time")
+        logger.warning("The broker of a job did not leave in order: %s", problem)
+        return None
+
+    async def _say(self, line: bytes) -> None:
+        assert self._process.stdin is not None  # noqa: S101 - it was asked for
+        with suppress(ConnectionError):
+            self._process.stdin.write(line)
+            await self._process.stdin.drain()
+
+    async def _hear(self, seconds: float) -> dict[str, Any]:
+        """Return the next line of the broker; nothing if it has ended or says none in time."""
+        assert self._process.stdout is not None  # noqa: S101 - it was asked for
+        with suppress(TimeoutError, ValueError):
+            line = await asyncio.wait_for(self._process.stdout.readline(), seconds)
+            return json.loads(line)
+        return {}
+
+    def _kill(self) -> None:
+        self._program.close()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        with suppress(ProcessLookupError):
+            self._process.kill()

@@ -1,0 +1,12 @@
+"""Which jobs use a quantum device, and how much of it they may use."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+
+
+def upgrade() -> None:
+    """Add the column."""
+    op.add_column("jobs", sa.Column("hardware", sa.JSON(), nullable=True))

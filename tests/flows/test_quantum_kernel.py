@@ -1,0 +1,75 @@
+"""A quantum kernel: equal to that of the states within shot noise, and as good as a classical."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from prefect.flows import Flow, load_flow_from_entrypoint
+from qiskit.quantum_info import Statevector
+
+from tests.flows.shown import artifact
+
+ENTRYPOINT = f"{Path(__file__).parents[2] / 'flows' / 'quantum_kernel.py'}:quantum_kernel"
+SHOTS = 1024
+BANDWIDTH = 0.5
+
+
+@pytest.fixture(scope="module")
+def kernel_flow() -> Flow[..., Any]:
+    pytest.importorskip("sklearn", reason="needs the dependency group examples")
+    return load_flow_from_entrypoint(ENTRYPOINT)
+
+
+@pytest.fixture(scope="module")
+def outcome(
+    kernel_flow: Flow[..., Any], prefect_server: None, service_home: Path
+) -> dict[str, Any]:
+    return kernel_flow(train_size=30, test_size=30, seed=2, shots=SHOTS, bandwidth=BANDWIDTH)
+
+
+@pytest.fixture(scope="module")
+def exact(kernel_flow: Flow[..., Any], outcome: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Both matrices, from the state vectors of the flowers."""
+    names = kernel_flow.fn.__globals__
+    data = names["read_data"](30, 30, 2)
+    circuit = names["encoding"]("x")
+
+    def states(features: np.ndarray) -> np.ndarray:
+        return np.array(
+            [Statevector(circuit.assign_parameters(BANDWIDTH * row)).data for row in features]
+        )
+
+    train, test = states(data.train), states(data.test)
+    return np.abs(train.conj() @ train.T) ** 2, np.abs(test.conj() @ train.T) ** 2
+
+
+def test_the_kernel_is_that_of_the_states_within_shot_noise(
+    outcome: dict[str, Any], exact: tuple[np.ndarray, np.ndarray]
+) -> None:
+    upper = np.triu_indices(30, k=1)
+    measured = np.concatenate([outcome["train_kernel"][upper], outcome["test_kernel"].ravel()])
+    expected = np.concatenate([exact[0][upper], exact[1].ravel()])
+    distances = (measured - expected) / np.sqrt(expected * (1 - expected) / SHOTS)
+    # 1335 distances of a standard normal distribution: not larger, and not smaller either.
+    assert np.max(np.abs(distances)) < 6
+    assert np.mean(distances) == pytest.approx(0, abs=0.1)
+    assert np.mean(distances**2) == pytest.approx(1, abs=0.15)
+
+
+def test_the_kernel_to_learn_from_is_symmetric_with_ones(outcome: dict[str, Any]) -> None:
+    kernel = outcome["train_kernel"]
+    assert np.array_equal(kernel, kernel.T)
+    assert np.diag(kernel).tolist() == [1] * 30
+
+
+def test_it_classifies_as_well_as_an_rbf_kernel(outcome: dict[str, Any]) -> None:
+    assert outcome["rbf_accuracy"] > 0.85
+    assert outcome["accuracy"] >= outcome["rbf_accuracy"] - 0.03
+
+
+def test_the_accuracies_and_the_matrix_are_shown(outcome: dict[str, Any]) -> None:
+    assert f"{outcome['accuracy']:.1%}" in artifact("quantum-kernel-summary").data
+    assert "](data:image/png;base64,iVBOR" in artifact("quantum-kernel-matrix").data
