@@ -177,7 +177,9 @@ class Evaluation:
                     if self._is_lost_with_another(error):
                         logger_here().warning("%s Another call had submitted it.", error)
                         continue
-                    if _needs_new_session(error) and await self._goes_on_in_another_session(error):
+                    if next_step(error.reason_code) is NextStep.NEW_SESSION and (
+                        await self._goes_on_in_another_session(error)
+                    ):
                         continue
                     if not await self._sends_again(error, self._jobs, self.backend_name):
                         raise
@@ -474,10 +476,6 @@ class Evaluation:
             saving.cancel()
             await asyncio.wait({saving})
         await _save_cursor(identity, key, job_id, delivery.cursor)
-
-
-def _needs_new_session(error: JobError) -> bool:
-    return next_step(error.reason_code) is NextStep.NEW_SESSION
 
 
 async def _cursor_of(identity: Identity, key: str) -> Cursor:
