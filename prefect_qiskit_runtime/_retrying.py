@@ -16,6 +16,7 @@ from typing import TypeVar
 import httpx
 
 from prefect_qiskit_runtime._reason_codes import NextStep, next_step
+from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.errors import (
     JobError,
     QiskitRuntimeError,
@@ -103,12 +104,13 @@ class RetryPolicy:
             await asyncio.sleep(pause_seconds)
 
 
-def is_met(error: QiskitRuntimeError) -> bool:
-    """Say whether an error is a passing one of a service that is there.
+def is_met(api: RuntimeApi) -> Callable[[QiskitRuntimeError], bool]:
+    """Return whether an error is a passing one of a service that there is.
 
-    Where nobody listens the address may be wrong, which no patience mends.
+    Where nobody listens, and nobody has answered yet, the address may be wrong, which no patience
+    mends.
     """
-    return is_retryable(error) and was_sent(error)
+    return lambda error: is_retryable(error) and (was_sent(error) or api.has_answered)
 
 
 def was_sent(error: QiskitRuntimeError) -> bool:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from prefect_qiskit_runtime._placement import Placement
 from prefect_qiskit_runtime._provenance import Sent
 from prefect_qiskit_runtime._reason_codes import NextStep, next_step
 from prefect_qiskit_runtime._retrying import RetryPolicy, is_met
+from prefect_qiskit_runtime._saved_cursors import cursor_of, cursor_saved
 from prefect_qiskit_runtime._submission_line import SubmissionLine
 from prefect_qiskit_runtime._summaries import summarised
 from prefect_qiskit_runtime._tagged_submission import TaggedSubmission
@@ -50,9 +51,7 @@ from prefect_qiskit_runtime.errors import (
 from prefect_qiskit_runtime.models import JobInfo, JobStatus, JobSubmitted, RuntimeOptions
 
 _PRIMITIVES = ("sampler", "estimator", "executor")
-_SAVE_SECONDS = 1.0
 
-_cursors: dict[str, Cursor] = {}
 _sent: set[str] = set()  # names of the attempts that this process has submitted or found
 
 
@@ -154,9 +153,7 @@ class Evaluation:
             if await self._is_taken_up(info):
                 self._found = info
                 tell_job_event("adopted", info.id, self._about())
-                logger_here().info(
-                    "Attached to job %s, which this call has submitted before.", info.id
-                )
+                logger_here().info("Attached to job %s, which %s.", info.id, self._whose(info))
                 break
         self._jobs += 1
         self.job_id = submitted.id
@@ -268,8 +265,9 @@ class Evaluation:
 
     async def _ask_once(self, *, is_first: bool) -> JobSubmitted:
         if self._api.keyed_submission:
-            await self._policy.ask(self.placement.settle, may_ask_again=is_met)
-            submitted = await self._policy.ask(self._post, may_ask_again=is_met)
+            may_ask_again = is_met(self._api)
+            await self._policy.ask(self.placement.settle, may_ask_again=may_ask_again)
+            submitted = await self._policy.ask(self._post, may_ask_again=may_ask_again)
             # Asked twice for want of an answer, it is new for this call all the same.
             replayed = submitted.replayed and not is_first
             return submitted.model_copy(update={"replayed": replayed})
@@ -416,12 +414,12 @@ class Evaluation:
         cursor = Cursor()
         name = self._cursor_name
         if identity is not None and name is not None and callback is not None and self._comes_back:
-            cursor = await _cursor_of(identity, name)
+            cursor = await cursor_of(identity, name)
         delivery = InterimDelivery(job_id, callback, decoders, cursor)
         async with (
             summarised(api, self._request.backend.at(self.backend_name)) as summarise,
             cancelled_with_caller(api, job_id),
-            self._cursor_saved(delivery, job_id),
+            cursor_saved(identity, name, job_id, delivery),
         ):
             end = await self._policy.ask(
                 lambda: follow(api, job_id, delivery, self._about()),
@@ -437,12 +435,24 @@ class Evaluation:
             await identity.delivered()
         return result
 
+    def _whose(self, found: JobInfo) -> str:
+        tags = () if self._identity is None else self._identity.lineage.tags
+        is_own = bool(set(tags) & set(found.tags))
+        return "this flow run has submitted before" if is_own else "another caller has submitted"
+
+    @property
+    def _is_shared(self) -> bool:
+        """Whether the job may be that of other callers too, each with a callback of its own."""
+        return self._take_up.is_shared or (
+            self._identity is not None and self._identity.lineage.joins
+        )
+
     @property
     def _cursor_name(self) -> str | None:
         """Name of how far the callback has got; None if nothing could come back to it."""
         if self._identity is None:
             return None
-        if not self._take_up.is_shared:
+        if not self._is_shared:
             return self._key
         tags = self._identity.lineage.tags
         return "-".join([self._key, *tags]) if tags else None
@@ -452,49 +462,10 @@ class Evaluation:
         """Whether the callback may have had interim results of the job."""
         if self._found is None or self._identity is None:
             return False
-        # Of callers that share a job each has a callback of its own.
-        return not self._take_up.is_shared or self._identity.lineage.is_repeated
+        return not self._is_shared or self._identity.lineage.is_repeated
 
     async def _without_twins(self, job_id: str) -> str:
         """Return the job to follow, where two processes may each have made one."""
         oldest = None if self._twins is None else await self._twins.settle_twins()
         self.job_id = job_id if oldest is None else oldest.id
         return self.job_id
-
-    @asynccontextmanager
-    async def _cursor_saved(self, delivery: InterimDelivery, job_id: str) -> AsyncIterator[None]:
-        """Keep how far the callback gets, each second and at the end."""
-        identity, key = self._identity, self._cursor_name
-        if identity is None or key is None or not delivery.has_callback:
-            yield
-            return
-        _cursors[key] = delivery.cursor
-        saving = asyncio.create_task(_save_each_second(identity, key, job_id, delivery.cursor))
-        try:
-            yield
-        finally:
-            saving.cancel()
-            await asyncio.wait({saving})
-        await _save_cursor(identity, key, job_id, delivery.cursor)
-
-
-async def _cursor_of(identity: Identity, key: str) -> Cursor:
-    """Return how far the callback had got with the job of an attempt."""
-    if key not in _cursors:
-        record = await identity.records.read(key)
-        _cursors[key] = Cursor(record["next_seq"] if record else 0)
-    return _cursors[key]
-
-
-async def _save_each_second(identity: Identity, key: str, job_id: str, cursor: Cursor) -> None:
-    saved = cursor.next_seq
-    while True:
-        await asyncio.sleep(_SAVE_SECONDS)
-        if cursor.next_seq != saved:
-            saved = cursor.next_seq
-            await _save_cursor(identity, key, job_id, cursor)
-
-
-async def _save_cursor(identity: Identity, key: str, job_id: str, cursor: Cursor) -> None:
-    record = {"job_id": job_id, "next_seq": cursor.next_seq}
-    await identity.records.try_write(key, record)

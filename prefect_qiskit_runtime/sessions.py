@@ -174,7 +174,7 @@ class _Opening:
     async def _found_or_opened(self, api: RuntimeApi) -> SessionInfo:
         """Open a session, or take up the one of a process that was killed in this block."""
         backend = self._backend if self._session is None else self._session.backend
-        name = await self._policy.ask(lambda: chosen_name(api, backend), may_ask_again=is_met)
+        name = await self._policy.ask(lambda: chosen_name(api, backend), may_ask_again=is_met(api))
 
         async def opened(key: str | None) -> SessionInfo:
             return await self._policy.ask(
@@ -184,7 +184,7 @@ class _Opening:
                     max_time=self._max_time,
                     idempotency_key=key,
                 ),
-                may_ask_again=is_met,
+                may_ask_again=is_met(api),
             )
 
         if self._keys is None:

@@ -36,6 +36,8 @@ _CONNECT_SECONDS = 10.0
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _SILENT = (httpx.ReadTimeout, httpx.WriteTimeout)
 
+_answered: set[str] = set()  # the services that have answered in this process
+
 Query = Mapping[str, str | int | bool | list[str] | None]
 Verify = bool | str | Path | ssl.SSLContext
 
@@ -70,6 +72,11 @@ class Transport:
     def instance(self) -> str | None:
         """The instance (CRN) that it works in; None leaves it to the service."""
         return self._instance
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether the service has answered before in this process: its address is right."""
+        return self._url in _answered
 
     async def __aenter__(self) -> Self:
         self._http = self._open()
@@ -170,6 +177,7 @@ class Transport:
         auth = self._auth()
         try:
             response = await self._http.send(request, auth=auth, stream=stream)
+            _answered.add(self._url)
             if response.status_code < 300:
                 return response
             await response.aread()

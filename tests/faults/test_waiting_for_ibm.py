@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -33,29 +33,30 @@ def cloud(running: OfflineService) -> Iterator[OfflineService]:
     running.clear()
     running.add("hold_job", when={"times": None})
     yield running
-    jobs = _ask(running, "GET", "/jobs", params={"pending": True, "limit": 1000})["jobs"]
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda job: cancel(running, job["id"]), jobs))
+    with _connection(running) as http:
+        for job in http.get("/jobs", params={"pending": True, "limit": 1000}).json()["jobs"]:
+            http.post(f"/jobs/{job['id']}/cancel").raise_for_status()
 
 
-def _ask(cloud: OfflineService, method: str, path: str, **what: Any) -> Any:
+@contextmanager
+def _connection(cloud: OfflineService) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=f"{cloud.url}/api/v1", timeout=60, trust_env=False) as http:
         http.headers["Authorization"] = f"apikey {cloud.token}"
         found = http.post(f"{cloud.url}/v3/resources/search").json()
         http.headers["Service-CRN"] = found["items"][0]["crn"]
-        answer = http.request(method, path, **what).raise_for_status()
-        return answer.json() if answer.content else None
+        yield http
 
 
 def submit(cloud: OfflineService, count: int) -> list[str]:
     body = json.dumps({"program_id": "sampler", "backend": "aer_simulator", "params": {"pubs": []}})
-    with ThreadPoolExecutor(4) as pool:
-        answers = pool.map(lambda _: _ask(cloud, "POST", "/jobs", content=body), range(count))
-        return [answer["id"] for answer in answers]
+    with _connection(cloud) as http:
+        answers = [http.post("/jobs", content=body).raise_for_status() for _ in range(count)]
+        return [answer.json()["id"] for answer in answers]
 
 
 def cancel(cloud: OfflineService, job_id: str) -> None:
-    _ask(cloud, "POST", f"/jobs/{job_id}/cancel")
+    with _connection(cloud) as http:
+        http.post(f"/jobs/{job_id}/cancel").raise_for_status()
 
 
 def api(cloud: OfflineService) -> IbmApi:
@@ -127,6 +128,7 @@ async def test_three_hours_in_a_queue_cost_few_requests(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 async def test_a_thousand_jobs_are_waited_for_with_a_request_a_second(
     cloud: OfflineService,
 ) -> None:

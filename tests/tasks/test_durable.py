@@ -192,6 +192,19 @@ def test_a_durable_key_joins_flow_runs_and_calls_outside_of_them(program: str) -
     assert other != first
 
 
+def test_each_caller_of_a_durable_key_gets_all_interim_results(program: str) -> None:
+    key, heard = f"mine-{uuid4()}", []
+
+    @flow
+    def joining() -> float:
+        return run_program(
+            program, backend=BACKEND, durable_key=key, callback=lambda *got: heard.append(got)
+        )
+
+    assert joining() == joining()
+    assert [interim for _, interim in heard] == ["here", "here"]
+
+
 @pytest.mark.parametrize("key", ["", 3])
 def test_a_durable_key_is_a_text(program: str, key: object) -> None:
     with pytest.raises(ConfigurationError, match="durable_key is a text"):
