@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from prefect_qiskit_runtime._placement import Placement
 from prefect_qiskit_runtime._provenance import Sent
 from prefect_qiskit_runtime._reason_codes import NextStep, next_step
 from prefect_qiskit_runtime._retrying import RetryPolicy, is_met
+from prefect_qiskit_runtime._saved_cursors import cursor_of, cursor_saved
 from prefect_qiskit_runtime._submission_line import SubmissionLine
 from prefect_qiskit_runtime._summaries import summarised
 from prefect_qiskit_runtime._tagged_submission import TaggedSubmission
@@ -51,9 +52,7 @@ from prefect_qiskit_runtime.errors import (
 from prefect_qiskit_runtime.models import JobInfo, JobStatus, JobSubmitted, RuntimeOptions
 
 _PRIMITIVES = ("sampler", "estimator", "executor")
-_SAVE_SECONDS = 1.0
 
-_cursors: dict[str, Cursor] = {}
 _sent: set[str] = set()  # names of the attempts that this process has submitted or found
 
 
@@ -177,7 +176,9 @@ class Evaluation:
                     if self._is_lost_with_another(error):
                         logger_here().warning("%s Another call had submitted it.", error)
                         continue
-                    if _needs_new_session(error) and await self._goes_on_in_another_session(error):
+                    if next_step(error.reason_code) is NextStep.NEW_SESSION and (
+                        await self._goes_on_in_another_session(error)
+                    ):
                         continue
                     if not await self._sends_again(error, self._jobs, self.backend_name):
                         raise
@@ -415,12 +416,12 @@ class Evaluation:
         cursor = Cursor()
         name = self._cursor_name
         if identity is not None and name is not None and callback is not None and self._comes_back:
-            cursor = await _cursor_of(identity, name)
+            cursor = await cursor_of(identity, name)
         delivery = InterimDelivery(job_id, callback, decoders, cursor)
         async with (
             summarised(api, self._request.backend.at(self.backend_name)) as summarise,
             cancelled_with_caller(api, job_id),
-            self._cursor_saved(delivery, job_id),
+            cursor_saved(identity, name, job_id, delivery),
         ):
             end = await self._policy.ask(
                 lambda: follow(api, job_id, delivery, self._about()),
@@ -470,45 +471,3 @@ class Evaluation:
         oldest = None if self._twins is None else await self._twins.settle_twins()
         self.job_id = job_id if oldest is None else oldest.id
         return self.job_id
-
-    @asynccontextmanager
-    async def _cursor_saved(self, delivery: InterimDelivery, job_id: str) -> AsyncIterator[None]:
-        """Keep how far the callback gets, each second and at the end."""
-        identity, key = self._identity, self._cursor_name
-        if identity is None or key is None or not delivery.has_callback:
-            yield
-            return
-        _cursors[key] = delivery.cursor
-        saving = asyncio.create_task(_save_each_second(identity, key, job_id, delivery.cursor))
-        try:
-            yield
-        finally:
-            saving.cancel()
-            await asyncio.wait({saving})
-        await _save_cursor(identity, key, job_id, delivery.cursor)
-
-
-def _needs_new_session(error: JobError) -> bool:
-    return next_step(error.reason_code) is NextStep.NEW_SESSION
-
-
-async def _cursor_of(identity: Identity, key: str) -> Cursor:
-    """Return how far the callback had got with the job of an attempt."""
-    if key not in _cursors:
-        record = await identity.records.read(key)
-        _cursors[key] = Cursor(record["next_seq"] if record else 0)
-    return _cursors[key]
-
-
-async def _save_each_second(identity: Identity, key: str, job_id: str, cursor: Cursor) -> None:
-    saved = cursor.next_seq
-    while True:
-        await asyncio.sleep(_SAVE_SECONDS)
-        if cursor.next_seq != saved:
-            saved = cursor.next_seq
-            await _save_cursor(identity, key, job_id, cursor)
-
-
-async def _save_cursor(identity: Identity, key: str, job_id: str, cursor: Cursor) -> None:
-    record = {"job_id": job_id, "next_seq": cursor.next_seq}
-    await identity.records.try_write(key, record)
