@@ -43,7 +43,7 @@ def quantum_kernel(
     *,
     train_size: Annotated[int, Field(ge=15, le=100)] = 45,
     test_size: Annotated[int, Field(ge=15, le=50)] = 50,
-    bandwidth: Annotated[float, Field(gt=0, le=2)] = 0.5,
+    bandwidth: Annotated[float, Field(gt=0, le=2)] = 0.7,
     shots: Annotated[int, Field(ge=1)] | None = 1024,
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1,
     backend: RuntimeBackend | str = "aer_simulator",
