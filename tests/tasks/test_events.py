@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from prefect import flow, runtime, task
 from prefect.client.orchestration import get_client
+from prefect.events.worker import EventsWorker
 
 from prefect_qiskit_runtime import (
     JobCancelledError,
@@ -23,6 +24,12 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 BACKEND = "aer_simulator"
 RAISING = "def main(backend, user_messenger):\n    raise ValueError('a secret of the inputs')\n"
 DEADLINE_SECONDS = 30
+
+
+@pytest.fixture(autouse=True)
+def events_go_to_this_server() -> None:
+    """What sends events lives as long as its process: it may know the server of other tests."""
+    EventsWorker.drain_all(timeout=10)
 
 
 def events_of(flow_run_id: str, count: int) -> list[dict[str, Any]]:
