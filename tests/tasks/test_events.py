@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from prefect import flow, runtime, task
 from prefect.client.orchestration import get_client
-from prefect.events.worker import EventsWorker
 
 from prefect_qiskit_runtime import (
     JobCancelledError,
@@ -26,22 +25,23 @@ RAISING = "def main(backend, user_messenger):\n    raise ValueError('a secret of
 DEADLINE_SECONDS = 30
 
 
-@pytest.fixture(autouse=True)
-def events_go_to_this_server() -> None:
-    """What sends events lives as long as its process: it may know the server of other tests."""
-    EventsWorker.drain_all(timeout=10)
-
-
 def events_of(flow_run_id: str, count: int) -> list[dict[str, Any]]:
     """The events of the jobs of a flow run; they reach the server a while later."""
     deadline = time.monotonic() + DEADLINE_SECONDS
-    query = {"filter": {"event": {"prefix": ["qiskit-runtime.job."]}, "order": "ASC"}}
+    # The server gives fifty at most, so those of other tests are left out there.
+    of_this_run = {"id": [f"prefect.flow-run.{flow_run_id}"]}
+    query = {
+        "filter": {
+            "event": {"prefix": ["qiskit-runtime.job."]},
+            "related": of_this_run,
+            "order": "ASC",
+        }
+    }
     with get_client(sync_client=True) as client:
         while True:
             found = client._client.post("/events/filter", json=query).json()["events"]
-            related = [one for one in found if flow_run_id in str(one["related"])]
-            if len(related) >= count or time.monotonic() > deadline:
-                return related
+            if len(found) >= count or time.monotonic() > deadline:
+                return found
             time.sleep(0.2)
 
 
