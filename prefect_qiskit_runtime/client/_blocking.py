@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import threading
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import ExitStack
 from datetime import datetime
@@ -24,6 +23,7 @@ from prefect_qiskit_runtime.client._client_job import RuntimeClientJob
 from prefect_qiskit_runtime.client._client_session import RuntimeClientSession
 from prefect_qiskit_runtime.client._connection import Channel
 from prefect_qiskit_runtime.client._delivery import Deliveries, InterimCallback
+from prefect_qiskit_runtime.client._handover import Handover
 from prefect_qiskit_runtime.client._proxies import ProxiesLike
 from prefect_qiskit_runtime.client._runtime import RuntimeClient
 from prefect_qiskit_runtime.client._transport import Verify
@@ -33,8 +33,6 @@ from prefect_qiskit_runtime.settings import Settings
 
 if TYPE_CHECKING:
     from qiskit.transpiler import Target
-
-_CLEAN_UP_SECONDS = 10.0
 
 P = ParamSpec("P")
 Answer = TypeVar("Answer")
@@ -290,22 +288,7 @@ class SyncRuntimeClient:
             raise ConfigurationError(
                 "The client is not open. Use it inside `with`, or call open()."
             )
-        finished = threading.Event()
-
-        async def answer() -> Answer:
-            try:
-                return await ask()
-            finally:
-                finished.set()
-
-        # Not through the portal, which blocks before it gives something that can be cancelled.
-        future = asyncio.run_coroutine_threadsafe(answer(), self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            if future.cancel():  # Ctrl-C in this thread: let it clean up there
-                finished.wait(_CLEAN_UP_SECONDS)
-            raise
+        return Handover(ask, self._loop).wait()
 
 
 class SyncRuntimeClientJob:
