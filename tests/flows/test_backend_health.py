@@ -14,6 +14,8 @@ from prefect.artifacts import create_table_artifact
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.variables import Variable
 
+from prefect_qiskit_runtime import NotFoundError, RuntimeBackend, least_busy_backend
+from prefect_qiskit_runtime.models import BackendStatus
 from prefect_qiskit_runtime.program import ProgramBackend
 from tests.deployments.conftest import until
 from tests.flows.shown import artifact
@@ -81,7 +83,21 @@ def test_the_table_the_trend_and_the_verdicts_are_kept(rows: dict[str, Any]) -> 
     assert [row["backend"] for row in table] == ["fake_manila", "aer_simulator"]
     assert "](data:image/png;base64,iVBOR" in artifact(f"{KEY}-trend").data
     verdicts = Variable.get("qiskit_runtime_backend_health")
-    assert verdicts == {"fake_manila": "degraded", "aer_simulator": "healthy"}
+    kept = {name: verdicts[name] for name in rows}
+    assert kept == {"fake_manila": "degraded", "aer_simulator": "healthy"}
+
+
+def test_a_block_that_asks_for_healthy_backends_gets_none_that_is_degraded(
+    rows: dict[str, Any],
+) -> None:
+    def of_these(one: BackendStatus) -> bool:
+        return one.name in rows
+
+    healthy = RuntimeBackend(name="least_busy", only_healthy=True)
+    chosen = least_busy_backend(backend=healthy, filters=of_these)
+    assert chosen.name == "aer_simulator"
+    with pytest.raises(NotFoundError, match="fake_manila: it is degraded, says the variable"):
+        least_busy_backend(backend=healthy, filters=lambda one: one.name == "fake_manila")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,117 @@
+"""What a user does in Prefect's UI, in the words of its pages."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+DEADLINE_SECONDS = 150.0
+
+
+@dataclass
+class Ui:
+    """A page of the browser.
+
+    Attributes:
+        page: The page.
+        url: Of the Prefect server.
+        pictures: The folder of the screenshots; None to take none.
+    """
+
+    page: Page
+    url: str
+    pictures: Path | None
+
+    def create_backend(self, block_name: str, backend: str) -> dict[str, Any]:
+        """Create a `RuntimeBackend` in its form, and return what the server has saved."""
+        self.page.goto("/blocks/catalog/qiskit-runtime-backend/create")
+        self.field("Block Name").locator("input").fill(block_name)
+        self.field("Backend (Optional)").locator("textarea").fill(backend)
+        self.shoot("block-form")
+        self.page.get_by_role("button", name="Create", exact=True).click()
+        self.page.wait_for_url("**/blocks/block/*")
+        block_id = self.page.url.rpartition("/")[2]
+        return self.ask(f"block_documents/{block_id}")["data"]
+
+    def start_vqe(
+        self,
+        name: str,
+        *,
+        molecule: str = "h2_0.735",
+        maxiter: int = 100,
+        shots: int | None = None,
+        block: str,
+    ) -> None:
+        """Start `vqe` from its deployment's form, and open the page of the run."""
+        page = self.page
+        page.goto("/deployments")
+        # Served flows are registered one after the other.
+        flow = page.get_by_role("row").filter(has=page.get_by_text("vqe", exact=True))
+        self.reload_until(flow)
+        self.shoot("deployments")
+        flow.get_by_text("example").click()
+        page.get_by_role("button", name="Run", exact=True).click()
+        page.get_by_text("Custom run").click()
+        self.field("Run Name").locator("input").fill(name)
+        self.choose(self.field("molecule (Optional)"), molecule)
+        self.field("maxiter (Optional)").locator("input").fill(str(maxiter))
+        if shots is not None:
+            self.field("shots (Optional)").get_by_role("button", name="int", exact=True).click()
+            self.field("shots (Optional)").locator("input").fill(str(shots))
+        backend = self.field("backend (Optional)")
+        backend.get_by_role("button", name="RuntimeBackend").click()
+        self.choose(backend, block)
+        self.shoot("run-form")
+        page.get_by_role("button", name="Submit").click()
+        page.get_by_role("link", name=name).last.click()
+
+    def open_artifact(self, what: str) -> None:
+        """Open an artifact of the run whose page is shown."""
+        self.page.get_by_role("tab", name="Artifacts").or_(
+            self.page.locator(".p-tabs").get_by_text("Artifacts")
+        ).first.click()
+        self.page.get_by_role("link", name=re.compile(f"{what}$")).last.click()
+
+    def field(self, label: str) -> Locator:
+        """Return a field of a form: the UI does not tie its labels to what they label."""
+        return self.page.locator(
+            f'.p-label:has(> .p-label__header label:has(:text-is("{label}")))'
+        ).first
+
+    def choose(self, field: Locator, option: str) -> None:
+        """Choose from a list. By the keyboard: a click of a driver opens it and closes it again."""
+        field.locator(".p-select button").press("ArrowDown")
+        self.page.locator(".p-pop-over-content").get_by_text(option, exact=True).click()
+        field.locator(".p-select").get_by_text(option, exact=True).wait_for()
+
+    def reload_until(self, shown: Locator) -> None:
+        """Look again until something is there, where a page does not refresh itself."""
+        from tests.deployments.conftest import until
+
+        def look() -> bool:
+            self.page.reload(wait_until="networkidle")
+            return shown.count() > 0
+
+        until(look, str(shown))
+
+    def shoot(self, name: str) -> None:
+        """Keep a picture of the page."""
+        if self.pictures is not None:
+            self.page.wait_for_load_state("networkidle")
+            # The pictures of block types are on a host that a test does not ask.
+            self.page.add_style_tag(content=".logo-image { visibility: hidden }")
+            self.page.screenshot(path=self.pictures / f"{name}.png", animations="disabled")
+
+    def ask(self, path: str) -> Any:
+        """Ask the server's API."""
+        answer = httpx.get(f"{self.url}/api/{path}", trust_env=False)
+        assert answer.is_success, answer.text
+        return json.loads(answer.text)
