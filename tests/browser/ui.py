@@ -75,10 +75,8 @@ class Ui:
 
     def open_artifact(self, what: str) -> None:
         """Open an artifact of the run whose page is shown."""
-        self.page.get_by_role("tab", name="Artifacts").or_(
-            self.page.locator(".p-tabs").get_by_text("Artifacts")
-        ).first.click()
-        self.page.get_by_role("link", name=re.compile(f"{what}$")).last.click()
+        self.page.get_by_text("Artifacts", exact=True).last.click()
+        self.page.get_by_text(re.compile(f"-{what}$")).last.click()
 
     def field(self, label: str) -> Locator:
         """Return a field of a form: the UI does not tie its labels to what they label."""
