@@ -54,7 +54,7 @@ async def choose_backend(
         NotFoundError: No backend fits; the message says what is in the way of each.
     """
     listed = await api.list_backends()
-    verdicts: dict[str, Any] = await Variable.aget(HEALTH, default={}) if block.only_healthy else {}
+    verdicts: Any = await Variable.aget(HEALTH, default={}) if block.only_healthy else {}
     refused: dict[str, str] = {}
     for one in sorted(listed, key=lambda one: one.queue_length):
         fault = _status_fault(one, block, over)

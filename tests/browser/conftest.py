@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.browser.ui import DEADLINE_SECONDS, Ui
-from tests.deployments.conftest import ROOT, until
+from tests.browser.ui import Ui
+from tests.deployments.conftest import DEADLINE_SECONDS, ROOT, until
 
 COMMAND = str(Path(sys.executable).with_name("prefect-qiskit-runtime"))
 NO_CHROMIUM = "No Chromium here: `make browser` installs it."

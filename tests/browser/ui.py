@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from tests.deployments.conftest import until
+
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
-
-DEADLINE_SECONDS = 150.0
 
 
 @dataclass
@@ -52,10 +52,11 @@ class Ui:
     ) -> None:
         """Start `vqe` from its deployment's form, and open the page of the run."""
         page = self.page
+        # Served flows are registered one after the other, `cancel-abandoned-jobs` last.
+        until(lambda: self.has("deployments/name/cancel-abandoned-jobs/every-5-minutes"), "flows")
         page.goto("/deployments")
-        # Served flows are registered one after the other.
         flow = page.get_by_role("row").filter(has=page.get_by_text("vqe", exact=True))
-        self.reload_until(flow)
+        flow.wait_for()
         self.shoot("deployments")
         flow.get_by_text("example").click()
         page.get_by_role("button", name="Run", exact=True).click()
@@ -90,23 +91,16 @@ class Ui:
         self.page.locator(".p-pop-over-content").get_by_text(option, exact=True).click()
         field.locator(".p-select").get_by_text(option, exact=True).wait_for()
 
-    def reload_until(self, shown: Locator) -> None:
-        """Look again until something is there, where a page does not refresh itself."""
-        from tests.deployments.conftest import until
-
-        def look() -> bool:
-            self.page.reload(wait_until="networkidle")
-            return shown.count() > 0
-
-        until(look, str(shown))
-
     def shoot(self, name: str) -> None:
         """Keep a picture of the page."""
         if self.pictures is not None:
-            self.page.wait_for_load_state("networkidle")
             # The pictures of block types are on a host that a test does not ask.
             self.page.add_style_tag(content=".logo-image { visibility: hidden }")
             self.page.screenshot(path=self.pictures / f"{name}.png", animations="disabled")
+
+    def has(self, path: str) -> bool:
+        """Whether the server's API has this."""
+        return httpx.get(f"{self.url}/api/{path}", trust_env=False).is_success
 
     def ask(self, path: str) -> Any:
         """Ask the server's API."""
