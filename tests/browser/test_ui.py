@@ -24,7 +24,7 @@ def test_a_backend_is_created_in_its_form(ui: Ui) -> None:
 def test_vqe_runs_on_the_block_that_is_picked_in_its_form(ui: Ui) -> None:
     ui.create_backend("picked", "fake_manila")
     ui.start_vqe("picked-run", maxiter=5, block="picked")
-    ui.page.get_by_text("Completed", exact=True).first.wait_for()
+    ui.wait_for_state("picked-run", "Completed")
     ui.shoot("flow-run")
     ui.open_artifact("summary")
     assert ui.page.get_by_role("row", name="Backend").inner_text().split() == [
@@ -52,7 +52,7 @@ def test_progress_moves_while_vqe_runs(ui: Ui) -> None:
 @pytest.mark.slow
 def test_the_convergence_plot_opens(ui: Ui) -> None:
     ui.start_vqe("plotted-run", block="embedded")
-    ui.page.get_by_text("Completed", exact=True).first.wait_for()
+    ui.wait_for_state("plotted-run", "Completed")
     ui.open_artifact("convergence")
     plot = ui.page.get_by_role("img", name=re.compile("VQE of h2_0.735 on aer_simulator"))
     plot.wait_for()
@@ -66,5 +66,5 @@ def test_cancelling_in_the_page_cancels_the_job_at_the_service(ui: Ui, served: S
     told = ui.page.get_by_text(re.compile("Job .* submitted to")).inner_text()
     ui.page.get_by_role("button", name="Cancel").click()
     ui.page.get_by_role("dialog").get_by_role("button", name="Confirm").click()
-    ui.page.get_by_text("Cancelled", exact=True).first.wait_for()
+    ui.wait_for_state("unwanted-run", "Cancelled")
     assert served.job_status(told.split()[1]) == "Cancelled"

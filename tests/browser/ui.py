@@ -73,6 +73,12 @@ class Ui:
         self.shoot("run-form")
         page.get_by_role("button", name="Submit").click()
         page.get_by_role("link", name=name).last.click()
+        page.wait_for_url("**/runs/flow-run/*")
+
+    def wait_for_state(self, name: str, state: str) -> None:
+        """Wait for the state of a run in the heading of its page."""
+        heading = self.page.locator("header", has_text=name)
+        heading.get_by_text(state, exact=True).wait_for()
 
     def open_artifact(self, what: str) -> None:
         """Open an artifact of the run whose page is shown."""
