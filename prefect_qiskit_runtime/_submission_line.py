@@ -37,7 +37,7 @@ from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.errors import QiskitRuntimeError
 
 _TOO_MANY_PENDING = 1012
-_MINUTE_SECONDS = 62.0  # and a little more: requests do not all take equally long
+_MINUTE_SECONDS = 61.0  # from the answer to a submission, which has come in before that
 _LEASE_SECONDS = 60.0  # the shortest that Prefect has
 _RENEW_SECONDS = 20.0
 # Prefect forgets leases when its server restarts, unless told otherwise, but not the slots. A slot
@@ -45,7 +45,8 @@ _RENEW_SECONDS = 20.0
 _LEFT_AFTER_SECONDS = 150.0
 _DECAY_PER_SECOND = 1 / 900
 _LONGEST_PAUSE_SECONDS = 20.0
-_AWAY_SECONDS = 60.0  # how long Prefect's API may be away when one comes to wait in line
+_LONGEST_PACE_PAUSE_SECONDS = 5.0  # only one at a time waits for that
+_AWAY_SECONDS = 60.0  # how long Prefect's API may be away before one goes on without the line
 _KNOWN_SECONDS = 300.0
 
 # How many jobs may be pending, as the service has shown, and until when that is taken as known:
@@ -66,6 +67,7 @@ class _Limit:
     name: str
     slots: int
     decay_per_second: float = 0.0
+    longest_pause_seconds: float = _LONGEST_PAUSE_SECONDS
 
     async def take(self, lease_seconds: float, on_wait: Callable[[float], Awaitable[None]]) -> UUID:
         """Wait for a slot and take it; return the lease.
@@ -73,22 +75,28 @@ class _Limit:
         Args:
             lease_seconds: How long it is taken for, unless renewed.
             on_wait: Told, before each pause, how long this has waited already.
+
+        Raises:
+            httpx.HTTPError: Prefect's API has been away for long.
         """
         pause_seconds, waited_seconds = 0.5, 0.0
+        heard_at = time.monotonic()
         while True:
             try:
                 lease_id = await self._try_take(lease_seconds)
             except httpx.HTTPError:
-                if waited_seconds > _AWAY_SECONDS:
+                if time.monotonic() - heard_at > _AWAY_SECONDS:
                     raise
                 lease_id = None
+            else:
+                heard_at = time.monotonic()
             if lease_id is not None:
                 return lease_id
             await on_wait(waited_seconds)
             jittered = pause_seconds * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
             await asyncio.sleep(jittered)
             waited_seconds += jittered
-            pause_seconds = min(_LONGEST_PAUSE_SECONDS, 1.5 * pause_seconds)
+            pause_seconds = min(self.longest_pause_seconds, 1.5 * pause_seconds)
 
     async def free(self) -> None:
         """Free all slots."""
@@ -155,18 +163,29 @@ class SubmissionLine:
                     self._go_without(error)
             yield
 
-    async def before_request(self) -> None:
-        """Wait until one submission more is within the limits."""
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Wait until one submission more is within the limits; the block sends it."""
         await self._wait_for_room()
-        if self._pace is not None:
-            try:
-                await self._pace.take(_MINUTE_SECONDS, self._waiting_for_pace)
-            except Exception as error:  # noqa: BLE001 - whatever Prefect's client raises
-                self._go_without(error)
+        lease_id = await self._take_pace()
+        try:
+            yield
+        except QiskitRuntimeError as error:
+            self._is_full = error.code == _TOO_MANY_PENDING
+            raise
+        finally:
+            if self._pace is not None and lease_id is not None:
+                # Its minute begins when it has come in, which may be long after the slot was taken.
+                await _renew(self._pace.client, lease_id, _MINUTE_SECONDS)
 
-    def refused(self, error: QiskitRuntimeError) -> None:
-        """Take note that the service has refused a submission."""
-        self._is_full = error.code == _TOO_MANY_PENDING
+    async def _take_pace(self) -> UUID | None:
+        if self._pace is None:
+            return None
+        try:
+            return await self._pace.take(_MINUTE_SECONDS, self._waiting_for_pace)
+        except Exception as error:  # noqa: BLE001 - whatever Prefect's client raises
+            self._go_without(error)
+            return None
 
     async def _stand_in_line(self, stack: AsyncExitStack, per_minute: int) -> None:
         client = await stack.enter_async_context(get_client())
@@ -174,9 +193,14 @@ class SubmissionLine:
         turn = _Limit(client, f"{name}-turn", 1, _DECAY_PER_SECOND)
         lease_id = await turn.take(_LEASE_SECONDS, self._waiting_for_turn)
         stack.push_async_callback(_release, client, lease_id)
-        renewing = asyncio.create_task(_renew(client, lease_id))
+        renewing = asyncio.create_task(_keep(client, lease_id))
         stack.callback(renewing.cancel)
-        self._pace = _Limit(client, f"{name}-submissions", per_minute)
+        self._pace = _Limit(
+            client,
+            f"{name}-submissions",
+            per_minute,
+            longest_pause_seconds=_LONGEST_PACE_PAUSE_SECONDS,
+        )
 
     async def _waiting_for_turn(self, waited_seconds: float) -> None:
         if waited_seconds == 0:
@@ -235,12 +259,16 @@ def _known_most_pending(name: str) -> int:
     return most if time.monotonic() < until else 0
 
 
-async def _renew(client: PrefectClient, lease_id: UUID) -> None:
+async def _keep(client: PrefectClient, lease_id: UUID) -> None:
     """Keep a lease; one that is lost costs a little order in the line, no more."""
     while True:
         await asyncio.sleep(_RENEW_SECONDS)
-        with suppress(httpx.HTTPError):
-            await client.renew_concurrency_lease(lease_id, _LEASE_SECONDS)
+        await _renew(client, lease_id, _LEASE_SECONDS)
+
+
+async def _renew(client: PrefectClient, lease_id: UUID, seconds: float) -> None:
+    with suppress(httpx.HTTPError):
+        await client.renew_concurrency_lease(lease_id, seconds)
 
 
 async def _release(client: PrefectClient, lease_id: UUID) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
+import httpx
 import pytest
 from prefect import flow, get_client
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import (
     GlobalConcurrencyLimitCreate,
     GlobalConcurrencyLimitUpdate,
@@ -119,6 +123,51 @@ async def test_places_that_the_dead_have_left_come_back(
     await set_limit(f"{name}-submissions", limit=5, active_slots=5)
     assert await sampling(1, backend) == 11
     assert (await get_limit(f"{name}-submissions")).active_slots == 1
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_one_fault_of_prefects_api_costs_nobody_the_place_in_line(
+    cloud: OfflineService, backend: RuntimeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_submission_line, "_AWAY_SECONDS", 0.1)
+    monkeypatch.setattr(_submission_line, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    name = f"{await limits_of(backend)}-turn"
+    await set_limit(name, limit=1, active_slots=1, slot_decay_per_second=0)
+    read, asked, failed = PrefectClient.read_global_concurrency_limit_by_name, [], asyncio.Event()
+
+    async def read_or_fail(client: PrefectClient, name: str) -> GlobalConcurrencyLimitResponse:
+        asked.append(name)
+        if len(asked) == 3:
+            raise httpx.ConnectError("for a moment")
+        if len(asked) == 4:
+            failed.set()
+        return await read(client, name)
+
+    monkeypatch.setattr(PrefectClient, "read_global_concurrency_limit_by_name", read_or_fail)
+    waiting = asyncio.create_task(sampling(1, backend))
+    await failed.wait()
+    assert set(asked) == {name}
+    assert submissions(cloud) == []
+    await set_limit(name, limit=1, active_slots=0)
+    assert await waiting == 11
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_the_minute_of_a_submission_begins_when_it_was_answered(
+    cloud: OfflineService, backend: RuntimeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it took from the slot to the service: the next is sent a minute after that."""
+    renew, renewed = PrefectClient.renew_concurrency_lease, []
+
+    async def seen(client: PrefectClient, lease_id: UUID, lease_duration: float) -> Any:
+        renewed.append((lease_duration, submissions(cloud)))
+        return await renew(client, lease_id, lease_duration)
+
+    monkeypatch.setattr(PrefectClient, "renew_concurrency_lease", seen)
+    name = await limits_of(backend)
+    await set_limit(f"{name}-submissions", limit=1000)
+    await sampling(1, backend)
+    assert (61.0, [200]) in renewed
 
 
 async def test_outside_of_flows_the_service_says_when(
