@@ -25,6 +25,12 @@ from prefect_qiskit_runtime import (
 from prefect_qiskit_runtime.testing import offline_service
 from tests.hardware.conftest import VQE, Cloud, Embedded, wait_until
 
+OPEN_PLAN: dict[str, Any] = {
+    "status": 400,
+    "code": 1352,
+    "message": "You are not authorized to run a session when using the open plan.",
+}
+
 run_program, submit_program = jobs.run_program.fn, jobs.submit_program.fn
 
 
@@ -112,6 +118,58 @@ def test_a_program_that_is_ended_leaves_no_job_and_no_session(
     assert status is (JobStatus.FAILED if how == "killed" else JobStatus.CANCELLED)
     assert cloud.sessions == {"closed": 1}
     assert [info["state"]["status"] for info in cloud.jobs] == ["Cancelled"]
+
+
+@pytest.mark.parametrize("mode", ["batch", "job"])
+def test_a_program_needs_no_session(cloud: Cloud, vqe: str, mode: Any) -> None:
+    cloud.service.add("refuse", when={"path": "/sessions", "times": None}, **OPEN_PLAN)
+    with pytest.raises(ProgramFailedError, match=r"hardware_mode .* 'batch' or 'job'"):
+        run_program(vqe, {}, backend=cloud.backend())
+    for scenario in cloud.service.scenarios():
+        cloud.service.remove(scenario["id"])
+    cloud.service.add("job_usage", seconds=7)
+    job = submit_program(vqe, {}, backend=cloud.backend(hardware_mode=mode))
+    assert len(job.result(timeout_seconds=90)["energies"]) == 2
+    assert [session["mode"] for session in cloud.listed("sessions")] == ["batch"][: mode == "batch"]
+    assert len(cloud.jobs) == 2
+    if mode == "job":
+        assert job.usage["quantum_seconds"] == 14
+
+
+@pytest.mark.parametrize(
+    ("field", "who", "jobs"),
+    [
+        ("max_qpu_seconds_per_call", "The program", 2),
+        ("max_qpu_seconds_per_flow_run", "Its flow run", 2),
+        ("max_qpu_seconds_per_day", "Today, the account", 0),
+        ("max_qpu_seconds_of_instance", "The instance", 0),
+    ],
+)
+def test_a_program_keeps_the_budget_of_the_block(
+    cloud: Cloud, vqe: str, field: str, who: str, jobs: int
+) -> None:
+    cloud.service.add("job_usage", seconds=7)
+    run_program(vqe, {"points": 1}, backend=cloud.backend(hardware_mode="job"))
+    if field == "max_qpu_seconds_of_instance":
+        cloud.service.add("usage_limit", seconds=600)
+    limit = 8 if jobs else 5  # with 7 s used, a second job is within it, or not even a first
+    backend = cloud.backend(hardware_mode="job", **{field: limit})
+    with pytest.raises(ProgramFailedError, match=rf"HardwareBudgetError: {who} .*{field}"):
+        run_program(vqe, {"points": 3}, backend=backend)
+    assert cloud.sent("POST", "/jobs") == 1 + jobs
+
+
+def test_programs_wait_in_line_for_the_limits_of_the_account(cloud: Cloud, vqe: str) -> None:
+    """Each of three has two jobs, and one may be pending: refused is the first of all."""
+    cloud.service.add("pending_limit", jobs=1)
+    held = cloud.service.add("hold_job")
+    backend = cloud.backend(hardware_mode="job")
+    jobs = [submit_program(vqe, {"points": 1 + n % 2}, backend=backend) for n in range(3)]
+    wait_until(lambda: len(cloud.service.requests("POST", "/jobs")) == 2, "one was refused")
+    cloud.service.remove(held)
+    assert [len(job.result(timeout_seconds=90)["energies"]) for job in jobs] == [1, 2, 1]
+    answers = [request["status"] for request in cloud.service.requests("POST", "/jobs")]
+    assert answers == [200, 400, 200, 200, 200]
 
 
 def test_a_wrong_key_is_refused_before_the_program_starts(cloud: Cloud, vqe: str) -> None:
