@@ -58,7 +58,8 @@ class Budget:
             HardwareBudgetError: Nothing is left under one of them.
         """
         limits = self.limits
-        left = self._left("The program", "hardware_max_seconds", limits.max_seconds, used_seconds)
+        own = "hardware_max_seconds or max_qpu_seconds_per_call"
+        left = self._left("The program", own, limits.max_seconds, used_seconds)
         if (limit := limits.max_seconds_per_flow_run) is not None:
             field, used = "max_qpu_seconds_per_flow_run", await self._used_by(tags=[self._label])
             left = min(left, self._left("Its flow run", field, limit, used))

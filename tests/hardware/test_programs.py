@@ -120,7 +120,7 @@ def test_a_program_that_is_ended_leaves_no_job_and_no_session(
     assert [info["state"]["status"] for info in cloud.jobs] == ["Cancelled"]
 
 
-@pytest.mark.parametrize("mode", ["batch", "job"])
+@pytest.mark.parametrize("mode", [pytest.param("batch", marks=pytest.mark.slow), "job"])
 def test_a_program_needs_no_session(cloud: Cloud, vqe: str, mode: Any) -> None:
     cloud.service.add("refuse", when={"path": "/sessions", "times": None}, **OPEN_PLAN)
     with pytest.raises(ProgramFailedError, match=r"hardware_mode .* 'batch' or 'job'"):
@@ -139,20 +139,25 @@ def test_a_program_needs_no_session(cloud: Cloud, vqe: str, mode: Any) -> None:
 @pytest.mark.parametrize(
     ("field", "who", "jobs"),
     [
-        ("max_qpu_seconds_per_call", "The program", 2),
         ("max_qpu_seconds_per_flow_run", "Its flow run", 2),
-        ("max_qpu_seconds_per_day", "Today, the account", 0),
-        ("max_qpu_seconds_of_instance", "The instance", 0),
+        *(
+            pytest.param(*rest, marks=pytest.mark.slow)
+            for rest in [
+                ("max_qpu_seconds_per_call", "The program", 2),
+                ("max_qpu_seconds_per_day", "Today, the account", 0),
+                ("max_qpu_seconds_of_instance", "The instance", 0),
+            ]
+        ),
     ],
 )
 def test_a_program_keeps_the_budget_of_the_block(
     cloud: Cloud, vqe: str, field: str, who: str, jobs: int
 ) -> None:
-    cloud.service.add("job_usage", seconds=7)
+    cloud.service.add("job_usage", seconds=700)
     run_program(vqe, {"points": 1}, backend=cloud.backend(hardware_mode="job"))
     if field == "max_qpu_seconds_of_instance":
         cloud.service.add("usage_limit", seconds=600)
-    limit = 8 if jobs else 5  # with 7 s used, a second job is within it, or not even a first
+    limit = 1000 if jobs else 500  # of its own jobs the second is within it; else not the first
     backend = cloud.backend(hardware_mode="job", **{field: limit})
     with pytest.raises(ProgramFailedError, match=rf"HardwareBudgetError: {who} .*{field}"):
         run_program(vqe, {"points": 3}, backend=backend)
@@ -245,6 +250,26 @@ def test_a_job_that_waits_gets_its_credentials_again_after_a_restart(
     assert job.status() is JobStatus.QUEUED
     assert len(job.result(timeout_seconds=90)["energies"]) == 1
     gate.touch()
+
+
+@pytest.mark.slow
+def test_a_job_whose_credentials_do_not_come_back_fails_after_the_wait(
+    cloud: Cloud, tmp_path: Path
+) -> None:
+    with offline_service(home=tmp_path / "home") as team:
+        team.add("hold_job")
+        login = {"credentials": team.credentials(), "hardware_credentials": cloud.credentials}
+        backend = RuntimeBackend(name="fake_manila", service="team", **login)
+        program_id = programs.upload_program.fn(VQE, name="vqe", backend=backend)
+        job_id = submit_program(program_id, {}, backend=backend).job_id
+        team.process.kill()
+    with offline_service(home=tmp_path / "home") as team:
+        job = jobs.attach_job.fn(job_id, backend=team.backend("fake_manila"))
+        assert job.info().state.reason_code == 90008
+        team.advance(3600)
+        with pytest.raises(JobProcessError, match="Nobody has handed over the credentials"):
+            job.result(timeout_seconds=60)
+    assert cloud.jobs == []
 
 
 def test_primitives_are_sent_to_where_they_run(cloud: Cloud, service_home: Path) -> None:
