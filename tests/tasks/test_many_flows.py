@@ -55,7 +55,7 @@ def most_within(seconds: float, requests: list[dict[str, Any]]) -> int:
 @pytest.mark.usefixtures("prefect_server")
 @pytest.mark.timeout(3600)
 async def test_fifty_flows_at_once_keep_the_limits_of_their_account() -> None:
-    """With five submissions in 20 s it takes some six minutes; in IBM's 60 s, some 13."""
+    """With five submissions in 20 s it takes some four minutes; in IBM's 60 s, some eleven."""
     seconds = float(os.environ.get("MANY_FLOWS_SECONDS", "20"))
     with offline_service(imitate="ibm") as cloud:
         cloud.clear()
