@@ -12,9 +12,11 @@ from prefect.client.schemas.objects import Artifact
 from qiskit import QuantumCircuit
 
 from prefect_qiskit_runtime import (
+    IBMQuantumCredentials,
     ProgramFailedError,
     Provenance,
     RuntimeBackend,
+    RuntimeJob,
     _summaries,
     arun_program,
     attach_job,
@@ -22,6 +24,7 @@ from prefect_qiskit_runtime import (
     run_program,
     run_sampler,
     submit_program,
+    submit_sampler,
     upload_program,
 )
 from prefect_qiskit_runtime._provenance import own_versions, read_stored
@@ -146,6 +149,59 @@ def test_a_sampler_tells_its_shots_and_seed() -> None:
     assert provenance.options["primitive"]["default_shots"] == 20
     assert provenance.calibration is not None
     assert provenance.calibration.updated_at is not None
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[RuntimeBackend]:
+    """A simulator of a service like IBM's, whose jobs have used ten seconds of a QPU."""
+    with offline_service(imitate="ibm") as service:
+        service.add("job_usage", seconds=10)
+        given = {"api_key": service.token, "url": f"{service.url}/api/v1"}
+        credentials = IBMQuantumCredentials.model_validate(given)
+        yield RuntimeBackend(name=BACKEND, service="ibm", credentials=credentials)
+
+
+ESTIMATE = 2.0 + 1000 * (250e-6 + 100e-6)
+"""Of `bell` with 1000 shots: 2 s, and for each shot the delay and a typical circuit."""
+
+
+def test_a_job_of_ibm_s_tells_its_time_on_the_qpu_and_the_estimate_of_it(
+    cloud: RuntimeBackend,
+) -> None:
+    circuit = bell()
+    circuit.measure_all()
+
+    @flow
+    def sampling() -> str:
+        run_sampler([circuit], backend=cloud, shots=1000)
+        return str(runtime.flow_run.id)
+
+    (artifact,) = artifacts_of(sampling())
+    assert "| Quantum seconds | 10.000 |" in str(artifact.data)
+    assert f"| Estimated quantum seconds | {ESTIMATE:.3f} |" in str(artifact.data)
+    provenance = provenance_of(str(artifact.key).removeprefix("qiskit-runtime-job-"), cloud)
+    assert provenance.quantum_seconds == 10
+    assert provenance.estimated_quantum_seconds == pytest.approx(ESTIMATE)
+
+
+def test_a_job_that_is_found_again_keeps_the_estimate_of_the_call_that_sent_it(
+    cloud: RuntimeBackend,
+) -> None:
+    circuit = bell()
+    circuit.measure_all()
+
+    @flow
+    def submitting() -> list[RuntimeJob]:
+        return [
+            submit_sampler([circuit], backend=cloud, shots=1000, durable_key="sent once")
+            for _ in range(2)
+        ]
+
+    sent, found = submitting()
+    assert found.job_id == sent.job_id
+    assert found.preparation["estimate"] == sent.preparation["estimate"]
+    found.wait_for_final_state()
+    assert found.provenance.estimated_quantum_seconds == pytest.approx(ESTIMATE)
 
 
 def test_options_that_were_ignored_are_named() -> None:

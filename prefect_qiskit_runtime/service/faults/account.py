@@ -100,10 +100,10 @@ class AccountFaults:
                     "usage_limit_seconds": usage.seconds,
                     "usage_limit_reached": True,
                 }
-        if matches("/jobs/*/metrics", facts.path):
+        if matches("/jobs/*", facts.path) or matches("/jobs/*/metrics", facts.path):
             for entry, job_usage in self._book.of(JobUsage, facts.user):
                 entry.used += 1
-                return lambda body: _metrics(body, job_usage.seconds)
+                return lambda body: _used(body, job_usage.seconds)
         offline = [scenario.backend for _, scenario in self._book.of(BackendOffline)]
         if offline and facts.path == "/backends":
             return lambda body: {"devices": [_shown(device, offline) for device in body["devices"]]}
@@ -145,8 +145,9 @@ def _shown(device: Any, offline: list[str]) -> Any:
     return device
 
 
-def _metrics(body: Any, quantum_seconds: float) -> Any:
-    if not body["timestamps"].get("running"):
+def _used(body: Any, quantum_seconds: float) -> Any:
+    """Put the use into a job or its metrics, once it has started."""
+    if not body.get("started") and not body.get("timestamps", {}).get("running"):
         return body
     return {**body, "usage": {**body["usage"], "quantum_seconds": quantum_seconds}}
 
