@@ -82,16 +82,6 @@ def test_what_is_sent_is_in_the_layout_that_was_asked_for(
     assert set(job.result()[0].data.meas.get_counts()) <= {"00", "01", "10", "11"}
 
 
-def test_provenance_has_the_time_on_the_qpu_beside_what_was_estimated(
-    device: RuntimeBackend,
-) -> None:
-    job = submit_sampler([QuantumCircuit(1, 1)], backend=device, shots=1000)
-    job.result()
-    provenance = job.provenance
-    assert provenance.quantum_seconds == job.usage["quantum_seconds"]
-    assert provenance.estimated_quantum_seconds == pytest.approx(2 + 250e-6 * 1000)
-
-
 def test_a_call_may_ask_for_it_where_the_block_does_not(device: RuntimeBackend) -> None:
     result = run_sampler([bell(measured=True)], backend=device, transpile=True, shots=10)
     assert result[0].data.meas.num_shots == 10
