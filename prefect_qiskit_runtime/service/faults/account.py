@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -38,10 +40,24 @@ class AccountFaults:
         self._store = store
         self._clock = clock
         self._submitted: dict[str, deque[float]] = {}
+        self._turns: dict[str, asyncio.Lock] = {}
+
+    @asynccontextmanager
+    async def in_turn(self, facts: RequestFacts) -> AsyncIterator[None]:
+        """Answer one submission of a user after the other while their pending jobs are limited.
+
+        Two at once would each find room for the job that only one of them may make.
+        """
+        is_limited = _is_submission(facts) and any(self._book.of(PendingLimit, facts.user))
+        if not is_limited or facts.user is None:
+            yield
+            return
+        async with self._turns.setdefault(facts.user, asyncio.Lock()):
+            yield
 
     async def refusal(self, facts: RequestFacts) -> tuple[str, Response] | None:
         """Return the answer to a submission that is beyond a limit, and by which scenario."""
-        if (facts.method, facts.path) != ("POST", "/jobs") or facts.user is None:
+        if not _is_submission(facts) or facts.user is None:
             return None
         for entry, limit in self._book.of(SubmissionLimit, facts.user):
             wait_seconds = self._wait_seconds(entry.id + facts.user, limit)
@@ -120,6 +136,10 @@ class AccountFaults:
             return times[0] + limit.seconds - now
         times.append(now)
         return 0.0
+
+
+def _is_submission(facts: RequestFacts) -> bool:
+    return (facts.method, facts.path) == ("POST", "/jobs")
 
 
 def _too_many(limit: SubmissionLimit, wait_seconds: float) -> Response:
