@@ -21,7 +21,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext, TaskRunContext
 
-from prefect_qiskit_runtime._loops_scope import loop_scope_here
+from prefect_qiskit_runtime._loop_scope import loop_scope_here
 from prefect_qiskit_runtime.errors import ConfigurationError
 
 _OWN_MODULES = "prefect_qiskit_runtime."

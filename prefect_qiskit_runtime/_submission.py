@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from prefect_qiskit_runtime._budget import Budget
+from prefect_qiskit_runtime._checkpoints import Checkpoints
 from prefect_qiskit_runtime._decoders import Decoders
 from prefect_qiskit_runtime._events import tell_job_event
 from prefect_qiskit_runtime._identity import Identity, Request
 from prefect_qiskit_runtime._lineage import has_seen_end
-from prefect_qiskit_runtime._loops_scope import note_job
+from prefect_qiskit_runtime._loop_scope import note_job
 from prefect_qiskit_runtime._placement import Placement
 from prefect_qiskit_runtime._provenance import Sent
 from prefect_qiskit_runtime._reason_codes import NextStep, next_step
@@ -110,6 +111,7 @@ class Evaluation:
         self._found: JobInfo | None = None
         self._twins: TaggedSubmission | None = None
         self._budget: Budget | None = None
+        self._checkpoints = Checkpoints(api, request.program_id)
         self._own_name = f"pqr-{secrets.token_hex(12)}"
 
     @classmethod
@@ -145,6 +147,8 @@ class Evaluation:
     async def _submit(self) -> str:
         while True:
             self.attempt += 1
+            if self._job_ids:  # the last one is that of the attempt before
+                await self._policy.ask(lambda: self._checkpoints.take_over(self._job_ids[-1]))
             submitted = await self._place_somewhere()
             self._job_ids.append(submitted.id)
             if not submitted.replayed:
@@ -338,10 +342,11 @@ class Evaluation:
         nobody knows of: the answer is awaited, and the job cancelled.
         """
         identity = self._identity
+        params_text = await self._checkpoints.laid_over(self.placement.params_text)
         submitting = asyncio.ensure_future(
             self._api.submit_job(
                 self._request.program_id,
-                self.placement.params_text,
+                params_text,
                 backend=self.placement.name,
                 options=self._tagged_options(),
                 idempotency_key=self._key,

@@ -64,6 +64,8 @@ def test_an_interrupted_flow_cancels_jobs_that_wait_in_threads(
     file = tmp_path / "a_flow.py"
     file.write_text(
         textwrap.dedent(f"""
+        import sys
+
         from prefect import flow
         from prefect_qiskit_runtime import run_program
 
@@ -73,7 +75,8 @@ def test_an_interrupted_flow_cancels_jobs_that_wait_in_threads(
                 [{counting!r}] * 2,
                 [{{"upto": 1, "wait_for": {NEVER!r}}}] * 2,
                 backend={BACKEND!r},
-                callback=lambda job_id, interim: print("JOB", job_id, flush=True),
+                # One write: both threads print to one pipe.
+                callback=lambda job_id, interim: sys.stdout.write("JOB " + job_id + "\\n"),
             )
             futures.wait()
 

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prefect_qiskit_runtime._loops_models import Ask, Told
-from prefect_qiskit_runtime._loops_records import LoopRecords
-from prefect_qiskit_runtime._loops_shifts import ShiftedCircuit, shifted_circuit
 from prefect_qiskit_runtime._primitive_inputs import PrimitiveOptionsLike
 from prefect_qiskit_runtime._session import SessionLike
 from prefect_qiskit_runtime.backend import RuntimeBackend
 from prefect_qiskit_runtime.client import RuntimeClientBackend
 from prefect_qiskit_runtime.codec import decode, encode
 from prefect_qiskit_runtime.errors import InvalidInputError
+from prefect_qiskit_runtime.loops._models import Ask, Told
+from prefect_qiskit_runtime.loops._records import LoopRecords
+from prefect_qiskit_runtime.loops._shifts import ShiftedCircuit, shifted_circuit
 from prefect_qiskit_runtime.models import BackendStatus
 from prefect_qiskit_runtime.primitives import arun_estimator
 
