@@ -274,6 +274,8 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
         if self.hardware_credentials is None:
             if self.hardware_max_seconds is not None:
                 raise ValueError("hardware_max_seconds needs hardware_credentials.")
+            if self.hardware_mode != "session":
+                raise ValueError("hardware_mode needs hardware_credentials.")
             return self
         if self.service == "ibm":
             raise ValueError(

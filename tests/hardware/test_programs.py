@@ -287,6 +287,7 @@ def test_primitives_are_sent_to_where_they_run(cloud: Cloud, service_home: Path)
         ({"service": "ibm"}, "runs primitives with its credentials"),
         ({"private": True}, "can be read once"),
         ({"hardware_credentials": None, "hardware_max_seconds": 5}, "needs hardware_credentials"),
+        ({"hardware_credentials": None, "hardware_mode": "job"}, "needs hardware_credentials"),
     ],
 )
 def test_a_block_says_what_does_not_go_together(fields: dict[str, Any], says: str) -> None:
