@@ -58,12 +58,20 @@ def run(work: Any, order: dict[str, Any]) -> None:
     """Run one flow run, a new one or one that has crashed; what it does is noted in a file."""
     from prefect.client.orchestration import get_client
     from prefect.flow_engine import run_flow
-    from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
+    from prefect.settings import (
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        PREFECT_LOCAL_STORAGE_PATH,
+        temporary_settings,
+    )
     from prefect.states import AwaitingRetry
 
     work.begin(order)
     flow = flows_of(work.work)[order["flow"]]
-    with temporary_settings({PREFECT_LOCAL_STORAGE_PATH: Path(order["storage"])}):
+    settings = {
+        PREFECT_LOCAL_STORAGE_PATH: Path(order["storage"]),
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,  # its thread is joined, which takes a second
+    }
+    with temporary_settings(settings):
         with get_client(sync_client=True) as client:
             if order["flow_run_id"] is None:
                 flow_run = client.create_flow_run(flow)

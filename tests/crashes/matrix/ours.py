@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+import qiskit_ibm_runtime  # noqa: F401 - once, rather than in each process that is forked
 from host import note
 from qiskit import QuantumCircuit
 

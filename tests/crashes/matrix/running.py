@@ -14,11 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import httpx
-
-from prefect_qiskit_runtime import SyncRuntimeClient
-from prefect_qiskit_runtime.codec import decode
 from prefect_qiskit_runtime.testing import OfflineService, offline_service
+from tests.crashes.matrix.account import Account
 from tests.crashes.matrix.cells import Cell, Point, Work
 from tests.proxy import Proxy
 
@@ -31,17 +28,8 @@ REFUSING_SECONDS = 0.7
 PATIENCE = {
     "PREFECT_QISKIT_RUNTIME_SUBMISSION_GRACE_SECONDS": "3",
     "PREFECT_QISKIT_RUNTIME_REQUEST_TIMEOUT_SECONDS": "2",
+    "PREFECT_LOGGING_TO_API_ENABLED": "false",  # nobody reads it, and two hundred flows log
 }
-
-PROGRAM = """
-import random, time
-
-def main(backend, user_messenger):
-    for number in range(6):
-        user_messenger.publish(number)
-        time.sleep(0.05)
-    return random.random()
-"""
 
 
 @dataclass(frozen=True)
@@ -186,7 +174,7 @@ class _Experiment:
         self._folder = folder
         self._url = url
         self._proxy = proxy
-        self._account = _Account(service, is_ibm=cell.work.imitate == "ibm")
+        self._account = Account(service, url, is_ibm=cell.work.imitate == "ibm")
         self._notes_path = folder / "notes.txt"
 
     def run(self) -> Outcome:
@@ -226,6 +214,7 @@ class _Experiment:
         if status != -signal.SIGKILL:
             raise PointNotReached(f"{self._cell}: ended with {status}\n{self.log}")
         self._service.clear()
+        self._account.leave_line()
 
     def _is_there(self, point: Point, held: str | None) -> bool:
         if point.note is not None:
@@ -308,74 +297,3 @@ class _Experiment:
 
     def _last_line(self) -> str:
         return ([""] + [line for line in self.log.splitlines() if line.strip()])[-1][:300]
-
-
-class _Account:
-    """What the service has for its one user, asked for past all faults; a context manager."""
-
-    program_id = ""
-
-    def __init__(self, service: OfflineService, *, is_ibm: bool) -> None:
-        self._service = service
-        self._is_ibm = is_ibm
-        self.crn = ""
-        prefix = "/api/v1" if is_ibm else ""
-        scheme = "apikey" if is_ibm else "Bearer"
-        self._http = httpx.Client(
-            base_url=service.url + prefix,
-            headers={"Authorization": f"{scheme} {service.token}"},
-            timeout=60,
-            trust_env=False,
-        )
-
-    def __enter__(self) -> Self:
-        if self._is_ibm:
-            found = self._http.post(f"{self._service.url}/v3/resources/search").json()
-            self.crn = self._http.headers["Service-CRN"] = found["items"][0]["crn"]
-        else:
-            with SyncRuntimeClient(self._service.url, self._service.token) as client:
-                programs = {program.name: program.program_id for program in client.programs()}
-                self.program_id = programs.get("publishing") or client.upload_program(
-                    PROGRAM, name="publishing"
-                )
-        self._service.clear()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._http.close()
-
-    def jobs(self) -> dict[str, dict[str, Any]]:
-        jobs = self._http.get("/jobs", params={"limit": 1000}).raise_for_status().json()["jobs"]
-        return {job["id"]: job for job in jobs}
-
-    def settled_jobs(self, earlier: set[str]) -> list[str]:
-        """Return the jobs that have run, once all have ended."""
-        self._service.clear()
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while True:
-            jobs = {key: job for key, job in self.jobs().items() if key not in earlier}
-            statuses = [job["state"]["status"] for job in jobs.values()]
-            if all(status in ("Completed", "Failed", "Cancelled") for status in statuses):
-                return [job_id for job_id in jobs if self._has_run(job_id)]
-            assert time.monotonic() < deadline, statuses
-            time.sleep(0.05)
-
-    def _has_run(self, job_id: str) -> bool:
-        metrics = self._http.get(f"/jobs/{job_id}/metrics").raise_for_status().json()
-        return metrics["timestamps"].get("running") is not None
-
-    def result(self, job_id: str) -> Any:
-        answer = self._http.get(f"/jobs/{job_id}/results").raise_for_status()
-        if not self._is_ibm:
-            return answer.json()
-        (result,) = decode(answer.text)
-        return result.data.meas.get_counts()
-
-    def close_what_is_open(self) -> int:
-        """Return how many sessions are open; close them for the cells that follow."""
-        if self._is_ibm:
-            return 0
-        listed = self._http.get("/sessions", params={"open": True}).raise_for_status()
-        for session in listed.json()["sessions"]:
-            self._http.delete(f"/sessions/{session['id']}/close")
-        return listed.json()["count"]
