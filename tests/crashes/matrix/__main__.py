@@ -16,6 +16,7 @@ import shutil
 import tempfile
 import threading
 import time
+from contextvars import copy_context
 from dataclasses import asdict
 from pathlib import Path
 
@@ -86,7 +87,10 @@ def run(cells: list[Cell], workers: int, seconds: float) -> None:
     folder = Path(tempfile.mkdtemp(prefix="crash-matrix-"))
     with prefect_test_harness(server_startup_timeout=120):
         stages = [Stage(folder / str(number)) for number in range(min(workers, len(cells)))]
-        threads = [threading.Thread(target=work, args=[stage]) for stage in stages]
+        # With the settings of this thread, which say where Prefect's server is.
+        threads = [
+            threading.Thread(target=copy_context().run, args=[work, stage]) for stage in stages
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
