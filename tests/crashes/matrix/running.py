@@ -5,24 +5,20 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from prefect_qiskit_runtime.testing import OfflineService, offline_service
 from tests.crashes.matrix.account import Account
 from tests.crashes.matrix.cells import Cell, Point, Work
+from tests.crashes.matrix.hosts import FOLDER, ROOT, Host, host_of
 from tests.proxy import Proxy
 
-FOLDER = Path(__file__).parent
-ROOT = FOLDER.parent.parent.parent
-FOREIGN_PYTHON = ROOT / ".run" / "clients" / "prefect-qiskit-0.2.1" / "bin" / "python"
-DEADLINE_SECONDS = 90.0
+DEADLINE_SECONDS = 150.0
 LATE_SECONDS = 1.5
 REFUSING_SECONDS = 0.7
 PATIENCE = {
@@ -66,37 +62,6 @@ class PointNotReached(AssertionError):
     """The first process ended before it was where it is to be killed."""
 
 
-class Host:
-    """A process that forks flow runs (`host.py`)."""
-
-    def __init__(self, client: str, environment: dict[str, str]) -> None:
-        python = sys.executable if client == "ours" else str(FOREIGN_PYTHON)
-        self._process = subprocess.Popen(
-            [python, str(FOLDER / "host.py"), client],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-            text=True,
-        )
-
-    def run(self, order: dict[str, Any]) -> int:
-        return self._ask({"run": order})["pid"]
-
-    def poll(self, pid: int) -> int | None:
-        return self._ask({"poll": pid})["status"]
-
-    def close(self) -> None:
-        with self._process:
-            assert self._process.stdin is not None
-            self._process.stdin.close()
-
-    def _ask(self, order: dict[str, Any]) -> dict[str, Any]:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
-
-
 class Stage:
     """The services and hosts on which cells run, one after the other; a context manager."""
 
@@ -105,7 +70,7 @@ class Stage:
         self._stack = ExitStack()
         self._environment = _environment()  # of this thread
         self._services: dict[str | None, OfflineService] = {}
-        self._hosts: dict[str, Host] = {}
+        self._hosts: dict[tuple[str, str], Host] = {}
         self._number = 0
 
     def __enter__(self) -> Self:
@@ -132,7 +97,7 @@ class Stage:
                 proxy = Proxy(url)
                 stack.callback(proxy.close)
                 url = proxy.url
-            return _Experiment(cell, service, self._host(cell.work), folder, url, proxy).run()
+            return _Experiment(cell, service, self._host(cell), folder, url, proxy).run()
 
     def _service(self, work: Work) -> OfflineService:
         if work.imitate not in self._services:
@@ -140,12 +105,13 @@ class Stage:
             self._services[work.imitate] = service
         return self._services[work.imitate]
 
-    def _host(self, work: Work) -> Host:
-        if work.client not in self._hosts:
-            host = Host(work.client, self._environment)
-            self._stack.callback(host.close)
-            self._hosts[work.client] = host
-        return self._hosts[work.client]
+    def _host(self, cell: Cell) -> Host:
+        key = cell.work.client, cell.way.by
+        if key not in self._hosts:
+            folder = self._folder / cell.way.by
+            self._hosts[key] = host_of(cell, self._environment, folder)
+            self._stack.callback(self._hosts[key].close)
+        return self._hosts[key]
 
 
 def _environment() -> dict[str, str]:
@@ -206,15 +172,16 @@ class _Experiment:
         if point.request is not None:
             moment = f"{point.moment}_effect"
             held = self._service.add("silence", when=point.request.fields, moment=moment)
-        pid = self._start(None)
-        status = self._wait(pid, until=lambda: self._is_there(point, held))
+        self._start(None)
+        status = self._wait(until=lambda: self._is_there(point, held))
         if status is None:
-            os.kill(pid, signal.SIGKILL)
-            status = self._wait(pid)
+            self._host.kill(is_whole=self._cell.way.is_elsewhere)
+            status = self._wait()
         if status != -signal.SIGKILL:
             raise PointNotReached(f"{self._cell}: ended with {status}\n{self.log}")
         self._service.clear()
-        self._account.leave_line()
+        if self._cell.way.by == "process":
+            self._account.leave_line()  # in the others it is waited for
 
     def _is_there(self, point: Point, held: str | None) -> bool:
         if point.note is not None:
@@ -236,20 +203,21 @@ class _Experiment:
 
     def _return(self) -> int:
         (flow_run_id,) = [note.removeprefix("flow_run ") for note in self._notes("flow_run ")]
-        pid = self._start(flow_run_id)
-        status = self._wait(pid)
+        self._start(flow_run_id)
+        status = self._wait()
         if status is None:
-            os.kill(pid, signal.SIGKILL)
-            self._wait(pid)
+            self._host.kill()
+            self._wait()
             return -1
         return status
 
-    def _start(self, flow_run_id: str | None) -> int:
+    def _start(self, flow_run_id: str | None) -> None:
         cell, is_back = self._cell, flow_run_id is not None
         storage = "elsewhere" if is_back and cell.way.is_elsewhere else "here"
         order = {
             "flow": cell.way.flow,
             "flow_run_id": flow_run_id,
+            "is_elsewhere": is_back and cell.way.is_elsewhere,
             "url": self._url,
             "token": self._service.token,
             "crn": self._account.crn,
@@ -261,16 +229,16 @@ class _Experiment:
         }
         if cell.point.record is not None and not is_back:
             order["die_at_record"] = {"number": cell.point.record, "moment": cell.point.moment}
-        return self._host.run(order)
+        self._host.start(order)
 
-    def _wait(self, pid: int, until: Callable[[], bool] = lambda: False) -> int | None:
-        """Return what a process ends with; None if something happens before that, or nothing."""
+    def _wait(self, until: Callable[[], bool] = lambda: False) -> int | None:
+        """Return what the process ends with; None if something happens before that, or nothing."""
         deadline = time.monotonic() + DEADLINE_SECONDS
         while time.monotonic() < deadline:
-            status = self._host.poll(pid)
+            status = self._host.status()
             if status is not None or until():
                 return status
-            time.sleep(0.02)
+            time.sleep(0.1)
         return None
 
     def _is_interim_as_promised(self) -> bool:
@@ -278,7 +246,7 @@ class _Experiment:
         expected = list(range(self._cell.work.interim))
         got: list[list[int]] = []
         for note in self._notes(""):
-            if note == "process":
+            if note.startswith("process "):
                 got.append([])
             elif note.startswith("interim "):
                 got[-1].append(int(note.removeprefix("interim ")))
@@ -293,7 +261,8 @@ class _Experiment:
 
     @property
     def log(self) -> str:
-        return (self._folder / "flow.log").read_text()[-6000:]
+        log = self._folder / "flow.log"
+        return log.read_text()[-6000:] if log.exists() else ""
 
     def _last_line(self) -> str:
         return ([""] + [line for line in self.log.splitlines() if line.strip()])[-1][:300]
