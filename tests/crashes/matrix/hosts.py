@@ -115,6 +115,7 @@ class DeployedProcesses:
         self._notes_path = Path()
         self._flow_run_id: UUID | None = None
         self._is_lost = False
+        self._told_earlier = 0
         if is_worker:
             self._deploy()
         self._process = self._begin()
@@ -124,6 +125,7 @@ class DeployedProcesses:
             self._end(signal.SIGKILL)
             self._process = self._begin()
         self._is_lost = False
+        self._told_earlier = self._log_path.stat().st_size
         self._notes_path = Path(order["notes"])
         self._order_path.write_text(json.dumps(order))
         with get_client(sync_client=True) as client:
@@ -149,7 +151,9 @@ class DeployedProcesses:
             return None
         if state.type is StateType.COMPLETED:
             return 0
-        return -signal.SIGKILL if " -9" in (state.message or "") else 1
+        if state.type is not StateType.CRASHED:
+            return 1
+        return -signal.SIGKILL if self._has_told_crash() else None
 
     def kill(self, *, is_whole: bool = False) -> None:
         if is_whole:
@@ -160,6 +164,14 @@ class DeployedProcesses:
 
     def close(self) -> None:
         self._end(signal.SIGTERM)
+
+    def _has_told_crash(self) -> bool:
+        """Say whether nobody will report the crash again, over a state that was set since.
+
+        A worker does so after the hooks, and the process that it had started has done it before.
+        """
+        told = self._log_path.read_bytes()[self._told_earlier :]
+        return not self._is_worker or b"infrastructure exited" in told
 
     def _pids(self) -> list[int]:
         lines = self._notes_path.read_text().splitlines()
