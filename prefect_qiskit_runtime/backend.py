@@ -101,6 +101,14 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
         ge=1,
         description="Wall-clock limit of each job, in seconds; empty for the program's own.",
     )
+    max_payload_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description=(
+            "Largest inputs of a job, in bytes, encoded; empty for the 300 MB that IBM Quantum and "
+            "services of this package take. Larger ones are refused, or split where the call says."
+        ),
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None = Field(
         default=None, description="How much the programs write to their logs; empty for WARNING."
     )

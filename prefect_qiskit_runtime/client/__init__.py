@@ -10,7 +10,7 @@ It never decodes in the transport, never submits twice, and knows no Prefect.
 from __future__ import annotations
 
 from prefect_qiskit_runtime.client._account import IbmAccount
-from prefect_qiskit_runtime.client._api import RuntimeApi
+from prefect_qiskit_runtime.client._api import LARGEST_BODY_BYTES, RuntimeApi
 from prefect_qiskit_runtime.client._blocking import (
     SyncRuntimeClient,
     SyncRuntimeClientBackend,
@@ -49,6 +49,7 @@ from prefect_qiskit_runtime.client._transport import settings_of_environment
 from prefect_qiskit_runtime.client._verifying import verify_account
 
 __all__ = [
+    "LARGEST_BODY_BYTES",
     "LEAVE_SECONDS",
     "PRIMITIVES",
     "EmbeddedStatus",

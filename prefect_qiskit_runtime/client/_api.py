@@ -44,6 +44,9 @@ from prefect_qiskit_runtime.models import (
 )
 
 _TEXTS = TypeAdapter(list[str])
+LARGEST_BODY_BYTES = 300 * 1000**2
+"""Of one request: IBM's limit for the inputs of a job, and that of our services."""
+
 # Above every number of an interim result: a stream from here brings states and the end only.
 _NO_INTERIM = 2**31 - 1
 
@@ -200,7 +203,7 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
             NotFoundError: No such program, backend or session.
             SessionClosedError: The session takes no more jobs.
             InvalidInputError: The inputs break the program's schema (`path` and `rule` say
-                where), or the key was used for another submission.
+                where) or are too large to be sent, or the key was used for another submission.
         """
         self._require_program(program_id)
         call = Call(
@@ -215,6 +218,7 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
         head = self._job_head(program_id, backend, options or RuntimeOptions(), attempt, hardware)
         # The inputs go in as they are: encoding them again could change them, and costs.
         body = f'{head[:-1]}, "params": {params_text}}}'
+        _require_sendable(call, body)
         headers = _key_headers(idempotency_key, fingerprint) if self.keyed_submission else {}
         response = await self.request(call, content=body, headers=headers)
         submitted = read_model(call, response, JobSubmitted)
@@ -424,6 +428,23 @@ def _with_cost(metadata: Mapping[str, Any]) -> dict[str, Any]:
         "cost" if field == "max_execution_time" else field: value
         for field, value in metadata.items()
     }
+
+
+def _require_sendable(call: Call, body: str) -> None:
+    """Refuse what the service would refuse once it has all of it, or a good part.
+
+    Raises:
+        InvalidInputError: The body is too large.
+    """
+    num_bytes = len(body) if body.isascii() else len(body.encode())
+    if num_bytes > LARGEST_BODY_BYTES:
+        raise InvalidInputError(
+            f"Cannot {call.doing}: its inputs are too large. The request would have {num_bytes:,}"
+            f" bytes, and {LARGEST_BODY_BYTES:,} are allowed. Nothing was sent. Give the job less,"
+            " or several jobs a part each.",
+            path="$",
+            rule="300 MB",
+        )
 
 
 def _key_headers(key: str | None, fingerprint: str | None) -> dict[str, str]:
