@@ -353,6 +353,7 @@ class Evaluation:
                 fingerprint=None if identity is None else identity.fingerprint,
                 attempt=self.attempt,
                 hardware_key=self._own_name if identity is None else identity.key(0),
+                hardware_label=None if identity is None else identity.lineage.tag,
             )
         )
         try:

@@ -97,16 +97,15 @@ class TaggedSubmission:
         """Send the request, with a note of it before and one after it was refused."""
         if self.budget is not None:
             await self.budget.require()
-        await self.line.before_request()
-        intent = {"intended_at": time.time(), "estimate": self.preparation.get("estimate")}
-        await self._record("intent", intent)
-        try:
-            submitted = await self.post()
-        except QiskitRuntimeError as error:
-            self.line.refused(error)
-            if _is_without_effect(error):
-                await self._record("refusal", intent)
-            raise
+        async with self.line.place():
+            intent = {"intended_at": time.time(), "estimate": self.preparation.get("estimate")}
+            await self._record("intent", intent)
+            try:
+                submitted = await self.post()
+            except QiskitRuntimeError as error:
+                if _is_without_effect(error):
+                    await self._record("refusal", intent)
+                raise
         if self.budget is not None:
             self.budget.note(submitted.id)
         return submitted
