@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prefect_qiskit_runtime._primitive_inputs import (
@@ -11,7 +11,12 @@ from prefect_qiskit_runtime._primitive_inputs import (
     plain_options,
     split_options,
 )
-from prefect_qiskit_runtime.codec import quantum_program_inputs
+from prefect_qiskit_runtime.backend import RuntimeBackend
+from prefect_qiskit_runtime.codec import (
+    quantum_program_inputs,
+    quantum_program_part,
+    require_quantum_program,
+)
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.models import RuntimeOptions
 from prefect_qiskit_runtime.program._primitive_options import UnsupportedOptions, read_options
@@ -30,6 +35,28 @@ class ExecutorCall:
     program: Any
     options: PrimitiveOptionsLike
     seed: int | None
+
+    def __len__(self) -> int:
+        """Return how many items its program has."""
+        return len(require_quantum_program(self.program).items)
+
+    def only(self, part: range) -> ExecutorCall:
+        """Return the call with some of the items."""
+        return replace(self, program=quantum_program_part(self.program, part))
+
+    @property
+    def asked_seed(self) -> Any:
+        """The seed, wherever the call names it."""
+        options = self.primitive_options()
+        simulators = [options, options.get("experimental", {})]
+        named = [each.get("simulator", {}).get("seed_simulator") for each in simulators]
+        return next((seed for seed in (self.seed, *named) if seed is not None), None)
+
+    def inputs_on(self, block: RuntimeBackend) -> dict[str, Any]:
+        """Return the inputs of the job as the service of a block takes them."""
+        if block.service == "ibm":
+            return self.ibm_inputs()
+        return self.inputs(block.unsupported_options)
 
     def inputs(self, unsupported: UnsupportedOptions) -> dict[str, Any]:
         """Return the inputs of the job, as clients of IBM send them and with ours.

@@ -37,6 +37,8 @@ class Request:
         settings: What `prepare` goes by.
         session: The session of its job, where the options do not name it: it may be another one
             by the time that the job is sent.
+        part: Which PUBs of a call, or items of its quantum program, these are, where it takes
+            several jobs.
     """
 
     program_id: str
@@ -47,6 +49,7 @@ class Request:
     prepare: Prepare | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     session: RuntimeSession | None = None
+    part: range | None = None
 
     def fingerprint(self) -> str:
         """Return what makes two requests the same.
@@ -69,6 +72,8 @@ class Request:
             asked["filters"] = self.backend.choice_filters()
         if self.settings:
             asked["settings"] = dict(self.settings)
+        if self.part is not None:  # two parts may be equal, and are not the same
+            asked["part"] = [self.part.start, self.part.stop]
         return fingerprint(asked)
 
 

@@ -21,7 +21,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext, TaskRunContext
 
-from prefect_qiskit_runtime._loops_scope import loop_scope_here
+from prefect_qiskit_runtime._loop_scope import loop_scope_here
 from prefect_qiskit_runtime.errors import ConfigurationError
 
 _OWN_MODULES = "prefect_qiskit_runtime."
@@ -73,9 +73,14 @@ class Lineage:
         return any(run.run_count > 1 for run in (*self.flow_runs, *self.task_runs))
 
     @property
-    def tags(self) -> tuple[str, ...]:
+    def tag(self) -> str | None:
         """The label that all jobs of the root flow run bear, to find them from outside."""
-        return () if self.root_id is None else (flow_tag(self.root_id),)
+        return None if self.root_id is None else flow_tag(self.root_id)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The same as the tags of a job."""
+        return () if self.tag is None else (self.tag,)
 
 
 def flow_tag(root_flow_run_id: str | UUID) -> str:

@@ -14,9 +14,51 @@ from prefect_qiskit_runtime._backend_fields import LEAST_BUSY
 from prefect_qiskit_runtime._choosing import choose_backend
 from prefect_qiskit_runtime._identity import Request
 from prefect_qiskit_runtime._watching import logger_here
-from prefect_qiskit_runtime.client import RuntimeApi
+from prefect_qiskit_runtime.backend import RuntimeBackend
+from prefect_qiskit_runtime.client import LARGEST_BODY_BYTES, PRIMITIVES, RuntimeApi
 from prefect_qiskit_runtime.codec import encode_inputs
-from prefect_qiskit_runtime.errors import NotFoundError
+from prefect_qiskit_runtime.errors import InvalidInputError, NotFoundError
+
+# Labels and options of a job, which its request has beside the inputs.
+_HEAD_BYTES = 64 * 1024
+
+
+def largest_payload(block: RuntimeBackend) -> int:
+    """Return how many bytes the inputs of a job may have, encoded."""
+    return block.max_payload_bytes or LARGEST_BODY_BYTES - _HEAD_BYTES
+
+
+def payload_fault(request: Request, payload_bytes: int) -> str | None:
+    """Say why inputs are too large, and what to do; None if they are not."""
+    largest = largest_payload(request.backend)
+    if payload_bytes <= largest:
+        return None
+    of = "max_payload_bytes of the backend" if request.backend.max_payload_bytes else "300 MB"
+    return (
+        f"The inputs {_whose(request)} are {payload_bytes:,} bytes, encoded; a job may have"
+        f" {largest:,} ({of}, with what else is sent). Nothing was sent. {_way_out(request)}"
+    )
+
+
+def _whose(request: Request) -> str:
+    part = request.part
+    if part is None:
+        return f"of {request.program_id}"
+    things = "items" if request.program_id == "executor" else "PUBs"
+    return f"of {request.program_id}, {things} {part.start} to {part.stop - 1},"
+
+
+def _way_out(request: Request) -> str:
+    if request.program_id not in PRIMITIVES:
+        return "Give the program less, or something to find the rest by."
+    if request.part is None:
+        return (
+            f"Call run_{request.program_id} with split='size', which sends several jobs and joins"
+            " their results, or ask for less."
+        )
+    if len(request.part) == 1:
+        return "One cannot be divided here: give it fewer parameter values, or ask for less."
+    return f"Call it with split= a number below {len(request.part)}, or ask for less."
 
 
 class Placement:
@@ -44,6 +86,7 @@ class Placement:
 
         Raises:
             EncodingError: An input cannot be encoded; the error names its path.
+            InvalidInputError: The inputs are too large for a job.
         """
         placement = cls(api, request)
         if request.prepare is None:
@@ -55,7 +98,7 @@ class Placement:
 
         Raises:
             NotFoundError: No backend fits, or there is none of the name.
-            InvalidInputError: The backend cannot run a circuit.
+            InvalidInputError: The backend cannot run a circuit, or the inputs are too large.
         """
         await self.choose()
         prepare = self._request.prepare
@@ -105,5 +148,8 @@ class Placement:
         self.record["backend_choice"] = {"name": choice.name, "why": choice.why}
 
     async def _encode(self, inputs: Mapping[str, Any]) -> None:
-        self.inputs = inputs
-        self.params_text = await asyncio.to_thread(encode_inputs, inputs)
+        params_text = await asyncio.to_thread(encode_inputs, inputs)
+        fault = payload_fault(self._request, len(params_text))
+        if fault is not None:
+            raise InvalidInputError(fault, path="$", rule="largest inputs of a job")
+        self.inputs, self.params_text = inputs, params_text

@@ -55,6 +55,7 @@ class PubPreparation:
         options: Options of the primitive, as the user and the block gave them.
         block: Whose settings count.
         transpile: Whether the circuits are transpiled, be it here or in the job.
+        first_pub: Number of the first PUB in the call that they are of.
     """
 
     primitive: Literal["sampler", "estimator"]
@@ -62,6 +63,7 @@ class PubPreparation:
     options: Mapping[str, Any]
     block: RuntimeBackend
     transpile: bool
+    first_pub: int = 0
 
     @property
     def transpiles_here(self) -> bool:
@@ -98,7 +100,7 @@ class PubPreparation:
             if "transpile" in inputs:  # done
                 inputs["transpile"] = False
         if check and not device.is_simulator:
-            for index, pub in enumerate(inputs["pubs"]):
+            for index, pub in enumerate(inputs["pubs"], self.first_pub):
                 with naming_pub(index):
                     require_isa_circuit(pub.circuit, device)
         estimate = estimate_usage(
@@ -129,7 +131,7 @@ class PubPreparation:
             device={"target": target},
         )
         pubs = []
-        for index, pub in enumerate(self.inputs["pubs"]):
+        for index, pub in enumerate(self.inputs["pubs"], self.first_pub):
             with naming_pub(index):
                 pubs.append(transpiler.transpiled(pub))
         record = {

@@ -72,6 +72,27 @@ class PrimitiveCall:
         pubs = _coerced(self.primitive, self.pubs)
         return replace(self, pubs=pubs, options=laid_over(below, asked), transpile=transpile)
 
+    def __len__(self) -> int:
+        """Return how many PUBs it has, once it is for a block."""
+        return len(list(self.pubs))
+
+    def only(self, part: range) -> PrimitiveCall:
+        """Return the call with some of the PUBs."""
+        return replace(self, pubs=list(self.pubs)[part.start : part.stop])
+
+    @property
+    def asked_seed(self) -> Any:
+        """The seed, wherever the call names it."""
+        options = self.primitive_options()
+        named = [options.get("simulator", {}).get("seed_simulator"), options.get("seed_estimator")]
+        return next((seed for seed in (self.seed, *named) if seed is not None), None)
+
+    def inputs_on(self, block: RuntimeBackend) -> dict[str, Any]:
+        """Return the inputs of the job as the service of a block takes them."""
+        if block.service == "ibm":
+            return self.ibm_inputs()
+        return self.inputs(block.unsupported_options)
+
     def inputs(self, unsupported: UnsupportedOptions) -> dict[str, Any]:
         """Return the inputs of the job, as clients of IBM send them and with ours.
 

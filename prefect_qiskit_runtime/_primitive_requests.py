@@ -3,69 +3,101 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from prefect_qiskit_runtime._executor_inputs import ExecutorCall
 from prefect_qiskit_runtime._identity import Request
 from prefect_qiskit_runtime._preparation import ProgramPreparation, PubPreparation
 from prefect_qiskit_runtime._primitive_inputs import PrimitiveCall
 from prefect_qiskit_runtime._session import SessionLike, in_session, opened
+from prefect_qiskit_runtime._splitting import SplitLike, parts_of
 from prefect_qiskit_runtime.backend import BackendLike, RuntimeBackend, as_backend
 
 
-async def pub_request(
-    call: PrimitiveCall, backend: BackendLike, session: SessionLike, durable_key: str | None
-) -> Request:
-    """Return the request of a call of the sampler or the estimator.
+async def pub_requests(
+    call: PrimitiveCall,
+    backend: BackendLike,
+    session: SessionLike,
+    durable_key: str | None,
+    split: SplitLike = None,
+) -> list[Request]:
+    """Return the requests of a call of the sampler or the estimator: one for each job.
 
     Raises:
         InvalidInputError: A PUB is none, or an option is not supported.
     """
     block = as_backend(backend)
     call = await asyncio.to_thread(call.on, block)
-    inputs = await _inputs(call, block)
+    return [
+        await _pub_request(part_call, part, block, session, durable_key)
+        for part_call, part in await asyncio.to_thread(parts_of, call, split, block)
+    ]
+
+
+async def _pub_request(
+    call: PrimitiveCall,
+    part: range | None,
+    block: RuntimeBackend,
+    session: SessionLike,
+    durable_key: str | None,
+) -> Request:
+    inputs = await asyncio.to_thread(call.inputs_on, block)
     assert call.primitive != "executor"  # noqa: S101 - for the type checker
     prepare = PubPreparation(
-        call.primitive, inputs, call.primitive_options(), block, bool(call.transpile)
+        call.primitive,
+        inputs,
+        call.primitive_options(),
+        block,
+        bool(call.transpile),
+        first_pub=0 if part is None else part.start,
     )
-    options = block.options(in_session(call.job_options(), session))
     return Request(
         call.primitive,
         inputs,
         block,
-        options,
+        block.options(in_session(call.job_options(), session)),
         durable_key,
         prepare=prepare,
         settings=prepare.settings,
         session=opened(session),
+        part=part,
     )
 
 
-async def program_request(
-    call: ExecutorCall, backend: BackendLike, session: SessionLike, durable_key: str | None
-) -> Request:
-    """Return the request of a call of the executor.
+async def program_requests(
+    call: ExecutorCall,
+    backend: BackendLike,
+    session: SessionLike,
+    durable_key: str | None,
+    split: SplitLike = None,
+) -> list[Request]:
+    """Return the requests of a call of the executor: one for each job.
 
     Raises:
         EncodingError: It is no quantum program.
         InvalidInputError: An option is not supported.
     """
     block = as_backend(backend)
-    inputs = await _inputs(call, block)
-    prepare = ProgramPreparation(call.program, inputs, call.primitive_options(), block)
-    options = block.options(in_session(call.job_options(), session))
+    return [
+        await _program_request(part_call, part, block, session, durable_key)
+        for part_call, part in await asyncio.to_thread(parts_of, call, split, block)
+    ]
+
+
+async def _program_request(
+    call: ExecutorCall,
+    part: range | None,
+    block: RuntimeBackend,
+    session: SessionLike,
+    durable_key: str | None,
+) -> Request:
+    inputs = await asyncio.to_thread(call.inputs_on, block)
     return Request(
         "executor",
         inputs,
         block,
-        options,
+        block.options(in_session(call.job_options(), session)),
         durable_key,
-        prepare=prepare,
+        prepare=ProgramPreparation(call.program, inputs, call.primitive_options(), block),
         session=opened(session),
+        part=part,
     )
-
-
-async def _inputs(call: PrimitiveCall | ExecutorCall, block: RuntimeBackend) -> dict[str, Any]:
-    if block.service == "ibm":
-        return await asyncio.to_thread(call.ibm_inputs)
-    return await asyncio.to_thread(call.inputs, block.unsupported_options)

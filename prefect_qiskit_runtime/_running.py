@@ -9,6 +9,7 @@ from prefect_qiskit_runtime._identity import Request
 from prefect_qiskit_runtime._result_cache import CachedEvaluation, CacheLike, CachePlan
 from prefect_qiskit_runtime._submission import Evaluation
 from prefect_qiskit_runtime._watching import InterimCallback, deliver
+from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.runtime_job import RuntimeJob
 
 
@@ -38,16 +39,27 @@ async def run(
     cache: CacheLike = None,
 ) -> Any:
     """Return the decoded result of a request, kept or of its job."""
-    plan = CachePlan.of(cache, request)
     async with request.backend.connect() as api:
         if callback is not None and not include_final:
             api.require_interim_results()
-        evaluation = (
-            await Evaluation.of(api, request)
-            if plan is None
-            else CachedEvaluation(api, request, plan)
-        )
-        result = await evaluation.result(callback, decoders)
+        job_id, result = await evaluated(api, request, decoders, callback=callback, cache=cache)
     if include_final and callback is not None:
-        await deliver(callback, evaluation.job_id, result)
+        await deliver(callback, job_id, result)
     return result
+
+
+async def evaluated(
+    api: RuntimeApi,
+    request: Request,
+    decoders: Decoders,
+    *,
+    callback: InterimCallback | None = None,
+    cache: CacheLike = None,
+) -> tuple[str, Any]:
+    """Return the job that gave the result of a request, and the result."""
+    plan = CachePlan.of(cache, request)
+    evaluation = (
+        await Evaluation.of(api, request) if plan is None else CachedEvaluation(api, request, plan)
+    )
+    result = await evaluation.result(callback, decoders)
+    return evaluation.job_id, result

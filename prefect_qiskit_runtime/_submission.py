@@ -11,15 +11,16 @@ import asyncio
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prefect_qiskit_runtime._budget import Budget
+from prefect_qiskit_runtime._checkpoints import Checkpoints
 from prefect_qiskit_runtime._decoders import Decoders
 from prefect_qiskit_runtime._events import tell_job_event
 from prefect_qiskit_runtime._identity import Identity, Request
 from prefect_qiskit_runtime._lineage import has_seen_end
-from prefect_qiskit_runtime._loops_scope import note_job
+from prefect_qiskit_runtime._loop_scope import note_job
 from prefect_qiskit_runtime._placement import Placement
 from prefect_qiskit_runtime._provenance import Sent
 from prefect_qiskit_runtime._reason_codes import NextStep, next_step
@@ -110,6 +111,7 @@ class Evaluation:
         self._found: JobInfo | None = None
         self._twins: TaggedSubmission | None = None
         self._budget: Budget | None = None
+        self._checkpoints = Checkpoints(api, request.program_id)
         self._own_name = f"pqr-{secrets.token_hex(12)}"
 
     @classmethod
@@ -145,6 +147,8 @@ class Evaluation:
     async def _submit(self) -> str:
         while True:
             self.attempt += 1
+            if self._job_ids:  # the last one is that of the attempt before
+                await self._policy.ask(lambda: self._checkpoints.take_over(self._job_ids[-1]))
             submitted = await self._place_somewhere()
             self._job_ids.append(submitted.id)
             if not submitted.replayed:
@@ -286,7 +290,7 @@ class Evaluation:
     @property
     def sent(self) -> Sent:
         """What the job of the current attempt was asked for."""
-        return Sent.of(
+        sent = Sent.of(
             self._request.program_id,
             self._request.inputs,
             self._request.options,
@@ -294,6 +298,9 @@ class Evaluation:
             job_ids=self._job_ids,
             attempt=self.attempt,
         )
+        is_ibm = self._request.backend.service == "ibm"
+        estimate = self.placement.record.get("estimate", {}) if is_ibm else {}
+        return replace(sent, estimated_quantum_seconds=estimate.get("quantum_seconds"))
 
     @property
     def _is_private(self) -> bool:
@@ -318,6 +325,7 @@ class Evaluation:
             api=self._api,
             name=self._key,
             prepare=self.placement.settle,
+            preparation=self.placement.record,
             post=self._post,
             is_first=is_first,
             records=None if self._identity is None else self._identity.records,
@@ -334,16 +342,18 @@ class Evaluation:
         nobody knows of: the answer is awaited, and the job cancelled.
         """
         identity = self._identity
+        params_text = await self._checkpoints.laid_over(self.placement.params_text)
         submitting = asyncio.ensure_future(
             self._api.submit_job(
                 self._request.program_id,
-                self.placement.params_text,
+                params_text,
                 backend=self.placement.name,
                 options=self._tagged_options(),
                 idempotency_key=self._key,
                 fingerprint=None if identity is None else identity.fingerprint,
                 attempt=self.attempt,
                 hardware_key=self._own_name if identity is None else identity.key(0),
+                hardware_label=None if identity is None else identity.lineage.tag,
             )
         )
         try:

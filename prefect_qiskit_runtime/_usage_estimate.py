@@ -9,7 +9,7 @@ qiskit-ibm-runtime documents its options. What cannot be known beforehand is ass
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -81,6 +81,18 @@ class UsageEstimate:
     def executions(self) -> int:
         """How often a circuit is executed, noise learning included."""
         return sum(part.executions for part in (*self.pubs, *self.learning))
+
+    @classmethod
+    def of_jobs(cls, estimates: Sequence[UsageEstimate]) -> UsageEstimate:
+        """Add up the estimates of several jobs."""
+        return cls(
+            seconds=sum(one.seconds for one in estimates),
+            overhead_seconds=sum(one.overhead_seconds for one in estimates),
+            rep_delay_seconds=estimates[0].rep_delay_seconds,
+            pubs=tuple(pub for one in estimates for pub in one.pubs),
+            learning=tuple(part for one in estimates for part in one.learning),
+            assumptions=tuple(dict.fromkeys(said for one in estimates for said in one.assumptions)),
+        )
 
 
 def estimate_usage(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from prefect_qiskit_runtime._devices import Device, device_of
 from prefect_qiskit_runtime._identity import Request
-from prefect_qiskit_runtime._placement import Placement
+from prefect_qiskit_runtime._placement import Placement, payload_fault
 from prefect_qiskit_runtime._preparation import (
     Prepared,
     ProgramPreparation,
@@ -61,7 +62,8 @@ class DryRun:
         faults: Why it would be refused, in sentences; empty if nothing was found.
         estimate: How long a QPU is held, by IBM's documented formula; None for simulators and
             programs. What is billed may differ.
-        preparation: What was chosen and done: the backend and why, how circuits were transpiled.
+        preparation: What was chosen and done: the backend and why, how circuits were transpiled;
+            under "jobs" for each of several jobs.
     """
 
     program_id: str
@@ -110,30 +112,50 @@ class DryRun:
         return "\n".join(lines)
 
 
-async def looked_at(request: Request) -> DryRun:
-    """Return what a request would send. The service is asked, and nothing submitted."""
-    async with request.backend.connect() as api:
-        placement = Placement(api, request)
+@dataclass(frozen=True)
+class _Job:
+    """What one job would send."""
+
+    payload_bytes: int
+    circuits: list[DryRunCircuit]
+    faults: list[str]
+    prepared: Prepared
+
+
+async def looked_at(requests: Sequence[Request]) -> DryRun:
+    """Return what the jobs of a call would send. The service is asked, and nothing submitted."""
+    first = requests[0]
+    async with first.backend.connect() as api:
+        placement = Placement(api, first)
         await placement.choose()
-        faults: list[str] = []
-        if request.program_id in PRIMITIVES:
-            prepared, faults = await _prepared(api, request, placement.name)
-        else:
-            prepared = Prepared(request.inputs)
-            faults = await _schema_faults(api, request)
-    params_text = await asyncio.to_thread(encode_inputs, prepared.inputs)
-    circuits = await asyncio.to_thread(_circuits_of, request, prepared)
+        jobs = [await _job_of(api, request, placement.name) for request in requests]
+    estimates = [job.prepared.estimate for job in jobs if job.prepared.estimate is not None]
+    records = [dict(job.prepared.record) for job in jobs]
     return DryRun(
-        program_id=request.program_id,
+        program_id=first.program_id,
         backend=placement.name,
-        service=request.backend.service,
-        num_jobs=1,
-        payload_bytes=len(params_text),
-        circuits=tuple(circuits),
-        faults=(*faults, *(one.fault for one in circuits if one.fault is not None)),
-        estimate=prepared.estimate,
-        preparation=placement.record | dict(prepared.record),
+        service=first.backend.service,
+        num_jobs=len(jobs),
+        payload_bytes=sum(job.payload_bytes for job in jobs),
+        circuits=tuple(circuit for job in jobs for circuit in job.circuits),
+        faults=tuple(fault for job in jobs for fault in job.faults),
+        estimate=UsageEstimate.of_jobs(estimates) if estimates else None,
+        preparation=placement.record | (records[0] if len(jobs) == 1 else {"jobs": records}),
     )
+
+
+async def _job_of(api: RuntimeApi, request: Request, name: str) -> _Job:
+    if request.program_id in PRIMITIVES:
+        prepared, faults = await _prepared(api, request, name)
+    else:
+        prepared, faults = Prepared(request.inputs), await _schema_faults(api, request)
+    payload_bytes = len(await asyncio.to_thread(encode_inputs, prepared.inputs))
+    too_large = payload_fault(request, payload_bytes)
+    if too_large is not None:
+        faults.append(too_large)
+    circuits = await asyncio.to_thread(_circuits_of, request, prepared)
+    faults += [one.fault for one in circuits if one.fault is not None]
+    return _Job(payload_bytes, circuits, faults, prepared)
 
 
 async def _prepared(api: RuntimeApi, request: Request, name: str) -> tuple[Prepared, list[str]]:
@@ -180,6 +202,7 @@ def _circuits_of(request: Request, prepared: Prepared) -> list[DryRunCircuit]:
         return []
     estimate = prepared.estimate
     usages = [None] * len(circuits) if estimate is None else estimate.pubs
+    first = 0 if request.part is None else request.part.start
     # What is transpiled in the job is checked there.
     in_job = isinstance(prepare, PubPreparation) and prepare.transpile
     return [
@@ -190,7 +213,7 @@ def _circuits_of(request: Request, prepared: Prepared) -> list[DryRunCircuit]:
             usage=usage,
             fault=None if device is None or in_job else _isa_fault(index, circuit, device),
         )
-        for index, (circuit, usage) in enumerate(zip(circuits, usages, strict=True))
+        for index, (circuit, usage) in enumerate(zip(circuits, usages, strict=True), first)
     ]
 
 

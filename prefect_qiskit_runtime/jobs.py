@@ -74,7 +74,7 @@ async def asubmit_program(
     merged = backend.options(in_session(options, session))
     request = Request(program_id, given, backend, merged, durable_key, session=opened(session))
     if dry_run:
-        return cast("Any", await looked_at(request))
+        return cast("Any", await looked_at([request]))
     return await submit(request, decoders)
 
 
@@ -142,7 +142,7 @@ async def arun_program(
     merged = backend.options(in_session(options, session))
     request = Request(program_id, given, backend, merged, durable_key, session=opened(session))
     if dry_run:
-        return await looked_at(request)
+        return await looked_at([request])
     return await run(request, decoders, callback=callback, include_final=include_final, cache=cache)
 
 

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, cast
 from prefect_qiskit_runtime._decoders import Decoders
 from prefect_qiskit_runtime._executor_inputs import ExecutorCall
 from prefect_qiskit_runtime._identity import Request
+from prefect_qiskit_runtime._joining import run_parts
 from prefect_qiskit_runtime._primitive_inputs import PrimitiveCall, PrimitiveOptionsLike
-from prefect_qiskit_runtime._primitive_requests import program_request, pub_request
+from prefect_qiskit_runtime._primitive_requests import program_requests, pub_requests
 from prefect_qiskit_runtime._result_cache import CacheLike
 from prefect_qiskit_runtime._running import run, submit
 from prefect_qiskit_runtime._session import SessionLike
+from prefect_qiskit_runtime._splitting import SplitLike
 from prefect_qiskit_runtime._tasks import async_task, sync_task
 from prefect_qiskit_runtime.backend import BackendLike
 from prefect_qiskit_runtime.codec import QuantumProgramResultDecoder
@@ -65,8 +67,8 @@ async def asubmit_sampler(
         InvalidInputError: A PUB is none, or an option is not supported.
     """
     call = PrimitiveCall("sampler", pubs, options, shots, None, seed, transpile)
-    request = await pub_request(call, backend, session, durable_key)
-    return await _submit(request, dry_run=dry_run)
+    requests = await pub_requests(call, backend, session, durable_key)
+    return await _submit(requests, dry_run=dry_run)
 
 
 submit_sampler = sync_task(asubmit_sampler)
@@ -84,6 +86,7 @@ async def arun_sampler(
     options: PrimitiveOptionsLike = None,
     session: SessionLike = None,
     durable_key: str | None = None,
+    split: SplitLike = None,
     cache: CacheLike = None,
     dry_run: bool = False,
 ) -> PrimitiveResult[SamplerPubResult]:
@@ -104,20 +107,24 @@ async def arun_sampler(
             `SamplerOptions`. `max_execution_time` and `environment` are those of the job.
         session: The session or batch that the job is to belong to, or its id.
         durable_key: As in `run_program`.
+        split: For PUBs that are too many, or too large, for one job: "size" puts as many into each
+            job as its inputs may have bytes (300 MB, or `max_payload_bytes` of the block), a number
+            so many at most. Each job is found again like any other. None: one job.
         cache: As in `run_program`.
         dry_run: Submit nothing, and return a `DryRun`: checks, sizes, an estimate of QPU time.
 
     Returns:
         One result for each PUB. Its `data` has a `BitArray` for each classical register, its
-        metadata says how it was done.
+        metadata says how it was done. Metadata of the whole has, for several jobs, an entry
+        "parts": of each its id, the range of its PUBs, and its metadata.
 
     Raises:
         InvalidInputError: A PUB is none, or an option is not supported.
         JobError: The job ended without a result; the class says how.
     """
     call = PrimitiveCall("sampler", pubs, options, shots, None, seed, transpile)
-    request = await pub_request(call, backend, session, durable_key)
-    return await _run(request, cache=cache, dry_run=dry_run)
+    requests = await pub_requests(call, backend, session, durable_key, split)
+    return await _run(requests, cache=cache, dry_run=dry_run)
 
 
 run_sampler = sync_task(arun_sampler)
@@ -160,8 +167,8 @@ async def asubmit_estimator(
     """
     _choose_one(shots, precision)
     call = PrimitiveCall("estimator", pubs, options, shots, precision, seed, transpile)
-    request = await pub_request(call, backend, session, durable_key)
-    return await _submit(request, dry_run=dry_run)
+    requests = await pub_requests(call, backend, session, durable_key)
+    return await _submit(requests, dry_run=dry_run)
 
 
 submit_estimator = sync_task(asubmit_estimator)
@@ -180,6 +187,7 @@ async def arun_estimator(
     options: PrimitiveOptionsLike = None,
     session: SessionLike = None,
     durable_key: str | None = None,
+    split: SplitLike = None,
     cache: CacheLike = None,
     dry_run: bool = False,
 ) -> PrimitiveResult[PubResult]:
@@ -204,6 +212,7 @@ async def arun_estimator(
             its `EstimatorOptions`. `max_execution_time` and `environment` are those of the job.
         session: The session or batch that the job is to belong to, or its id.
         durable_key: As in `run_program`.
+        split: As in `run_sampler`.
         cache: As in `run_program`.
         dry_run: Submit nothing, and return a `DryRun`: checks, sizes, an estimate of QPU time.
 
@@ -218,8 +227,8 @@ async def arun_estimator(
     """
     _choose_one(shots, precision)
     call = PrimitiveCall("estimator", pubs, options, shots, precision, seed, transpile)
-    request = await pub_request(call, backend, session, durable_key)
-    return await _run(request, cache=cache, dry_run=dry_run)
+    requests = await pub_requests(call, backend, session, durable_key, split)
+    return await _run(requests, cache=cache, dry_run=dry_run)
 
 
 run_estimator = sync_task(arun_estimator)
@@ -258,8 +267,8 @@ async def asubmit_executor(
         InvalidInputError: An option is not supported.
     """
     call = ExecutorCall(program, options, seed)
-    request = await program_request(call, backend, session, durable_key)
-    return await _submit(request, dry_run=dry_run)
+    requests = await program_requests(call, backend, session, durable_key)
+    return await _submit(requests, dry_run=dry_run)
 
 
 submit_executor = sync_task(asubmit_executor)
@@ -275,6 +284,7 @@ async def arun_executor(
     options: PrimitiveOptionsLike = None,
     session: SessionLike = None,
     durable_key: str | None = None,
+    split: SplitLike = None,
     cache: CacheLike = None,
     dry_run: bool = False,
 ) -> QuantumProgramResult:
@@ -292,6 +302,7 @@ async def arun_executor(
             its `ExecutorOptions`. `max_execution_time` and `environment` are those of the job.
         session: The session or batch that the job is to belong to, or its id.
         durable_key: As in `run_program`.
+        split: As in `run_sampler`, for items in place of PUBs.
         cache: As in `run_program`.
         dry_run: Submit nothing, and return a `DryRun`: checks, sizes, an estimate of QPU time.
 
@@ -306,24 +317,28 @@ async def arun_executor(
         JobError: The job ended without a result; the class says how.
     """
     call = ExecutorCall(program, options, seed)
-    request = await program_request(call, backend, session, durable_key)
-    return await _run(request, cache=cache, dry_run=dry_run)
+    requests = await program_requests(call, backend, session, durable_key, split)
+    return await _run(requests, cache=cache, dry_run=dry_run)
 
 
 run_executor = sync_task(arun_executor)
 """Synchronous twin of `arun_executor`."""
 
 
-async def _submit(request: Request, *, dry_run: bool) -> RuntimeJob:
+async def _submit(requests: list[Request], *, dry_run: bool) -> RuntimeJob:
     if dry_run:
-        return cast("Any", await looked_at(request))
+        return cast("Any", await looked_at(requests))
+    (request,) = requests
     return await submit(request, _decoders_of(request))
 
 
-async def _run(request: Request, *, cache: CacheLike, dry_run: bool) -> Any:
+async def _run(requests: list[Request], *, cache: CacheLike, dry_run: bool) -> Any:
     if dry_run:
-        return await looked_at(request)
-    return await run(request, _decoders_of(request), cache=cache)
+        return await looked_at(requests)
+    decoders = _decoders_of(requests[0])
+    if len(requests) > 1:
+        return await run_parts(requests, decoders, cache)
+    return await run(requests[0], decoders, cache=cache)
 
 
 def _decoders_of(request: Request) -> Decoders:

@@ -4,12 +4,16 @@ A runtime program: upload it with `vqe.json`; the service calls `main`. It needs
 and scipy only. Every iteration asks the estimator once: energy and all shifted energies of its
 gradient are the rows of one PUB.
 
+What was measured is published as checkpoints. If the job is lost, the next attempt gets them back
+and repeats its way from them, without measuring, until it is where the job was.
+
 Energies are in the unit of the Hamiltonian and include `constant_energy`.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +28,7 @@ from scipy.optimize import minimize
 GRADIENT_OPTIMIZERS = ("L-BFGS-B", "SLSQP")
 OPTIMIZERS = ("auto", *GRADIENT_OPTIMIZERS, "COBYLA", "SPSA")
 ENERGY_TOLERANCE = 1e-10
+REPLAY_TOLERANCE = 1e-6
 TRANSPILER_LEVEL = 2
 
 # Gates exp(-i angle P / 2) with P*P = 1, up to a phase and fixed gates before and after.
@@ -241,12 +246,15 @@ def _unroll(circuit: QuantumCircuit) -> QuantumCircuit:
 
 
 class Objective:
-    """The energy as a function of the parameters, measured by one estimator.
+    """The energy as a function of the parameters, measured by estimators.
+
+    Each call of an estimator is seeded from its number, so that it gives the same whether those
+    before it were measured here or are in checkpoints.
 
     Attributes:
         points: How many points were evaluated, the shifted ones of gradients included.
-        calls: How many times the estimator was called.
-        exact: Whether the estimator computes energies rather than samples them.
+        calls: How many times an estimator was called, in this attempt and before.
+        exact: Whether it computes energies rather than samples them.
         shots: What it takes for each group of observables; None if exact.
     """
 
@@ -259,6 +267,7 @@ class Objective:
         *,
         shots: int | None,
         seed: int,
+        checkpoints: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         pass_manager = generate_preset_pass_manager(
             TRANSPILER_LEVEL, target=backend.target, seed_transpiler=seed
@@ -272,7 +281,15 @@ class Objective:
         self._circuit = pass_manager.run(ansatz.circuit)
         self._observable = hamiltonian.apply_layout(self._circuit.layout)
         self._columns = [ansatz.angles.index(angle) for angle in self._circuit.parameters]
-        self._estimator = backend.estimator(shots=shots, seed=seed)
+        self._new_estimator = lambda seed: backend.estimator(shots=shots, seed=seed)
+        self._seed = seed
+        self._earlier = deque(call for earlier in checkpoints for call in earlier["calls"])
+        self._new: list[dict[str, Any]] = []
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Return what was measured since the last checkpoint."""
+        calls, self._new = self._new, []
+        return {"seed": self._seed, "calls": calls}
 
     def energies(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return energies and standard errors at points, a 2D array (point, parameter)."""
@@ -300,13 +317,33 @@ class Objective:
         return Evaluation(point.copy(), float(energies[0]), float(stds[0]), gradient)
 
     def _estimate(self, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        pub = (self._circuit, self._observable, angles[:, self._columns])
-        result = self._estimator.run([pub]).result()[0]
+        call = self._recalled(angles) if self._earlier else self._measured(angles)
         self.points += len(angles)
         self.calls += 1
-        self.exact = result.metadata["path"] == "exact"
-        self.shots = result.metadata["shots"]
-        return np.asarray(result.data.evs) + self._constant_energy, np.asarray(result.data.stds)
+        self.exact = call["shots"] is None
+        self.shots = call["shots"]
+        return np.array(call["energies"]) + self._constant_energy, np.array(call["stds"])
+
+    def _recalled(self, angles: np.ndarray) -> dict[str, Any]:
+        call = self._earlier.popleft()
+        same_shape = len(call["energies"]) == len(angles)
+        if same_shape and np.allclose(call["angles"], angles[0], rtol=0, atol=REPLAY_TOLERANCE):
+            return call
+        raise ValueError(f"checkpoints: call {self.calls} is another one with these inputs")
+
+    def _measured(self, angles: np.ndarray) -> dict[str, Any]:
+        seed = np.random.SeedSequence([self._seed, self.calls]).generate_state(1)[0]
+        pub = (self._circuit, self._observable, angles[:, self._columns])
+        result = self._new_estimator(int(seed)).run([pub]).result()[0]
+        self._new.append(
+            {
+                "angles": angles[0].tolist(),
+                "energies": np.asarray(result.data.evs).tolist(),
+                "stds": np.asarray(result.data.stds).tolist(),
+                "shots": result.metadata["shots"],
+            }
+        )
+        return self._new[-1]
 
 
 @dataclass(frozen=True)
@@ -394,25 +431,29 @@ def minimize_with_spsa(
 
 
 class Progress:
-    """Publishes each iteration and keeps its energy."""
+    """Publishes each iteration that no earlier attempt has published, and keeps its energy."""
 
-    def __init__(self, objective: Objective, user_messenger: Any) -> None:
+    def __init__(self, objective: Objective, published: int, user_messenger: Any) -> None:
         self.energies: list[float] = []
         self._objective = objective
+        self._published = published
         self._user_messenger = user_messenger
 
     def __call__(self, evaluation: Evaluation) -> None:
         """Publish the next iteration; the first one is the starting point, number 0."""
+        self.energies.append(evaluation.energy)
+        if len(self.energies) <= self._published:
+            return
         message = {
-            "iteration": len(self.energies),
+            "iteration": len(self.energies) - 1,
             "energy": evaluation.energy,
             "std": evaluation.std,
             "evaluations": self._objective.points,
             "parameters": evaluation.point.tolist(),
+            "checkpoint": self._objective.checkpoint(),
         }
         if evaluation.gradient is not None:
             message["gradient_norm"] = float(np.linalg.norm(evaluation.gradient))
-        self.energies.append(evaluation.energy)
         self._user_messenger.publish(message)
 
 
@@ -443,11 +484,15 @@ def main(
     shots: int | None = None,
     seed: int | None = None,
     constant_energy: float = 0.0,
+    checkpoints: Sequence[Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Minimise the energy and publish every iteration; `vqe.json` describes the arguments."""
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"optimizer: '{optimizer}' is not one of {', '.join(OPTIMIZERS)}")
-    if seed is None:
+    checkpoints = checkpoints or ()
+    if checkpoints:
+        seed = int(checkpoints[0]["seed"])
+    elif seed is None:
         seed = int(np.random.SeedSequence().generate_state(1)[0])
     operator = read_hamiltonian(hamiltonian)
     form = read_ansatz(ansatz)
@@ -457,8 +502,10 @@ def main(
             f"the hamiltonian has {operator.num_qubits}"
         )
     start = starting_point(form, initial_point, seed)
-    objective = Objective(form, operator, constant_energy, backend, shots=shots, seed=seed)
-    progress = Progress(objective, user_messenger)
+    objective = Objective(
+        form, operator, constant_energy, backend, shots=shots, seed=seed, checkpoints=checkpoints
+    )
+    progress = Progress(objective, len(checkpoints), user_messenger)
     progress(objective.evaluate(start))
     if optimizer == "auto":
         optimizer = "L-BFGS-B" if objective.exact else "SPSA"

@@ -44,6 +44,9 @@ from prefect_qiskit_runtime.models import (
 )
 
 _TEXTS = TypeAdapter(list[str])
+LARGEST_BODY_BYTES = 300 * 1000**2
+"""Of one request: IBM's limit for the inputs of a job, and that of our services."""
+
 # Above every number of an interim result: a stream from here brings states and the end only.
 _NO_INTERIM = 2**31 - 1
 
@@ -178,6 +181,7 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
         fingerprint: str | None = None,
         attempt: int = 1,
         hardware_key: str | None = None,
+        hardware_label: str | None = None,
     ) -> JobSubmitted:
         """Submit a job: once, however often the question has to be sent.
 
@@ -195,12 +199,13 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
             attempt: Which attempt of one evaluation this is, from 1.
             hardware_key: Name of the evaluation, the same for all attempts: what its program
                 submits to hardware is found again under it (see `with_hardware`).
+            hardware_label: What that bears there as a tag; the id of the job when None.
 
         Raises:
             NotFoundError: No such program, backend or session.
             SessionClosedError: The session takes no more jobs.
             InvalidInputError: The inputs break the program's schema (`path` and `rule` say
-                where), or the key was used for another submission.
+                where) or are too large to be sent, or the key was used for another submission.
         """
         self._require_program(program_id)
         call = Call(
@@ -211,10 +216,11 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
             identifier=program_id,
             repeatable=self.keyed_submission,
         )
-        hardware = self._hardware_fields(program_id, hardware_key)
+        hardware = self._hardware_fields(program_id, hardware_key, hardware_label)
         head = self._job_head(program_id, backend, options or RuntimeOptions(), attempt, hardware)
         # The inputs go in as they are: encoding them again could change them, and costs.
         body = f'{head[:-1]}, "params": {params_text}}}'
+        _require_sendable(call, body)
         headers = _key_headers(idempotency_key, fingerprint) if self.keyed_submission else {}
         response = await self.request(call, content=body, headers=headers)
         submitted = read_model(call, response, JobSubmitted)
@@ -424,6 +430,23 @@ def _with_cost(metadata: Mapping[str, Any]) -> dict[str, Any]:
         "cost" if field == "max_execution_time" else field: value
         for field, value in metadata.items()
     }
+
+
+def _require_sendable(call: Call, body: str) -> None:
+    """Refuse what the service would refuse once it has all of it, or a good part.
+
+    Raises:
+        InvalidInputError: The body is too large.
+    """
+    num_bytes = len(body) if body.isascii() else len(body.encode())
+    if num_bytes > LARGEST_BODY_BYTES:
+        raise InvalidInputError(
+            f"Cannot {call.doing}: its inputs are too large. The request would have {num_bytes:,}"
+            f" bytes, and {LARGEST_BODY_BYTES:,} are allowed. Nothing was sent. Give the job less,"
+            " or several jobs a part each.",
+            path="$",
+            rule="300 MB",
+        )
 
 
 def _key_headers(key: str | None, fingerprint: str | None) -> dict[str, str]:

@@ -23,8 +23,11 @@ from prefect_qiskit_runtime.codec._encoder import RuntimeEncoder, encode, encode
 from prefect_qiskit_runtime.codec._fingerprint import fingerprint
 from prefect_qiskit_runtime.codec._quantum_programs import (
     QuantumProgramResultDecoder,
+    joined_program_results,
     quantum_program_identity,
     quantum_program_inputs,
+    quantum_program_part,
+    require_quantum_program,
 )
 
 __all__ = [
@@ -35,6 +38,9 @@ __all__ = [
     "encode",
     "encode_inputs",
     "fingerprint",
+    "joined_program_results",
     "quantum_program_identity",
     "quantum_program_inputs",
+    "quantum_program_part",
+    "require_quantum_program",
 ]

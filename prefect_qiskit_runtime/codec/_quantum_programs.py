@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import copy
 import io
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from prefect_qiskit_runtime.codec import _seams
@@ -36,13 +38,8 @@ def quantum_program_inputs(
         raise ConfigurationError(_NEEDED)
     from qiskit_ibm_runtime import QuantumProgram
     from qiskit_ibm_runtime.options_models import ExecutorOptions
-    from samplomatic.quantum_program import QuantumProgram as AnyQuantumProgram
 
-    if not isinstance(program, AnyQuantumProgram):
-        raise EncodingError(
-            f"The executor runs a QuantumProgram, not {type(program).__name__}: make one with "
-            "qiskit_ibm_runtime.QuantumProgram(shots=…) and its append_circuit_item."
-        )
+    require_quantum_program(program)
     if not isinstance(program, QuantumProgram):
         program = QuantumProgram.from_(program)
     try:
@@ -52,6 +49,52 @@ def quantum_program_inputs(
         return converter.encoder(program, options).model_dump(mode="json")
     except ValueError as exc:
         raise EncodingError(f"The quantum program cannot be written: {exc}") from exc
+
+
+def require_quantum_program(program: Any) -> Any:
+    """Return a quantum program as it is.
+
+    Raises:
+        ConfigurationError: This environment has no quantum programs.
+        EncodingError: It is none.
+    """
+    if _seams.executor_converter() is None:
+        raise ConfigurationError(_NEEDED)
+    from samplomatic.quantum_program import QuantumProgram
+
+    if not isinstance(program, QuantumProgram):
+        raise EncodingError(
+            f"The executor runs a QuantumProgram, not {type(program).__name__}: make one with "
+            "qiskit_ibm_runtime.QuantumProgram(shots=…) and its append_circuit_item."
+        )
+    return program
+
+
+def quantum_program_part(program: Any, items: range) -> Any:
+    """Return a quantum program with some of the items of one, and all else of it."""
+    part = copy.copy(program)
+    part.items = program.items[items.start : items.stop]
+    return part
+
+
+def joined_program_results(results: Sequence[Any], parts: Sequence[range]) -> Any:
+    """Return the results of the parts of a quantum program as of one.
+
+    Args:
+        results: A `QuantumProgramResult` of each.
+        parts: Which items each has, in order.
+    """
+    first = results[0]
+    spans = [
+        replace(span, parts=[replace(p, idx_item=p.idx_item + part.start) for p in span.parts])
+        for result, part in zip(results, parts, strict=True)
+        for span in result.metadata.chunk_timing
+    ]
+    return type(first)(
+        [item for result in results for item in result],
+        metadata=replace(first.metadata, chunk_timing=spans),
+        passthrough_data=first.passthrough_data,
+    )
 
 
 def quantum_program_identity(inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from uuid import UUID
 import numpy as np
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
 from prefect.flow_engine import run_flow
 from qiskit.circuit import ParameterVector, QuantumCircuit
 from qiskit.circuit.library import PauliEvolutionGate
@@ -79,9 +80,13 @@ def minimizing(
     return as_json(result)
 
 
-def main(flow_run_id: str) -> None:
+def read_flow_run(flow_run_id: UUID) -> FlowRun:
     with get_client(sync_client=True) as client:
-        flow_run = client.read_flow_run(UUID(flow_run_id))
+        return client.read_flow_run(flow_run_id)
+
+
+def main(flow_run_id: str) -> None:
+    flow_run = read_flow_run(UUID(flow_run_id))
     result = run_flow(minimizing, flow_run=flow_run, parameters=flow_run.parameters)
     Path(os.environ["LOOP_RESULT"]).write_text(json.dumps(result))
 

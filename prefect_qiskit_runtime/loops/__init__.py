@@ -15,21 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prefect_qiskit_runtime._loops_estimator import EstimatorObjective
-from prefect_qiskit_runtime._loops_minimizing import Minimization
-from prefect_qiskit_runtime._loops_models import Ask, LoopResult, LoopStep
-from prefect_qiskit_runtime._loops_optimizers import (
+from prefect_qiskit_runtime._sync import run_sync
+from prefect_qiskit_runtime._tasks import async_task, sync_task
+from prefect_qiskit_runtime.backend import BackendLike, as_backend
+from prefect_qiskit_runtime.errors import ConfigurationError
+from prefect_qiskit_runtime.loops._estimator import EstimatorObjective
+from prefect_qiskit_runtime.loops._minimizing import Minimization
+from prefect_qiskit_runtime.loops._models import Ask, LoopResult, LoopStep
+from prefect_qiskit_runtime.loops._optimizers import (
     AskTell,
     Choice,
     read_method,
     takes_gradients,
 )
-from prefect_qiskit_runtime._loops_running import LoopSession, LoopSettings, RunningLoop
-from prefect_qiskit_runtime._loops_stopping import Limits
-from prefect_qiskit_runtime._sync import run_sync
-from prefect_qiskit_runtime._tasks import async_task, sync_task
-from prefect_qiskit_runtime.backend import BackendLike, as_backend
-from prefect_qiskit_runtime.errors import ConfigurationError
+from prefect_qiskit_runtime.loops._running import LoopSession, LoopSettings, RunningLoop
+from prefect_qiskit_runtime.loops._stopping import Limits
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from prefect_qiskit_runtime._loops_models import Ask, LoopStep, Recommendation
+from prefect_qiskit_runtime.loops._models import Ask, LoopStep, Recommendation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,11 +10,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from prefect_qiskit_runtime._loops_estimator import EstimatorMeasuring, EstimatorObjective
-from prefect_qiskit_runtime._loops_function import FunctionMeasuring
-from prefect_qiskit_runtime._loops_models import Ask, LoopStep, Told
-from prefect_qiskit_runtime._loops_records import LoopName, LoopRecords
-from prefect_qiskit_runtime._loops_scope import loop_scope
+from prefect_qiskit_runtime._loop_scope import loop_scope
 from prefect_qiskit_runtime._session import RuntimeSession, SessionLike
 from prefect_qiskit_runtime._watching import logger_here
 from prefect_qiskit_runtime.backend import RuntimeBackend
@@ -23,6 +19,10 @@ from prefect_qiskit_runtime.errors import (
     JobSessionClosedError,
     SessionClosedError,
 )
+from prefect_qiskit_runtime.loops._estimator import EstimatorMeasuring, EstimatorObjective
+from prefect_qiskit_runtime.loops._function import FunctionMeasuring
+from prefect_qiskit_runtime.loops._models import Ask, LoopStep, Told
+from prefect_qiskit_runtime.loops._records import LoopName, LoopRecords
 from prefect_qiskit_runtime.sessions import aruntime_batch, aruntime_session
 
 ObjectiveLike = EstimatorObjective | Callable[..., Any]

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from prefect_qiskit_runtime._loops_models import Ask, LoopStep, Recommendation
-from prefect_qiskit_runtime._loops_spsa import Spsa, SpsaOptions
 from prefect_qiskit_runtime.errors import ConfigurationError
+from prefect_qiskit_runtime.loops._models import Ask, LoopStep, Recommendation
+from prefect_qiskit_runtime.loops._spsa import Spsa, SpsaOptions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
 
-from prefect_qiskit_runtime._loops_models import EndReason, LoopStep
 from prefect_qiskit_runtime._watching import logger_here
+from prefect_qiskit_runtime.loops._models import EndReason, LoopStep
 
 WINDOW = 10
 """How many steps the rule of tolerance compares with as many before."""

@@ -1,0 +1,60 @@
+"""Several jobs of one call on their way to one result."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterator, Sequence
+from typing import Any
+
+from prefect_qiskit_runtime._decoders import Decoders
+from prefect_qiskit_runtime._identity import Request
+from prefect_qiskit_runtime._result_cache import CacheLike
+from prefect_qiskit_runtime._running import evaluated
+from prefect_qiskit_runtime.codec import joined_program_results
+
+
+async def run_parts(requests: Sequence[Request], decoders: Decoders, cache: CacheLike) -> Any:
+    """Wait for the results of all parts of a call, and return them as one.
+
+    Where one fails, or the caller is cancelled, the others are cancelled, their jobs with them.
+    """
+    async with requests[0].backend.connect() as api:
+        found = await _all_of(
+            [evaluated(api, request, decoders, cache=cache) for request in requests]
+        )
+    parts = [request.part or range(0) for request in requests]
+    job_ids, results = zip(*found, strict=True)
+    if requests[0].program_id == "executor":
+        return await asyncio.to_thread(joined_program_results, results, parts)
+    return _joined(results, parts, job_ids)
+
+
+async def _all_of(evaluations: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
+    tasks = [asyncio.ensure_future(evaluation) for evaluation in evaluations]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        raise
+
+
+def _joined(results: Sequence[Any], parts: Sequence[range], job_ids: Sequence[str]) -> Any:
+    from qiskit.primitives import PrimitiveResult
+
+    metadata = dict(_common([result.metadata for result in results]))
+    metadata["parts"] = [
+        {"job_id": job_id, "pubs": [part.start, part.stop], "metadata": result.metadata}
+        for job_id, part, result in zip(job_ids, parts, results, strict=True)
+    ]
+    return PrimitiveResult([pub for result in results for pub in result], metadata=metadata)
+
+
+def _common(metadata: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Yield the plain entries that are the same in all."""
+    first, *others = metadata
+    for name, value in first.items():
+        is_plain = value is None or isinstance(value, str | int | float)
+        if is_plain and all(name in other and other[name] == value for other in others):
+            yield name, value

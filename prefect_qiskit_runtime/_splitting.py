@@ -1,0 +1,88 @@
+"""PUBs, or items of a quantum program, in several jobs: what goes into which.
+
+Each part is a job of its own, found again as any other. What goes together depends on what the
+user asked for, not on what a calibration makes of it, so that a call that runs again has the same
+parts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal, TypeVar
+
+from prefect_qiskit_runtime._executor_inputs import ExecutorCall
+from prefect_qiskit_runtime._placement import largest_payload
+from prefect_qiskit_runtime._primitive_inputs import PrimitiveCall
+from prefect_qiskit_runtime.backend import RuntimeBackend
+from prefect_qiskit_runtime.codec import encode_inputs
+from prefect_qiskit_runtime.errors import ConfigurationError
+
+SplitLike = Literal["size"] | int | None
+"""What goes into one job: as much as fits, at most so many PUBs or items, or everything."""
+
+CallT = TypeVar("CallT", PrimitiveCall, ExecutorCall)
+
+_SEPARATOR_BYTES = len(", ")
+
+
+def parts_of(
+    call: CallT, split: SplitLike, block: RuntimeBackend
+) -> list[tuple[CallT, range | None]]:
+    """Return a call for each job of a call, with what of it goes there; None for all of it.
+
+    Raises:
+        ConfigurationError: `split` is none.
+    """
+    if split is None:
+        return [(call, None)]
+    parts = _parts_by_size(call, block) if split == "size" else _parts_by_number(call, split)
+    if len(parts) < 2:  # the same job as without splitting
+        return [(call, None)]
+    return [(_part_call(call, part, number, block), part) for number, part in enumerate(parts)]
+
+
+def _parts_by_number(call: PrimitiveCall | ExecutorCall, split: Any) -> list[range]:
+    if isinstance(split, bool) or not isinstance(split, int) or split < 1:
+        raise ConfigurationError(
+            "split is 'size' (as many PUBs in each job as its inputs may have bytes) or a number of"
+            f" PUBs of 1 or more, not {split!r:.80}."
+        )
+    whole = range(len(call))
+    return [whole[start : start + split] for start in whole[::split]]
+
+
+def _parts_by_size(call: PrimitiveCall | ExecutorCall, block: RuntimeBackend) -> list[range]:
+    largest, whole = largest_payload(block), range(len(call))
+    if len(whole) < 2 or _payload_bytes(call, block) <= largest:
+        return [whole]
+    # What an item of a quantum program takes beside others is not more than what it takes alone.
+    is_pubs = isinstance(call, PrimitiveCall)
+    base = _payload_bytes(call.only(range(0)), block) if is_pubs else 0
+    parts: list[range] = []
+    start, size = 0, base
+    for index in whole:
+        one = _payload_bytes(call.only(range(index, index + 1)), block) - base + _SEPARATOR_BYTES
+        if index > start and size + one > largest:
+            parts.append(range(start, index))
+            start, size = index, base
+        size += one
+    return [*parts, range(start, len(whole))]
+
+
+def _payload_bytes(call: PrimitiveCall | ExecutorCall, block: RuntimeBackend) -> int:
+    return len(encode_inputs(call.inputs_on(block)))
+
+
+def _part_call(call: CallT, part: range, number: int, block: RuntimeBackend) -> CallT:
+    """Return the call of one part, with a seed of its own if the call has one.
+
+    With the same seed the first PUBs of all parts would have the same samples.
+    """
+    only = call.only(part)
+    seed = None if block.service == "ibm" else call.asked_seed
+    if number == 0 or not isinstance(seed, int) or seed < 0:
+        return only
+    import numpy as np
+
+    (own,) = np.random.SeedSequence([seed, number]).generate_state(1)
+    return replace(only, seed=int(own >> 1))
