@@ -10,7 +10,6 @@ import re
 import pytest
 
 from prefect_qiskit_runtime import RuntimeBackend
-from tests.browser.conftest import Served
 from tests.browser.ui import Ui
 from tests.deployments.conftest import until
 
@@ -18,19 +17,6 @@ from tests.deployments.conftest import until
 def test_a_backend_is_created_in_its_form(ui: Ui) -> None:
     saved = ui.create_backend("of-a-form", "fake_manila")
     assert RuntimeBackend.model_validate(saved) == RuntimeBackend(name="fake_manila")
-
-
-@pytest.mark.slow
-def test_vqe_runs_on_the_block_that_is_picked_in_its_form(ui: Ui) -> None:
-    ui.create_backend("picked", "fake_manila")
-    ui.start_vqe("picked-run", maxiter=5, block="picked")
-    ui.wait_for_state("picked-run", "Completed")
-    ui.shoot("flow-run")
-    ui.open_artifact("summary")
-    assert ui.page.get_by_role("row", name="Backend").inner_text().split() == [
-        "Backend",
-        "fake_manila",
-    ]
 
 
 @pytest.mark.slow
@@ -58,13 +44,3 @@ def test_the_convergence_plot_opens(ui: Ui) -> None:
     plot.wait_for()
     ui.shoot("convergence")
     assert plot.evaluate("image => image.complete && image.naturalWidth") == 770
-
-
-@pytest.mark.slow
-def test_cancelling_in_the_page_cancels_the_job_at_the_service(ui: Ui, served: Served) -> None:
-    ui.start_vqe("unwanted-run", molecule="lih_1.595_8q", shots=20000, block="embedded")
-    told = ui.page.get_by_text(re.compile("Job .* submitted to")).inner_text()
-    ui.page.get_by_role("button", name="Cancel").click()
-    ui.page.get_by_role("dialog").get_by_role("button", name="Confirm").click()
-    ui.wait_for_state("unwanted-run", "Cancelled")
-    assert served.job_status(told.split()[1]) == "Cancelled"
