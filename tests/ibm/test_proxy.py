@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from prefect_qiskit_runtime import (
     ConfigurationError,
@@ -46,8 +45,8 @@ def asked(process: subprocess.Popen[str]) -> list[str]:
 
 
 def account(proxy_url: str, url: str) -> IBMQuantumCredentials:
-    key, proxy = SecretStr(TOKENS["alice"]), SecretStr(proxy_url)
-    return IBMQuantumCredentials(api_key=key, url=url, proxy_url=proxy)
+    fields = {"api_key": TOKENS["alice"], "url": url, "proxy_url": proxy_url}
+    return IBMQuantumCredentials.model_validate(fields)
 
 
 def list_through(proxy_url: str, url: str) -> int:
