@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from qiskit import QuantumCircuit
@@ -64,7 +64,7 @@ def flip() -> QuantumCircuit:
 
 
 def count(backend: RuntimeBackend, **how: Any) -> dict[str, int]:
-    (result,) = run_sampler.fn([flip()], backend=backend, shots=5, **how)
+    (result,) = cast("Any", run_sampler.fn([flip()], backend=backend, shots=5, **how))
     return result.data.meas.get_counts()
 
 
