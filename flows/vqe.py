@@ -15,15 +15,18 @@ from molecules import Molecule, load_molecule
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from pydantic import Field
+from qiskit import QuantumCircuit
+from qiskit.circuit.library import efficient_su2
 
 from prefect_qiskit_runtime import (
     Provenance,
     RuntimeBackend,
     attach_job,
     run_program,
+    run_sampler,
     upload_program,
 )
-from prefect_qiskit_runtime.artifacts import ProgressReporter, convergence_plot, markdown_table
+from prefect_qiskit_runtime.artifacts import LoopReporter, distribution_plot, markdown_table
 
 MoleculeName = Literal[
     "h2_0.400",
@@ -101,7 +104,10 @@ def vqe(
     provenance = attach_job(watcher.job_id, backend=backend).provenance
     summary = summarise(chosen, ansatz, result, provenance)
     summary["seconds"] = round(seconds, 2)
-    publish(chosen, result, watcher, summary, provenance)
+    circuit = inputs["ansatz"] if ansatz == "efficient_su2" else chosen.ansatz()
+    state = circuit.assign_parameters(result["parameters"])
+    show_state(artifact_key(chosen, "state"), state, backend, shots=shots, seed=seed)
+    publish(chosen, result, summary, provenance)
     return {**summary, "result": result}
 
 
@@ -112,9 +118,6 @@ def build_ansatz(molecule: Molecule, name: AnsatzName) -> Any:
             "hartree_fock_bitstring": molecule.hartree_fock_bitstring,
             "excitation_generators": molecule.excitation_generators,
         }
-    from qiskit import QuantumCircuit
-    from qiskit.circuit.library import efficient_su2
-
     # Rotations about y keep the state real, as the ground state is: half the parameters of the
     # general form, and fewer local minima on the way (measured for LiH).
     rotations = efficient_su2(molecule.num_qubits, su2_gates=["ry"], reps=2)
@@ -125,25 +128,26 @@ def build_ansatz(molecule: Molecule, name: AnsatzName) -> Any:
 
 
 class Watcher:
-    """The callback of the job: logs each iteration and keeps what the plot needs."""
+    """The callback of the job: logs each iteration, and shows it in Prefect's UI."""
 
     def __init__(self, molecule: Molecule, maxiter: int) -> None:
         self.job_id = ""
-        self.energies: list[float] = []
-        self.errors: list[float] = []
         self._molecule = molecule
-        self._maxiter = maxiter
         self._logger = get_run_logger()
-        self._progress = ProgressReporter(
-            key=artifact_key(molecule, "progress"),
-            description=f"Iterations of the VQE of {molecule.name}, at most {maxiter}",
+        self._reporter = LoopReporter(
+            key=artifact_key(molecule),
+            title=f"VQE of {molecule.name}, in a program",
+            maxiter=maxiter,
+            references={
+                "Hartree-Fock": molecule.hartree_fock_energy,
+                "exact": molecule.exact_ground_energy,
+            },
+            target="exact",
         )
 
     def __call__(self, job_id: str, interim: dict[str, Any]) -> None:
         """Take up one iteration."""
         self.job_id = job_id
-        self.energies.append(interim["energy"])
-        self.errors.append(interim["std"])
         self._logger.info(
             "%s iteration %d: %.8f hartree, %+.4f millihartree from exact",
             self._molecule.name,
@@ -151,12 +155,32 @@ class Watcher:
             interim["energy"],
             self._molecule.error_millihartree(interim["energy"]),
         )
-        # 100 percent is left to `finish`: an optimizer may stop early or measure once more.
-        self._progress.report(min(99.0, 100 * interim["iteration"] / self._maxiter))
+        self._reporter.add(
+            interim["energy"],
+            std=interim["std"],
+            parameters=interim["parameters"],
+            iteration=interim["iteration"],
+            energies=interim["evaluations"],
+        )
 
     def finish(self) -> None:
         """Say that the job has ended."""
-        self._progress.report(100)
+        self._reporter.finish()
+
+
+def show_state(
+    key: str, state: QuantumCircuit, backend: RuntimeBackend | str, *, shots: int | None, seed: int
+) -> None:
+    """Measure all qubits of a state in a job, and show how often each outcome came."""
+    ibm = isinstance(backend, RuntimeBackend) and backend.service == "ibm"
+    circuit = state.copy()
+    circuit.measure_all()
+    result = run_sampler(
+        [circuit], backend=backend, shots=shots, seed=None if ibm else seed, transpile=True
+    )
+    bits: Any = result[0].join_data()
+    plot = distribution_plot(bits.get_counts(), title="Final state, measured")
+    create_markdown_artifact(plot, key=key, description="Outcomes of the final state")
 
 
 def summarise(
@@ -187,29 +211,10 @@ def summarise(
 
 
 def publish(
-    molecule: Molecule,
-    result: Any,
-    watcher: Watcher,
-    summary: dict[str, Any],
-    provenance: Provenance,
+    molecule: Molecule, result: Any, summary: dict[str, Any], provenance: Provenance
 ) -> None:
-    """Make the convergence plot and the summary as artifacts of the flow run."""
+    """Make the summary an artifact of the flow run."""
     sampled = result["estimation"] == "sampled"
-    plot = convergence_plot(
-        watcher.energies,
-        title=f"VQE of {molecule.name} on {summary['backend']}",
-        errors=watcher.errors if sampled else None,
-        references={
-            "Hartree-Fock": molecule.hartree_fock_energy,
-            "exact": molecule.exact_ground_energy,
-        },
-        target="exact",
-    )
-    create_markdown_artifact(
-        plot,
-        key=artifact_key(molecule, "convergence"),
-        description=f"Energy of each iteration of the VQE of {molecule.name}",
-    )
     rows = {
         "Molecule": f"{molecule.name} ({molecule.geometry}; {molecule.basis})",
         "Energy": _hartree(result["energy"]),
@@ -233,9 +238,9 @@ def publish(
     )
 
 
-def artifact_key(molecule: Molecule, what: str) -> str:
+def artifact_key(molecule: Molecule, *what: str) -> str:
     """Name an artifact: Prefect takes lower-case letters, digits and dashes."""
-    return f"vqe-{molecule.name}-{what}".replace("_", "-").replace(".", "-")
+    return "-".join(["vqe", molecule.name, *what]).replace("_", "-").replace(".", "-")
 
 
 def _hartree(energy: float) -> str:

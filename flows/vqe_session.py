@@ -11,18 +11,13 @@ from __future__ import annotations
 
 import math
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 from molecules import Molecule, load_molecule
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import ArtifactUpdate
 from pydantic import Field
-from qiskit.circuit import ParameterVector, QuantumCircuit
-from qiskit.circuit.library import PauliEvolutionGate
 from qiskit.quantum_info import SparsePauliOp
-from vqe import MoleculeName
+from vqe import MoleculeName, show_state
 
 from prefect_qiskit_runtime import (
     EstimatorObjective,
@@ -31,7 +26,7 @@ from prefect_qiskit_runtime import (
     RuntimeBackend,
     minimize,
 )
-from prefect_qiskit_runtime.artifacts import ProgressReporter, convergence_plot, markdown_table
+from prefect_qiskit_runtime.artifacts import LoopReporter, markdown_table
 
 MethodName = Literal["auto", "L-BFGS-B", "SLSQP", "COBYLA", "SPSA"]
 
@@ -83,6 +78,13 @@ def vqe_session(
         callback=watcher,
     )
     watcher.finish()
+    show_state(
+        artifact_key(chosen, "state"),
+        objective.ansatz.assign_parameters(result.parameters),
+        backend,
+        shots=shots,
+        seed=seed,
+    )
     summary = summarise(chosen, method, result)
     publish(chosen, summary)
     return summary
@@ -90,19 +92,13 @@ def vqe_session(
 
 def energy_of(molecule: Molecule, shots: int | None) -> EstimatorObjective:
     """Return the energy of a molecule, over the excitations of its Hartree-Fock state."""
-    ansatz = QuantumCircuit(molecule.num_qubits)
-    bits = reversed(molecule.hartree_fock_bitstring)
-    ansatz.x([qubit for qubit, bit in enumerate(bits) if bit == "1"])
-    angles = ParameterVector("x", len(molecule.excitation_generators))
-    for angle, generator in zip(angles, molecule.excitation_generators, strict=True):
-        paulis = SparsePauliOp.from_list([(label, value) for label, value in generator["paulis"]])
-        ansatz.append(PauliEvolutionGate(paulis, time=angle), ansatz.qubits)
     hamiltonian = SparsePauliOp.from_list([(label, value) for label, value in molecule.paulis])
-    return EstimatorObjective(ansatz, hamiltonian, shots=shots, offset=molecule.constant_energy)
+    constant = molecule.constant_energy
+    return EstimatorObjective(molecule.ansatz(), hamiltonian, shots=shots, offset=constant)
 
 
 class Watcher:
-    """The callback of the loop: keeps the progress and the convergence plot up to date.
+    """The callback of the loop: logs each step, and shows it in Prefect's UI.
 
     Steps that are repeated from the records come by as well, so the plot of a flow run that was
     killed is whole again.
@@ -110,64 +106,47 @@ class Watcher:
 
     def __init__(self, molecule: Molecule, maxiter: int) -> None:
         self._molecule = molecule
-        self._maxiter = maxiter
-        self._energies: list[float] = []
-        self._errors: list[float] = []
+        self._jobs = 0
         self._evaluations = 0
-        self._plot_id: UUID | None = None
+        self._qpu_seconds = 0.0
         self._logger = get_run_logger()
-        self._progress = ProgressReporter(
-            key=artifact_key(molecule, "progress"),
-            description=f"Steps of the VQE of {molecule.name}",
-            min_interval_seconds=3.0,
+        self._reporter = LoopReporter(
+            key=artifact_key(molecule),
+            title=f"VQE of {molecule.name}, step by step",
+            maxiter=maxiter,
+            references={
+                "Hartree-Fock": molecule.hartree_fock_energy,
+                "exact": molecule.exact_ground_energy,
+            },
+            target="exact",
         )
 
     def __call__(self, step: LoopStep) -> None:
         """Take up one step."""
-        self._energies.append(step.value)
-        self._errors.append(step.std)
+        self._jobs += len(step.job_ids)
         self._evaluations += step.evaluations
-        cost = f"{len(self._energies)} jobs, {self._evaluations} energies measured so far"
+        self._qpu_seconds += step.qpu_seconds or 0.0
         self._logger.info(
-            "%s step %d: %.8f hartree, %+.4f millihartree from exact; %s",
+            "%s step %d: %.8f hartree, %+.4f millihartree from exact; %d energies measured so far",
             self._molecule.name,
             step.index,
             step.value,
             self._molecule.error_millihartree(step.value),
-            cost,
+            self._evaluations,
         )
-        # 100 percent is left to `finish`: an optimizer may stop early or measure once more.
-        percent = min(99.0, 100 * (step.index + 1) / self._maxiter)
-        if self._progress.report(percent, f"VQE of {self._molecule.name}: {cost}"):
-            self._show()
+        self._reporter.add(
+            step.value,
+            std=step.std,
+            parameters=step.point,
+            iteration=step.index,
+            jobs=self._jobs,
+            energies=self._evaluations,
+            **({} if step.qpu_seconds is None else {"QPU seconds": self._qpu_seconds}),
+        )
 
     def finish(self) -> None:
         """Say that the loop has ended."""
-        self._progress.report(100)
-        self._show()
-
-    def _show(self) -> None:
-        plot = convergence_plot(
-            self._energies,
-            title=f"VQE of {self._molecule.name}, step by step",
-            errors=self._errors if any(self._errors) else None,
-            references={
-                "Hartree-Fock": self._molecule.hartree_fock_energy,
-                "exact": self._molecule.exact_ground_energy,
-            },
-            target="exact",
-        )
-        if self._plot_id is not None:
-            with get_client(sync_client=True) as client:
-                client.update_artifact(self._plot_id, ArtifactUpdate(data=plot))
-            return
-        made = create_markdown_artifact(
-            plot,
-            key=artifact_key(self._molecule, "convergence"),
-            description=f"Energy of each step of the VQE of {self._molecule.name}",
-        )
-        assert isinstance(made, UUID)  # noqa: S101 - for the type checker: a sync call
-        self._plot_id = made
+        self._reporter.finish()
 
 
 def summarise(molecule: Molecule, method: str, result: LoopResult) -> dict[str, Any]:
@@ -212,9 +191,9 @@ def publish(molecule: Molecule, summary: dict[str, Any]) -> None:
     )
 
 
-def artifact_key(molecule: Molecule, what: str) -> str:
+def artifact_key(molecule: Molecule, *what: str) -> str:
     """Name an artifact: Prefect takes lower-case letters, digits and dashes."""
-    return f"vqe-session-{molecule.name}-{what}".replace("_", "-").replace(".", "-")
+    return "-".join(["vqe-session", molecule.name, *what]).replace("_", "-").replace(".", "-")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 The jobs of a flow run bear its tag, those of a day have dates, and the service has measured each.
 So what was used outlives whatever dies, and jobs of other workers and tools are in it. A job
-that has not ended counts with what it was estimated to use.
+that has not ended counts with what it was estimated to use, a session that holds the device with
+the time for which it was active: that is what IBM bills.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from prefect_qiskit_runtime._retrying import RetryPolicy
 from prefect_qiskit_runtime._usage_estimate import SUB_JOB_SECONDS
 from prefect_qiskit_runtime._watching import logger_here
 from prefect_qiskit_runtime.backend import RuntimeBackend
-from prefect_qiskit_runtime.client import RuntimeApi, settings_of_environment, usage_of
+from prefect_qiskit_runtime.client import RuntimeApi, Spending, settings_of_environment
 from prefect_qiskit_runtime.errors import BudgetExceededError
 from prefect_qiskit_runtime.models import JobInfo
 
@@ -32,7 +33,7 @@ _APPROVAL_SECONDS = 86_400
 
 # Of jobs that this process has sent or looked at.
 _estimates: dict[str, float] = {}
-_measured: dict[str, float] = {}
+_spending = Spending()
 _granted: dict[tuple[str, str], float] = {}
 
 
@@ -154,11 +155,7 @@ class Budget:
 
     async def _used_by(self, **which: Any) -> float:
         jobs = await self.policy.ask(lambda: self.api.list_jobs(**which))
-        unknown = [job for job in jobs if job.id not in _measured]
-        ended = [job for job in unknown if job.state.status.is_terminal]
-        for usage in await self.policy.ask(lambda: usage_of(self.api, ended)):
-            _measured[usage.job_id] = usage.quantum_seconds
-        return sum(_measured.get(job.id, _expected_seconds(job)) for job in jobs)
+        return await self.policy.ask(lambda: _spending.seconds(self.api, jobs, _expected_seconds))
 
 
 _TOLD = {

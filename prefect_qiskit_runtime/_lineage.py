@@ -73,9 +73,14 @@ class Lineage:
         return any(run.run_count > 1 for run in (*self.flow_runs, *self.task_runs))
 
     @property
-    def tags(self) -> tuple[str, ...]:
+    def tag(self) -> str | None:
         """The label that all jobs of the root flow run bear, to find them from outside."""
-        return () if self.root_id is None else (flow_tag(self.root_id),)
+        return None if self.root_id is None else flow_tag(self.root_id)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The same as the tags of a job."""
+        return () if self.tag is None else (self.tag,)
 
 
 def flow_tag(root_flow_run_id: str | UUID) -> str:

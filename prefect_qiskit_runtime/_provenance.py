@@ -50,6 +50,8 @@ class Sent:
         options: How it was to run.
         settings: What its inputs say; None for those of a private job.
         versions: Packages of this environment.
+        estimated_quantum_seconds: How long it was expected to hold a QPU; None where that was not
+            estimated.
     """
 
     key: str | None
@@ -58,6 +60,7 @@ class Sent:
     options: dict[str, Any]
     settings: JobSettings | None
     versions: dict[str, str]
+    estimated_quantum_seconds: float | None = None
 
     @classmethod
     def of(
@@ -201,6 +204,7 @@ def _of_sender(sent: Sent, settings: JobSettings | None) -> dict[str, Any]:
         "earlier_job_ids": list(sent.earlier_job_ids),
         "options": {**({"job": sent.options} if sent.options else {}), **of_inputs},
         "versions": sent.versions,
+        "estimated_quantum_seconds": sent.estimated_quantum_seconds,
     }
 
 

@@ -9,7 +9,11 @@ from enum import StrEnum
 
 from prefect_qiskit_runtime.models import ReasonCode
 
-__all__ = ["NextStep", "next_step"]
+__all__ = ["NO_SESSIONS_IN_PLAN", "NextStep", "next_step"]
+
+NO_SESSIONS_IN_PLAN = 1352
+"""IBM's answer (400) to whoever opens a session on the open plan: "You are not authorized to run a
+session when using the open plan." """
 
 
 class NextStep(StrEnum):

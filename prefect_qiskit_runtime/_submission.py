@@ -11,7 +11,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prefect_qiskit_runtime._budget import Budget
@@ -290,7 +290,7 @@ class Evaluation:
     @property
     def sent(self) -> Sent:
         """What the job of the current attempt was asked for."""
-        return Sent.of(
+        sent = Sent.of(
             self._request.program_id,
             self._request.inputs,
             self._request.options,
@@ -298,6 +298,9 @@ class Evaluation:
             job_ids=self._job_ids,
             attempt=self.attempt,
         )
+        is_ibm = self._request.backend.service == "ibm"
+        estimate = self.placement.record.get("estimate", {}) if is_ibm else {}
+        return replace(sent, estimated_quantum_seconds=estimate.get("quantum_seconds"))
 
     @property
     def _is_private(self) -> bool:
@@ -322,6 +325,7 @@ class Evaluation:
             api=self._api,
             name=self._key,
             prepare=self.placement.settle,
+            preparation=self.placement.record,
             post=self._post,
             is_first=is_first,
             records=None if self._identity is None else self._identity.records,
@@ -349,6 +353,7 @@ class Evaluation:
                 fingerprint=None if identity is None else identity.fingerprint,
                 attempt=self.attempt,
                 hardware_key=self._own_name if identity is None else identity.key(0),
+                hardware_label=None if identity is None else identity.lineage.tag,
             )
         )
         try:

@@ -1,25 +1,21 @@
 """Submissions of all workers of an account in one line, so that together they keep its limits.
 
 IBM takes five submissions a minute, and as many pending jobs as the plan allows; what comes beyond
-is refused. Where flows run, Prefect's API keeps the line, by two global concurrency limits for
-each instance: one has a single slot, for whose turn it is; the other as many slots as there are
-submissions in a minute, each taken for that long. The slots are leases, so that what dies in
-line leaves it. The rest is the service's to say: outside of flows, and where Prefect keeps no
-limits, that is all there is.
+is refused. Where flows run, Prefect's API keeps the line, by global concurrency limits of a single
+slot each: one for each instance says whose turn it is, and one for each submission of a minute is
+taken for that long. A slot comes free by decay, so that what dies in line leaves it. The rest is
+the service's to say: outside of flows, and where Prefect keeps no limits, that is all there is.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from uuid import UUID
 
 import httpx
 from prefect import get_client
@@ -33,96 +29,104 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from prefect_qiskit_runtime._retrying import RetryPolicy
 from prefect_qiskit_runtime._watching import logger_here
-from prefect_qiskit_runtime.client import RuntimeApi
+from prefect_qiskit_runtime.client import (
+    KNOWN_SECONDS,
+    TOO_MANY_PENDING,
+    RuntimeApi,
+    instance_name,
+    wait_for_room,
+)
 from prefect_qiskit_runtime.errors import QiskitRuntimeError
 
-_TOO_MANY_PENDING = 1012
-_MINUTE_SECONDS = 62.0  # and a little more: requests do not all take equally long
-_LEASE_SECONDS = 60.0  # the shortest that Prefect has
-_RENEW_SECONDS = 20.0
-# Prefect forgets leases when its server restarts, unless told otherwise, but not the slots. A slot
-# of a submission that is not free after this time was left so; that of a turn comes back by decay.
-_LEFT_AFTER_SECONDS = 150.0
-_DECAY_PER_SECOND = 1 / 900
+_MINUTE_SECONDS = 61.0  # from the answer to a submission, which has come in before that
+_TURN_SECONDS = 90.0  # how long the turn of one that died is kept
+_HOLD_SECONDS = 20.0
 _LONGEST_PAUSE_SECONDS = 20.0
-_AWAY_SECONDS = 60.0  # how long Prefect's API may be away when one comes to wait in line
-_KNOWN_SECONDS = 300.0
+_LONGEST_PACE_PAUSE_SECONDS = 5.0  # only one at a time waits for that
+_AWAY_SECONDS = 60.0  # how long Prefect's API may be away before one goes on without the line
 
-# How many jobs may be pending, as the service has shown, and until when that is taken as known:
-# not for long, since some may have ended between its answer and the look at them.
+# How many jobs may be pending, as the service has shown, and until when that is taken as known.
 _most_pending: dict[str, tuple[int, float]] = {}
 
 
 @dataclass(frozen=True)
-class _Limit:
-    """One of Prefect's global concurrency limits; what is changed in its UI counts.
+class _Slot:
+    """A global concurrency limit of Prefect's with one slot, which comes free after a time.
 
-    Prefect's own `concurrency` counts those that wait against those that hold: each that is
-    refused starts the time anew after which slots decay. So here a slot is asked for only where
-    there is one.
+    It decays, in the database of Prefect's server. Its leases are not used: by default they are
+    forgotten when the server restarts, but not the slots; and a server that a flow has started for
+    itself looks for no leases that have run out. Prefect's own `rate_limit` is not used either:
+    each that it refuses starts the time anew. So here a slot is asked for only where it is free.
     """
 
     client: PrefectClient
     name: str
-    slots: int
-    decay_per_second: float = 0.0
+    seconds: float
 
-    async def take(self, lease_seconds: float, on_wait: Callable[[float], Awaitable[None]]) -> UUID:
-        """Wait for a slot and take it; return the lease.
-
-        Args:
-            lease_seconds: How long it is taken for, unless renewed.
-            on_wait: Told, before each pause, how long this has waited already.
-        """
-        pause_seconds, waited_seconds = 0.5, 0.0
-        while True:
-            try:
-                lease_id = await self._try_take(lease_seconds)
-            except httpx.HTTPError:
-                if waited_seconds > _AWAY_SECONDS:
-                    raise
-                lease_id = None
-            if lease_id is not None:
-                return lease_id
-            await on_wait(waited_seconds)
-            jittered = pause_seconds * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-            await asyncio.sleep(jittered)
-            waited_seconds += jittered
-            pause_seconds = min(_LONGEST_PAUSE_SECONDS, 1.5 * pause_seconds)
-
-    async def free(self) -> None:
-        """Free all slots."""
-        await self.client.update_global_concurrency_limit(
-            self.name, GlobalConcurrencyLimitUpdate(active_slots=0)
-        )
-
-    async def _try_take(self, lease_seconds: float) -> UUID | None:
+    async def try_take(self) -> bool:
+        """Take it if it is free; say whether it was."""
         try:
             limit = await self.client.read_global_concurrency_limit_by_name(self.name)
         except ObjectNotFound:
             await self._create()
         else:
             if limit.active and limit.active_slots >= limit.limit:
-                return None
+                return False
         try:
-            answer = await self.client.increment_concurrency_slots_with_lease(
-                [self.name], 1, "concurrency", lease_seconds
-            )
+            await self.client.increment_concurrency_slots([self.name], 1, "rate_limit")
         except httpx.HTTPStatusError as error:
             if error.response.status_code == HTTPStatus.LOCKED:  # another was faster
-                return None
+                return False
             raise
-        return UUID(answer.json()["lease_id"])
+        return True
+
+    async def hold(self) -> None:
+        """Let its time begin anew."""
+        with suppress(httpx.HTTPError, ObjectNotFound):
+            await self.client.update_global_concurrency_limit(
+                self.name, GlobalConcurrencyLimitUpdate(active_slots=1)
+            )
+
+    async def give_back(self) -> None:
+        """Free it; where that fails, its time runs out."""
+        with suppress(httpx.HTTPError):
+            await self.client.release_concurrency_slots([self.name], 1, occupancy_seconds=1.0)
 
     async def _create(self) -> None:
         with suppress(ObjectAlreadyExists):
             await self.client.create_global_concurrency_limit(
                 GlobalConcurrencyLimitCreate(
-                    name=self.name,
-                    limit=self.slots,
-                    slot_decay_per_second=self.decay_per_second,
+                    name=self.name, limit=1, slot_decay_per_second=1 / self.seconds
                 )
             )
+
+
+async def _take_one(
+    slots: Sequence[_Slot], longest_pause_seconds: float, on_wait: Callable[[bool], object]
+) -> _Slot:
+    """Wait until one of the slots is free, take it and return it.
+
+    Args:
+        slots: Any of them will do.
+        longest_pause_seconds: Between two looks.
+        on_wait: Told, before each pause, whether it is the first.
+
+    Raises:
+        httpx.HTTPError: Prefect's API has been away for long.
+    """
+    pause_seconds, heard_at, is_first = 0.5, time.monotonic(), True
+    while True:
+        try:
+            for slot in slots:
+                if await slot.try_take():
+                    return slot
+            heard_at = time.monotonic()
+        except httpx.HTTPError:
+            if time.monotonic() - heard_at > _AWAY_SECONDS:
+                raise
+        on_wait(is_first)
+        await asyncio.sleep(pause_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+        pause_seconds, is_first = min(longest_pause_seconds, 1.5 * pause_seconds), False
 
 
 class SubmissionLine:
@@ -140,7 +144,7 @@ class SubmissionLine:
         self.waits = 0
         self._api = api
         self._policy = policy
-        self._pace: _Limit | None = None
+        self._pace: list[_Slot] = []
         self._is_full = False
 
     @asynccontextmanager
@@ -155,63 +159,71 @@ class SubmissionLine:
                     self._go_without(error)
             yield
 
-    async def before_request(self) -> None:
-        """Wait until one submission more is within the limits."""
+    @asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """Wait until one submission more is within the limits; the block sends it."""
         await self._wait_for_room()
-        if self._pace is not None:
-            try:
-                await self._pace.take(_MINUTE_SECONDS, self._waiting_for_pace)
-            except Exception as error:  # noqa: BLE001 - whatever Prefect's client raises
-                self._go_without(error)
-
-    def refused(self, error: QiskitRuntimeError) -> None:
-        """Take note that the service has refused a submission."""
-        self._is_full = error.code == _TOO_MANY_PENDING
+        slot = await self._take_pace()
+        try:
+            yield
+        except QiskitRuntimeError as error:
+            self._is_full = error.code == TOO_MANY_PENDING
+            raise
+        finally:
+            if slot is not None:
+                # Its minute begins when it has come in, which may be long after the slot was taken.
+                await slot.hold()
 
     async def _stand_in_line(self, stack: AsyncExitStack, per_minute: int) -> None:
         client = await stack.enter_async_context(get_client())
         name = limit_name(self._api)
-        turn = _Limit(client, f"{name}-turn", 1, _DECAY_PER_SECOND)
-        lease_id = await turn.take(_LEASE_SECONDS, self._waiting_for_turn)
-        stack.push_async_callback(_release, client, lease_id)
-        renewing = asyncio.create_task(_renew(client, lease_id))
-        stack.callback(renewing.cancel)
-        self._pace = _Limit(client, f"{name}-submissions", per_minute)
+        turn = _Slot(client, f"{name}-turn", _TURN_SECONDS)
+        await _take_one([turn], _LONGEST_PAUSE_SECONDS, _waiting_for_turn)
+        stack.push_async_callback(turn.give_back)
+        holding = asyncio.create_task(_keep(turn))
+        stack.callback(holding.cancel)
+        self._pace = [
+            _Slot(client, f"{name}-submission-{number}", _MINUTE_SECONDS)
+            for number in range(1, per_minute + 1)
+        ]
 
-    async def _waiting_for_turn(self, waited_seconds: float) -> None:
-        if waited_seconds == 0:
-            logger_here().info("Other submissions to this instance are under way: waiting in line.")
+    async def _take_pace(self) -> _Slot | None:
+        if not self._pace:
+            return None
+        try:
+            return await _take_one(self._pace, _LONGEST_PACE_PAUSE_SECONDS, self._waiting_for_pace)
+        except Exception as error:  # noqa: BLE001 - whatever Prefect's client raises
+            self._go_without(error)
+            return None
 
-    async def _waiting_for_pace(self, waited_seconds: float) -> None:
-        assert self._pace is not None  # noqa: S101 - for the type checker: it is what waits
+    def _waiting_for_pace(self, is_first: bool) -> None:
         self.waits += 1
-        if waited_seconds == 0:
+        if is_first:
             logger_here().info("The submissions of this minute are used up: waiting for the next.")
-        elif waited_seconds > _LEFT_AFTER_SECONDS:
-            # Nobody else takes any while it is this call's turn.
-            await self._pace.free()
 
     async def _wait_for_room(self) -> None:
         """Wait until there are less pending jobs than when the service has refused one more."""
-        name, pause_seconds = limit_name(self._api), 1.0
+        name = limit_name(self._api)
         if self._is_full:
             most = max(1, await self._pending(), _known_most_pending(name))
-            _most_pending[name] = most, time.monotonic() + _KNOWN_SECONDS
+            _most_pending[name] = most, time.monotonic() + KNOWN_SECONDS
             self._is_full = False
-        while 0 < _known_most_pending(name) <= await self._pending():
-            if pause_seconds == 1.0:
-                logger_here().info(
-                    "The account has as many pending jobs as it may: waiting until one has ended."
-                )
-            self.waits += 1
-            await asyncio.sleep(pause_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-            pause_seconds = min(_LONGEST_PAUSE_SECONDS, 1.5 * pause_seconds)
+        await wait_for_room(
+            lambda: _known_most_pending(name), self._pending, self._waiting_for_room
+        )
+
+    def _waiting_for_room(self, is_first: bool) -> None:
+        self.waits += 1
+        if is_first:
+            logger_here().info(
+                "The account has as many pending jobs as it may: waiting until one has ended."
+            )
 
     async def _pending(self) -> int:
         return len(await self._policy.ask(lambda: self._api.list_jobs(pending=True)))
 
     def _go_without(self, error: Exception) -> None:
-        self._pace = None
+        self._pace = []
         logger_here().warning(
             "Prefect's API keeps no concurrency limits for this account (%s): other flows are not "
             "waited for, but for what the service says.",
@@ -225,8 +237,7 @@ def _is_in_run() -> bool:
 
 def limit_name(api: RuntimeApi) -> str:
     """Return what the names of an instance's limits begin with; it tells no account."""
-    whole = json.dumps([api.url, api.instance])
-    return f"qiskit-runtime-{hashlib.sha256(whole.encode()).hexdigest()[:12]}"
+    return f"qiskit-runtime-{instance_name(api)}"
 
 
 def _known_most_pending(name: str) -> int:
@@ -235,15 +246,13 @@ def _known_most_pending(name: str) -> int:
     return most if time.monotonic() < until else 0
 
 
-async def _renew(client: PrefectClient, lease_id: UUID) -> None:
-    """Keep a lease; one that is lost costs a little order in the line, no more."""
+def _waiting_for_turn(is_first: bool) -> None:
+    if is_first:
+        logger_here().info("Other submissions to this instance are under way: waiting in line.")
+
+
+async def _keep(turn: _Slot) -> None:
+    """Keep the turn; one that is lost costs a little order in the line, no more."""
     while True:
-        await asyncio.sleep(_RENEW_SECONDS)
-        with suppress(httpx.HTTPError):
-            await client.renew_concurrency_lease(lease_id, _LEASE_SECONDS)
-
-
-async def _release(client: PrefectClient, lease_id: UUID) -> None:
-    """Give a slot back; where that fails its lease runs out."""
-    with suppress(httpx.HTTPError):
-        await client.release_concurrency_slots_with_lease(lease_id)
+        await asyncio.sleep(_HOLD_SECONDS)
+        await turn.hold()

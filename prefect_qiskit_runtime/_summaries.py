@@ -12,18 +12,16 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 from uuid import UUID
 
 from prefect.artifacts import acreate_markdown_artifact, create_markdown_artifact
-from prefect.context import SyncClientContext
 from prefect.logging import get_logger
 
 from prefect_qiskit_runtime._events import run_id_here
 from prefect_qiskit_runtime._provenance import Sent, collect, read_stored, store
 from prefect_qiskit_runtime._records import Records
-from prefect_qiskit_runtime.artifacts import markdown_table
+from prefect_qiskit_runtime.artifacts import markdown_table, over_open_connection
 from prefect_qiskit_runtime.backend import RuntimeBackend
 from prefect_qiskit_runtime.client import RuntimeApi, settings_of_environment
 from prefect_qiskit_runtime.provenance import Provenance
@@ -127,11 +125,7 @@ async def _show(provenance: Provenance) -> None:
 
 
 async def _create_artifact(**what: str) -> None:
-    """Create an artifact over the connection that the run has: to open one takes 30 ms of CPU."""
-    if SyncClientContext.get() is None:
-        await acreate_markdown_artifact(**what)
-    else:
-        await asyncio.to_thread(partial(create_markdown_artifact, **what, _sync=True))
+    await over_open_connection(acreate_markdown_artifact, create_markdown_artifact, **what)
 
 
 def _artifact_key(job_id: str) -> str:

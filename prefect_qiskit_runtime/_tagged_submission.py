@@ -44,6 +44,8 @@ class TaggedSubmission:
         api: The service.
         name: The tag.
         prepare: Makes the request ready; called before it is first sent.
+        preparation: What that has done. Its estimate is kept for a later process, which finds
+            the job and has nothing to make ready.
         post: Sends the request, once.
         is_first: Whether no request can have been sent under the name before.
         records: Where the intent is kept for a later process; None for a call that none comes
@@ -57,6 +59,7 @@ class TaggedSubmission:
     api: RuntimeApi
     name: str
     prepare: Callable[[], Awaitable[None]]
+    preparation: dict[str, Any]
     post: Callable[[], Awaitable[JobSubmitted]]
     is_first: bool
     records: Records | None
@@ -94,16 +97,15 @@ class TaggedSubmission:
         """Send the request, with a note of it before and one after it was refused."""
         if self.budget is not None:
             await self.budget.require()
-        await self.line.before_request()
-        intent = {"intended_at": time.time()}
-        await self._record("intent", intent)
-        try:
-            submitted = await self.post()
-        except QiskitRuntimeError as error:
-            self.line.refused(error)
-            if _is_without_effect(error):
-                await self._record("refusal", intent)
-            raise
+        async with self.line.place():
+            intent = {"intended_at": time.time(), "estimate": self.preparation.get("estimate")}
+            await self._record("intent", intent)
+            try:
+                submitted = await self.post()
+            except QiskitRuntimeError as error:
+                if _is_without_effect(error):
+                    await self._record("refusal", intent)
+                raise
         if self.budget is not None:
             self.budget.note(submitted.id)
         return submitted
@@ -127,6 +129,8 @@ class TaggedSubmission:
     async def _find_earlier(self) -> JobInfo | None:
         """Look for the job that an earlier call may have submitted."""
         intent, refusal = await self._read("intent"), await self._read("refusal")
+        if intent is not None and intent.get("estimate") is not None:
+            self.preparation.setdefault("estimate", intent["estimate"])
         found = await self.settle_twins()
         if found is not None or intent is None or intent == refusal:
             return found

@@ -27,8 +27,10 @@ from prefect_qiskit_runtime.client import RuntimeApi, job_error
 from prefect_qiskit_runtime.codec import decode
 from prefect_qiskit_runtime.errors import (
     ConfigurationError,
+    ConflictError,
     JobCancelledError,
     JobError,
+    NotFoundError,
     ProtocolError,
     QiskitRuntimeError,
 )
@@ -279,10 +281,14 @@ async def cancelled_with_caller(api: RuntimeApi, job_id: str) -> AsyncIterator[N
             yield
         except asyncio.CancelledError:
             reason = ending.reason or "its caller was cancelled"
-            logger_here().warning("Cancelling job %s, because %s.", job_id, reason)
-            # A task of its own: the one we are in is being cancelled.
+            # A task of its own: the one we are in is being cancelled. Before anything is logged:
+            # Prefect's handler ends a process whose worker, who read its output, is gone.
             cancelling = asyncio.create_task(cancel_quietly(api, job_id))
             await asyncio.wait({cancelling}, timeout=CANCEL_SECONDS)
+            if not cancelling.done():
+                logger_here().error("Job %s may still be running: cancelling takes long.", job_id)
+            elif cancelling.result():
+                logger_here().warning("Job %s was cancelled, because %s.", job_id, reason)
             if ending.reason is None:
                 raise
             raise JobCancelledError(
@@ -290,9 +296,14 @@ async def cancelled_with_caller(api: RuntimeApi, job_id: str) -> AsyncIterator[N
             ) from None
 
 
-async def cancel_quietly(api: RuntimeApi, job_id: str) -> None:
-    """Cancel a job; a failure to is logged."""
+async def cancel_quietly(api: RuntimeApi, job_id: str) -> bool:
+    """Cancel a job, and say whether it was; a failure to is logged."""
     try:
         await api.cancel_job(job_id)
+    except (ConflictError, NotFoundError):
+        logger_here().info("Job %s had ended before it could be cancelled.", job_id)
+        return False
     except QiskitRuntimeError as error:
         logger_here().error("Job %s may still be running: cancelling it failed: %s", job_id, error)
+        return False
+    return True

@@ -66,12 +66,19 @@ class PlaceFields(BaseModel):
             "send their circuits to IBM: the name above is then that of a backend of IBM's."
         ),
     )
+    hardware_mode: Literal["session", "batch", "job"] = Field(
+        default="session",
+        description=(
+            "How the circuits of one program are sent to IBM: in a session, which holds the device "
+            "for them, in a batch, or each job for itself. The open plan has no sessions."
+        ),
+    )
     hardware_max_seconds: float | None = Field(
         default=None,
         gt=0,
         description=(
-            "How long the sessions of one program may hold IBM's device, in seconds, attempts "
-            "that are sent again included; empty for no limit but that of the job."
+            "How much time of IBM's device one program may use, in seconds, as IBM bills it and "
+            "attempts that are sent again included; empty for no limit but those below."
         ),
     )
 
@@ -267,6 +274,8 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
         if self.hardware_credentials is None:
             if self.hardware_max_seconds is not None:
                 raise ValueError("hardware_max_seconds needs hardware_credentials.")
+            if self.hardware_mode != "session":
+                raise ValueError("hardware_mode needs hardware_credentials.")
             return self
         if self.service == "ibm":
             raise ValueError(
@@ -299,8 +308,16 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
         api = embedded_api() if self.credentials is None else self.credentials.api()
         if self.hardware_credentials is None:
             return api
+        own = (self.hardware_max_seconds, self.max_qpu_seconds_per_call)
         return api.with_hardware(
-            HardwareAccess(self.hardware_credentials.account(), self.hardware_max_seconds)
+            HardwareAccess(
+                self.hardware_credentials.account(),
+                mode=self.hardware_mode,
+                max_seconds=min((limit for limit in own if limit is not None), default=None),
+                max_seconds_per_flow_run=self.max_qpu_seconds_per_flow_run,
+                max_seconds_per_day=self.max_qpu_seconds_per_day,
+                max_seconds_of_instance=self.max_qpu_seconds_of_instance,
+            )
         )
 
     def at(self, name: str) -> Self:

@@ -20,6 +20,7 @@ from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import ObjectNotFound
+from prefect.flows import FlowStateHook
 from prefect.logging.loggers import flow_run_logger
 
 from prefect_qiskit_runtime._lineage import flow_run_of_tag, flow_tag, root_flow_run_id
@@ -38,8 +39,6 @@ from prefect_qiskit_runtime.errors import (
 
 __all__ = ["FlowHooks", "acancel_abandoned_jobs", "cancel_abandoned_jobs", "cancel_on_exit"]
 
-FlowHook = Callable[[Flow[..., Any], FlowRun, State], Coroutine[Any, Any, None]]
-
 _CANCELLED = (StateType.CANCELLING, StateType.CANCELLED)
 _CRASHED_AFTER_SECONDS = 3600.0
 _DEADLINE_SECONDS = 60.0  # for a service that is away: Prefect's runner waits for its hooks
@@ -48,8 +47,8 @@ _DEADLINE_SECONDS = 60.0  # for a service that is away: Prefect's runner waits f
 class FlowHooks(TypedDict, total=False):
     """Arguments of Prefect's `flow`."""
 
-    on_cancellation: list[FlowHook]
-    on_crashed: list[FlowHook]
+    on_cancellation: list[FlowStateHook[..., Any]]
+    on_crashed: list[FlowStateHook[..., Any]]
 
 
 def cancel_on_exit(*blocks: str, crashed: bool = False) -> FlowHooks:

@@ -30,6 +30,9 @@ IfExists = Literal["update", "new", "error"]
 SessionMode = Literal["dedicated", "batch"]
 """A dedicated session holds a slot of the service for its jobs; a batch only groups jobs."""
 
+HardwareMode = Literal["session", "batch", "job"]
+"""How the jobs of a program belong together on IBM Quantum: its three execution modes."""
+
 
 class ReasonCode:
     """Numbers for the end of a job. Four digits are IBM's, five digits are ours."""
@@ -411,6 +414,7 @@ class JobUsage(_Wire):
     """What a job has used so far.
 
     Attributes:
+        session_id: The session or batch that it belongs to.
         seconds: On the clock, while it ran.
         quantum_seconds: On a QPU; 0 on simulators.
     """
@@ -420,6 +424,7 @@ class JobUsage(_Wire):
     program_id: str
     backend: str
     created: datetime
+    session_id: str | None = None
     seconds: float = 0.0
     quantum_seconds: float = 0.0
 

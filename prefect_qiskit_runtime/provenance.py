@@ -70,6 +70,8 @@ class Provenance(BaseModel):
         run_seconds: From start to end.
         usage_seconds: What the service counts as used.
         quantum_seconds: Time on a quantum device, as the service has measured it.
+        estimated_quantum_seconds: What that was estimated to be before the job was sent to IBM
+            Quantum, by the formula that IBM documents.
         attempt: Which attempt of the evaluation it is, from 1.
         earlier_job_ids: The jobs of the attempts before.
         root_flow_run_id: The flow run at the top, which its tag names.
@@ -109,6 +111,7 @@ class Provenance(BaseModel):
     run_seconds: float | None = None
     usage_seconds: float | None = None
     quantum_seconds: float | None = None
+    estimated_quantum_seconds: float | None = None
     attempt: int = 1
     earlier_job_ids: list[str] = Field(default_factory=list)
     root_flow_run_id: str | None = None

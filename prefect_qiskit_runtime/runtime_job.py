@@ -41,7 +41,8 @@ class RuntimeJob(JobRun[Any]):
         program_id: The program it runs; None where only the id of the job is known.
         tags: Its labels, as they were when this object was made.
         preparation: What was chosen and done before it was submitted: the backend and why, how
-            circuits were transpiled, an estimate of the usage. Empty for a job that was found.
+            circuits were transpiled, an estimate of the usage. Of a job that was found again on IBM
+            Quantum it has the estimate only; of others nothing.
     """
 
     def __init__(

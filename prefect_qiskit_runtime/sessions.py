@@ -24,6 +24,7 @@ from prefect_qiskit_runtime._open_sessions import (
     note_closed,
     note_opened,
 )
+from prefect_qiskit_runtime._reason_codes import NO_SESSIONS_IN_PLAN
 from prefect_qiskit_runtime._retrying import RetryPolicy, is_met
 from prefect_qiskit_runtime._session import RuntimeSession, SessionLike
 from prefect_qiskit_runtime._sync import run_sync
@@ -113,9 +114,6 @@ def runtime_batch(
         yield batch
 
 
-_NO_SESSIONS_IN_PLAN = 1352
-
-
 class _Opening:
     """A session from before it is opened until it is left.
 
@@ -148,7 +146,7 @@ class _Opening:
             async with backend.connect() as api:
                 info = await self._found_or_opened(api)
         except QiskitRuntimeError as error:
-            if error.code != _NO_SESSIONS_IN_PLAN:
+            if error.code != NO_SESSIONS_IN_PLAN:
                 raise
             raise ConfigurationError(
                 f"No session was opened on {backend.name}: the plan of the IBM Quantum instance has"

@@ -11,7 +11,7 @@ from prefect_qiskit_runtime._lineage import flow_tag, root_flow_run_id_here
 from prefect_qiskit_runtime._retrying import RetryPolicy
 from prefect_qiskit_runtime._tasks import async_task, sync_task
 from prefect_qiskit_runtime.backend import BackendLike, as_backend
-from prefect_qiskit_runtime.client import usage_of
+from prefect_qiskit_runtime.client import Spending, usage_of
 from prefect_qiskit_runtime.models import JobUsage
 
 __all__ = ["areport_usage", "report_usage"]
@@ -44,14 +44,11 @@ async def areport_usage(
         )
         jobs = await policy.ask(lambda: api.list_jobs(**which))
         usages = await policy.ask(lambda: usage_of(api, jobs))
+        sessions = await policy.ask(lambda: Spending().active_seconds(api, jobs))
     await acreate_table_artifact(
         [_row(usage) for usage in usages],
         key=key,
-        description=(
-            f"{len(usages)} jobs on the {block.service} service have used"
-            f" {sum(usage.quantum_seconds for usage in usages):.1f} s of QPU time and have run for"
-            f" {sum(usage.seconds for usage in usages):.1f} s."
-        ),
+        description=_described(usages, sessions, block.service),
     )
     return usages
 
@@ -60,11 +57,30 @@ report_usage = sync_task(areport_usage)
 """Synchronous twin of `areport_usage`."""
 
 
+def _described(usages: list[JobUsage], sessions: dict[str, float], service: str) -> str:
+    """Sum up the rows; sessions that hold the device count with the time they were active."""
+    alone = sum(usage.quantum_seconds for usage in usages if usage.session_id not in sessions)
+    jobs = (
+        f"{len(usages)} jobs on the {service} service have used"
+        f" {sum(usage.quantum_seconds for usage in usages):.1f} s of QPU time and have run for"
+        f" {sum(usage.seconds for usage in usages):.1f} s."
+    )
+    if not sessions:
+        return jobs
+    active = [f"Session {one} was active for {seconds:.1f} s." for one, seconds in sessions.items()]
+    billed = (
+        "A session is billed for the time that it is active, in place of its jobs: in all"
+        f" {alone + sum(sessions.values()):.1f} s."
+    )
+    return " ".join([jobs, *active, billed])
+
+
 def _row(usage: JobUsage) -> dict[str, Any]:
     return {
         "job": usage.job_id,
         "program": usage.program_id,
         "backend": usage.backend,
+        "session": usage.session_id or "",
         "status": usage.status.value,
         "created": usage.created.isoformat(timespec="seconds"),
         "QPU seconds": round(usage.quantum_seconds, 2),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
+from typing import Any
 
 import pytest
 from prefect import flow, get_client
@@ -11,7 +13,13 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterId
 from prefect.utilities.asyncutils import run_coro_as_sync
 
 from prefect_qiskit_runtime import artifacts
-from prefect_qiskit_runtime.artifacts import ProgressReporter, convergence_plot, markdown_table
+from prefect_qiskit_runtime.artifacts import (
+    LoopReporter,
+    ProgressReporter,
+    convergence_plot,
+    distribution_plot,
+    markdown_table,
+)
 
 
 class Clock:
@@ -85,6 +93,77 @@ def test_the_async_twin_reports_too(prefect_server, clock):
     # Prefect's own loop: it lives on, and with it the connections that Prefect keeps in it.
     assert run_coro_as_sync(loop()) == [True, False]
     assert stored(reporter) == (5.0, "a loop")
+
+
+def shown(reporter: LoopReporter) -> dict[str, Any]:
+    """What the artifacts of a loop hold, by the end of their keys."""
+    ids = list(reporter.artifact_ids.values())
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=ArtifactFilter(id=ArtifactFilterId(any_=ids)))
+    assert len(found) == len(ids) == 3
+    return {str(artifact.key).rpartition("-")[2]: artifact.data for artifact in found}
+
+
+def test_a_loop_is_shown_in_place_and_not_too_often(prefect_server, clock):
+    reporter = LoopReporter(key="a-loop", title="A loop", maxiter=10, min_interval_seconds=3)
+
+    @flow
+    def loop() -> list[bool]:
+        sent = []
+        for number in range(4):
+            sent.append(reporter.add(1.0 / (1 + number), parameters=[number], jobs=number))
+            clock.now += 1.6
+        return sent
+
+    assert loop() == [True, False, True, False]
+    artifacts = shown(reporter)
+    assert float(artifacts["progress"]) == 20.0
+    assert "| Lowest so far | 0.333333333, iteration 2 |" in artifacts["convergence"]
+    assert [row["iteration"] for row in json.loads(artifacts["table"])] == [0, 1, 2]
+
+
+def test_the_end_of_a_loop_is_shown_whole(prefect_server, clock):
+    reporter = LoopReporter(key="a-loop", title="A loop", maxiter=10)
+
+    @flow
+    def loop() -> None:
+        reporter.add(2.0, std=0.1, parameters=[0.5], jobs=1)
+        reporter.add(1.0, std=float("nan"), parameters=[0.25], jobs=2)
+        reporter.finish()
+
+    loop()
+    artifacts = shown(reporter)
+    assert float(artifacts["progress"]) == 100.0
+    assert "| Parameters there | 0.250000 |" in artifacts["convergence"]
+    assert "| Cost so far: jobs | 2 |" in artifacts["convergence"]
+    assert json.loads(artifacts["table"])[-1] == {
+        "iteration": 1, "value": 1.0, "standard error": None, "jobs": 2, "parameters": "[0.25]"
+    }  # fmt: skip
+
+
+def test_iterations_that_come_again_take_their_places(prefect_server, clock):
+    reporter = LoopReporter(key="a-loop", title="A loop", maxiter=10)
+
+    @flow
+    def loop() -> None:
+        for number, value in ((5, 1.0), (6, 2.0), (7, 3.0), (6, 2.5)):
+            reporter.add(value, iteration=number)
+        reporter.finish()
+
+    loop()
+    rows = json.loads(shown(reporter)["table"])
+    assert [(row["iteration"], row["value"]) for row in rows] == [(5, 1.0), (6, 2.5)]
+
+
+def test_outcomes_that_are_rare_are_one_bar(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(artifacts, "picture", lambda figure, _: drawn.append(figure) or "")
+    distribution_plot({"00": 500, "01": 100, "10": 300, "11": 100}, title="State", most=2)
+
+    (figure,) = drawn
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["00", "10", "others"]
+    assert [bar.get_height() for bar in axes.patches] == pytest.approx([0.5, 0.3, 0.2])
 
 
 def test_a_plot_is_a_png_in_a_data_uri():

@@ -19,7 +19,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qiskit.circuit import QuantumCircuit
 
 FOLDER = Path(__file__).parent
 
@@ -38,6 +41,22 @@ class Molecule:
     constant_energy: float
     hartree_fock_energy: float
     exact_ground_energy: float
+
+    def ansatz(self) -> QuantumCircuit:
+        """Return the product of all excitations of the Hartree-Fock state, as a circuit."""
+        from qiskit.circuit import ParameterVector, QuantumCircuit
+        from qiskit.circuit.library import PauliEvolutionGate
+        from qiskit.quantum_info import SparsePauliOp
+
+        circuit = QuantumCircuit(self.num_qubits)
+        bits = reversed(self.hartree_fock_bitstring)
+        circuit.x([qubit for qubit, bit in enumerate(bits) if bit == "1"])
+        angles = ParameterVector("x", len(self.excitation_generators))
+        for angle, generator in zip(angles, self.excitation_generators, strict=True):
+            paulis = [(label, value) for label, value in generator["paulis"]]
+            evolution = PauliEvolutionGate(SparsePauliOp.from_list(paulis), time=angle)
+            circuit.append(evolution, circuit.qubits)
+        return circuit
 
     def error_millihartree(self, energy: float) -> float:
         """Say how far an energy is above the exact one."""

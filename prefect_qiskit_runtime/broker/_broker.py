@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from prefect_qiskit_runtime.broker._budget import Budget, Limits
 from prefect_qiskit_runtime.broker._journal import Journal
+from prefect_qiskit_runtime.broker._line import SubmissionLine
 from prefect_qiskit_runtime.broker._pipe import ProgramPipe
-from prefect_qiskit_runtime.broker._session import HardwareSession, Limits
+from prefect_qiskit_runtime.broker._session import HardwareSession
 from prefect_qiskit_runtime.broker._submission import Account, Asked, HardwareCall
 from prefect_qiskit_runtime.client import IbmAccount, IbmApi, settings_of_environment
 from prefect_qiskit_runtime.errors import InvalidInputError, JobError, QiskitRuntimeError
+from prefect_qiskit_runtime.models import HardwareMode
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +35,9 @@ class Order:
     Attributes:
         account: Whose credentials; not shown by `repr`.
         backend: The device.
-        label: The job that the broker is for.
+        label: What its jobs at IBM bear as a tag: the label of the program's flow run, or the id of
+            the program's job.
+        mode: How they belong together.
         journal: The file of its evaluation.
         limits: What the program may use.
     """
@@ -40,6 +45,7 @@ class Order:
     account: IbmAccount
     backend: str
     label: str
+    mode: HardwareMode
     journal: Path
     limits: Limits
 
@@ -50,9 +56,10 @@ class Order:
         return cls(
             account=IbmAccount.from_fields(fields["account"]),
             backend=fields["backend"],
-            label=fields["job_id"],
+            label=fields["label"],
+            mode=fields["mode"],
             journal=Path(fields["journal"]),
-            limits=Limits(fields["max_seconds"], fields["max_execution_seconds"]),
+            limits=Limits(**fields["limits"]),
         )
 
 
@@ -73,10 +80,17 @@ async def run(
     """
     with await asyncio.to_thread(Journal, order.journal) as journal:
         async with IbmApi(order.account) as api:
-            session = HardwareSession(api, order.backend, journal, order.limits)
+            budget = Budget(api, order.backend, order.label, order.limits)
+            session = HardwareSession(api, order.backend, journal, budget, order.mode)
             await session.settle_earlier()
             account = Account(
-                api, order.backend, order.label, journal, session, settings_of_environment()
+                api=api,
+                backend=order.backend,
+                label=order.label,
+                journal=journal,
+                session=session,
+                line=SubmissionLine(api, order.journal.parent),
+                settings=settings_of_environment(),
             )
             broker = _Broker(account, pipe)
             serving = asyncio.create_task(broker.serve())
@@ -128,7 +142,7 @@ class _Broker:
         except QiskitRuntimeError as exc:
             await self._pipe.refuse(number, _described(exc))
         except Exception as exc:  # boundary: the program must not wait for ever
-            logger.exception("A request of job %s failed", self._account.label)
+            logger.exception("A request of %s failed", self._account.label)
             fault = QiskitRuntimeError(f"The broker failed: {type(exc).__name__}.")
             await self._pipe.refuse(number, _described(fault))
         else:

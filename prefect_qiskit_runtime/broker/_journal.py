@@ -49,10 +49,12 @@ class _Known:
     Attributes:
         submissions: The last attempt of each request, by its number.
         sessions: The sessions that were opened, with the seconds that each closed one has used.
+        single_jobs: The jobs that belong to none.
     """
 
     submissions: dict[int, Submission] = field(default_factory=dict)
     sessions: dict[str, float | None] = field(default_factory=dict)
+    single_jobs: list[str] = field(default_factory=list)
 
 
 class Journal:
@@ -88,6 +90,11 @@ class Journal:
     def open_sessions(self) -> list[str]:
         """The sessions that were opened and are not known to be closed."""
         return [name for name, seconds in self._known.sessions.items() if seconds is None]
+
+    @property
+    def single_jobs(self) -> list[str]:
+        """The jobs that belong to no session."""
+        return self._known.single_jobs
 
     @property
     def used_seconds(self) -> float:
@@ -128,10 +135,12 @@ class Journal:
         submission.intended_at = None
         self._append("refused", submission)
 
-    def submitted(self, submission: Submission, job_id: str) -> None:
-        """Take note of the job of a submission."""
+    def submitted(self, submission: Submission, job_id: str, *, is_single: bool) -> None:
+        """Take note of the job of a submission, and whether it belongs to no session."""
         submission.job_id = job_id
-        self._append("job", submission, job_id=job_id)
+        if is_single:
+            self._known.single_jobs.append(job_id)
+        self._append("job", submission, job_id=job_id, single=is_single)
 
     def session_opened(self, session_id: str) -> None:
         """Take note of a session."""
@@ -177,6 +186,8 @@ def _read(path: Path) -> _Known:
             known.submissions[record["sequence"]].intended_at = None
         else:
             known.submissions[record["sequence"]].job_id = record["job_id"]
+            if record.get("single"):
+                known.single_jobs.append(record["job_id"])
     return known
 
 

@@ -1,15 +1,16 @@
-"""The one session of a job on IBM Quantum, and the time in it that the job may use."""
+"""How the jobs of a program belong together on IBM Quantum: a session, a batch, or not at all."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass
 
+from prefect_qiskit_runtime._reason_codes import NO_SESSIONS_IN_PLAN
+from prefect_qiskit_runtime.broker._budget import Budget
 from prefect_qiskit_runtime.broker._journal import Journal
 from prefect_qiskit_runtime.client import IbmApi
-from prefect_qiskit_runtime.errors import HardwareBudgetError, NotFoundError
-from prefect_qiskit_runtime.models import SessionInfo, SessionState
+from prefect_qiskit_runtime.errors import ConfigurationError, NotFoundError, QiskitRuntimeError
+from prefect_qiskit_runtime.models import HardwareMode, SessionInfo, SessionState
 
 LONGEST_SESSION_SECONDS = 28_800
 """IBM's highest max time of a session."""
@@ -18,32 +19,23 @@ LONGEST_JOB_SECONDS = 10_800
 """IBM's highest max_execution_time of a job."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What a job may use.
-
-    Attributes:
-        max_seconds: How long its sessions, those of earlier attempts included, may hold the
-            device; None for no limit of its own.
-        max_execution_seconds: How long the job itself may run.
-    """
-
-    max_seconds: float | None
-    max_execution_seconds: int
-
-
 class HardwareSession:
     """Opens the session with the first submission, and again when the service has closed it.
 
+    With the mode "job" there is none, and each job is for itself.
+
     Attributes:
-        session_id: The session; None while there is none.
+        session_id: The session or batch; None while there is none.
     """
 
-    def __init__(self, api: IbmApi, backend: str, journal: Journal, limits: Limits) -> None:
+    def __init__(
+        self, api: IbmApi, backend: str, journal: Journal, budget: Budget, mode: HardwareMode
+    ) -> None:
         self._api = api
         self._backend = backend
         self._journal = journal
-        self._limits = limits
+        self._budget = budget
+        self._mode: HardwareMode = mode
         self.session_id: str | None = None
         self._opening = asyncio.Lock()
         self._used_before = 0.0
@@ -54,17 +46,22 @@ class HardwareSession:
             await self._close(session_id)
         self._used_before = await self._all_used_seconds()
 
-    async def enter(self) -> str:
-        """Return the session to submit to.
+    async def enter(self) -> tuple[str | None, int | None]:
+        """Return the session to submit to, and the max_execution_time of the job.
+
+        Either is None where there is none: for jobs by themselves, and without a limit.
 
         Raises:
             HardwareBudgetError: The time is used up.
+            ConfigurationError: The account's plan has no sessions.
         """
         async with self._opening:
-            left = await self._left_seconds()
-            if self.session_id is None:
-                self.session_id = await self._open(left)
-            return self.session_id
+            left_seconds = await self._budget.left_seconds(await self._all_used_seconds())
+            if self.session_id is None and self._mode != "job":
+                self.session_id = await self._open(left_seconds)
+            if math.isinf(left_seconds):
+                return self.session_id, None
+            return self.session_id, min(LONGEST_JOB_SECONDS, max(1, math.ceil(left_seconds)))
 
     async def lapsed(self, session_id: str) -> None:
         """Take note that the service takes no more jobs into a session."""
@@ -72,12 +69,6 @@ class HardwareSession:
             if session_id == self.session_id:
                 self.session_id = None
                 await self._close(session_id)
-
-    async def longest_job_seconds(self) -> int | None:
-        """Return the max_execution_time of the next job; None to leave it to IBM."""
-        if self._limits.max_seconds is None:
-            return None
-        return min(LONGEST_JOB_SECONDS, max(1, math.ceil(await self._left_seconds())))
 
     async def close(self, *, with_jobs: bool) -> None:
         """Close the session.
@@ -90,31 +81,28 @@ class HardwareSession:
             await self._close(session_id, with_jobs=with_jobs)
 
     async def used_seconds(self) -> float:
-        """Return how long the sessions of this attempt have held the device."""
+        """Return the time on the device that this attempt has used, as IBM bills it."""
         return await self._all_used_seconds() - self._used_before
-
-    async def _left_seconds(self) -> float:
-        if self._limits.max_seconds is None:
-            return math.inf
-        used = await self._all_used_seconds()
-        left = self._limits.max_seconds - used
-        if left <= 0:
-            raise HardwareBudgetError(
-                f"The program has used {used:.1f} s of {self._backend}; its limit"
-                f" (hardware_max_seconds) is {self._limits.max_seconds:g} s, for all attempts."
-                " Nothing more is submitted. Raise the limit, or make the program do less."
-            )
-        return left
 
     async def _all_used_seconds(self) -> float:
         used = self._journal.used_seconds
         for session_id in self._journal.open_sessions:
             used += _used(await self._api.get_session(session_id))
-        return used
+        return used + await self._budget.used_by(self._journal.single_jobs)
 
     async def _open(self, left_seconds: float) -> str:
-        longest = min(LONGEST_SESSION_SECONDS, self._limits.max_execution_seconds, left_seconds)
-        opened = await self._api.create_session(self._backend, max_time=math.ceil(longest))
+        limit = self._budget.limits.max_execution_seconds
+        longest = math.ceil(min(LONGEST_SESSION_SECONDS, limit, left_seconds))
+        mode = "batch" if self._mode == "batch" else "dedicated"
+        try:
+            opened = await self._api.create_session(self._backend, mode=mode, max_time=longest)
+        except QiskitRuntimeError as error:
+            if error.code != NO_SESSIONS_IN_PLAN:
+                raise
+            raise ConfigurationError(
+                f"{error} Set hardware_mode of the RuntimeBackend to 'batch' or 'job': programs on"
+                " the open plan run in these."
+            ) from error
         self._journal.session_opened(opened.id)
         return opened.id
 

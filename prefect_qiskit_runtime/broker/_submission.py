@@ -17,6 +17,7 @@ import httpx
 
 from prefect_qiskit_runtime._reason_codes import NextStep, next_step
 from prefect_qiskit_runtime.broker._journal import Journal, Submission
+from prefect_qiskit_runtime.broker._line import SubmissionLine, is_for_the_line
 from prefect_qiskit_runtime.broker._session import HardwareSession
 from prefect_qiskit_runtime.client import IbmApi, job_error
 from prefect_qiskit_runtime.errors import (
@@ -70,9 +71,10 @@ class Account:
     Attributes:
         api: IBM's service, logged in.
         backend: The device.
-        label: A tag that tells whose jobs they are: the id of the program's job.
+        label: A tag that tells whose jobs they are.
         journal: What was submitted before.
         session: The session that they belong to.
+        line: Where each waits for its turn.
         settings: What is done after an unclear outcome.
     """
 
@@ -81,7 +83,22 @@ class Account:
     label: str
     journal: Journal
     session: HardwareSession
+    line: SubmissionLine
     settings: Settings
+
+
+class _NoJobError(Exception):
+    """A submission was refused, or had no answer.
+
+    Attributes:
+        why: What the service has said.
+        session_id: The session that it was sent to, if any.
+    """
+
+    def __init__(self, why: QiskitRuntimeError, session_id: str | None) -> None:
+        super().__init__(str(why))
+        self.why = why
+        self.session_id = session_id
 
 
 class HardwareCall:
@@ -107,7 +124,7 @@ class HardwareCall:
         submission, diverged = self._account.journal.take(self._asked.fingerprint)
         if diverged:
             logger.warning(
-                "Job %s asks for other circuits than its earlier attempt: they are paid for.",
+                "%s asks for other circuits than its earlier attempt: they are paid for.",
                 self._account.label,
             )
         own_jobs = 0
@@ -161,7 +178,7 @@ class HardwareCall:
         while True:
             jobs = await self._account.api.list_jobs(tags=[submission.tag], oldest_first=True)
             if jobs:
-                self._account.journal.submitted(submission, jobs[0].id)
+                self._note_job(submission, jobs[0].id, jobs[0].session_id)
                 return jobs[0].id
             left_seconds = until - time.monotonic()
             if left_seconds <= 0:
@@ -182,23 +199,35 @@ class HardwareCall:
         """Send a request until it has made a job, once."""
         was_unclear = False
         while True:
-            session_id = await self._account.session.enter()
-            limit = await self._account.session.longest_job_seconds()
-            self._account.journal.intend(submission)
             try:
-                self._post = asyncio.ensure_future(self._send(submission, session_id, limit))
-                job_id = await asyncio.shield(self._post)
-            except QiskitRuntimeError as exc:
-                if _is_unclear(exc):
-                    seconds = self._account.settings.submission_grace_seconds
-                    if found := await self._look_for(submission, seconds, exc):
-                        return found
-                    was_unclear = True
+                job_id = await self._send_in_turn(submission)
+            except _NoJobError as exc:
+                if not _is_unclear(exc.why):
+                    self._account.journal.refused(submission)
+                    await self._wait_after(exc)
                     continue
-                self._account.journal.refused(submission)
-                await self._wait_after(exc, session_id)
+                seconds = self._account.settings.submission_grace_seconds
+                if found := await self._look_for(submission, seconds, exc.why):
+                    return found
+                was_unclear = True
             else:
                 return await self._oldest(submission, job_id) if was_unclear else job_id
+
+    async def _send_in_turn(self, submission: Submission) -> str:
+        """Send a request once, when the limits of the account allow it.
+
+        Raises:
+            _NoJobError: It was answered otherwise, or not at all.
+        """
+        async with self._account.line.turn() as sending:
+            session_id, limit = await self._account.session.enter()
+            self._account.journal.intend(submission)
+            self._post = asyncio.ensure_future(self._send(submission, session_id, limit))
+            try:
+                return await asyncio.shield(self._post)
+            except QiskitRuntimeError as exc:
+                await sending.note(exc)
+                raise _NoJobError(exc, session_id) from exc
 
     async def _oldest(self, submission: Submission, job_id: str) -> str:
         """Return the job to wait for, where an earlier request has made one after all."""
@@ -208,11 +237,15 @@ class HardwareCall:
                 logger.warning("Job %s is a twin of %s: it is cancelled.", twin.id, jobs[0].id)
                 with suppress(QiskitRuntimeError):
                     await self._account.api.cancel_job(twin.id)
-        oldest = jobs[0].id if jobs else job_id
-        self._account.journal.submitted(submission, oldest)
-        return oldest
+        if not jobs:
+            return job_id
+        self._note_job(submission, jobs[0].id, jobs[0].session_id)
+        return jobs[0].id
 
-    async def _send(self, submission: Submission, session_id: str, limit: int | None) -> str:
+    def _note_job(self, submission: Submission, job_id: str, session_id: str | None) -> None:
+        self._account.journal.submitted(submission, job_id, is_single=session_id is None)
+
+    async def _send(self, submission: Submission, session_id: str | None, limit: int | None) -> str:
         submitted = await self._account.api.submit_job(
             self._asked.primitive,
             self._asked.params_text,
@@ -224,21 +257,25 @@ class HardwareCall:
             ),
         )
         # Before anything can be cancelled: whoever comes next finds the job by its id.
-        self._account.journal.submitted(submission, submitted.id)
+        self._note_job(submission, submitted.id, session_id)
         logger.info("Job %s submitted to %s", submitted.id, self._account.backend)
         return submitted.id
 
-    async def _wait_after(self, refusal: QiskitRuntimeError, session_id: str) -> None:
+    async def _wait_after(self, refused: _NoJobError) -> None:
         """Wait until a submission that was refused can be sent again.
 
         Raises:
             QiskitRuntimeError: It was refused for good.
         """
-        if isinstance(refusal, ConflictError):
-            session = await self._account.api.get_session(session_id)
+        refusal = refused.why
+        if isinstance(refusal, ConflictError) and refused.session_id is not None:
+            session = await self._account.api.get_session(refused.session_id)
             if session.accepting_jobs:
                 raise refusal
-            await self._account.session.lapsed(session_id)
+            await self._account.session.lapsed(refused.session_id)
+            return
+        if is_for_the_line(refusal):
+            logger.info("A submission was refused for now: %s", refusal)
             return
         if not is_retryable(refusal) and next_step(refusal.code) is not NextStep.WAIT:
             raise refusal

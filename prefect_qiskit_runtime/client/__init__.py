@@ -34,6 +34,12 @@ from prefect_qiskit_runtime.client._ibm import PRIMITIVES, IbmApi
 from prefect_qiskit_runtime.client._listing import format_programs
 from prefect_qiskit_runtime.client._outcome import job_error
 from prefect_qiskit_runtime.client._parameters import InputsLike, ParameterNamespace, read_inputs
+from prefect_qiskit_runtime.client._pending_room import (
+    KNOWN_SECONDS,
+    TOO_MANY_PENDING,
+    instance_name,
+    wait_for_room,
+)
 from prefect_qiskit_runtime.client._proxies import Proxies
 from prefect_qiskit_runtime.client._runtime import RuntimeClient
 from prefect_qiskit_runtime.client._saved_accounts import SavedAccount
@@ -44,14 +50,16 @@ from prefect_qiskit_runtime.client._sources import (
     read_program,
     read_source,
 )
-from prefect_qiskit_runtime.client._spending import usage_of
+from prefect_qiskit_runtime.client._spending import Spending, usage_of
 from prefect_qiskit_runtime.client._transport import settings_of_environment
 from prefect_qiskit_runtime.client._verifying import verify_account
 
 __all__ = [
+    "KNOWN_SECONDS",
     "LARGEST_BODY_BYTES",
     "LEAVE_SECONDS",
     "PRIMITIVES",
+    "TOO_MANY_PENDING",
     "EmbeddedStatus",
     "HardwareAccess",
     "IbmAccount",
@@ -67,6 +75,7 @@ __all__ = [
     "RuntimeClientProgram",
     "RuntimeClientSession",
     "SavedAccount",
+    "Spending",
     "SyncRuntimeClient",
     "SyncRuntimeClientBackend",
     "SyncRuntimeClientJob",
@@ -75,6 +84,7 @@ __all__ = [
     "embedded_status",
     "format_program",
     "format_programs",
+    "instance_name",
     "job_error",
     "own_image",
     "read_changes",
@@ -86,4 +96,5 @@ __all__ = [
     "stop_embedded",
     "usage_of",
     "verify_account",
+    "wait_for_room",
 ]

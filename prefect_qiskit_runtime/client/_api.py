@@ -186,6 +186,7 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
         fingerprint: str | None = None,
         attempt: int = 1,
         hardware_key: str | None = None,
+        hardware_label: str | None = None,
     ) -> JobSubmitted:
         """Submit a job: once, however often the question has to be sent.
 
@@ -203,6 +204,7 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
             attempt: Which attempt of one evaluation this is, from 1.
             hardware_key: Name of the evaluation, the same for all attempts: what its program
                 submits to hardware is found again under it (see `with_hardware`).
+            hardware_label: What that bears there as a tag; the id of the job when None.
 
         Raises:
             NotFoundError: No such program, backend or session.
@@ -219,7 +221,7 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
             identifier=program_id,
             repeatable=self.keyed_submission,
         )
-        hardware = self._hardware_fields(program_id, hardware_key)
+        hardware = self._hardware_fields(program_id, hardware_key, hardware_label)
         head = self._job_head(program_id, backend, options or RuntimeOptions(), attempt, hardware)
         # The inputs go in as they are: encoding them again could change them, and costs.
         body = f'{head[:-1]}, "params": {params_text}}}'

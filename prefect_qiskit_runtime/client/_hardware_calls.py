@@ -13,6 +13,7 @@ from prefect_qiskit_runtime.client._calls import job_call
 from prefect_qiskit_runtime.client._saved_accounts import SavedAccount
 from prefect_qiskit_runtime.client._transport import Transport
 from prefect_qiskit_runtime.errors import ConfigurationError
+from prefect_qiskit_runtime.models import HardwareMode
 
 _PRIMITIVES = ("sampler", "estimator", "executor", "noise-learner")
 
@@ -23,12 +24,20 @@ class HardwareAccess:
 
     Attributes:
         account: Whose credentials; a saved account is read here, not at the service.
-        max_seconds: How long the sessions of one evaluation may hold the device; None for no
-            limit of its own.
+        mode: How the jobs of a program belong together there.
+        max_seconds: How much of the device's time one evaluation may use; None for no limit of
+            its own.
+        max_seconds_per_flow_run: How much all that have the label of a submission may use.
+        max_seconds_per_day: How much the account may use in one day (UTC).
+        max_seconds_of_instance: How much the instance may use in its period.
     """
 
     account: IbmAccount | SavedAccount
+    mode: HardwareMode = "session"
     max_seconds: float | None = None
+    max_seconds_per_flow_run: float | None = None
+    max_seconds_per_day: float | None = None
+    max_seconds_of_instance: float | None = None
 
 
 class HardwareCalls(Transport):
@@ -64,7 +73,9 @@ class HardwareCalls(Transport):
         )
         await self.request(call, content=json.dumps(account.to_fields()))
 
-    def _hardware_fields(self, program_id: str, key: str | None) -> dict[str, Any] | None:
+    def _hardware_fields(
+        self, program_id: str, key: str | None, label: str | None
+    ) -> dict[str, Any] | None:
         """Return what a submission says of its hardware.
 
         Raises:
@@ -78,5 +89,5 @@ class HardwareCalls(Transport):
                 " credentials=...) for it. hardware_credentials are for programs, which run on the"
                 " embedded service or a team's and send circuits to IBM from there."
             )
-        limit = self._hardware.max_seconds
-        return {"key": key or f"once-{secrets.token_hex(12)}", "max_seconds": limit}
+        fields = {name: value for name, value in vars(self._hardware).items() if name != "account"}
+        return {"key": key or f"once-{secrets.token_hex(12)}", "label": label, **fields}

@@ -15,7 +15,12 @@ import random
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Hashable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Protocol
@@ -197,8 +202,8 @@ class JobPoller:
                 missing = [one for one in waiting if one.job_id not in found]
                 await self._ask_alone(jobs, [one for one in missing if one.alone_at <= _now()])
             else:
-                self._take_turn()
-                await self._ask_alone(jobs, waiting)
+                async with self._turn():
+                    await self._ask_alone(jobs, waiting)
             self._faults = 0
         except QiskitRuntimeError as fault:
             self._note_fault(fault)
@@ -213,9 +218,8 @@ class JobPoller:
         found: set[str] = set()
         offset, total = 0, 1
         while offset < total and len(found) < len(asked):
-            await self._until(lambda: self._earliest_at)
-            self._take_turn()
-            page, total = await jobs.pending_jobs(limit=_PAGE_SIZE, offset=offset)
+            async with self._turn():
+                page, total = await jobs.pending_jobs(limit=_PAGE_SIZE, offset=offset)
             states = {job.id: job.state for job in page}
             for one in waiting:
                 if one.job_id in states:
@@ -253,8 +257,15 @@ class JobPoller:
             # A job that is not in the list yet is not asked for by itself each time.
             one.alone_at = _now() + one.pause_seconds()
 
-    def _take_turn(self) -> None:
-        self._earliest_at = _now() + _BETWEEN_REQUESTS_SECONDS
+    @asynccontextmanager
+    async def _turn(self) -> AsyncGenerator[None]:
+        """Send a request when the one before it is long enough ago."""
+        await self._until(lambda: self._earliest_at)
+        try:
+            yield
+        finally:
+            # From its end: it may have waited for a login before it was sent.
+            self._earliest_at = _now() + _BETWEEN_REQUESTS_SECONDS
 
     def _note_fault(self, fault: QiskitRuntimeError) -> None:
         self._faults += 1

@@ -1,8 +1,8 @@
 """The value of a loop as an expectation value, estimated by one job for each step.
 
 All points of a step, and the shifted ones of its gradient, are rows of one PUB. The circuit is
-transpiled once for a loop and kept with its records: a loop that comes back after an upgrade, or
-on another machine, sends the circuit that it has sent before.
+transpiled once for a loop, by the settings of its backend, and kept with its records: a loop that
+comes back after an upgrade, or on another machine, sends the circuit that it has sent before.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prefect_qiskit_runtime._devices import Device, device_of
 from prefect_qiskit_runtime._primitive_inputs import PrimitiveOptionsLike
 from prefect_qiskit_runtime._session import SessionLike
 from prefect_qiskit_runtime.backend import RuntimeBackend
-from prefect_qiskit_runtime.client import RuntimeClientBackend
 from prefect_qiskit_runtime.codec import decode, encode
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.loops._models import Ask, Told
 from prefect_qiskit_runtime.loops._records import LoopRecords
 from prefect_qiskit_runtime.loops._shifts import ShiftedCircuit, shifted_circuit
-from prefect_qiskit_runtime.models import BackendStatus
 from prefect_qiskit_runtime.primitives import arun_estimator
 
 if TYPE_CHECKING:
@@ -51,6 +50,7 @@ class EstimatorObjective:
         offset: Added to each value, such as the repulsion of the nuclei.
         options: Of the estimator, in the form of qiskit-ibm-runtime.
         optimization_level: Of the transpiler, which runs once for a loop, before its first job.
+            Seed, layout, calibration and fractional gates are those of the backend.
     """
 
     ansatz: QuantumCircuit
@@ -161,6 +161,7 @@ class EstimatorMeasuring:
             shots=self.objective.shots,
             precision=self.objective.precision,
             seed=None if self.backend.service == "ibm" else seed,
+            transpile=False,  # it is
             options=self.objective.options,
             session=session,
             cache=False,  # a noisy value that is asked for again is to be measured again
@@ -190,30 +191,29 @@ class EstimatorMeasuring:
         name = "angles" if self.with_gradients else "circuit"
         record = await self.records.read(name)
         if record is None:
-            target = await _target(self.backend)
-            record = {"problem": await asyncio.to_thread(self._transpiled, target)}
+            async with self.backend.connect() as api:
+                device = await device_of(api, self.backend, self.backend.name)
+            record = {"problem": await asyncio.to_thread(self._transpiled, device)}
             await self.records.write(name, record)
         # Also what has just been made: a circuit that was read back may have parameter
         # expressions of another form, and every process is to send the same.
         kept = await asyncio.to_thread(decode, record["problem"])
         return Prepared(kept["circuit"], kept["observable"])
 
-    def _transpiled(self, target: Any) -> str:
-        """Return circuit and observable for a target, encoded."""
+    def _transpiled(self, device: Device) -> str:
+        """Return circuit and observable for a device, encoded."""
         from qiskit.transpiler import generate_preset_pass_manager
 
+        block = self.backend
         circuit = self.objective.ansatz if self._shifted is None else self._shifted.circuit
-        passes = generate_preset_pass_manager(
-            optimization_level=self.objective.optimization_level, target=target, seed_transpiler=0
-        )
+        settings: dict[str, Any] = {
+            "optimization_level": self.objective.optimization_level,
+            "target": device.target if block.calibration_aware else device.target_without_errors,
+            "seed_transpiler": block.seed_transpiler,
+        }
+        if block.initial_layout is not None and not device.is_simulator:
+            settings["initial_layout"] = block.initial_layout
+        passes = generate_preset_pass_manager(**settings)
         transpiled = passes.run(circuit)
         observable = self.objective.observable.apply_layout(transpiled.layout)
         return encode({"circuit": transpiled, "observable": observable})
-
-
-async def _target(backend: RuntimeBackend) -> Any:
-    """Ask the service what the backend can do."""
-    async with backend.connect() as api:
-        configuration = await api.backend_configuration(backend.name)
-        listed = BackendStatus(name=backend.name, qubits=configuration["n_qubits"])
-        return await RuntimeClientBackend(api, listed, configuration).target()

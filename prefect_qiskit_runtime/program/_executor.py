@@ -9,16 +9,14 @@ client undoes it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qiskit.exceptions import QiskitError
 
-from prefect_qiskit_runtime.errors import InvalidInputError, QiskitRuntimeError
+from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program._boxes import without_boxes
 from prefect_qiskit_runtime.program._executor_schema import (
     ChunkTiming,
@@ -28,7 +26,7 @@ from prefect_qiskit_runtime.program._executor_schema import (
 from prefect_qiskit_runtime.program._isa import require_isa, require_registers
 from prefect_qiskit_runtime.program._primitive_options import read_options
 from prefect_qiskit_runtime.program._register_bits import RegisterSampler
-from prefect_qiskit_runtime.program._request import handle_unsupported, use_noise
+from prefect_qiskit_runtime.program._request import handle_unsupported, naming, use_noise
 from prefect_qiskit_runtime.program._seeds import SeedSource
 
 if TYPE_CHECKING:
@@ -91,11 +89,11 @@ def run_executor(
     rng = np.random.default_rng(seeds.draw())
     plans = []
     for index, item in enumerate(params.items()):
-        with _naming(index):
+        with naming("$.quantum_program.items", index):
             plans.append(_planned(backend, item, params.shots, rng))
     arrays, chunks = [], []
     for index, plan in enumerate(plans):
-        with _naming(index):
+        with naming("$.quantum_program.items", index):
             found, spans = _run(backend, plan, params.shots, seeds, index)
         arrays.append({**plan.drawn, **found})
         chunks += spans
@@ -184,17 +182,3 @@ def _run(
         for register in plan.circuit.cregs
     }
     return arrays, chunks
-
-
-@contextmanager
-def _naming(index: int) -> Iterator[None]:
-    """Say in an error which item it is about."""
-    try:
-        yield
-    except (QiskitRuntimeError, QiskitError, ValueError, TypeError) as exc:
-        text = getattr(exc, "message", None) or str(exc)
-        raise InvalidInputError(
-            f"items[{index}]: {text}",
-            path=f"$.quantum_program.items[{index}]",
-            rule=getattr(exc, "rule", None),
-        ) from exc

@@ -8,25 +8,23 @@ Equal circuits of a call run together: a gradient sends the same circuit for eac
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from qiskit.circuit import QuantumCircuit
-from qiskit.exceptions import QiskitError
 from qiskit.primitives import BitArray
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
-from prefect_qiskit_runtime.errors import InvalidInputError, QiskitRuntimeError
+from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program._backend import ProgramBackend
 from prefect_qiskit_runtime.program._compile import is_same
 from prefect_qiskit_runtime.program._exact_sampling import exact_probabilities
 from prefect_qiskit_runtime.program._isa import require_isa, require_registers
 from prefect_qiskit_runtime.program._legacy_options import Transpilation, read_legacy_options
 from prefect_qiskit_runtime.program._primitive_options import PrimitiveOptions
-from prefect_qiskit_runtime.program._request import handle_unsupported, use_noise
+from prefect_qiskit_runtime.program._request import handle_unsupported, naming, use_noise
 from prefect_qiskit_runtime.program._transpiled import PubTranspiler
 
 # What clients send beside the settings; `parameters` are those of the circuits, in their order.
@@ -60,7 +58,7 @@ class _Call:
         _check_parallel(lists)
         call = cls(circuits, observables, values, options, transpilation)
         for index in range(len(circuits)):
-            with _naming(index):
+            with naming("$.circuits", index):
                 call._check(index)
         return call
 
@@ -108,7 +106,7 @@ def run_legacy_sampler(
     metadata: list[dict[str, Any]] = [{}] * len(call.circuits)
     sampler = backend.sampler(shots=call.options.shots, seed=call.options.seed)
     for group, pub in _planned(backend, call, _sampler_pub):
-        with _naming(group[0]):
+        with naming("$.circuits", group[0]):
             if call.options.shots is None and backend.is_ideal:
                 table = pub.parameter_values.as_array(pub.circuit.parameters)
                 found = exact_probabilities(backend, pub.circuit, table)
@@ -141,7 +139,7 @@ def run_legacy_estimator(
     metadata: list[dict[str, Any]] = [{}] * len(call.circuits)
     estimator = backend.estimator(shots=call.options.shots, seed=call.options.seed)
     for group, pub in _planned(backend, call, _estimator_pub):
-        with _naming(group[0]):
+        with naming("$.circuits", group[0]):
             result: Any = estimator.run([pub]).result()[0]
         values[group] = result.data.evs
         shots = result.metadata["shots"]
@@ -160,7 +158,7 @@ def _planned(backend: ProgramBackend, call: _Call, pub_of: Any) -> list[tuple[li
     transpiler = PubTranspiler(backend, level=how.level, passes=how.passes, device=how.device)
     planned = []
     for group in call.experiments():
-        with _naming(group[0]):
+        with naming("$.circuits", group[0]):
             pub = pub_of(call, group)
             if not how.skip:
                 pub = transpiler.transpiled(pub)
@@ -222,17 +220,3 @@ def _check_parallel(lists: Mapping[str, Sequence[Any]]) -> None:
             f"Circuits, observables and parameter values go together one by one, but {found}.",
             rule="lists of one length",
         )
-
-
-@contextmanager
-def _naming(index: int) -> Iterator[None]:
-    """Say in an error which circuit it is about."""
-    try:
-        yield
-    except (QiskitRuntimeError, QiskitError, ValueError, TypeError) as exc:
-        text = getattr(exc, "message", None) or str(exc)
-        raise InvalidInputError(
-            f"circuits[{index}]: {text}",
-            path=f"$.circuits[{index}]",
-            rule=getattr(exc, "rule", None),
-        ) from exc

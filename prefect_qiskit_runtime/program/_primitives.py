@@ -5,17 +5,15 @@ All PUBs are looked at before the first one runs, and an error says which one it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qiskit.exceptions import QiskitError
 from qiskit.primitives import PrimitiveResult, PubResult
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
-from prefect_qiskit_runtime.errors import InvalidInputError, QiskitRuntimeError
+from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program._backend import ProgramBackend
 from prefect_qiskit_runtime.program._isa import require_isa, require_registers
 from prefect_qiskit_runtime.program._primitive_options import (
@@ -23,7 +21,7 @@ from prefect_qiskit_runtime.program._primitive_options import (
     PrimitiveOptions,
     read_options,
 )
-from prefect_qiskit_runtime.program._request import handle_unsupported, use_noise
+from prefect_qiskit_runtime.program._request import handle_unsupported, naming, use_noise
 from prefect_qiskit_runtime.program._transpiled import PubTranspiler
 
 # Inputs that are no options; clients say with the last two how they send and read.
@@ -110,7 +108,7 @@ def _run(
     pubs: list[Any] = []
     transpiler = PubTranspiler(backend) if request.transpile else None
     for index, pub in enumerate(request.pubs):
-        with _naming(index):
+        with naming("$.pubs", index):
             coerced = coerce(pub)
             if transpiler is not None:
                 coerced = transpiler.transpiled(coerced)
@@ -118,7 +116,7 @@ def _run(
             pubs.append(coerced)
     results: list[PubResult] = []
     for index, pub in enumerate(pubs):
-        with _naming(index):
+        with naming("$.pubs", index):
             (result,) = run([pub]).result()
         if transpiler is not None:
             result.metadata["layout"] = transpiler.layout_of(pub)
@@ -137,18 +135,3 @@ def _require_isa(backend: ProgramBackend, pub: Any) -> None:
             raise InvalidInputError(
                 f"{exc} Or submit with transpile=True, which does both in the job.", rule=exc.rule
             ) from exc
-
-
-@contextmanager
-def _naming(index: int) -> Iterator[None]:
-    """Say in an error which PUB it is about."""
-    try:
-        yield
-    except (QiskitRuntimeError, QiskitError, ValueError, TypeError) as exc:
-        # QiskitError puts quotation marks around its text.
-        text = getattr(exc, "message", None) or str(exc)
-        raise InvalidInputError(
-            f"pubs[{index}]: {text}",
-            path=f"$.pubs[{index}]",
-            rule=getattr(exc, "rule", None),
-        ) from exc

@@ -1,16 +1,40 @@
-"""What every primitive does with its options before anything runs."""
+"""What every primitive does with its options before anything runs, and how its errors speak."""
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+from qiskit.exceptions import QiskitError
+
+from prefect_qiskit_runtime.errors import InvalidInputError, QiskitRuntimeError
 from prefect_qiskit_runtime.program._backend import ProgramBackend
 from prefect_qiskit_runtime.program._primitive_options import PrimitiveOptions, check_choice
 
 logger = logging.getLogger("prefect_qiskit_runtime.primitives")
+
+
+@contextmanager
+def naming(path: str, index: int) -> Iterator[None]:
+    """Say in an error which entry of a list it is about.
+
+    Args:
+        path: Of the list in the inputs, like "$.pubs".
+        index: Of the entry.
+    """
+    try:
+        yield
+    except (QiskitRuntimeError, QiskitError, ValueError, TypeError) as exc:
+        # QiskitError puts quotation marks around its text.
+        text = getattr(exc, "message", None) or str(exc)
+        raise InvalidInputError(
+            f"{path.rsplit('.', 1)[-1]}[{index}]: {text}",
+            path=f"{path}[{index}]",
+            rule=getattr(exc, "rule", None),
+        ) from exc
 
 
 def handle_unsupported(options: PrimitiveOptions, choice: str) -> None:

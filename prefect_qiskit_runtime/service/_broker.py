@@ -14,6 +14,14 @@ from typing import Any, Literal
 
 logger = logging.getLogger(__name__)
 
+LIMITS = (
+    "max_seconds",
+    "max_seconds_per_flow_run",
+    "max_seconds_per_day",
+    "max_seconds_of_instance",
+)
+"""What a submission may limit of a device's time."""
+
 _MODULE = "prefect_qiskit_runtime.broker"
 _START_SECONDS = 60.0
 _END_SECONDS = 30.0
@@ -29,29 +37,29 @@ class BrokerOrder:
 
     Attributes:
         credentials: Whose account it is; not shown by `repr`.
-        job_id: The job that it is for.
         backend: The device.
+        label: What its jobs at IBM bear as a tag.
+        mode: How they belong together.
         journal: Where it keeps what was submitted for the evaluation.
-        max_seconds: How long its sessions may hold the device.
-        max_execution_seconds: How long the job may run.
+        limits: How much time on the device may be used, each in seconds or None.
     """
 
     credentials: dict[str, Any] = field(repr=False)
-    job_id: str
     backend: str
+    label: str
+    mode: str
     journal: Path
-    max_seconds: float | None
-    max_execution_seconds: int
+    limits: dict[str, float | None]
 
     def line(self) -> bytes:
         """Return it as the broker reads it."""
         fields = {
             "account": self.credentials,
-            "job_id": self.job_id,
             "backend": self.backend,
+            "label": self.label,
+            "mode": self.mode,
             "journal": str(self.journal),
-            "max_seconds": self.max_seconds,
-            "max_execution_seconds": self.max_execution_seconds,
+            "limits": self.limits,
         }
         return json.dumps(fields).encode() + b"\n"
 

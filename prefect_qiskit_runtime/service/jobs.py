@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, field_validator
 from sqlalchemy import Connection
 
 from prefect_qiskit_runtime.errors import ConflictError, InvalidInputError, NotFoundError
+from prefect_qiskit_runtime.models import HardwareMode
 from prefect_qiskit_runtime.service import sessions
 from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.devices import Chosen, actual_name
@@ -36,11 +37,21 @@ class HardwareRequest(BaseModel):
 
     Attributes:
         key: Name of the evaluation: its attempts share what was submitted to the device.
-        max_seconds: How long its sessions may hold the device; None for no limit of its own.
+        label: What its jobs there bear as a tag; the id of the job where there is none.
+        mode: How they belong together.
+        max_seconds: How much of the device's time the evaluation may use; None for no limit.
+        max_seconds_per_flow_run: How much all jobs with the label may use.
+        max_seconds_per_day: How much the account may use in one day.
+        max_seconds_of_instance: How much the instance may use in its period.
     """
 
     key: str = Field(min_length=16, max_length=64, pattern="^[!-~]+$")
+    label: str | None = Field(default=None, min_length=1, max_length=86, pattern="^[!-~]+$")
+    mode: HardwareMode = "session"
     max_seconds: float | None = Field(default=None, gt=0, le=LARGEST_INTEGER)
+    max_seconds_per_flow_run: float | None = Field(default=None, ge=0, le=LARGEST_INTEGER)
+    max_seconds_per_day: float | None = Field(default=None, ge=0, le=LARGEST_INTEGER)
+    max_seconds_of_instance: float | None = Field(default=None, ge=0, le=LARGEST_INTEGER)
 
 
 class JobRequest(BaseModel):

@@ -15,7 +15,7 @@ from typing import Any
 
 from prefect_qiskit_runtime.errors import QiskitRuntimeError, ServiceUnavailableError
 from prefect_qiskit_runtime.models import JobStatus, ReasonCode
-from prefect_qiskit_runtime.service._broker import Broker, BrokerError, BrokerOrder
+from prefect_qiskit_runtime.service._broker import LIMITS, Broker, BrokerError, BrokerOrder
 from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.executor import (
     Event,
@@ -206,11 +206,14 @@ class JobRun:
         name = hashlib.sha256(whole.encode()).hexdigest()
         return BrokerOrder(
             credentials=self._credentials or {},
-            job_id=job.id,
             backend=job.backend,
+            label=hardware.get("label") or job.id,
+            mode=hardware.get("mode", "session"),
             journal=self._folders.hardware / f"{name}.jsonl",
-            max_seconds=hardware["max_seconds"],
-            max_execution_seconds=job.max_execution_seconds,
+            limits={
+                **{limit: hardware.get(limit) for limit in LIMITS},
+                "max_execution_seconds": job.max_execution_seconds,
+            },
         )
 
     def _launch(self, broker: Broker | None) -> JobLaunch:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from prefect_qiskit_runtime.models import ReasonCode
@@ -100,6 +102,16 @@ def test_submissions_beyond_the_pending_jobs_are_refused(service, caller, error)
     service.remove(hold)
     caller.end(job_id)
     assert caller.submit().status_code == 200
+
+
+def test_of_submissions_at_once_no_more_are_taken_than_may_be_pending(service, caller) -> None:
+    caller.cancel_all()
+    service.add("pending_limit", jobs=2)
+    service.add("hold_job", when={"times": None})
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: caller.submit().status_code, range(8)))
+    assert sorted(answers) == [200] * 2 + [400] * 6
+    caller.cancel_all()
 
 
 def test_a_used_up_instance_says_so_and_takes_no_jobs(service, caller, error) -> None:

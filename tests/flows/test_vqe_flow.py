@@ -48,6 +48,13 @@ def test_the_progress_artifact_ends_at_100_percent(summary):
 
 def test_the_convergence_plot_is_a_picture_the_ui_shows(summary):
     assert "](data:image/png;base64,iVBOR" in artifact("convergence").data
+    assert "](data:image/png;base64,iVBOR" in artifact("state").data
+
+
+def test_its_iterations_are_a_table(summary):
+    rows = json.loads(artifact("table").data)
+
+    assert [row["value"] for row in rows] == summary["result"]["energies"]
 
 
 def test_the_summary_artifact_says_what_came_out_and_where_from(summary):

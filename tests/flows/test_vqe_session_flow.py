@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,29 @@ def test_the_flow_reaches_the_exact_energy(summary: dict[str, Any]) -> None:
 
 def test_its_artifacts_say_how_it_went(summary: dict[str, Any]) -> None:
     assert float(artifact("progress").data) == 100.0
-    assert "](data:image/png;base64,iVBOR" in artifact("convergence").data
+    assert "](data:image/png;base64,iVBOR" in artifact("state").data
     for expected in ("-1.137306", "| Best parameters |", f"| Cost | {summary['jobs']} jobs"):
         assert expected in artifact("summary").data
+
+
+def test_its_loop_is_shown_with_what_is_best_and_what_it_has_cost(
+    summary: dict[str, Any],
+) -> None:
+    text = artifact("convergence").data
+    for expected in (
+        "](data:image/png;base64,iVBOR",
+        "| Lowest so far | -1.1373",
+        "| Parameters there |",
+        f"| Cost so far: jobs | {summary['jobs']} |",
+    ):
+        assert expected in text
+
+
+def test_its_steps_are_a_table_that_the_ui_can_hand_out(summary: dict[str, Any]) -> None:
+    rows = json.loads(artifact("table").data)
+    assert [row["iteration"] for row in rows] == list(range(summary["jobs"]))
+    assert rows[-1]["energies"] == summary["evaluations"]
+    assert json.loads(rows[0]["parameters"]) == [0.0, 0.0, 0.0]
 
 
 def test_its_form_has_descriptions() -> None:

@@ -76,8 +76,11 @@ class Cloud:
     """The simulated IBM, as its account holder sees it: what is new since the test began."""
 
     service: OfflineService
+    home: Path  # of the embedded service
 
     def __post_init__(self) -> None:
+        for line in self.home.glob("v*/hardware/line-*.json"):
+            line.unlink()  # the minute of the tests before
         self._before: set[str] = set()
         self._before = {one["id"] for what in ("jobs", "sessions") for one in self.listed(what)}
         self.service.clear()  # the limit of five submissions a minute, among others
@@ -135,8 +138,8 @@ def running() -> Iterator[OfflineService]:
 
 
 @pytest.fixture
-def cloud(running: OfflineService) -> Iterator[Cloud]:
-    yield Cloud(running)
+def cloud(running: OfflineService, service_home: Path) -> Iterator[Cloud]:
+    yield Cloud(running, service_home)
     running.clear()
 
 

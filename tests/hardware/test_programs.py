@@ -25,6 +25,12 @@ from prefect_qiskit_runtime import (
 from prefect_qiskit_runtime.testing import offline_service
 from tests.hardware.conftest import VQE, Cloud, Embedded, wait_until
 
+OPEN_PLAN: dict[str, Any] = {
+    "status": 400,
+    "code": 1352,
+    "message": "You are not authorized to run a session when using the open plan.",
+}
+
 run_program, submit_program = jobs.run_program.fn, jobs.submit_program.fn
 
 
@@ -114,6 +120,63 @@ def test_a_program_that_is_ended_leaves_no_job_and_no_session(
     assert [info["state"]["status"] for info in cloud.jobs] == ["Cancelled"]
 
 
+@pytest.mark.parametrize("mode", [pytest.param("batch", marks=pytest.mark.slow), "job"])
+def test_a_program_needs_no_session(cloud: Cloud, vqe: str, mode: Any) -> None:
+    cloud.service.add("refuse", when={"path": "/sessions", "times": None}, **OPEN_PLAN)
+    with pytest.raises(ProgramFailedError, match=r"hardware_mode .* 'batch' or 'job'"):
+        run_program(vqe, {}, backend=cloud.backend())
+    for scenario in cloud.service.scenarios():
+        cloud.service.remove(scenario["id"])
+    cloud.service.add("job_usage", seconds=7)
+    job = submit_program(vqe, {}, backend=cloud.backend(hardware_mode=mode))
+    assert len(job.result(timeout_seconds=90)["energies"]) == 2
+    assert [session["mode"] for session in cloud.listed("sessions")] == ["batch"][: mode == "batch"]
+    assert len(cloud.jobs) == 2
+    if mode == "job":
+        assert job.usage["quantum_seconds"] == 14
+
+
+@pytest.mark.parametrize(
+    ("field", "who", "jobs"),
+    [
+        ("max_qpu_seconds_per_flow_run", "Its flow run", 2),
+        *(
+            pytest.param(*rest, marks=pytest.mark.slow)
+            for rest in [
+                ("max_qpu_seconds_per_call", "The program", 2),
+                ("max_qpu_seconds_per_day", "Today, the account", 0),
+                ("max_qpu_seconds_of_instance", "The instance", 0),
+            ]
+        ),
+    ],
+)
+def test_a_program_keeps_the_budget_of_the_block(
+    cloud: Cloud, vqe: str, field: str, who: str, jobs: int
+) -> None:
+    cloud.service.add("job_usage", seconds=700)
+    run_program(vqe, {"points": 1}, backend=cloud.backend(hardware_mode="job"))
+    if field == "max_qpu_seconds_of_instance":
+        cloud.service.add("usage_limit", seconds=600)
+    limit = 1000 if jobs else 500  # of its own jobs the second is within it; else not the first
+    backend = cloud.backend(hardware_mode="job", **{field: limit})
+    with pytest.raises(ProgramFailedError, match=rf"HardwareBudgetError: {who} .*{field}"):
+        run_program(vqe, {"points": 3}, backend=backend)
+    assert cloud.sent("POST", "/jobs") == 1 + jobs
+
+
+def test_programs_wait_in_line_for_the_limits_of_the_account(cloud: Cloud, vqe: str) -> None:
+    """Each of three has two jobs, and one may be pending: refused is the first of all."""
+    cloud.service.add("pending_limit", jobs=1)
+    held = cloud.service.add("hold_job")
+    backend = cloud.backend(hardware_mode="job")
+    jobs = [submit_program(vqe, {"points": 1 + n % 2}, backend=backend) for n in range(3)]
+    wait_until(lambda: len(cloud.service.requests("POST", "/jobs")) == 2, "one was refused")
+    cloud.service.remove(held)
+    assert [len(job.result(timeout_seconds=90)["energies"]) for job in jobs] == [1, 2, 1]
+    answers = [request["status"] for request in cloud.service.requests("POST", "/jobs")]
+    assert answers == [200, 400, 200, 200, 200]
+
+
 def test_a_wrong_key_is_refused_before_the_program_starts(cloud: Cloud, vqe: str) -> None:
     wrong = IBMQuantumCredentials.model_validate(
         {"api_key": "a-wrong-key", "url": f"{cloud.service.url}/api/v1"}
@@ -189,6 +252,26 @@ def test_a_job_that_waits_gets_its_credentials_again_after_a_restart(
     gate.touch()
 
 
+@pytest.mark.slow
+def test_a_job_whose_credentials_do_not_come_back_fails_after_the_wait(
+    cloud: Cloud, tmp_path: Path
+) -> None:
+    with offline_service(home=tmp_path / "home") as team:
+        team.add("hold_job")
+        login = {"credentials": team.credentials(), "hardware_credentials": cloud.credentials}
+        backend = RuntimeBackend(name="fake_manila", service="team", **login)
+        program_id = programs.upload_program.fn(VQE, name="vqe", backend=backend)
+        job_id = submit_program(program_id, {}, backend=backend).job_id
+        team.process.kill()
+    with offline_service(home=tmp_path / "home") as team:
+        job = jobs.attach_job.fn(job_id, backend=team.backend("fake_manila"))
+        assert job.info().state.reason_code == 90008
+        team.advance(3600)
+        with pytest.raises(JobProcessError, match="Nobody has handed over the credentials"):
+            job.result(timeout_seconds=60)
+    assert cloud.jobs == []
+
+
 def test_primitives_are_sent_to_where_they_run(cloud: Cloud, service_home: Path) -> None:
     from qiskit import QuantumCircuit
 
@@ -204,6 +287,7 @@ def test_primitives_are_sent_to_where_they_run(cloud: Cloud, service_home: Path)
         ({"service": "ibm"}, "runs primitives with its credentials"),
         ({"private": True}, "can be read once"),
         ({"hardware_credentials": None, "hardware_max_seconds": 5}, "needs hardware_credentials"),
+        ({"hardware_credentials": None, "hardware_mode": "job"}, "needs hardware_credentials"),
     ],
 )
 def test_a_block_says_what_does_not_go_together(fields: dict[str, Any], says: str) -> None:

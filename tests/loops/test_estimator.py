@@ -10,6 +10,7 @@ from prefect_qiskit_runtime import (
     DurableLoop,
     InvalidInputError,
     LoopResult,
+    RuntimeBackend,
     RuntimeSession,
     attach_job,
     minimize,
@@ -114,3 +115,29 @@ def test_an_observable_of_another_size_is_refused() -> None:
     small, large = objective("h2_0.735"), objective("lih_1.595_4q")
     with pytest.raises(InvalidInputError, match="2 qubits, the observable 4"):
         type(small)(small.ansatz, large.observable)
+
+
+def test_a_loop_transpiles_once_by_the_settings_of_its_backend(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import qiskit.transpiler
+
+    made: list[dict[str, object]] = []
+    passes_of = qiskit.transpiler.generate_preset_pass_manager
+
+    def counted(**told: object) -> object:
+        made.append(told)
+        return passes_of(**told)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(qiskit.transpiler, "generate_preset_pass_manager", counted)
+    device = RuntimeBackend(
+        name="fake_manila", transpile=True, initial_layout=[3, 2], seed_transpiler=9
+    )
+    with DurableLoop(objective("h2_0.735", shots=100), backend=device) as loop:
+        steps = [loop.evaluate([angle, 0.0, 0.0]) for angle in (0.0, 0.1)]
+    assert [(told["initial_layout"], told["seed_transpiler"]) for told in made] == [([3, 2], 9)]
+    for (job_id,) in (step.job_ids for step in steps):
+        inputs = attach_job.fn(job_id, backend=device).inputs
+        circuit = inputs["pubs"][0][0]
+        used = {circuit.find_bit(qubit).index for gate in circuit for qubit in gate.qubits}
+        assert (used, inputs.get("transpile", False)) == ({2, 3}, False)

@@ -16,6 +16,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import jwt
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_DATABASE_CONNECTION_URL
 
@@ -36,6 +37,8 @@ SECRETS = {
     "wrong": "a-secret-that-is-wrong-09cd",
     "variable": "a-secret-in-a-variable-31fa",
 }
+# What a login gives: a JSON web token, whoever has issued it.
+ACCESS_TOKEN = re.compile(rb"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{20,}")
 
 
 @dataclass
@@ -73,6 +76,9 @@ def saved_blocks(team_url: str, ibm_url: str) -> None:
     key = IBMQuantumCredentials.model_validate(
         {"url": f"{ibm_url}/api/v1", "api_key": SECRETS["ibm"]}
     )
+    device = RuntimeBackend(name="fake_manila", hardware_credentials=key)
+    key.save("device-one-login", overwrite=True)
+    device.save("device-one", overwrite=True)
     for name, backend in (
         ("embedded-one", RuntimeBackend()),
         ("team-one", RuntimeBackend(service="team", credentials=team)),
@@ -172,12 +178,16 @@ def kinds(found: bytes) -> list[str]:
     inner = b"".join(
         base64.b64decode(one) for one in re.findall(rb"(?:[A-Za-z0-9+/]{4}){20,}", found)
     )
-    return [kind for kind, secret in SECRETS.items() if secret.encode() in found + inner]
+    plain = [kind for kind, secret in SECRETS.items() if secret.encode() in found + inner]
+    return [*plain, *(["access token"] if ACCESS_TOKEN.search(found + inner) else [])]
 
 
 def test_what_is_searched_for_would_be_found() -> None:
-    kept = json.dumps({"result": base64.b64encode(pickle.dumps(SECRETS) * 3).decode()})
-    assert kinds(kept.encode()) == list(SECRETS)
+    token = jwt.encode({"sub": "dave"}, "k" * 32, algorithm="HS256")
+    secrets = {**SECRETS, "access token": token}
+    kept = json.dumps({"result": base64.b64encode(pickle.dumps(secrets) * 3).decode()})
+    assert kinds(kept.encode()) == list(secrets)
+    assert kinds(f"Bearer {token}".encode()) == ["access token"]
 
 
 def test_what_the_flows_say_has_no_secret(whole_run: WholeRun) -> None:

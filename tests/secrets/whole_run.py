@@ -45,6 +45,21 @@ def main(backend, user_messenger, fail=False):
 """
 
 
+ON_A_DEVICE = """
+import os
+from qiskit import QuantumCircuit, transpile
+
+def main(backend, user_messenger):
+    circuit = QuantumCircuit(1)
+    circuit.x(0)
+    circuit.measure_all()
+    isa = transpile(circuit, backend=backend)
+    counts = backend.sampler(shots=10).run([isa]).result()[0].data.meas.get_counts()
+    user_messenger.publish([counts, dict(os.environ)])
+    return counts
+"""
+
+
 def bell() -> QuantumCircuit:
     circuit = QuantumCircuit(2)
     circuit.h(0)
@@ -90,6 +105,14 @@ def use_primitives(backend: RuntimeBackend) -> list[str]:
     return [info.id for info in list_jobs(backend=backend)]
 
 
+@flow(log_prints=True, persist_result=True)
+def use_a_device(backend: RuntimeBackend) -> Any:
+    """With credentials that go through the service to a broker beside the program."""
+    program = upload_program(ON_A_DEVICE, name="on-a-device", backend=backend)
+    print(backend, repr(backend.hardware_credentials))
+    return run_program(program, backend=backend, callback=print)
+
+
 @flow(log_prints=True)
 def use_wrong_logins(url: str) -> None:
     """With blocks that are made here, whose secrets are as secret."""
@@ -131,6 +154,7 @@ def main() -> None:
         use_programs(backend)
     for backend in (embedded, team, ibm):
         use_primitives(backend)
+    use_a_device(load("device-one"))
     use_wrong_logins(SECRETS["team_url"])
     login = wrong_logins(SECRETS["team_url"])[0]
     told(fail_with, RuntimeBackend(service="team", credentials=login))

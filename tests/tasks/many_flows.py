@@ -12,15 +12,18 @@ from qiskit import QuantumCircuit
 
 from prefect_qiskit_runtime import IBMQuantumCredentials, RuntimeBackend, arun_sampler
 
-TOLD = json.loads(os.environ["MANY_FLOWS"])
+
+def backend_of(told: dict[str, str]) -> RuntimeBackend:
+    """A backend of the account that a process is told of."""
+    credentials = IBMQuantumCredentials.model_validate(
+        {"api_key": told["key"], "url": f"{told['url']}/api/v1"}
+    )
+    return RuntimeBackend(name="aer_simulator", service="ibm", credentials=credentials)
 
 
 @flow(persist_result=False)
 async def sampling(number: int) -> int:
-    credentials = IBMQuantumCredentials.model_validate(
-        {"api_key": TOLD["key"], "url": f"{TOLD['url']}/api/v1"}
-    )
-    backend = RuntimeBackend(name="aer_simulator", service="ibm", credentials=credentials)
+    backend = backend_of(json.loads(os.environ["MANY_FLOWS"]))
     circuit = QuantumCircuit(1)
     circuit.rx(number, 0)
     circuit.measure_all()

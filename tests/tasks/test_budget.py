@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,12 +17,14 @@ from prefect_qiskit_runtime import (
     IBMQuantumCredentials,
     RuntimeBackend,
     _budget,
-    _submission_line,
     areport_usage,
     arun_sampler,
+    aruntime_session,
     run_sampler,
 )
+from prefect_qiskit_runtime.client import Spending
 from prefect_qiskit_runtime.testing import OfflineService, offline_service
+from tests.tasks.line import set_pace
 
 ESTIMATE = 2.0 + 1000 * (250e-6 + 100e-6)
 """Of `circuit` with 1000 shots: 2 s, and for each shot the delay and a typical circuit."""
@@ -36,7 +39,7 @@ def running() -> Iterator[OfflineService]:
 @pytest.fixture
 def cloud(running: OfflineService, monkeypatch: pytest.MonkeyPatch) -> Iterator[OfflineService]:
     """A service each of whose jobs has used ten seconds."""
-    monkeypatch.setattr(_budget, "_measured", {})
+    monkeypatch.setattr(_budget, "_spending", Spending())
     monkeypatch.setattr(_budget, "_granted", {})
     running.clear()
     running.add("job_usage", seconds=10)
@@ -110,9 +113,7 @@ async def test_an_instance_that_has_used_its_share_takes_no_more(cloud: OfflineS
 @pytest.fixture
 async def no_line(cloud: OfflineService, prefect_server: None) -> None:
     """Let any number of submissions pass in a minute."""
-    async with backend_of(cloud).connect() as api, get_client() as client:
-        name = f"{_submission_line.limit_name(api)}-submissions"
-        await client.upsert_global_concurrency_limit_by_name(name, 1000)
+    await set_pace(backend_of(cloud), 0.001)
 
 
 @flow(persist_result=False)
@@ -132,6 +133,29 @@ async def test_a_flow_run_stops_at_its_limit(cloud: OfflineService) -> None:
         key = ArtifactFilter(key=ArtifactFilterKey(any_=["spent-here"]))
         (artifact,) = await client.read_artifacts(artifact_filter=key)
     assert "2 jobs on the ibm service have used 20.0 s of QPU time" in str(artifact.description)
+
+
+@pytest.mark.usefixtures("no_line")
+async def test_a_session_counts_with_the_time_that_it_is_active(cloud: OfflineService) -> None:
+    backend = backend_of(cloud, max_qpu_seconds_per_flow_run=30)
+
+    @flow(persist_result=False)
+    async def sampling_in_a_session() -> str:
+        async with aruntime_session(backend) as session:
+            await arun_sampler([circuit()], backend=backend, session=session, shots=1000)
+            cloud.advance(30)  # the flow computes, and the session holds the device
+            with pytest.raises(BudgetExceededError, match="of which 3") as caught:
+                await arun_sampler([circuit(1)], backend=backend, session=session, shots=1000)
+        assert 30 <= caught.value.used_seconds < 40
+        await areport_usage(backend=backend, key="spent-in-a-session")
+        return session.session_id
+
+    session_id = await sampling_in_a_session()
+    async with get_client() as client:
+        key = ArtifactFilter(key=ArtifactFilterKey(any_=["spent-in-a-session"]))
+        (artifact,) = await client.read_artifacts(artifact_filter=key)
+    assert f"Session {session_id} was active for 3" in str(artifact.description)
+    assert json.loads(str(artifact.data))[0]["session"] == session_id
 
 
 @pytest.mark.usefixtures("no_line")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -16,7 +17,8 @@ from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 from prefect.states import Cancelling
 
-from prefect_qiskit_runtime import JobStatus, attach_job, run_program
+from prefect_qiskit_runtime import JobStatus, asubmit_program, attach_job, run_program
+from prefect_qiskit_runtime._watching import cancel_quietly
 
 pytestmark = pytest.mark.usefixtures("service_home", "prefect_server")
 
@@ -62,6 +64,8 @@ def test_an_interrupted_flow_cancels_jobs_that_wait_in_threads(
     file = tmp_path / "a_flow.py"
     file.write_text(
         textwrap.dedent(f"""
+        import sys
+
         from prefect import flow
         from prefect_qiskit_runtime import run_program
 
@@ -71,7 +75,8 @@ def test_an_interrupted_flow_cancels_jobs_that_wait_in_threads(
                 [{counting!r}] * 2,
                 [{{"upto": 1, "wait_for": {NEVER!r}}}] * 2,
                 backend={BACKEND!r},
-                callback=lambda job_id, interim: print("JOB", job_id, flush=True),
+                # One write: both threads print to one pipe.
+                callback=lambda job_id, interim: sys.stdout.write("JOB " + job_id + "\\n"),
             )
             futures.wait()
 
@@ -114,7 +119,20 @@ def test_a_time_limit_of_a_task_holds_in_threads(counting: str) -> None:
             backend=BACKEND,
             callback=lambda job_id, interim: jobs.append(job_id),
         )
-        return future.wait() or future.state.name
+        future.wait()
+        return str(future.state.name)
 
     assert impatient() == "TimedOut"
     assert attach_job(jobs[0], backend=BACKEND).status() is JobStatus.CANCELLED
+
+
+async def test_a_job_that_ended_before_it_could_be_cancelled_is_not_said_to_run(
+    counting: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = await asubmit_program.fn(counting, {"upto": 1}, backend=BACKEND)
+    await job.await_for_final_state()
+    with caplog.at_level(logging.INFO):
+        async with job.backend.connect() as api:
+            assert not await cancel_quietly(api, job.job_id)
+    assert f"Job {job.job_id} had ended before it could be cancelled" in caplog.text
+    assert "may still be running" not in caplog.text

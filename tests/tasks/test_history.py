@@ -8,17 +8,26 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from prefect import flow
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
+from prefect.utilities.asyncutils import run_coro_as_sync
 from typer.testing import CliRunner
 
-from prefect_qiskit_runtime import ConfigurationError, job_history, submit_program
+from prefect_qiskit_runtime import (
+    ConfigurationError,
+    RuntimeBackend,
+    RuntimeServiceCredentials,
+    job_history,
+    submit_program,
+)
 from prefect_qiskit_runtime._record_retention import forget_records
 from prefect_qiskit_runtime.cli import app
 from prefect_qiskit_runtime.programs import upload_program
+from prefect_qiskit_runtime.testing import offline_service
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "service_home")
 
@@ -83,8 +92,45 @@ def test_a_comparison_is_a_table_for_people(jobs: list[str]) -> None:
     assert "results\tenergy\t0.5\t1\t0.5" in cli("jobs", "compare", *jobs)
 
 
+@pytest.fixture
+def elsewhere() -> Iterator[tuple[str, list[str]]]:
+    """The name of a saved block for another service, and the ids of two jobs there."""
+    name = "history-elsewhere"
+    with offline_service() as service:
+
+        async def save() -> RuntimeBackend:
+            await service.credentials().asave(name)
+            credentials = await RuntimeServiceCredentials.aload(name)
+            block = RuntimeBackend(name=BACKEND, service="team", credentials=credentials)
+            await block.asave(name)
+            return block
+
+        block = run_coro_as_sync(save())
+        there = upload_program.fn(PROGRAM, name="elsewhere", backend=block)
+        jobs = []
+        for seed in (1, 2):
+            job = submit_program.fn(there, {"seed": seed, "shots": 10}, backend=block)
+            job.wait_for_final_state()
+            jobs.append(job.job_id)
+        yield name, jobs
+
+
+def test_jobs_of_another_service_are_asked_for_by_its_block(
+    elsewhere: tuple[str, list[str]],
+) -> None:
+    name, jobs = elsewhere
+    lines = [json.loads(line) for line in cli("jobs", "export", "--block", name).splitlines()]
+    assert [line["job_id"] for line in lines] == jobs
+    assert "results\tenergy\t0.5\t1\t0.5" in cli("jobs", "compare", *jobs, "--block", name)
+
+
+def test_a_block_that_is_not_there_is_named() -> None:
+    ran = CliRunner().invoke(app, ("jobs", "export", "--block", "not-there"))
+    assert ran.exit_code == 1
+    assert "no RuntimeBackend block 'not-there'" in ran.output
+
+
 def test_the_history_of_a_program_is_a_frame(program: str, jobs: list[str]) -> None:
-    pytest.importorskip("pandas")
     history = job_history.fn(backend=BACKEND, program_id=program)
     assert list(history.index) == jobs
     assert list(history["seeds.seed"]) == [1, 2]

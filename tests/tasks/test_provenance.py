@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import pytest
-from prefect import flow, get_client, runtime
+from prefect import flow, get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import Artifact
+from prefect.runtime import flow_run
 from qiskit import QuantumCircuit
 
 from prefect_qiskit_runtime import (
+    IBMQuantumCredentials,
     ProgramFailedError,
     Provenance,
     RuntimeBackend,
+    RuntimeJob,
     _summaries,
     arun_program,
     attach_job,
@@ -22,6 +26,7 @@ from prefect_qiskit_runtime import (
     run_program,
     run_sampler,
     submit_program,
+    submit_sampler,
     upload_program,
 )
 from prefect_qiskit_runtime._provenance import own_versions, read_stored
@@ -38,7 +43,7 @@ RAISING = "def main(backend, user_messenger):\n    raise ValueError('no')\n"
 
 def artifacts_of(flow_run_id: str) -> list[Artifact]:
     """What a flow run shows."""
-    which = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
+    which = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(flow_run_id)]))
     with get_client(sync_client=True) as client:
         return client.read_artifacts(artifact_filter=which)
 
@@ -70,7 +75,7 @@ def test_a_job_that_a_flow_waits_for_is_summed_up_in_one_artifact(counting: str)
     @flow
     def evaluating() -> str:
         run_program(counting, {"upto": 1}, backend=BACKEND, callback=jobs)
-        return str(runtime.flow_run.id)
+        return str(flow_run.id)
 
     (artifact,) = artifacts_of(evaluating())
     assert artifact.key == f"qiskit-runtime-job-{jobs.ids[0]}"
@@ -85,7 +90,7 @@ def test_a_job_that_is_waited_for_twice_is_summed_up_once(counting: str) -> None
         job = submit_program(counting, {"upto": 1}, backend=BACKEND)
         job.wait_for_final_state()
         job.result()
-        return str(runtime.flow_run.id)
+        return str(flow_run.id)
 
     assert len(artifacts_of(submitting())) == 1
 
@@ -96,7 +101,7 @@ def test_the_provenance_of_a_job_names_its_runs_versions_and_times(counting: str
     @flow
     def evaluating() -> str:
         run_program(counting, {"upto": 1}, backend=BACKEND, callback=jobs)
-        return str(runtime.flow_run.id)
+        return str(flow_run.id)
 
     flow_run_id = evaluating()
     provenance = provenance_of(jobs.ids[0])
@@ -137,7 +142,7 @@ def test_a_sampler_tells_its_shots_and_seed() -> None:
     def sampling() -> str:
         pubs = [(circuit, None, 10), circuit]
         run_sampler(pubs, backend="fake_manila", shots=20, seed=7, transpile=True)
-        return str(runtime.flow_run.id)
+        return str(flow_run.id)
 
     (artifact,) = artifacts_of(sampling())
     provenance = provenance_of(str(artifact.key).removeprefix("qiskit-runtime-job-"))
@@ -148,6 +153,59 @@ def test_a_sampler_tells_its_shots_and_seed() -> None:
     assert provenance.calibration.updated_at is not None
 
 
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[RuntimeBackend]:
+    """A simulator of a service like IBM's, whose jobs have used ten seconds of a QPU."""
+    with offline_service(imitate="ibm") as service:
+        service.add("job_usage", seconds=10)
+        given = {"api_key": service.token, "url": f"{service.url}/api/v1"}
+        credentials = IBMQuantumCredentials.model_validate(given)
+        yield RuntimeBackend(name=BACKEND, service="ibm", credentials=credentials)
+
+
+ESTIMATE = 2.0 + 1000 * (250e-6 + 100e-6)
+"""Of `bell` with 1000 shots: 2 s, and for each shot the delay and a typical circuit."""
+
+
+def test_a_job_of_ibm_s_tells_its_time_on_the_qpu_and_the_estimate_of_it(
+    cloud: RuntimeBackend,
+) -> None:
+    circuit = bell()
+    circuit.measure_all()
+
+    @flow
+    def sampling() -> str:
+        run_sampler([circuit], backend=cloud, shots=1000)
+        return str(flow_run.id)
+
+    (artifact,) = artifacts_of(sampling())
+    assert "| Quantum seconds | 10.000 |" in str(artifact.data)
+    assert f"| Estimated quantum seconds | {ESTIMATE:.3f} |" in str(artifact.data)
+    provenance = provenance_of(str(artifact.key).removeprefix("qiskit-runtime-job-"), cloud)
+    assert provenance.quantum_seconds == 10
+    assert provenance.estimated_quantum_seconds == pytest.approx(ESTIMATE)
+
+
+def test_a_job_that_is_found_again_keeps_the_estimate_of_the_call_that_sent_it(
+    cloud: RuntimeBackend,
+) -> None:
+    circuit = bell()
+    circuit.measure_all()
+
+    @flow
+    def submitting() -> list[RuntimeJob]:
+        return [
+            submit_sampler([circuit], backend=cloud, shots=1000, durable_key="sent once")
+            for _ in range(2)
+        ]
+
+    sent, found = submitting()
+    assert found.job_id == sent.job_id
+    assert found.preparation["estimate"] == sent.preparation["estimate"]
+    found.wait_for_final_state()
+    assert found.provenance.estimated_quantum_seconds == pytest.approx(ESTIMATE)
+
+
 def test_options_that_were_ignored_are_named() -> None:
     backend = RuntimeBackend(name=BACKEND, unsupported_options="record", tags=["ignoring"])
 
@@ -155,7 +213,7 @@ def test_options_that_were_ignored_are_named() -> None:
     def estimating() -> str:
         options = {"resilience_level": 2, "default_precision": 0.5}
         run_estimator([(bell(), "ZZ")], backend=backend, options=options)
-        return str(runtime.flow_run.id)
+        return str(flow_run.id)
 
     (artifact,) = artifacts_of(estimating())
     provenance = provenance_of(str(artifact.key).removeprefix("qiskit-runtime-job-"))
@@ -173,7 +231,7 @@ def test_the_jobs_of_earlier_attempts_are_named(offline: OfflineService) -> None
     @flow
     def sampling() -> str:
         run_sampler([circuit], backend=backend)
-        return str(runtime.flow_run.id)
+        return str(flow_run.id)
 
     first, second = sorted(artifacts_of(sampling()), key=lambda one: str(one.created))
     failed, completed = (
@@ -193,7 +251,7 @@ def test_a_private_job_tells_nothing_of_its_inputs() -> None:
     @flow
     def sampling() -> str:
         run_sampler([circuit], backend=backend, shots=4242, seed=7)
-        return str(runtime.flow_run.id)
+        return str(flow_run.id)
 
     (artifact,) = artifacts_of(sampling())
     provenance = provenance_of(str(artifact.key).removeprefix("qiskit-runtime-job-"), backend)
@@ -217,7 +275,7 @@ def test_a_failed_job_is_summed_up_too() -> None:
     def failing() -> str:
         with pytest.raises(ProgramFailedError):
             run_program(program, backend=BACKEND)
-        return str(runtime.flow_run.id)
+        return str(flow_run.id)
 
     (artifact,) = artifacts_of(failing())
     assert str(artifact.description).endswith("Failed")
@@ -234,7 +292,7 @@ def test_a_loop_shows_the_first_of_its_jobs_only(
     def looping() -> str:
         for _ in range(3):
             run_program(counting, {"upto": 1}, backend=BACKEND, callback=jobs)
-        return str(runtime.flow_run.id)
+        return str(flow_run.id)
 
     assert len(artifacts_of(looping())) == 1
     assert all(provenance_of(job_id).versions for job_id in jobs.ids)
@@ -266,7 +324,7 @@ async def test_an_asynchronous_flow_shows_its_jobs_too(counting: str) -> None:
     @flow
     async def evaluating() -> str:
         await arun_program(counting, {"upto": 1}, backend=BACKEND)
-        return str(runtime.flow_run.id)
+        return str(flow_run.id)
 
     (artifact,) = artifacts_of(await evaluating())
     assert str(artifact.key).startswith("qiskit-runtime-job-")

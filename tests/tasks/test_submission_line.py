@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 from prefect import flow, get_client
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import (
     GlobalConcurrencyLimitCreate,
     GlobalConcurrencyLimitUpdate,
@@ -23,6 +26,7 @@ from prefect_qiskit_runtime import (
     asubmit_sampler,
 )
 from prefect_qiskit_runtime.testing import OfflineService, offline_service
+from tests.tasks.line import limits_of, set_pace
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +73,6 @@ def submissions(cloud: OfflineService) -> list[int]:
     return [request["status"] for request in cloud.requests("POST", "/jobs")]
 
 
-async def limits_of(backend: RuntimeBackend) -> str:
-    async with backend.connect() as api:
-        return _submission_line.limit_name(api)
-
-
 async def set_limit(name: str, **fields: Any) -> None:
     async with get_client() as client:
         found = {limit.name for limit in await client.read_global_concurrency_limits(100)}
@@ -94,7 +93,7 @@ async def get_limit(name: str) -> GlobalConcurrencyLimitResponse:
 async def test_flows_wait_in_line_for_the_pending_jobs_of_their_account(
     cloud: OfflineService, backend: RuntimeBackend
 ) -> None:
-    await set_limit(f"{await limits_of(backend)}-submissions", limit=1000)
+    await set_pace(backend, 0.001)
     cloud.add("pending_limit", jobs=1)
     held = cloud.add("hold_job")
     await asubmit_sampler.fn([circuit(0)], backend=backend)
@@ -109,16 +108,64 @@ async def test_flows_wait_in_line_for_the_pending_jobs_of_their_account(
 
 
 @pytest.mark.usefixtures("prefect_server")
-async def test_places_that_the_dead_have_left_come_back(
-    backend: RuntimeBackend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As after Prefect's server has restarted: slots are taken, and no lease knows of them."""
-    monkeypatch.setattr(_submission_line, "_LEFT_AFTER_SECONDS", 0.1)
+async def test_places_that_the_dead_have_left_come_back(backend: RuntimeBackend) -> None:
+    """As after a worker was killed in its turn, with the minute's submissions used up."""
     name = await limits_of(backend)
-    await set_limit(f"{name}-turn", limit=1, active_slots=1, slot_decay_per_second=10)
-    await set_limit(f"{name}-submissions", limit=5, active_slots=5)
+    await set_limit(f"{name}-turn", limit=1, active_slots=1, slot_decay_per_second=1)
+    await set_pace(backend, 2.0)
+    for number in range(1, 6):
+        await set_limit(f"{name}-submission-{number}", active_slots=1)
     assert await sampling(1, backend) == 11
-    assert (await get_limit(f"{name}-submissions")).active_slots == 1
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_one_fault_of_prefects_api_costs_nobody_the_place_in_line(
+    cloud: OfflineService, backend: RuntimeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_submission_line, "_AWAY_SECONDS", 0.1)
+    monkeypatch.setattr(_submission_line, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    name = f"{await limits_of(backend)}-turn"
+    await set_limit(name, limit=1, active_slots=1, slot_decay_per_second=1e-6)
+    await set_pace(backend, 0.001)
+    read, asked, failed = PrefectClient.read_global_concurrency_limit_by_name, [], asyncio.Event()
+
+    async def read_or_fail(client: PrefectClient, name: str) -> GlobalConcurrencyLimitResponse:
+        asked.append(name)
+        if len(asked) == 3:
+            raise httpx.ConnectError("for a moment")
+        if len(asked) == 4:
+            failed.set()
+        return await read(client, name)
+
+    monkeypatch.setattr(PrefectClient, "read_global_concurrency_limit_by_name", read_or_fail)
+    waiting = asyncio.create_task(sampling(1, backend))
+    await failed.wait()
+    assert set(asked[:4]) == {name}
+    assert submissions(cloud) == []
+    await set_limit(name, limit=1, active_slots=0)
+    assert await waiting == 11
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_the_minute_of_a_submission_begins_when_it_was_answered(
+    cloud: OfflineService, backend: RuntimeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it took from the slot to the service: the next is sent a minute after that."""
+    hold, held = _submission_line._Slot.hold, []
+
+    async def seen(slot: _submission_line._Slot) -> None:
+        held.append((slot.name, submissions(cloud)))
+        await hold(slot)
+
+    monkeypatch.setattr(_submission_line._Slot, "hold", seen)
+    name = await limits_of(backend)
+    await set_pace(backend, 1e6)
+    for number in range(1, 6):
+        await set_limit(f"{name}-submission-{number}", active_slots=0)
+    await sampling(1, backend)
+    slot = f"{name}-submission-1"
+    assert (slot, [200]) in held
+    assert (await get_limit(slot)).active_slots == 1
 
 
 async def test_outside_of_flows_the_service_says_when(

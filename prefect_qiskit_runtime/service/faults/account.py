@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -38,10 +40,24 @@ class AccountFaults:
         self._store = store
         self._clock = clock
         self._submitted: dict[str, deque[float]] = {}
+        self._turns: dict[str, asyncio.Lock] = {}
+
+    @asynccontextmanager
+    async def in_turn(self, facts: RequestFacts) -> AsyncIterator[None]:
+        """Answer one submission of a user after the other while their pending jobs are limited.
+
+        Two at once would each find room for the job that only one of them may make.
+        """
+        is_limited = _is_submission(facts) and any(self._book.of(PendingLimit, facts.user))
+        if not is_limited or facts.user is None:
+            yield
+            return
+        async with self._turns.setdefault(facts.user, asyncio.Lock()):
+            yield
 
     async def refusal(self, facts: RequestFacts) -> tuple[str, Response] | None:
         """Return the answer to a submission that is beyond a limit, and by which scenario."""
-        if (facts.method, facts.path) != ("POST", "/jobs") or facts.user is None:
+        if not _is_submission(facts) or facts.user is None:
             return None
         for entry, limit in self._book.of(SubmissionLimit, facts.user):
             wait_seconds = self._wait_seconds(entry.id + facts.user, limit)
@@ -100,10 +116,10 @@ class AccountFaults:
                     "usage_limit_seconds": usage.seconds,
                     "usage_limit_reached": True,
                 }
-        if matches("/jobs/*/metrics", facts.path):
+        if matches("/jobs/*", facts.path) or matches("/jobs/*/metrics", facts.path):
             for entry, job_usage in self._book.of(JobUsage, facts.user):
                 entry.used += 1
-                return lambda body: _metrics(body, job_usage.seconds)
+                return lambda body: _used(body, job_usage.seconds)
         offline = [scenario.backend for _, scenario in self._book.of(BackendOffline)]
         if offline and facts.path == "/backends":
             return lambda body: {"devices": [_shown(device, offline) for device in body["devices"]]}
@@ -120,6 +136,10 @@ class AccountFaults:
             return times[0] + limit.seconds - now
         times.append(now)
         return 0.0
+
+
+def _is_submission(facts: RequestFacts) -> bool:
+    return (facts.method, facts.path) == ("POST", "/jobs")
 
 
 def _too_many(limit: SubmissionLimit, wait_seconds: float) -> Response:
@@ -145,8 +165,9 @@ def _shown(device: Any, offline: list[str]) -> Any:
     return device
 
 
-def _metrics(body: Any, quantum_seconds: float) -> Any:
-    if not body["timestamps"].get("running"):
+def _used(body: Any, quantum_seconds: float) -> Any:
+    """Put the use into a job or its metrics, once it has started."""
+    if not body.get("started") and not body.get("timestamps", {}).get("running"):
         return body
     return {**body, "usage": {**body["usage"], "quantum_seconds": quantum_seconds}}
 

@@ -98,14 +98,15 @@ class FaultLayer:
             await self._answer(exchange, facts, record)
 
     async def _answer(self, exchange: Exchange, facts: RequestFacts, record: Record) -> None:
-        refusal = await self._account.refusal(facts)
-        if refusal is not None:
-            record.scenario_id, response = refusal
-            await exchange.answer(response)
-            return
-        scenario_id, scope = self._account.narrowed(facts, exchange.scope)
-        record.scenario_id = record.scenario_id or scenario_id
-        await self._account.answer(replace(exchange, scope=scope), facts)
+        async with self._account.in_turn(facts):
+            refusal = await self._account.refusal(facts)
+            if refusal is not None:
+                record.scenario_id, response = refusal
+                await exchange.answer(response)
+                return
+            scenario_id, scope = self._account.narrowed(facts, exchange.scope)
+            record.scenario_id = record.scenario_id or scenario_id
+            await self._account.answer(replace(exchange, scope=scope), facts)
 
     def _user_of(self, token: str) -> str | None:
         try:

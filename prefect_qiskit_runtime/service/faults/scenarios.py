@@ -151,7 +151,7 @@ class UsageLimit(_Document):
 
 
 class JobUsage(_Document):
-    """Each job that has started has used that much time on a QPU: its metrics say so."""
+    """Each job that has started has used that much time on a QPU, as it and its metrics say."""
 
     fault: Literal["job_usage"]
     seconds: Annotated[Seconds, Field(description="How much.")] = 10.0

@@ -1,0 +1,163 @@
+"""Submissions of all programs of a service to one instance of IBM's, in one line.
+
+A broker knows no Prefect, whose limits the flows share. What the brokers of a service share is a
+file for each instance: it is locked by the one whose turn it is, and the system unlocks it behind
+a broker that dies. The file says when the last submissions were, and what IBM has said of its
+limits; so flows and other tools are met there only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import logging
+import os
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from prefect_qiskit_runtime.client import (
+    KNOWN_SECONDS,
+    TOO_MANY_PENDING,
+    IbmApi,
+    instance_name,
+    wait_for_room,
+)
+from prefect_qiskit_runtime.errors import QiskitRuntimeError, RateLimitedError
+
+logger = logging.getLogger(__name__)
+
+_MINUTE_SECONDS = 61.0  # from the answer to a submission, which has come in before that
+_LONGEST_PAUSE_SECONDS = 2.0
+_REFUSED_SECONDS = 15.0
+
+
+class SubmissionLine:
+    """The line of an instance.
+
+    Args:
+        api: The service.
+        folder: Where the brokers of the service have their journals.
+    """
+
+    def __init__(self, api: IbmApi, folder: Path) -> None:
+        self._api = api
+        self._path = folder / f"line-{instance_name(api)}.json"
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[Sending]:
+        """Wait until one submission more is within the limits; the block sends it."""
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            await _lock(descriptor)
+            line = _Line(descriptor)
+            await wait_for_room(lambda: line.most_pending, self._pending, _say_full)
+            await line.wait_for_pace(self._api.submissions_per_minute or 0)
+            try:
+                yield Sending(line, self._pending)
+            finally:
+                line.submitted()
+        finally:
+            os.close(descriptor)
+
+    async def _pending(self) -> int:
+        return len(await self._api.list_jobs(pending=True))
+
+
+class Sending:
+    """A submission whose turn it is."""
+
+    def __init__(self, line: _Line, pending: Callable[[], Awaitable[int]]) -> None:
+        self._line = line
+        self._pending = pending
+
+    async def note(self, refusal: QiskitRuntimeError) -> None:
+        """Take note of what the service has said of its limits, for all that wait."""
+        if refusal.code == TOO_MANY_PENDING:
+            self._line.is_full_with(max(1, await self._pending(), self._line.most_pending))
+        elif isinstance(refusal, RateLimitedError):
+            self._line.is_refused_for(refusal.retry_after_seconds or _REFUSED_SECONDS)
+
+
+def is_for_the_line(refusal: QiskitRuntimeError) -> bool:
+    """Say whether a submission was refused for a limit that whoever is next in line waits for."""
+    return refusal.code == TOO_MANY_PENDING or isinstance(refusal, RateLimitedError)
+
+
+class _Line:
+    """What the file of a line says, for the one whose turn it is."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._said: dict[str, Any] = {}
+        # Behind the first line may be the rest of a longer one before it; after a loss of power
+        # there may be anything, and IBM says its limits again.
+        with suppress(ValueError):
+            content = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+            self._said = json.loads(content.partition(b"\n")[0])
+
+    @property
+    def most_pending(self) -> int:
+        """How many jobs may be pending; 0 if that is not known."""
+        known = self._said.get("most_pending")
+        return known["jobs"] if known is not None and known["until"] > time.time() else 0
+
+    async def wait_for_pace(self, per_minute: int) -> None:
+        """Wait until one submission more is allowed within this minute, and count it."""
+        while (wait_seconds := self._wait_seconds(per_minute)) > 0:
+            logger.info("The next submission to this instance is in %.0f s.", wait_seconds)
+            await asyncio.sleep(wait_seconds)
+        self._submissions.append(time.time())
+        self._write()
+
+    def submitted(self) -> None:
+        """Take note that the submission that was counted last has come in by now."""
+        self._submissions[-1] = time.time()
+        self._write()
+
+    def is_full_with(self, jobs: int) -> None:
+        """Take note of how many jobs may be pending."""
+        self._said["most_pending"] = {"jobs": jobs, "until": time.time() + KNOWN_SECONDS}
+
+    def is_refused_for(self, seconds: float) -> None:
+        """Take note that the instance takes no submission for a while."""
+        self._said["refused_until"] = time.time() + seconds
+
+    @property
+    def _submissions(self) -> list[float]:
+        return self._said.setdefault("submissions", [])
+
+    def _wait_seconds(self, per_minute: int) -> float:
+        now = time.time()
+        # A clock that was set back must not hold anybody up.
+        self._said["submissions"] = [
+            at for at in self._submissions if now - _MINUTE_SECONDS < at <= now
+        ]
+        refused_seconds = min(self._said.get("refused_until", now) - now, _MINUTE_SECONDS)
+        if len(self._submissions) < per_minute:
+            return refused_seconds
+        return max(refused_seconds, self._submissions[-per_minute] + _MINUTE_SECONDS - now)
+
+    def _write(self) -> None:
+        os.pwrite(self._descriptor, json.dumps(self._said).encode() + b"\n", 0)
+
+
+async def _lock(descriptor: int) -> None:
+    pause_seconds = 0.05
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            await asyncio.sleep(pause_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            pause_seconds = min(_LONGEST_PAUSE_SECONDS, 1.5 * pause_seconds)
+        else:
+            return
+
+
+def _say_full(is_first: bool) -> None:
+    if is_first:
+        logger.info("The account has as many pending jobs as it may: waiting until one has ended.")

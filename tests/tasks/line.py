@@ -1,0 +1,23 @@
+"""The line in which submissions to an account wait, made shorter for tests."""
+
+from __future__ import annotations
+
+from prefect import get_client
+
+from prefect_qiskit_runtime import RuntimeBackend, _submission_line
+
+
+async def limits_of(backend: RuntimeBackend) -> str:
+    """What the names of the limits begin with."""
+    async with backend.connect() as api:
+        return _submission_line.limit_name(api)
+
+
+async def set_pace(backend: RuntimeBackend, seconds: float) -> None:
+    """Let five submissions pass in this time, rather than in a minute."""
+    name = await limits_of(backend)
+    async with get_client() as client:
+        for number in range(1, 6):
+            await client.upsert_global_concurrency_limit_by_name(
+                f"{name}-submission-{number}", 1, slot_decay_per_second=1 / seconds
+            )
