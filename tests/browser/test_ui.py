@@ -20,6 +20,19 @@ def test_a_backend_is_created_in_its_form(ui: Ui) -> None:
 
 
 @pytest.mark.slow
+def test_vqe_runs_on_the_block_that_is_picked_in_its_form(ui: Ui) -> None:
+    ui.create_backend("picked", "fake_manila")
+    ui.start_vqe("picked-run", maxiter=5, block="picked")
+    ui.wait_for_state("picked-run", "Completed")
+    ui.shoot("flow-run")
+    ui.open_artifact("summary")
+    assert ui.page.get_by_role("row", name="Backend").inner_text().split() == [
+        "Backend",
+        "fake_manila",
+    ]
+
+
+@pytest.mark.slow
 def test_progress_moves_while_vqe_runs(ui: Ui) -> None:
     ui.start_vqe("moving-run", molecule="lih_1.595_4q", shots=2000, block="embedded")
     ui.page.get_by_text(re.compile("Job .* submitted to")).wait_for()
