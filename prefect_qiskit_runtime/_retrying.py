@@ -29,7 +29,7 @@ T = TypeVar("T")
 _LONGEST_PAUSE_SECONDS = 60.0
 _FIRST_QUESTION_PAUSE_SECONDS = 1.0
 
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 
 @dataclass(frozen=True)

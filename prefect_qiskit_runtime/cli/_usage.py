@@ -39,25 +39,27 @@ def usage(
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     since = today - timedelta(days=days - 1)
 
-    async def look(api: RuntimeApi) -> tuple[list[JobUsage], InstanceUsage]:
-        from prefect_qiskit_runtime.client import usage_of
+    async def look(api: RuntimeApi) -> tuple[list[JobUsage], dict[str, float], InstanceUsage]:
+        from prefect_qiskit_runtime.client import Spending, usage_of
 
         jobs = await api.list_jobs(created_after=since)
-        return await usage_of(api, jobs), await api.usage()
+        sessions = await Spending().active_seconds(api, jobs)
+        return await usage_of(api, jobs), sessions, await api.usage()
 
     if block is None and account is None:
-        jobs, instance = ask(look)
+        jobs, sessions, instance = ask(look)
     else:
-        jobs, instance = asyncio.run(_asked(look, block, account))
+        jobs, sessions, instance = asyncio.run(_asked(look, block, account))
     if as_json:
         show_json(
             {
                 "jobs": [job.model_dump(mode="json") for job in jobs],
+                "sessions": sessions,
                 "instance": instance.model_dump(mode="json"),
             }
         )
         return
-    _show(jobs, instance)
+    _show(jobs, sessions, instance)
 
 
 async def _asked(look: Any, block: str | None, account: str | None) -> Any:
@@ -82,7 +84,7 @@ async def _connection(
         ) from error
 
 
-def _show(jobs: list[JobUsage], instance: InstanceUsage) -> None:
+def _show(jobs: list[JobUsage], sessions: dict[str, float], instance: InstanceUsage) -> None:
     by_day: dict[tuple[str, str], list[JobUsage]] = defaultdict(list)
     for job in jobs:
         by_day[job.created.astimezone(UTC).date().isoformat(), job.backend].append(job)
@@ -100,6 +102,11 @@ def _show(jobs: list[JobUsage], instance: InstanceUsage) -> None:
         ),
         empty="No jobs.",
     )
+    if sessions:
+        typer.echo(
+            f"{len(sessions)} sessions were active for {sum(sessions.values()):.1f} s: IBM bills"
+            " that in place of the QPU time of their jobs."
+        )
     limit = instance.usage_limit_seconds
     typer.echo(
         f"The instance has used {instance.usage_consumed_seconds:.1f} s of QPU time"

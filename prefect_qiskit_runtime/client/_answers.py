@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -14,6 +14,7 @@ import httpx
 from pydantic import ValidationError
 
 from prefect_qiskit_runtime._reason_codes import NextStep, next_step
+from prefect_qiskit_runtime.client._proxies import causes
 from prefect_qiskit_runtime.errors import (
     AccessDeniedError,
     AuthenticationError,
@@ -28,9 +29,15 @@ from prefect_qiskit_runtime.errors import (
     SessionClosedError,
 )
 
+_PROXY_LOGIN = (
+    "The proxy wants a user and a password, or others: give them with its url, as in"
+    " http://user:password@proxy.example.org:3128."
+)
+
 _REFUSALS: dict[int, tuple[type[QiskitRuntimeError], str]] = {
     401: (AuthenticationError, "Check the token, or log in again."),
     403: (AccessDeniedError, "The user of this token may not do this."),
+    407: (ConfigurationError, _PROXY_LOGIN),
     409: (ConflictError, ""),
     423: (ConflictError, ""),
 }
@@ -107,7 +114,7 @@ def error_from_fault(call: Call, url: str, fault: httpx.HTTPError) -> QiskitRunt
     tried = f"Cannot {call.doing} at {url}:"
     if isinstance(fault, httpx.UnsupportedProtocol):
         return ConfigurationError(f"{tried} the url must begin with http:// or https://.")
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(fault)):
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes(fault)):
         return ConfigurationError(
             f"{tried} its certificate is not trusted ({fault}). Give the path of the certificate"
             " as verify=, or verify=False if you trust the network."
@@ -117,7 +124,24 @@ def error_from_fault(call: Call, url: str, fault: httpx.HTTPError) -> QiskitRunt
             f"{tried} no answer in time ({type(fault).__name__}). Is the service overloaded?"
         )
     what = str(fault) or type(fault).__name__
+    if isinstance(fault, httpx.ProxyError):
+        return _proxy_error(tried, what)
     return ServiceUnavailableError(f"{tried} {what}. Is the service running and reachable?")
+
+
+def _proxy_error(tried: str, what: str) -> QiskitRuntimeError:
+    """Return the error of a request that a proxy did not let through, or could not be asked to."""
+    status = what[:3]
+    if not status.isdigit():
+        return ServiceUnavailableError(f"{tried} {what}. Is it running, and is its url right?")
+    if status == "407":
+        return ConfigurationError(f"{tried} the proxy answered {what}. {_PROXY_LOGIN}")
+    if status.startswith("4"):
+        return ConfigurationError(
+            f"{tried} the proxy answered {what}: it does not let requests to this host through."
+            " Ask who runs it, or take another way."
+        )
+    return ServiceUnavailableError(f"{tried} the proxy answered {what}. This may pass: try again.")
 
 
 def malformed(call: Call, exc: Exception) -> ProtocolError:
@@ -210,10 +234,3 @@ def _retry_after_seconds(response: httpx.Response) -> float | None:
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
     except (ValueError, TypeError):
         return None
-
-
-def _causes(exc: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = exc
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__ or cause.__context__

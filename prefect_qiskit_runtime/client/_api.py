@@ -27,7 +27,12 @@ from prefect_qiskit_runtime.client._calls import (
 from prefect_qiskit_runtime.client._hardware_calls import HardwareCalls
 from prefect_qiskit_runtime.client._session_calls import SessionCalls
 from prefect_qiskit_runtime.client._stream import ResultStream
-from prefect_qiskit_runtime.errors import InvalidInputError
+from prefect_qiskit_runtime.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    QiskitRuntimeError,
+)
 from prefect_qiskit_runtime.models import (
     EndEvent,
     IfExists,
@@ -222,7 +227,12 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
         body = f'{head[:-1]}, "params": {params_text}}}'
         _require_sendable(call, body)
         headers = _key_headers(idempotency_key, fingerprint) if self.keyed_submission else {}
-        response = await self.request(call, content=body, headers=headers)
+        try:
+            response = await self.request(call, content=body, headers=headers)
+        except (ConflictError, InvalidInputError, NotFoundError) as refusal:
+            if options is not None and options.session_id is not None:
+                await self._require_open_session(options.session_id, refusal)
+            raise
         submitted = read_model(call, response, JobSubmitted)
         if hardware is not None:
             await self.hand_over_credentials(submitted.id)
@@ -257,6 +267,9 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
 
     def _require_program(self, program_id: str) -> None:
         """Refuse a program that this kind of service never has."""
+
+    async def _require_open_session(self, session_id: str, refusal: QiskitRuntimeError) -> None:
+        """Say so if a job was refused because its session is closed; our services do themselves."""
 
     def _default_image(self) -> str | None:
         """The image of a job that names none; None leaves it to the service."""

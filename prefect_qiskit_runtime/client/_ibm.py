@@ -20,8 +20,13 @@ from prefect_qiskit_runtime.client._instances import InstanceSearch, choose_inst
 from prefect_qiskit_runtime.client._polling import job_poller
 from prefect_qiskit_runtime.client._saved_accounts import SavedAccount
 from prefect_qiskit_runtime.client._transport import Query, Transport, open_http
-from prefect_qiskit_runtime.errors import ConfigurationError, NotFoundError
-from prefect_qiskit_runtime.models import JobInfo, StreamEvent
+from prefect_qiskit_runtime.errors import (
+    ConfigurationError,
+    NotFoundError,
+    QiskitRuntimeError,
+    SessionClosedError,
+)
+from prefect_qiskit_runtime.models import JobInfo, SessionState, StreamEvent
 from prefect_qiskit_runtime.settings import Settings
 
 API_VERSION = "2026-04-15"
@@ -113,6 +118,24 @@ class IbmApi(RuntimeApi):
     def _for_polling(self) -> IbmApi:
         """Return another connection to the same instance."""
         return IbmApi(replace(self.account, instance=self.instance), settings=self._settings)
+
+    async def _require_open_session(self, session_id: str, refusal: QiskitRuntimeError) -> None:
+        """Ask whether the session of a refused job is open: which code says so is not published.
+
+        Raises:
+            SessionClosedError: It takes no more jobs.
+        """
+        if refusal.transient:
+            return
+        try:
+            session = await self.get_session(session_id)
+        except QiskitRuntimeError:
+            return  # the refusal is what there is to tell
+        if session.state is SessionState.CLOSED or not session.accepting_jobs:
+            raise SessionClosedError(
+                f"{refusal} Session {session_id} takes no more jobs: open another.",
+                identifier=session_id,
+            ) from refusal
 
     async def pending_jobs(self, *, limit: int, offset: int) -> tuple[list[JobInfo], int]:
         """Return some of the jobs that have not ended, and how many there are; asked once."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -79,15 +79,40 @@ class Proxies:
     def mounts(self, verify: ssl.SSLContext | bool) -> dict[str, httpx.AsyncHTTPTransport]:
         """Return the transports through the proxies, by the patterns of httpx."""
         return {
-            scheme if "://" in scheme else f"{scheme}://": httpx.AsyncHTTPTransport(
-                verify=verify, proxy=self.proxy(scheme), limits=CONNECTIONS
-            )
+            scheme if "://" in scheme else f"{scheme}://": _ThroughProxy(self.proxy(scheme), verify)
             for scheme in self.urls
         }
 
 
 CONNECTIONS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
 """Of each client; through a proxy or not."""
+
+
+class _ThroughProxy(httpx.AsyncHTTPTransport):
+    """Requests through one proxy, which is named where it is not reached."""
+
+    def __init__(self, proxy: httpx.Proxy, verify: ssl.SSLContext | bool) -> None:
+        super().__init__(verify=verify, proxy=proxy, limits=CONNECTIONS)
+        self._name = proxy.url.netloc.decode()  # without user and password
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        try:
+            return await super().handle_async_request(request)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as fault:
+            if any(isinstance(cause, ssl.SSLError) for cause in causes(fault)):
+                raise  # of the host behind it
+            what = str(fault) or type(fault).__name__
+            raise httpx.ProxyError(
+                f"the proxy {self._name} is not reached ({what})", request=request
+            ) from fault
+
+
+def causes(exc: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and what it came from."""
+    cause: BaseException | None = exc
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def _with_scheme(url: str) -> str:

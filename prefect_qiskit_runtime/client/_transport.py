@@ -33,7 +33,7 @@ _LONGEST_PAUSE_SECONDS = 5.0
 _CONNECT_SECONDS = 10.0
 
 # Faults before a byte of the request left: any request may be sent again after them.
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _SILENT = (httpx.ReadTimeout, httpx.WriteTimeout)
 
 _answered: set[str] = set()  # the services that have answered in this process

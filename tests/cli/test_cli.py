@@ -371,6 +371,21 @@ def test_usage_sums_up_days_and_backends(counter: str) -> None:
     assert told.json["instance"]["usage_limit_reached"] is False
 
 
+def test_usage_tells_for_how_long_sessions_were_active(counter: str) -> None:
+    script = (
+        "import sys\n"
+        "from prefect_qiskit_runtime.client import SyncRuntimeClient\n"
+        "with SyncRuntimeClient() as client, client.open_session('aer_simulator') as session:\n"
+        "    session.run(sys.argv[1], {'count': 1}).result()\n"
+        "    print(session.session_id)\n"
+    )
+    command = [sys.executable, "-c", script, counter]
+    session = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    shown, told = cli("usage"), cli("usage", "--json", "--days", "1")
+    assert told.json["sessions"][session] > 0
+    assert "sessions were active for" in shown.out.splitlines()[-2]
+
+
 def test_usage_is_asked_of_one_service() -> None:
     ran = cli("usage", "--block", "one", "--account", "other")
     assert (ran.code, "not both" in ran.err) == (2, True)

@@ -6,7 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.crashes.matrix.cells import PROGRAM, SAMPLER, WORKS, Cell, pairs, whole
+from tests.crashes.matrix.cells import (
+    DEPLOYED_WAYS,
+    PROGRAM,
+    SAMPLER,
+    WORKS,
+    Cell,
+    deployed,
+    pairs,
+    whole,
+)
 from tests.crashes.matrix.running import Stage
 
 SAMPLE = {
@@ -45,3 +54,11 @@ def test_the_pairs_hold_each_point_with_each_fault_and_each_way_with_both(work) 
     assert {(cell.fault.name, cell.way.name) for cell in cells} == {
         (fault, way) for fault in faults for way in ways
     }
+
+
+@pytest.mark.parametrize("work", [PROGRAM, SAMPLER], ids=lambda work: work.name)
+def test_deployments_meet_each_point_with_another_fault_each_and_all_ways(work) -> None:
+    cells = list(deployed(work))
+    assert [cell.point for cell in cells] == list(work.points)
+    assert len({cell.fault.name for cell in cells}) == len(cells)
+    assert {cell.way for cell in cells} == set(DEPLOYED_WAYS)

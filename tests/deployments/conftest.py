@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 import pytest
@@ -33,7 +34,7 @@ def main(backend, user_messenger, wait=0, result=None):
 """
 
 
-def until(look: Callable[[], T], what: str) -> T:
+def until(look: Callable[[], T | None], what: str) -> T:
     """Look until there is something to see."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not (seen := look()):
@@ -71,16 +72,21 @@ class ServedRun:
     def wait_for_state(self, *names: str) -> None:
         until(lambda: self.state.name in names, f"state {names}")
 
-    def cancel(self) -> None:
-        """Do what the button in the UI does."""
+    def cancel(self) -> datetime:
+        """Do what the button in the UI does; return when Prefect's server has noted it."""
         from prefect.client.orchestration import get_client
         from prefect.states import Cancelling
 
         with get_client(sync_client=True) as client:
-            client.set_flow_run_state(self.flow_run_id, Cancelling())
+            answer = client.set_flow_run_state(self.flow_run_id, Cancelling())
+        assert answer.state is not None
+        return answer.state.timestamp
 
-    def kill(self) -> None:
-        os.kill(int(self.notes("pid")[-1]), signal.SIGKILL)
+    def send_signal(self, number: signal.Signals) -> datetime:
+        """Send a signal to its process; return when."""
+        sent_at = datetime.now(UTC)
+        os.kill(int(self.notes("pid")[-1]), number)
+        return sent_at
 
     @property
     def is_process_alive(self) -> bool:
@@ -96,13 +102,18 @@ def service() -> Iterator[OfflineService]:
 @pytest.fixture(scope="package")
 def block(prefect_server: None, service: OfflineService) -> UUID:
     """Id of the saved block for the service."""
+    from prefect.utilities.asyncutils import run_coro_as_sync
+
     from prefect_qiskit_runtime import RuntimeServiceCredentials
     from tests.deployments.served import BLOCK
 
-    service.credentials().save(BLOCK)
-    backend = service.backend()
-    backend.credentials = RuntimeServiceCredentials.load(BLOCK)
-    return backend.save(BLOCK)
+    async def save() -> UUID:
+        await service.credentials().asave(BLOCK)
+        backend = service.backend()
+        backend.credentials = await RuntimeServiceCredentials.aload(BLOCK)
+        return await backend.asave(BLOCK)
+
+    return run_coro_as_sync(save())
 
 
 @pytest.fixture(scope="package")
@@ -115,7 +126,7 @@ def program(service: OfflineService) -> str:
 
 @dataclass
 class Runner:
-    """A process that serves the flows of `served.py` as deployments of one name."""
+    """A process that runs the flows of `served.py`, which are deployments of one name."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -149,20 +160,25 @@ class Runner:
             self.process.wait()
 
 
+Way = Literal["serve", "work"]
+"""What `served.py` does."""
+
+
 @contextmanager
-def serving(name: str, folder: Path) -> Iterator[Runner]:
+def running(way: Way, name: str, folder: Path) -> Iterator[Runner]:
     from prefect.settings import get_current_settings
 
     settings = get_current_settings().to_environment_variables(exclude_unset=True)
     notes_path = folder / "notes.txt"
     with (folder / "runner.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).parent / "served.py"), name],
+            [sys.executable, str(Path(__file__).parent / "served.py"), way, name],
             env={
                 **os.environ,
                 **settings,
                 "PYTHONPATH": str(ROOT),
                 "PREFECT_RUNNER_POLL_FREQUENCY": "1",
+                "PREFECT_WORKER_QUERY_SECONDS": "1",
                 "SERVED_NOTES": str(notes_path),
             },
             stdin=subprocess.DEVNULL,
@@ -171,20 +187,21 @@ def serving(name: str, folder: Path) -> Iterator[Runner]:
             start_new_session=True,
         )
     runner = Runner(name, process, notes_path)
-    yield runner
-    runner.terminate()
+    try:
+        yield runner
+    finally:
+        runner.terminate()
 
 
 @pytest.fixture(scope="package")
 def shared_runner(block: UUID, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
-    with serving("served", tmp_path_factory.mktemp("served")) as runner:
+    with running("serve", "served", tmp_path_factory.mktemp("served")) as runner:
         yield runner
 
 
-@pytest.fixture
-def runner(block: UUID, tmp_path: Path) -> Iterator[Runner]:
-    """A runner that the test may end."""
-    with serving("ended", tmp_path) as runner:
+@pytest.fixture(scope="package")
+def shared_worker(block: UUID, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
+    with running("work", "worked", tmp_path_factory.mktemp("worked")) as runner:
         yield runner
 
 
@@ -196,4 +213,20 @@ def start(shared_runner: Runner, program: str, service: OfflineService) -> Itera
     """Start a run of a flow of `served.py`, as its deployment."""
     service.clear()
     yield partial(shared_runner.start, program=program)
+    service.clear()
+
+
+@pytest.fixture
+def start_by(
+    request: pytest.FixtureRequest, program: str, service: OfflineService
+) -> Iterator[StartRun]:
+    """Start a run of a flow as `start` does, by the runner that serves it or by a worker."""
+    shared = {"serve": "shared_runner", "work": "shared_worker"}
+
+    def start(way: Way, flow: str) -> ServedRun:
+        runner: Runner = request.getfixturevalue(shared[way])
+        return runner.start(flow, program=program)
+
+    service.clear()
+    yield start
     service.clear()

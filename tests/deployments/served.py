@@ -1,4 +1,9 @@
-"""Flows that the tests of deployments serve: a script that serves all of them under one name."""
+"""Flows that the tests of deployments start, and a script that runs them under one name.
+
+python served.py serve NAME     serves all of them
+python served.py work NAME      deploys them to a process pool, and becomes its worker
+python served.py reap NAME      serves the reaper, every few seconds
+"""
 
 from __future__ import annotations
 
@@ -6,10 +11,13 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
-from prefect import flow, serve
+from prefect import flow, get_client, serve
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.runtime import flow_run
 
+from flows.cancel_abandoned_jobs import cancel_abandoned_jobs
 from prefect_qiskit_runtime import (
     RuntimeBackend,
     arun_program,
@@ -31,7 +39,8 @@ def note(what: object) -> None:
 
 
 def backend() -> RuntimeBackend:
-    return RuntimeBackend.load(BLOCK)
+    block: Any = RuntimeBackend.load(BLOCK)
+    return block
 
 
 def running(job_id: str, interim: object) -> None:
@@ -71,6 +80,15 @@ def submitting(program: str) -> None:
         time.sleep(600)
 
 
+@flow(**cancel_on_exit(BLOCK, crashed=True))
+def hooked(program: str) -> None:
+    """Wait for something else than the job, which only the hooks know of."""
+    job = submit_program(program, LONG, backend=backend())
+    next(job.stream())
+    running(job.job_id, None)
+    time.sleep(600)
+
+
 @flow(**cancel_on_exit())
 def by_parameter(program: str, block: RuntimeBackend) -> None:
     job = submit_program(program, LONG, backend=block)
@@ -80,19 +98,44 @@ def by_parameter(program: str, block: RuntimeBackend) -> None:
 
 
 @flow
-def giving_back(program: str) -> str:
+def giving_back(program: str, check_after_seconds: float) -> str:
     note(f"pid {os.getpid()}")
     results = []
     for number in range(2):
         job = submit_program(program, {"result": number}, backend=backend())
         note(f"job {job.job_id}")
-        release_worker(job, check_after_seconds=2)
+        release_worker(job, check_after_seconds=check_after_seconds)
         results.append(job.result())
     note(f"results {results}")
     return str(results)
 
 
-FLOWS = [plain, in_threads, asynchronous, submitting, by_parameter, giving_back]
+FLOWS = [
+    plain,
+    in_threads,
+    asynchronous,
+    submitting,
+    hooked,
+    by_parameter,
+    giving_back,
+    cancel_abandoned_jobs,
+]
+
+
+def deploy(name: str) -> None:
+    """Deploy the flows to a process pool that has their name too."""
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name=name, type="process"), overwrite=True)
+    here = Path(__file__)
+    for served in FLOWS:
+        there: Any = flow.from_source(str(here.parent), f"{here.name}:{served.fn.__name__}")
+        there.deploy(name, work_pool_name=name, ignore_warnings=True, print_next_steps=False)
+
 
 if __name__ == "__main__":
-    serve(*[served.to_deployment(sys.argv[1]) for served in FLOWS])
+    way, name = sys.argv[1:]
+    if way == "serve":
+        serve(*[served.to_deployment(name) for served in FLOWS])
+    else:
+        deploy(name)
+        os.execl(sys.executable, sys.executable, "-m", "prefect", "worker", "start", "--pool", name)

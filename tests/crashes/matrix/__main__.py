@@ -3,7 +3,8 @@
     python -m tests.crashes.matrix [--whole] [--workers N] [--minutes N] [--only TEXT]
 
 Without `--whole` each point meets each fault in one of the ways. Outcomes are kept in
-`.run/crashes/outcomes.jsonl`: cells that are there are not run again, `--again` forgets them.
+`.run/crashes/outcomes.jsonl`: cells that are there are not run again, `--again` forgets them. So
+it can be ended at any time and goes on where it was; the page has what is known.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import shutil
 import tempfile
 import threading
 import time
+from contextvars import copy_context
 from dataclasses import asdict
 from pathlib import Path
 
 from prefect.testing.utilities import prefect_test_harness
 
-from tests.crashes.matrix.cells import WORKS, Cell, pairs, whole
+from tests.crashes.matrix.cells import FOREIGN, WORKS, Cell, Work, deployed, pairs, whole
 from tests.crashes.matrix.page import PAGE, page
 from tests.crashes.matrix.running import ROOT, Outcome, PointNotReached, Stage
 
@@ -38,13 +40,19 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.again:
         OUTCOMES.unlink(missing_ok=True)
-    chosen = whole if asked.whole else pairs
-    cells = [cell for work in WORKS for cell in chosen(work) if asked.only in str(cell)]
-    # In an order that is the same each time, and has something of all at each moment.
-    cells.sort(key=lambda cell: hashlib.sha256(str(cell).encode()).digest())
+    cells = [cell for work in WORKS for cell in cells_of(work, is_whole=asked.whole)]
     known = kept()
-    run([cell for cell in cells if str(cell) not in known], asked.workers, asked.minutes * 60)
+    left = [cell for cell in cells if str(cell) not in known and asked.only in str(cell)]
+    # In an order that is the same each time, and has something of all at each moment.
+    left.sort(key=lambda cell: hashlib.sha256(str(cell).encode()).digest())
+    run(left, asked.workers, asked.minutes * 60)
     PAGE.write_text(page(cells, kept()))
+
+
+def cells_of(work: Work, *, is_whole: bool) -> list[Cell]:
+    """Return the cells of a work: in bare processes, and ours through deployments too."""
+    bare = whole(work) if is_whole else pairs(work)
+    return [*bare, *(() if work is FOREIGN else deployed(work))]
 
 
 def kept() -> dict[str, Outcome]:
@@ -86,7 +94,10 @@ def run(cells: list[Cell], workers: int, seconds: float) -> None:
     folder = Path(tempfile.mkdtemp(prefix="crash-matrix-"))
     with prefect_test_harness(server_startup_timeout=120):
         stages = [Stage(folder / str(number)) for number in range(min(workers, len(cells)))]
-        threads = [threading.Thread(target=work, args=[stage]) for stage in stages]
+        # With the settings of this thread, which say where Prefect's server is.
+        threads = [
+            threading.Thread(target=copy_context().run, args=[work, stage]) for stage in stages
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -70,11 +70,14 @@ class Way:
         name: What it is called.
         flow: Which flow does the work.
         is_elsewhere: Whether that is on another machine: what the first has stored is gone.
+        by: What starts the processes: the test itself, or a runner that serves deployments or a
+            worker of a process pool, as Prefect's server tells them to.
     """
 
     name: str
     flow: str
     is_elsewhere: bool = False
+    by: Literal["process", "runner", "worker"] = "process"
 
 
 @dataclass(frozen=True)
@@ -217,6 +220,14 @@ WAYS = (
     Way("subflow of a rerun parent", "parent"),
 )
 
+DEPLOYED_WAYS = (
+    Way("retry of a served deployment", "evaluating", by="runner"),
+    Way("another runner that serves it", "evaluating", is_elsewhere=True, by="runner"),
+    Way("retry of a served parent with a subflow", "parent", by="runner"),
+    Way("retry by a process worker", "evaluating", by="worker"),
+    Way("another process worker", "evaluating", is_elsewhere=True, by="worker"),
+)
+
 
 def whole(work: Work) -> Iterator[Cell]:
     """Give each point with each fault and each way."""
@@ -231,6 +242,15 @@ def pairs(work: Work) -> Iterator[Cell]:
     for row, point in enumerate(work.points):
         for column, fault in enumerate(_faults(work)):
             yield Cell(work, point, fault, WAYS[(row + column) % len(WAYS)])
+
+
+def deployed(work: Work) -> Iterator[Cell]:
+    """Give each point once, with a way of a deployment and another fault each."""
+    faults, step = _faults(work), 11
+    for row, point in enumerate(work.points):
+        yield Cell(
+            work, point, faults[row * step % len(faults)], DEPLOYED_WAYS[row % len(DEPLOYED_WAYS)]
+        )
 
 
 def _faults(work: Work) -> tuple[Fault, ...]:

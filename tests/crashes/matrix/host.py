@@ -9,6 +9,8 @@ Needs Prefect and one of the clients, in whichever environment.
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import importlib
 import json
 import os
@@ -17,13 +19,29 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import anyio
+from prefect.client.orchestration import get_client
+from prefect.flow_engine import run_flow
+from prefect.settings import (
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    PREFECT_LOCAL_STORAGE_PATH,
+    temporary_settings,
+)
+from prefect.states import AwaitingRetry
 from shapes import flows_of
+
+# What a flow run imports on its way.
+LATER = ("prefect.task_engine", "prefect.utilities.visualization", "pydantic.v1")
 
 
 def main(client: str) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no answer
     work = importlib.import_module(client)
+    for name in LATER:
+        importlib.import_module(name)
+    asyncio.run(anyio.sleep(0))
+    gc.freeze()
     for line in sys.stdin:
         order = json.loads(line)
         if "poll" in order:
@@ -39,10 +57,7 @@ def fork(work: Any, order: dict[str, Any]) -> int:
     if pid == 0:
         code = 1
         try:
-            with Path(order["log"]).open("ab") as log, Path(os.devnull).open() as nothing:
-                os.dup2(nothing.fileno(), 0)
-                os.dup2(log.fileno(), 1)
-                os.dup2(log.fileno(), 2)
+            write_to_log(order)
             run(work, order)
             code = 0
         except BaseException:
@@ -56,14 +71,13 @@ def fork(work: Any, order: dict[str, Any]) -> int:
 
 def run(work: Any, order: dict[str, Any]) -> None:
     """Run one flow run, a new one or one that has crashed; what it does is noted in a file."""
-    from prefect.client.orchestration import get_client
-    from prefect.flow_engine import run_flow
-    from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
-    from prefect.states import AwaitingRetry
-
     work.begin(order)
     flow = flows_of(work.work)[order["flow"]]
-    with temporary_settings({PREFECT_LOCAL_STORAGE_PATH: Path(order["storage"])}):
+    settings: dict[Any, Any] = {
+        PREFECT_LOCAL_STORAGE_PATH: Path(order["storage"]),
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,  # its thread is joined, which takes a second
+    }
+    with temporary_settings(settings):
         with get_client(sync_client=True) as client:
             if order["flow_run_id"] is None:
                 flow_run = client.create_flow_run(flow)
@@ -71,9 +85,17 @@ def run(work: Any, order: dict[str, Any]) -> None:
             else:
                 client.set_flow_run_state(order["flow_run_id"], AwaitingRetry(), force=True)
                 flow_run = client.read_flow_run(order["flow_run_id"])
-        note(order, "process")
+        note(order, f"process {os.getpid()}")
         result = run_flow(flow, flow_run=flow_run, parameters={})
         note(order, f"result {json.dumps(result)}")
+
+
+def write_to_log(order: dict[str, Any]) -> None:
+    """Let what this process prints go to a file."""
+    with Path(order["log"]).open("ab") as log, Path(os.devnull).open() as nothing:
+        os.dup2(nothing.fileno(), 0)
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
 
 
 def note(order: dict[str, Any], what: str) -> None:

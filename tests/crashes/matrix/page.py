@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from tests.crashes.matrix.cells import FAULTS, FOREIGN, WAYS, WORKS, Cell, Work
+from tests.crashes.matrix.cells import DEPLOYED_WAYS, FAULTS, FOREIGN, WAYS, WORKS, Cell, Work
 from tests.crashes.matrix.running import Outcome
 
 HEAD = Path(__file__).with_name("head.md")
@@ -27,6 +27,7 @@ def page(cells: Iterable[Cell], outcomes: Mapping[str, Outcome]) -> str:
     parts += [_by_point(work, _of(work, known)) for work in WORKS if _of(work, known)]
     parts.append(_by_fault(known))
     parts.append(_by_way(known))
+    parts.append(_through_deployments(known))
     parts.append(_not_good(known))
     return "\n".join(parts)
 
@@ -102,6 +103,19 @@ def _side_by_side(
             paid, good = sum(one.paid for one in there), sum(one.is_good for one in there)
             columns += [str(len(there)), str(paid), str(good)]
         lines.append(f"| {_cap(kind)} | {' | '.join(columns)} |")
+    return "\n".join([*lines, ""])
+
+
+def _through_deployments(known: Outcomes) -> str:
+    lines = [
+        "## Through deployments\n",
+        _header("What ran", "Killed", "What failed then", "Way", "Jobs paid", "Good"),
+    ]
+    for cell, one in known:
+        if cell.way in DEPLOYED_WAYS:
+            names = (cell.work.name, cell.point.name, cell.fault.name, cell.way.name)
+            told = f"{one.paid} | {'yes' if one.is_good else 'no'}"
+            lines.append(f"| {' | '.join(_cap(name) for name in names)} | {told} |")
     return "\n".join([*lines, ""])
 
 

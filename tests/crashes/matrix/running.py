@@ -5,43 +5,27 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-import httpx
-
-from prefect_qiskit_runtime import SyncRuntimeClient
-from prefect_qiskit_runtime.codec import decode
 from prefect_qiskit_runtime.testing import OfflineService, offline_service
+from tests.crashes.matrix.account import Account
 from tests.crashes.matrix.cells import Cell, Point, Work
+from tests.crashes.matrix.hosts import FOLDER, ROOT, Host, host_of
 from tests.proxy import Proxy
 
-FOLDER = Path(__file__).parent
-ROOT = FOLDER.parent.parent.parent
-FOREIGN_PYTHON = ROOT / ".run" / "clients" / "prefect-qiskit-0.2.1" / "bin" / "python"
-DEADLINE_SECONDS = 90.0
+DEADLINE_SECONDS = 150.0
 LATE_SECONDS = 1.5
 REFUSING_SECONDS = 0.7
 PATIENCE = {
     "PREFECT_QISKIT_RUNTIME_SUBMISSION_GRACE_SECONDS": "3",
     "PREFECT_QISKIT_RUNTIME_REQUEST_TIMEOUT_SECONDS": "2",
+    "PREFECT_LOGGING_TO_API_ENABLED": "false",  # nobody reads it, and two hundred flows log
 }
-
-PROGRAM = """
-import random, time
-
-def main(backend, user_messenger):
-    for number in range(6):
-        user_messenger.publish(number)
-        time.sleep(0.05)
-    return random.random()
-"""
 
 
 @dataclass(frozen=True)
@@ -78,37 +62,6 @@ class PointNotReached(AssertionError):
     """The first process ended before it was where it is to be killed."""
 
 
-class Host:
-    """A process that forks flow runs (`host.py`)."""
-
-    def __init__(self, client: str, environment: dict[str, str]) -> None:
-        python = sys.executable if client == "ours" else str(FOREIGN_PYTHON)
-        self._process = subprocess.Popen(
-            [python, str(FOLDER / "host.py"), client],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-            text=True,
-        )
-
-    def run(self, order: dict[str, Any]) -> int:
-        return self._ask({"run": order})["pid"]
-
-    def poll(self, pid: int) -> int | None:
-        return self._ask({"poll": pid})["status"]
-
-    def close(self) -> None:
-        with self._process:
-            assert self._process.stdin is not None
-            self._process.stdin.close()
-
-    def _ask(self, order: dict[str, Any]) -> dict[str, Any]:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
-
-
 class Stage:
     """The services and hosts on which cells run, one after the other; a context manager."""
 
@@ -117,7 +70,7 @@ class Stage:
         self._stack = ExitStack()
         self._environment = _environment()  # of this thread
         self._services: dict[str | None, OfflineService] = {}
-        self._hosts: dict[str, Host] = {}
+        self._hosts: dict[tuple[str, str], Host] = {}
         self._number = 0
 
     def __enter__(self) -> Self:
@@ -144,7 +97,7 @@ class Stage:
                 proxy = Proxy(url)
                 stack.callback(proxy.close)
                 url = proxy.url
-            return _Experiment(cell, service, self._host(cell.work), folder, url, proxy).run()
+            return _Experiment(cell, service, self._host(cell), folder, url, proxy).run()
 
     def _service(self, work: Work) -> OfflineService:
         if work.imitate not in self._services:
@@ -152,12 +105,13 @@ class Stage:
             self._services[work.imitate] = service
         return self._services[work.imitate]
 
-    def _host(self, work: Work) -> Host:
-        if work.client not in self._hosts:
-            host = Host(work.client, self._environment)
-            self._stack.callback(host.close)
-            self._hosts[work.client] = host
-        return self._hosts[work.client]
+    def _host(self, cell: Cell) -> Host:
+        key = cell.work.client, cell.way.by
+        if key not in self._hosts:
+            folder = self._folder / cell.way.by
+            self._hosts[key] = host_of(cell, self._environment, folder)
+            self._stack.callback(self._hosts[key].close)
+        return self._hosts[key]
 
 
 def _environment() -> dict[str, str]:
@@ -186,7 +140,7 @@ class _Experiment:
         self._folder = folder
         self._url = url
         self._proxy = proxy
-        self._account = _Account(service, is_ibm=cell.work.imitate == "ibm")
+        self._account = Account(service, url, is_ibm=cell.work.imitate == "ibm")
         self._notes_path = folder / "notes.txt"
 
     def run(self) -> Outcome:
@@ -218,14 +172,16 @@ class _Experiment:
         if point.request is not None:
             moment = f"{point.moment}_effect"
             held = self._service.add("silence", when=point.request.fields, moment=moment)
-        pid = self._start(None)
-        status = self._wait(pid, until=lambda: self._is_there(point, held))
+        self._start(None)
+        status = self._wait(until=lambda: self._is_there(point, held))
         if status is None:
-            os.kill(pid, signal.SIGKILL)
-            status = self._wait(pid)
+            self._host.kill(is_whole=self._cell.way.is_elsewhere)
+            status = self._wait()
         if status != -signal.SIGKILL:
             raise PointNotReached(f"{self._cell}: ended with {status}\n{self.log}")
         self._service.clear()
+        if self._cell.way.by == "process":
+            self._account.leave_line()  # in the others it is waited for
 
     def _is_there(self, point: Point, held: str | None) -> bool:
         if point.note is not None:
@@ -247,20 +203,21 @@ class _Experiment:
 
     def _return(self) -> int:
         (flow_run_id,) = [note.removeprefix("flow_run ") for note in self._notes("flow_run ")]
-        pid = self._start(flow_run_id)
-        status = self._wait(pid)
+        self._start(flow_run_id)
+        status = self._wait()
         if status is None:
-            os.kill(pid, signal.SIGKILL)
-            self._wait(pid)
+            self._host.kill()
+            self._wait()
             return -1
         return status
 
-    def _start(self, flow_run_id: str | None) -> int:
+    def _start(self, flow_run_id: str | None) -> None:
         cell, is_back = self._cell, flow_run_id is not None
         storage = "elsewhere" if is_back and cell.way.is_elsewhere else "here"
         order = {
             "flow": cell.way.flow,
             "flow_run_id": flow_run_id,
+            "is_elsewhere": is_back and cell.way.is_elsewhere,
             "url": self._url,
             "token": self._service.token,
             "crn": self._account.crn,
@@ -272,16 +229,16 @@ class _Experiment:
         }
         if cell.point.record is not None and not is_back:
             order["die_at_record"] = {"number": cell.point.record, "moment": cell.point.moment}
-        return self._host.run(order)
+        self._host.start(order)
 
-    def _wait(self, pid: int, until: Callable[[], bool] = lambda: False) -> int | None:
-        """Return what a process ends with; None if something happens before that, or nothing."""
+    def _wait(self, until: Callable[[], bool] = lambda: False) -> int | None:
+        """Return what the process ends with; None if something happens before that, or nothing."""
         deadline = time.monotonic() + DEADLINE_SECONDS
         while time.monotonic() < deadline:
-            status = self._host.poll(pid)
+            status = self._host.status()
             if status is not None or until():
                 return status
-            time.sleep(0.02)
+            time.sleep(0.1)
         return None
 
     def _is_interim_as_promised(self) -> bool:
@@ -289,7 +246,7 @@ class _Experiment:
         expected = list(range(self._cell.work.interim))
         got: list[list[int]] = []
         for note in self._notes(""):
-            if note == "process":
+            if note.startswith("process "):
                 got.append([])
             elif note.startswith("interim "):
                 got[-1].append(int(note.removeprefix("interim ")))
@@ -304,78 +261,8 @@ class _Experiment:
 
     @property
     def log(self) -> str:
-        return (self._folder / "flow.log").read_text()[-6000:]
+        log = self._folder / "flow.log"
+        return log.read_text()[-6000:] if log.exists() else ""
 
     def _last_line(self) -> str:
         return ([""] + [line for line in self.log.splitlines() if line.strip()])[-1][:300]
-
-
-class _Account:
-    """What the service has for its one user, asked for past all faults; a context manager."""
-
-    program_id = ""
-
-    def __init__(self, service: OfflineService, *, is_ibm: bool) -> None:
-        self._service = service
-        self._is_ibm = is_ibm
-        self.crn = ""
-        prefix = "/api/v1" if is_ibm else ""
-        scheme = "apikey" if is_ibm else "Bearer"
-        self._http = httpx.Client(
-            base_url=service.url + prefix,
-            headers={"Authorization": f"{scheme} {service.token}"},
-            timeout=60,
-            trust_env=False,
-        )
-
-    def __enter__(self) -> Self:
-        if self._is_ibm:
-            found = self._http.post(f"{self._service.url}/v3/resources/search").json()
-            self.crn = self._http.headers["Service-CRN"] = found["items"][0]["crn"]
-        else:
-            with SyncRuntimeClient(self._service.url, self._service.token) as client:
-                programs = {program.name: program.program_id for program in client.programs()}
-                self.program_id = programs.get("publishing") or client.upload_program(
-                    PROGRAM, name="publishing"
-                )
-        self._service.clear()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._http.close()
-
-    def jobs(self) -> dict[str, dict[str, Any]]:
-        jobs = self._http.get("/jobs", params={"limit": 1000}).raise_for_status().json()["jobs"]
-        return {job["id"]: job for job in jobs}
-
-    def settled_jobs(self, earlier: set[str]) -> list[str]:
-        """Return the jobs that have run, once all have ended."""
-        self._service.clear()
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while True:
-            jobs = {key: job for key, job in self.jobs().items() if key not in earlier}
-            statuses = [job["state"]["status"] for job in jobs.values()]
-            if all(status in ("Completed", "Failed", "Cancelled") for status in statuses):
-                return [job_id for job_id in jobs if self._has_run(job_id)]
-            assert time.monotonic() < deadline, statuses
-            time.sleep(0.05)
-
-    def _has_run(self, job_id: str) -> bool:
-        metrics = self._http.get(f"/jobs/{job_id}/metrics").raise_for_status().json()
-        return metrics["timestamps"].get("running") is not None
-
-    def result(self, job_id: str) -> Any:
-        answer = self._http.get(f"/jobs/{job_id}/results").raise_for_status()
-        if not self._is_ibm:
-            return answer.json()
-        (result,) = decode(answer.text)
-        return result.data.meas.get_counts()
-
-    def close_what_is_open(self) -> int:
-        """Return how many sessions are open; close them for the cells that follow."""
-        if self._is_ibm:
-            return 0
-        listed = self._http.get("/sessions", params={"open": True}).raise_for_status()
-        for session in listed.json()["sessions"]:
-            self._http.delete(f"/sessions/{session['id']}/close")
-        return listed.json()["count"]

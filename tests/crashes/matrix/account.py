@@ -1,0 +1,122 @@
+"""What a service has for the user whose flows are killed, asked for past all faults."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any, Self
+
+import httpx
+from prefect import get_client
+from prefect.exceptions import ObjectNotFound
+
+from prefect_qiskit_runtime import SyncRuntimeClient
+from prefect_qiskit_runtime._submission_line import limit_name
+from prefect_qiskit_runtime.codec import decode
+from prefect_qiskit_runtime.testing import OfflineService
+
+DEADLINE_SECONDS = 90.0
+
+PROGRAM = """
+import random, time
+
+def main(backend, user_messenger):
+    for number in range(6):
+        user_messenger.publish(number)
+        time.sleep(0.05)
+    return random.random()
+"""
+
+
+class Account:
+    """An account, on one service; a context manager.
+
+    Args:
+        service: The service.
+        url: Where the flows reach it.
+        is_ibm: Whether it is one of IBM's.
+    """
+
+    program_id = ""
+
+    def __init__(self, service: OfflineService, url: str, *, is_ibm: bool) -> None:
+        self._service = service
+        self._url = url
+        self._is_ibm = is_ibm
+        self.crn = ""
+        prefix = "/api/v1" if is_ibm else ""
+        scheme = "apikey" if is_ibm else "Bearer"
+        self._http = httpx.Client(
+            base_url=service.url + prefix,
+            headers={"Authorization": f"{scheme} {service.token}"},
+            timeout=60,
+            trust_env=False,
+        )
+
+    def __enter__(self) -> Self:
+        if self._is_ibm:
+            found = self._http.post(f"{self._service.url}/v3/resources/search").json()
+            self.crn = self._http.headers["Service-CRN"] = found["items"][0]["crn"]
+        else:
+            with SyncRuntimeClient(self._service.url, self._service.token) as client:
+                programs = {program.name: program.program_id for program in client.programs()}
+                self.program_id = programs.get("publishing") or client.upload_program(
+                    PROGRAM, name="publishing"
+                )
+        self._service.clear()
+        self.leave_line()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._http.close()
+
+    def leave_line(self) -> None:
+        """Take the places of processes that were killed out of the line of submissions.
+
+        Their leases would run out, after up to 75 s; then what keeps five submissions a minute
+        would let a cell through every twelve seconds.
+        """
+        if not self._is_ibm:
+            return
+        line = limit_name(SimpleNamespace(url=f"{self._url}/api/v1", instance=self.crn))  # type: ignore[arg-type]
+        with get_client(sync_client=True) as client:
+            for limit in (f"{line}-turn", f"{line}-submissions"):
+                with suppress(ObjectNotFound):
+                    client.delete_global_concurrency_limit_by_name(limit)
+
+    def jobs(self) -> dict[str, dict[str, Any]]:
+        jobs = self._http.get("/jobs", params={"limit": 1000}).raise_for_status().json()["jobs"]
+        return {job["id"]: job for job in jobs}
+
+    def settled_jobs(self, earlier: set[str]) -> list[str]:
+        """Return the jobs that have run, once all have ended."""
+        self._service.clear()
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while True:
+            jobs = {key: job for key, job in self.jobs().items() if key not in earlier}
+            statuses = [job["state"]["status"] for job in jobs.values()]
+            if all(status in ("Completed", "Failed", "Cancelled") for status in statuses):
+                return [job_id for job_id in jobs if self._has_run(job_id)]
+            assert time.monotonic() < deadline, statuses
+            time.sleep(0.05)
+
+    def _has_run(self, job_id: str) -> bool:
+        metrics = self._http.get(f"/jobs/{job_id}/metrics").raise_for_status().json()
+        return metrics["timestamps"].get("running") is not None
+
+    def result(self, job_id: str) -> Any:
+        answer = self._http.get(f"/jobs/{job_id}/results").raise_for_status()
+        if not self._is_ibm:
+            return answer.json()
+        (result,) = decode(answer.text)
+        return result.data.meas.get_counts()
+
+    def close_what_is_open(self) -> int:
+        """Return how many sessions are open; close them for the cells that follow."""
+        if self._is_ibm:
+            return 0
+        listed = self._http.get("/sessions", params={"open": True}).raise_for_status()
+        for session in listed.json()["sessions"]:
+            self._http.delete(f"/sessions/{session['id']}/close")
+        return listed.json()["count"]

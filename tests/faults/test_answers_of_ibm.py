@@ -1,0 +1,237 @@
+"""What IBM's cloud may answer, end to end: what a call makes of it, and in which sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from qiskit import QuantumCircuit
+
+from prefect_qiskit_runtime import (
+    ConflictError,
+    IBMQuantumCredentials,
+    JobError,
+    NotFoundError,
+    RuntimeBackend,
+    arun_sampler,
+    run_sampler,
+    runtime_session,
+    submit_sampler,
+)
+from prefect_qiskit_runtime.client import _iam
+from prefect_qiskit_runtime.testing import OfflineService, offline_service
+
+LOGIN = "/identity/token"
+AN_HOUR = 3600
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[OfflineService]:
+    with offline_service(imitate="ibm") as service:
+        yield service
+
+
+@pytest.fixture
+def cloud(running: OfflineService) -> Iterator[OfflineService]:
+    _iam._logins.cache_clear()
+    running.clear()
+    yield running
+    running.clear()
+
+
+@pytest.fixture
+def backend(cloud: OfflineService) -> RuntimeBackend:
+    return at_ibm(cloud)
+
+
+def at_ibm(cloud: OfflineService, name: str = "aer_simulator", **fields: Any) -> RuntimeBackend:
+    credentials = IBMQuantumCredentials.model_validate(
+        {"api_key": cloud.token, "url": f"{cloud.url}/api/v1"}
+    )
+    fields = {"retry_delay_seconds": 0, **fields}
+    return RuntimeBackend(name=name, service="ibm", credentials=credentials, **fields)
+
+
+def flip() -> QuantumCircuit:
+    circuit = QuantumCircuit(1)
+    circuit.x(0)
+    circuit.measure_all()
+    return circuit
+
+
+def count(backend: RuntimeBackend, **how: Any) -> dict[str, int]:
+    (result,) = cast("Any", run_sampler.fn([flip()], backend=backend, shots=5, **how))
+    return result.data.meas.get_counts()
+
+
+def num_jobs(cloud: OfflineService) -> int:
+    return len([request for request in cloud.requests("POST", "/jobs") if request["status"] == 200])
+
+
+# --- reason codes ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [1500, 3234, 5204, 9999, 1999])
+def test_a_code_of_a_passing_fault_sends_the_job_again(
+    cloud: OfflineService, backend: RuntimeBackend, code: int
+) -> None:
+    cloud.add("end_job", reason_code=code)
+    assert count(backend) == {"1": 5}
+    assert num_jobs(cloud) == 2
+
+
+@pytest.mark.parametrize(("code", "jobs"), [(1500, 3), (9999, 2)])
+def test_and_not_for_ever(
+    cloud: OfflineService, backend: RuntimeBackend, code: int, jobs: int
+) -> None:
+    cloud.add("end_job", reason_code=code, when={"times": None})
+    with pytest.raises(JobError) as caught:
+        count(backend)
+    assert (caught.value.reason_code, num_jobs(cloud)) == (code, jobs)
+
+
+def test_a_code_that_says_another_backend_goes_to_the_fallback(cloud: OfflineService) -> None:
+    cloud.add("end_job", reason_code=2002, when={"backend": "aer_simulator"})
+    backend = at_ibm(cloud, fallbacks=["fake_manila"], transpile=True)
+    assert sum(count(backend).values()) == 5
+    assert num_jobs(cloud) == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        (3253, "The job has a result that did not arrive: fetch it again, do not send the job."),
+        (2615, "This backend cannot run it: choose another one."),
+        (4001, "Its session has ended: open another one and send the job there."),
+        (5201, "Make the job smaller, or raise its limit."),
+        (8101, "Make the job smaller, or raise its limit."),
+        (1305, "Give it a higher max_execution_time, or less to do."),
+        (1103, ""),
+        (7001, ""),
+        (4242, "This reason is not known here: it is not sent again by itself."),
+    ],
+)
+def test_any_other_code_makes_no_second_job_and_says_what_to_do(
+    cloud: OfflineService, backend: RuntimeBackend, code: int, says: str
+) -> None:
+    cloud.add("end_job", reason_code=code, when={"times": None})
+    with pytest.raises(JobError) as caught:
+        count(backend)
+    assert num_jobs(cloud) == 1
+    assert caught.value.reason_code == code
+    assert str(caught.value).endswith(says)
+    assert caught.value.job_id in str(caught.value)
+
+
+# --- tokens ------------------------------------------------------------------------------------
+
+
+async def waiting(cloud: OfflineService, backend: RuntimeBackend) -> asyncio.Task[Any]:
+    """A call whose job is queued, and is asked for."""
+    call = asyncio.ensure_future(arun_sampler.fn([flip()], backend=backend, shots=5))
+    await asked_again(cloud)
+    return call
+
+
+async def asked_again(cloud: OfflineService) -> None:
+    """Wait until the job has been asked for once more."""
+
+    def questions() -> int:
+        return len(cloud.requests("GET", "/jobs/*"))
+
+    before = await asyncio.to_thread(questions)
+    while await asyncio.to_thread(questions) == before:
+        await asyncio.sleep(0)
+
+
+async def test_a_token_that_ends_while_a_job_waits_is_renewed_once(
+    cloud: OfflineService, backend: RuntimeBackend
+) -> None:
+    hold = cloud.add("hold_job")
+    call = await waiting(cloud, backend)
+    cloud.advance(AN_HOUR)
+    await asked_again(cloud)
+    await asked_again(cloud)
+    cloud.remove(hold)
+    (result,) = await call
+    assert result.data.meas.get_counts() == {"1": 5}
+    assert [request["status"] for request in cloud.requests("POST", LOGIN)] == [200, 200]
+    refused = [request for request in cloud.requests() if request["status"] == 401]
+    assert len(refused) == 1
+    assert num_jobs(cloud) == 1
+
+
+async def test_a_token_is_renewed_before_it_ends_while_a_job_waits(
+    cloud: OfflineService, backend: RuntimeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = cloud.add("hold_job")
+    call = await waiting(cloud, backend)
+    later = SimpleNamespace(monotonic=lambda: time.monotonic() + 0.9 * AN_HOUR)
+    monkeypatch.setattr(_iam, "time", later)
+    cloud.advance(0.9 * AN_HOUR)
+    await asked_again(cloud)
+    cloud.advance(0.5 * AN_HOUR)  # beyond the end of the first one
+    await asked_again(cloud)
+    cloud.remove(hold)
+    await call
+    assert len(cloud.requests("POST", LOGIN)) == 2
+    assert not [request for request in cloud.requests() if request["status"] == 401]
+
+
+# --- backends, sessions, usage -----------------------------------------------------------------
+
+
+def test_an_offline_backend_is_not_chosen(cloud: OfflineService) -> None:
+    cloud.add("backend_offline", backend="fake_a*")
+    backend = at_ibm(cloud, "least_busy", simulators="never", transpile=True)
+    job = submit_sampler.fn([flip()], backend=backend, shots=5)
+    assert not job.backend.name.startswith("fake_a")
+    cloud.add("backend_offline", backend="fake_*")
+    with pytest.raises(NotFoundError, match="takes jobs and fits"):
+        submit_sampler.fn([flip()], backend=backend, shots=5)
+
+
+async def test_a_job_of_a_backend_that_goes_offline_waits_for_it(
+    cloud: OfflineService, backend: RuntimeBackend
+) -> None:
+    offline = cloud.add("backend_offline", backend="aer_simulator")
+    call = await waiting(cloud, backend)
+    cloud.remove(offline)
+    (result,) = await call
+    assert result.data.meas.get_counts() == {"1": 5}
+    assert num_jobs(cloud) == 1
+
+
+def test_a_session_that_has_lapsed_is_opened_anew(
+    cloud: OfflineService, backend: RuntimeBackend
+) -> None:
+    with runtime_session(backend, max_time=600) as session:
+        first = session.session_id
+        assert count(backend, session=session) == {"1": 5}
+        cloud.advance(601)
+        assert count(backend, session=session) == {"1": 5}
+        assert session.earlier_ids == [first]
+    assert num_jobs(cloud) == 2
+
+
+def test_an_instance_that_is_used_up_says_so(
+    cloud: OfflineService, backend: RuntimeBackend
+) -> None:
+    cloud.add("usage_limit", seconds=600)
+    with pytest.raises(ConflictError, match="has used its limit of 600 s") as caught:
+        count(backend)
+    assert caught.value.code == 4317
+    assert num_jobs(cloud) == 0
+
+
+def test_the_result_of_a_private_job_is_read_once_and_arrives(
+    cloud: OfflineService,
+    prefect_server: None,
+) -> None:
+    assert count(at_ibm(cloud, private=True)) == {"1": 5}
+    reads = cloud.requests("GET", "/jobs/*/results")
+    assert [read["status"] for read in reads] == [200]
