@@ -10,6 +10,7 @@ import re
 import pytest
 
 from prefect_qiskit_runtime import RuntimeBackend
+from tests.browser.conftest import Served
 from tests.browser.ui import Ui
 from tests.deployments.conftest import until
 
@@ -57,3 +58,15 @@ def test_the_convergence_plot_opens(ui: Ui) -> None:
     plot.wait_for()
     ui.shoot("convergence")
     assert plot.evaluate("image => image.complete && image.naturalWidth") == 770
+
+
+@pytest.mark.slow
+def test_cancelling_in_the_page_cancels_the_job_at_the_service(ui: Ui, served: Served) -> None:
+    ui.start_vqe(
+        "unwanted-run", molecule="lih_1.595_8q", maxiter=100_000, shots=1000, block="embedded"
+    )
+    told = ui.page.get_by_text(re.compile("Job .* submitted to")).inner_text()
+    ui.page.get_by_role("button", name="Cancel").click()
+    ui.page.get_by_role("dialog").get_by_role("button", name="Confirm").click()
+    ui.wait_for_state("unwanted-run", "Cancelled")
+    assert served.job_status(told.split()[1]) == "Cancelled"
