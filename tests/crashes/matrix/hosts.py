@@ -26,6 +26,7 @@ ROOT = FOLDER.parent.parent.parent
 FOREIGN_PYTHON = ROOT / ".run" / "clients" / "prefect-qiskit-0.2.1" / "bin" / "python"
 DEPLOYED = sorted({way.flow for way in DEPLOYED_WAYS})
 DEPLOYING_SECONDS = 120.0
+AFTER_REPORT = b"prefect.flow_runs.worker - Check whether"  # what a worker logs once it has
 
 
 class Host(Protocol):
@@ -171,7 +172,7 @@ class DeployedProcesses:
         A worker does so after the hooks, and the process that it had started has done it before.
         """
         told = self._log_path.read_bytes()[self._told_earlier :]
-        return not self._is_worker or b"infrastructure exited" in told
+        return not self._is_worker or AFTER_REPORT in told
 
     def _pids(self) -> list[int]:
         lines = self._notes_path.read_text().splitlines()
