@@ -28,7 +28,7 @@ RUN_ENV := PREFECT_HOME=$(CURDIR)/.run/prefect PREFECT_SERVER_ANALYTICS_ENABLED=
 	PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format test-fast test-all test-legacy clients crashes fuzz bench molecules docs docs-serve serve requirements clean
+.PHONY: help run test check format test-fast test-all test-legacy clients crashes browser fuzz bench molecules docs docs-serve serve requirements clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -93,6 +93,10 @@ crashes: $(READY)  ## Kill flows at each of their steps and count the jobs that 
 	@$(CLIENT_ENVIRONMENT) prefect-qiskit-0.2.1
 	$(BIN)/python -m pytest tests/crashes tests/deployments
 	$(BIN)/python -m tests.crashes.matrix $(CRASHES)
+
+browser: $(READY)  ## The UI of `make serve` in a real browser: forms, progress, plots; takes the pictures of docs/images
+	@tests/browser/install_chromium.sh
+	SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest tests/browser
 
 fuzz: $(READY)  ## Many requests of all kinds to a real service: does it answer as its OpenAPI document says?
 	FUZZ_EXAMPLES=300 $(BIN)/python -m pytest tests/service/test_openapi.py --timeout 3600

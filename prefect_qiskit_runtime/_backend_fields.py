@@ -65,6 +65,15 @@ class ChoiceFields(BaseModel):
         description="For the name least_busy: the median of the last calibration is at most this.",
     )
 
+    only_healthy: bool = Field(
+        default=False,
+        title="Only healthy ones",
+        description=(
+            "For the name least_busy: whether backends that the flow backend_health called "
+            "degraded when it last looked are left out. One that it knows nothing of is not."
+        ),
+    )
+
     def choice_filters(self) -> dict[str, Any]:
         """Return what the chosen backend must fit, without what is left open."""
         fields = ChoiceFields.model_fields

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Any
+
+from prefect.variables import Variable
 
 from prefect_qiskit_runtime._backend_fields import LEAST_BUSY
 from prefect_qiskit_runtime._devices import Device, device_of
@@ -12,6 +15,9 @@ from prefect_qiskit_runtime.backend import RuntimeBackend
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.errors import NotFoundError
 from prefect_qiskit_runtime.models import BackendStatus
+
+HEALTH = "qiskit_runtime_backend_health"
+"""Name of the variable in which `flows/backend_health.py` keeps its newest verdict on each."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +54,14 @@ async def choose_backend(
         NotFoundError: No backend fits; the message says what is in the way of each.
     """
     listed = await api.list_backends()
+    verdicts: Any = await Variable.aget(HEALTH, default={}) if block.only_healthy else {}
     refused: dict[str, str] = {}
     for one in sorted(listed, key=lambda one: one.queue_length):
         fault = _status_fault(one, block, over)
         if fault is None and filters is not None and not filters(one):
             fault = "the given filters leave it out"
+        if fault is None and verdicts.get(one.name) == "degraded":
+            fault = f"it is degraded, says the variable {HEALTH}"
         if fault is None and _asks_for_device(block):
             fault = _device_fault(await device_of(api, block, one.name), block)
         if fault is None:

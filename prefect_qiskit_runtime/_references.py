@@ -16,6 +16,7 @@ class Referable:
 
     Prefect's server takes for the parameter of a deployment *either* a reference to a saved block
     *or* the fields of one. To a block without required fields a reference is both, and refused.
+    Prefect's UI sends back the keywords of a schema that it knows: `allOf` is one, `not` is none.
     """
 
     @classmethod
@@ -23,5 +24,5 @@ class Referable:
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         schema = handler(core_schema)
-        handler.resolve_ref_schema(schema)["not"] = {"required": ["$ref"]}
+        handler.resolve_ref_schema(schema)["allOf"] = [{"not": {"required": ["$ref"]}}]
         return schema

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 
 from prefect.blocks.abstract import CredentialsBlock
 from prefect.blocks.core import Block
-from pydantic import BaseModel, Field, HttpUrl, model_validator
+from pydantic import BaseModel, Field, HttpUrl, field_validator, model_validator
 
 from prefect_qiskit_runtime._backend_fields import (
     LEAST_BUSY,
@@ -41,6 +41,7 @@ class PlaceFields(BaseModel):
     name: str = Field(
         default="aer_simulator",
         min_length=1,
+        title="Backend",
         description=(
             "Name of the backend, for example aer_simulator or fake_manila; least_busy for the one "
             "that fits the fields below and has the fewest jobs waiting."
@@ -48,6 +49,7 @@ class PlaceFields(BaseModel):
     )
     service: Literal["embedded", "team", "ibm"] = Field(
         default="embedded",
+        title="Service",
         description=(
             "Which service has the backend: the embedded one of this machine, your team's, or "
             "IBM Quantum."
@@ -55,12 +57,14 @@ class PlaceFields(BaseModel):
     )
     credentials: RuntimeServiceCredentials | IBMQuantumCredentials | None = Field(
         default=None,
+        title="Credentials",
         description=(
             "Login to the team's service, or to IBM Quantum; the embedded one needs none."
         ),
     )
     hardware_credentials: IBMQuantumCredentials | None = Field(
         default=None,
+        title="Credentials for hardware",
         description=(
             "Login to IBM Quantum for programs that run on the embedded service or a team's and "
             "send their circuits to IBM: the name above is then that of a backend of IBM's."
@@ -76,11 +80,19 @@ class PlaceFields(BaseModel):
     hardware_max_seconds: float | None = Field(
         default=None,
         gt=0,
+        title="Longest use of hardware (seconds)",
         description=(
             "How much time of IBM's device one program may use, in seconds, as IBM bills it and "
             "attempts that are sent again included; empty for no limit but those below."
         ),
     )
+
+    @field_validator("credentials", "hardware_credentials", mode="before")
+    @classmethod
+    def _none_chosen(cls, value: Any) -> Any:
+        # What the form of Prefect's UI sends where no document is chosen. All fields of an account
+        # at IBM are optional, so it would be one.
+        return None if value == {} else value
 
 
 class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Prefect's of pydantic's
@@ -106,6 +118,7 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
     max_execution_time: int | None = Field(
         default=None,
         ge=1,
+        title="Longest execution (seconds)",
         description="Wall-clock limit of each job, in seconds; empty for the program's own.",
     )
     max_payload_bytes: int | None = Field(
@@ -121,6 +134,7 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
     )
     image: str | None = Field(
         default=None,
+        title="Image",
         description=(
             "Python environment that the jobs run in; empty for the flow's own environment "
             "on the embedded service and for the default of a team's."
@@ -132,6 +146,7 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
 
     private: bool = Field(
         default=False,
+        title="Private jobs",
         description=(
             "Whether the service shows the inputs of jobs to nobody, and deletes their results "
             "once they are acknowledged."
@@ -140,6 +155,7 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
     attempts: int = Field(
         default=3,
         ge=1,
+        title="Attempts",
         description=(
             "How many jobs one evaluation may take: one that ended for a passing reason is sent "
             "again. 1 never sends again."
@@ -148,11 +164,13 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
     retry_delay_seconds: float = Field(
         default=2.0,
         ge=0,
+        title="Wait between attempts (seconds)",
         description="Wait before a job is sent again, in seconds; doubled each time, with jitter.",
     )
     retry_deadline_seconds: float = Field(
         default=600.0,
         ge=0,
+        title="Patience with the service (seconds)",
         description=(
             "How long, in seconds, a service that has answered before may be away, or refuse for "
             "being busy, before that is an error."
@@ -161,11 +179,13 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
     max_qpu_seconds_per_call: float | None = Field(
         default=None,
         ge=0,
+        title="QPU seconds of a call",
         description="How much time on a QPU one job may be estimated to use; empty for no limit.",
     )
     max_qpu_seconds_per_flow_run: float | None = Field(
         default=None,
         ge=0,
+        title="QPU seconds of a flow run",
         description=(
             "How much time on a QPU the jobs of a flow run, with its subflows, may use; empty for "
             "no limit."
@@ -174,6 +194,7 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
     max_qpu_seconds_per_day: float | None = Field(
         default=None,
         ge=0,
+        title="QPU seconds of a day",
         description=(
             "How much time on a QPU all jobs of the account may use in a day (UTC); empty for no "
             "limit."
@@ -182,6 +203,7 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
     max_qpu_seconds_of_instance: float | None = Field(
         default=None,
         ge=0,
+        title="QPU seconds of the instance",
         description=(
             "How much time the instance may have used in its period, as IBM counts it; empty for "
             "the limit of its plan."
@@ -189,6 +211,7 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
     )
     at_budget: Literal["stop", "pause"] = Field(
         default="stop",
+        title="Where a budget ends",
         description=(
             "What happens where a job would pass one of these limits: the call fails, or the flow "
             "run is paused until somebody resumes it, which grants as much again."
@@ -196,6 +219,7 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
     )
     cache_results: bool = Field(
         default=False,
+        title="Keep results",
         description=(
             "Whether calls that wait for a result (run_...) keep it, and take that of an equal "
             "call before, in any flow run. Never for private jobs."
@@ -204,10 +228,12 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
     cache_expiration_seconds: float | None = Field(
         default=None,
         gt=0,
+        title="Age of kept results (seconds)",
         description="How old a kept result may be, in seconds; empty for any age.",
     )
     cache_calibration: Literal["ignore", "same calibration"] = Field(
         default="ignore",
+        title="Calibration of kept results",
         description=(
             "Whether a kept result counts also after the backend was calibrated again, or only "
             "for the same calibration."
@@ -215,6 +241,7 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
     )
     unsupported_options: Literal["refuse", "record"] = Field(
         default="refuse",
+        title="Unsupported options",
         description=(
             "What happens to options of primitives that the backend does not support: they are "
             "refused, or ignored and recorded in the metadata of the result."

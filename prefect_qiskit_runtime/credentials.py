@@ -41,15 +41,19 @@ class RuntimeServiceCredentials(CredentialsBlock):
     _documentation_url = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
 
     url: AnyHttpUrl = Field(
+        title="Address",
         description="Address of the service, as its administrator gave it to you.",
         examples=["https://runtime.example.org:8400"],
     )
-    token: SecretStr = Field(description="Your personal token for this service.")
+    token: SecretStr = Field(title="Token", description="Your personal token for this service.")
     instance: str | None = Field(
-        default=None, description="Instance to work in; empty for the service's default."
+        default=None,
+        title="Instance",
+        description="Instance to work in; empty for the service's default.",
     )
     verify_tls: bool = Field(
         default=True,
+        title="Check certificates",
         description="Whether to check the service's certificate. Switch off for tests only.",
     )
 
@@ -75,10 +79,6 @@ class RuntimeServiceCredentials(CredentialsBlock):
 class IBMQuantumCredentials(Referable, CredentialsBlock):
     """An API key of IBM Quantum and the instance to use; or the name of an account saved by qiskit.
 
-    With neither a key nor a name it is the account that `QiskitRuntimeService()` takes: that of
-    the variables QISKIT_IBM_TOKEN, QISKIT_IBM_URL and QISKIT_IBM_INSTANCE, else the default one
-    that qiskit has saved, on the machine where the flow runs.
-
     Example:
         Load saved credentials:
         ```python
@@ -95,10 +95,12 @@ class IBMQuantumCredentials(Referable, CredentialsBlock):
 
     api_key: SecretStr | None = Field(
         default=None,
+        title="API key",
         description="API key of IBM Cloud; empty for an account that is saved or in variables.",
     )
     instance: str | None = Field(
         default=None,
+        title="Instance",
         description=(
             "CRN or name of the instance that jobs belong to; empty where the account has only one."
         ),
@@ -106,10 +108,12 @@ class IBMQuantumCredentials(Referable, CredentialsBlock):
     )
     region: Literal["us-east", "eu-de"] | None = Field(
         default=None,
+        title="Region",
         description="Choose among the instances of this region, where none is named above.",
     )
     url: AnyHttpUrl | None = Field(
         default=None,
+        title="Address",
         description=(
             "Another service that speaks as IBM's does, such as one for tests; empty for IBM's. "
             "The key goes to this address only."
@@ -118,24 +122,33 @@ class IBMQuantumCredentials(Referable, CredentialsBlock):
     )
     account_name: str | None = Field(
         default=None,
-        description="Name of an account that qiskit has saved where the flow runs.",
+        title="Saved account",
+        description=(
+            "Name of an account that qiskit has saved where the flow runs. With neither a key nor "
+            "a name it is the one that `QiskitRuntimeService()` takes: that of the variables "
+            "QISKIT_IBM_TOKEN, QISKIT_IBM_URL and QISKIT_IBM_INSTANCE, else the default one saved."
+        ),
     )
     account_file: str | None = Field(
         default=None,
+        title="File of saved accounts",
         description="Path of the file that has the saved account; empty for qiskit's own.",
     )
     proxy_url: SecretStr | None = Field(
         default=None,
+        title="Proxy",
         description=(
             "Proxy that everything goes through, for example http://user:password@proxy:3128."
         ),
     )
     private_endpoint: bool = Field(
         default=False,
+        title="Private endpoint",
         description="Whether to use the hosts that IBM's private network reaches.",
     )
     verify_tls: bool = Field(
         default=True,
+        title="Check certificates",
         description="Whether to check certificates. Switch off for tests only.",
     )
 

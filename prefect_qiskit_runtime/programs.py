@@ -261,14 +261,16 @@ class RuntimeProgram(Referable, JobBlock[Any]):
     _documentation_url = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
 
     program_id: str | None = Field(
-        default=None, description="Id of a program that has been uploaded."
+        default=None, title="Program", description="Id of a program that has been uploaded."
     )
     source: str | None = Field(
         default=None,
         description="Path of its Python file instead, uploaded when the program is triggered.",
     )
     metadata: str | None = Field(
-        default=None, description="Path of the JSON file with the metadata that belongs to it."
+        default=None,
+        title="Metadata",
+        description="Path of the JSON file with the metadata that belongs to it.",
     )
     inputs: dict[str, Any] = Field(
         default_factory=dict, description="Inputs that every run of the program gets."

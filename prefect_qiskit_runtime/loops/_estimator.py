@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prefect_qiskit_runtime._backend_fields import LEAST_BUSY
+from prefect_qiskit_runtime._choosing import choose_backend
 from prefect_qiskit_runtime._devices import Device, device_of
 from prefect_qiskit_runtime._primitive_inputs import PrimitiveOptionsLike
-from prefect_qiskit_runtime._session import SessionLike
+from prefect_qiskit_runtime._session import RuntimeSession, SessionLike
 from prefect_qiskit_runtime.backend import RuntimeBackend
+from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.codec import decode, encode
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.loops._models import Ask, Told
@@ -153,7 +156,7 @@ class EstimatorMeasuring:
     async def measure(self, ask: Ask, *, seed: int, session: SessionLike) -> Told:
         """Run the job of a step."""
         if self._prepared is None:
-            self._prepared = await self._prepare()
+            self._prepared = await self._prepare(session)
         names, rows = await asyncio.to_thread(self._rows, ask)
         result = await arun_estimator.fn(
             [self._prepared.pub(names, rows)],
@@ -186,19 +189,30 @@ class EstimatorMeasuring:
         gradient, errors = self._shifted.gradient(ask.points[0], values[count:], stds[count:])
         return Told(told.values, told.stds, gradient, errors)
 
-    async def _prepare(self) -> Prepared:
-        """Return the circuit of the loop, of its records or transpiled now."""
+    async def _prepare(self, session: SessionLike) -> Prepared:
+        """Return the circuit of the loop, of its records or transpiled now; settle the backend."""
         name = "angles" if self.with_gradients else "circuit"
         record = await self.records.read(name)
         if record is None:
             async with self.backend.connect() as api:
-                device = await device_of(api, self.backend, self.backend.name)
-            record = {"problem": await asyncio.to_thread(self._transpiled, device)}
+                device = await device_of(api, self.backend, await self._choose(api, session))
+            problem = await asyncio.to_thread(self._transpiled, device)
+            record = {"problem": problem, "backend": device.name}
             await self.records.write(name, record)
+        self.backend = self.backend.at(record["backend"])
         # Also what has just been made: a circuit that was read back may have parameter
         # expressions of another form, and every process is to send the same.
         kept = await asyncio.to_thread(decode, record["problem"])
         return Prepared(kept["circuit"], kept["observable"])
+
+    async def _choose(self, api: RuntimeApi, session: SessionLike) -> str:
+        """Return the backend of all steps, where the block leaves it open."""
+        if self.backend.name != LEAST_BUSY:
+            return self.backend.name
+        if session is None:
+            return (await choose_backend(api, self.backend)).name
+        session_id = session.session_id if isinstance(session, RuntimeSession) else session
+        return (await api.get_session(session_id)).backend_name
 
     def _transpiled(self, device: Device) -> str:
         """Return circuit and observable for a device, encoded."""

@@ -141,3 +141,12 @@ def test_a_loop_transpiles_once_by_the_settings_of_its_backend(
         circuit = inputs["pubs"][0][0]
         used = {circuit.find_bit(qubit).index for gate in circuit for qubit in gate.qubits}
         assert (used, inputs.get("transpile", False)) == ({2, 3}, False)
+
+
+def test_the_least_busy_backend_is_chosen_once_for_a_loop() -> None:
+    device = RuntimeBackend(name="least_busy", min_num_qubits=5, simulators="never")
+    with DurableLoop(objective("h2_0.735", shots=100), backend=device) as loop:
+        steps = [loop.evaluate([angle, 0.0, 0.0]) for angle in (0.0, 0.1)]
+    jobs = [attach_job.fn(job_id, backend=device) for step in steps for job_id in step.job_ids]
+    (name,) = {job.backend.name for job in jobs}
+    assert name.startswith("fake_")
