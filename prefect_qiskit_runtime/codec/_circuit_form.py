@@ -6,6 +6,7 @@ operations at random and writes the ids of parameters.
 
 from __future__ import annotations
 
+import cmath
 import hashlib
 import json
 import re
@@ -14,6 +15,7 @@ from typing import Any
 
 from qiskit.circuit import (
     AnnotatedOperation,
+    CircuitError,
     ClassicalRegister,
     Clbit,
     ControlFlowOp,
@@ -266,7 +268,37 @@ def _expression(expression: Any) -> Any:
         return expression.numeric()
     symbols = [_symbol(each) for each in expression.parameters]
     symbols.sort(key=lambda symbol: (len(symbol["name"]), symbol["name"]))  # 9 before 10
-    return {"__type__": "ParameterExpression", "text": str(expression), "of": symbols}
+    return {"__type__": "ParameterExpression", "values": _values(expression), "of": symbols}
+
+
+def _values(expression: Any) -> list[str] | str:
+    """Return what an expression is at two points that the names of its parameters say.
+
+    Its text will not do: Qiskit brings `-(a + 1)` back from QPY as `-1 - a`, which is equal.
+    """
+    if any(_NAMED_BY_QISKIT.search(each.name) for each in expression.parameters):
+        return str(expression)  # its names are numbered anew with the whole text
+    values = []
+    for number in range(2):
+        point = {each: _coordinate(each.name, number) for each in expression.parameters}
+        try:
+            value = complex(expression.bind(point).numeric())
+        except (ArithmeticError, ValueError, TypeError, CircuitError):
+            return str(expression)  # it is not defined there
+        if not cmath.isfinite(value):
+            return str(expression)
+        # What is lost to rounding depends on the order of the operations.
+        values.append(f"{_rounded(value.real):.9e} {_rounded(value.imag):.9e}")
+    return values
+
+
+def _coordinate(name: str, number: int) -> float:
+    digest = hashlib.sha256(f"{number} {name}".encode()).digest()
+    return 0.1 + int.from_bytes(digest[:6]) / 2**48
+
+
+def _rounded(value: float) -> float:
+    return value if abs(value) > 1e-9 else 0.0
 
 
 def _symbol(parameter: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from prefect_qiskit_runtime.codec._encoder import RuntimeEncoder
 
 __all__ = ["fingerprint"]
 
-FORM_VERSION = 1
+FORM_VERSION = 2
 """Raised when equal values get another form: keys made before are then not found again."""
 
 
@@ -27,7 +27,8 @@ def fingerprint(value: Any) -> str:
 
     Left out are names of circuits, of quantum registers and of classical registers that Qiskit
     has named, ids of parameters and variables, metadata of circuits, and the order of mappings.
-    Floating-point numbers count to the last bit. The value is not changed.
+    Floating-point numbers count to the last bit, those inside of parameter expressions to about
+    ten digits. The value is not changed.
 
     Args:
         value: Anything that `encode` takes.
