@@ -62,7 +62,9 @@ def test_the_convergence_plot_opens(ui: Ui) -> None:
 
 @pytest.mark.slow
 def test_cancelling_in_the_page_cancels_the_job_at_the_service(ui: Ui, served: Served) -> None:
-    ui.start_vqe("unwanted-run", molecule="lih_1.595_8q", shots=20000, block="embedded")
+    ui.start_vqe(
+        "unwanted-run", molecule="lih_1.595_8q", maxiter=100_000, shots=1000, block="embedded"
+    )
     told = ui.page.get_by_text(re.compile("Job .* submitted to")).inner_text()
     ui.page.get_by_role("button", name="Cancel").click()
     ui.page.get_by_role("dialog").get_by_role("button", name="Confirm").click()
