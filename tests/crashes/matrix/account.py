@@ -74,16 +74,16 @@ class Account:
     def leave_line(self) -> None:
         """Take the places of processes that were killed out of the line of submissions.
 
-        Their leases would run out, after up to 75 s; then what keeps five submissions a minute
-        would let a cell through every twelve seconds.
+        They would come free after up to 90 s, and the slots of a minute's submissions after 61 s.
         """
         if not self._is_ibm:
             return
         line = limit_name(SimpleNamespace(url=f"{self._url}/api/v1", instance=self.crn))  # type: ignore[arg-type]
         with get_client(sync_client=True) as client:
-            for limit in (f"{line}-turn", f"{line}-submissions"):
-                with suppress(ObjectNotFound):
-                    client.delete_global_concurrency_limit_by_name(limit)
+            for limit in client.read_global_concurrency_limits(limit=200):
+                if limit.name.startswith(line):
+                    with suppress(ObjectNotFound):
+                        client.delete_global_concurrency_limit_by_name(limit.name)
 
     def jobs(self) -> dict[str, dict[str, Any]]:
         jobs = self._http.get("/jobs", params={"limit": 1000}).raise_for_status().json()["jobs"]
