@@ -11,15 +11,15 @@ import asyncio
 import json
 import statistics
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 from prefect import flow, get_client, get_run_logger
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+from prefect.client.schemas.actions import VariableCreate, VariableUpdate
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.sorting import ArtifactSort
 from prefect.events import emit_event
-from prefect.variables import Variable
 from pydantic import Field
 from qiskit import ClassicalRegister, QuantumCircuit
 from qiskit.transpiler import Target, generate_preset_pass_manager
@@ -269,9 +269,18 @@ async def publish(key: str, rows: list[Row], before: Sequence[Sequence[Row]]) ->
         key=f"{key}-trend",
         description="GHZ fidelity of each backend over the runs",
     )
-    verdicts = {row["backend"]: row["verdict"] for row in rows}
-    known: Any = await Variable.aget(VERDICTS, default={})
-    await Variable.aset(VERDICTS, {**known, **verdicts}, overwrite=True)
+    await keep_verdicts({row["backend"]: row["verdict"] for row in rows})
+
+
+async def keep_verdicts(verdicts: dict[str, Any]) -> None:
+    """Lay the newest verdicts over those that the variable has."""
+    async with get_client() as client:
+        known = await client.read_variable_by_name(VERDICTS)
+        if known is None:
+            await client.create_variable(VariableCreate(name=VERDICTS, value=verdicts))
+        else:
+            value = {**cast("dict[str, Any]", known.value), **verdicts}
+            await client.update_variable(VariableUpdate(name=VERDICTS, value=value))
 
 
 if __name__ == "__main__":

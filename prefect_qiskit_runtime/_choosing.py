@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
-from prefect.variables import Variable
+from prefect import get_client
 
 from prefect_qiskit_runtime._backend_fields import LEAST_BUSY
 from prefect_qiskit_runtime._devices import Device, device_of
@@ -54,7 +54,7 @@ async def choose_backend(
         NotFoundError: No backend fits; the message says what is in the way of each.
     """
     listed = await api.list_backends()
-    verdicts: Any = await Variable.aget(HEALTH, default={}) if block.only_healthy else {}
+    verdicts = await _verdicts() if block.only_healthy else {}
     refused: dict[str, str] = {}
     for one in sorted(listed, key=lambda one: one.queue_length):
         fault = _status_fault(one, block, over)
@@ -80,6 +80,13 @@ async def chosen_name(api: RuntimeApi, block: RuntimeBackend) -> str:
     if block.name != LEAST_BUSY:
         return block.name
     return (await choose_backend(api, block)).name
+
+
+async def _verdicts() -> dict[str, str]:
+    """Return the newest verdict on each backend."""
+    async with get_client() as client:  # not `Variable.aget`, which leaves its client open
+        variable = await client.read_variable_by_name(HEALTH)
+    return {} if variable is None else cast("dict[str, str]", variable.value)
 
 
 def _status_fault(one: BackendStatus, block: RuntimeBackend, over: Collection[str]) -> str | None:

@@ -14,6 +14,8 @@ from prefect.artifacts import create_table_artifact
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.variables import Variable
 
+from prefect_qiskit_runtime import NotFoundError, RuntimeBackend, least_busy_backend
+from prefect_qiskit_runtime.models import BackendStatus
 from prefect_qiskit_runtime.program import ProgramBackend
 from tests.deployments.conftest import until
 from tests.flows.shown import artifact
@@ -83,6 +85,19 @@ def test_the_table_the_trend_and_the_verdicts_are_kept(rows: dict[str, Any]) -> 
     verdicts: Any = Variable.get("qiskit_runtime_backend_health")
     kept = {name: verdicts[name] for name in rows}
     assert kept == {"fake_manila": "degraded", "aer_simulator": "healthy"}
+
+
+def test_a_block_that_asks_for_healthy_backends_gets_none_that_is_degraded(
+    rows: dict[str, Any],
+) -> None:
+    def manila(one: BackendStatus) -> bool:
+        return one.name == "fake_manila"
+
+    any_of_it = RuntimeBackend(name="least_busy")
+    assert least_busy_backend.fn(backend=any_of_it, filters=manila).name == "fake_manila"
+    healthy = RuntimeBackend(name="least_busy", only_healthy=True)
+    with pytest.raises(NotFoundError, match="fits \\(only_healthy=True\\)"):
+        least_busy_backend.fn(backend=healthy, filters=manila)
 
 
 @pytest.mark.parametrize(
