@@ -341,6 +341,7 @@ def convergence_plot(
         axes[1].set(ylabel=f"distance to {target}")
         axes[1].grid(visible=True, alpha=0.3)
     axes[-1].set(xlabel="iteration")
+    axes[-1].xaxis.get_major_locator().set_params(integer=True)
     return picture(figure, title)
 
 
