@@ -91,7 +91,8 @@ def test_circuit_runner_in_an_image_of_its_time(
     assert isinstance(result, RunnerResult) and result.success
     for counts in result.get_counts():
         assert sum(counts.values()) == 500
-        assert counts["00"] + counts["11"] > 400
+        # Of 420 with the noise of fake_manila, give or take 8; 250 by chance.
+        assert counts["00"] + counts["11"] > 350
 
 
 def test_circuit_runner_needs_that_image(service: QiskitRuntimeService) -> None:
