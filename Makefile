@@ -41,7 +41,7 @@ $(READY): requirements-dev.txt pyproject.toml
 		uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .; \
 	else \
 		$(PYTHON) -m venv $(VENV) && \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-dev.txt && \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .; \
 	fi
 	@touch $@
