@@ -4,7 +4,8 @@
 
 Without `--whole` each point meets each fault in one of the ways. Outcomes are kept in
 `.run/crashes/outcomes.jsonl`: cells that are there are not run again, `--again` forgets them. So
-it can be ended at any time and goes on where it was; the page has what is known.
+it can be ended at any time, by SIGTERM once the cells under way are done, and goes on where it
+was; the page has what is known.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import hashlib
 import json
 import queue
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -67,11 +69,11 @@ def run(cells: list[Cell], workers: int, seconds: float) -> None:
     for cell in cells:
         waiting.put(cell)
     OUTCOMES.parent.mkdir(parents=True, exist_ok=True)
-    until, writing = time.monotonic() + seconds, threading.Lock()
+    until, writing, ending = time.monotonic() + seconds, threading.Lock(), threading.Event()
 
     def work(stage: Stage) -> None:
         with stage:
-            while time.monotonic() < until:
+            while time.monotonic() < until and not ending.is_set():
                 try:
                     cell = waiting.get_nowait()
                 except queue.Empty:
@@ -100,6 +102,7 @@ def run(cells: list[Cell], workers: int, seconds: float) -> None:
         ]
         for thread in threads:
             thread.start()
+        signal.signal(signal.SIGTERM, lambda *_: ending.set())
         for thread in threads:
             thread.join()
     shutil.rmtree(folder)
