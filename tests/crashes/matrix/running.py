@@ -228,7 +228,7 @@ class _Experiment:
             "storage": str(self._folder / storage),
         }
         if cell.point.record is not None and not is_back:
-            order["die_at_record"] = {"number": cell.point.record, "moment": cell.point.moment}
+            order["die_at_record"] = {"name": cell.point.record, "moment": cell.point.moment}
         self._host.start(order)
 
     def _wait(self, until: Callable[[], bool] = lambda: False) -> int | None:
