@@ -35,15 +35,15 @@ def begin(order: dict[str, Any]) -> None:
         _die_at_record(**order["die_at_record"])
 
 
-def _die_at_record(name: str, moment: str) -> None:
+def _die_at_record(beginning: str, moment: str) -> None:
     """Kill this process at the first record whose name begins so; others may be written beside."""
     write = _records.Records.write
 
-    async def dying(self: _records.Records, written: str, record: dict[str, object]) -> None:
-        is_it = written.startswith(name)
+    async def dying(self: _records.Records, name: str, record: dict[str, object]) -> None:
+        is_it = name.startswith(beginning)
         if is_it and moment == "before":
             os.kill(os.getpid(), signal.SIGKILL)
-        await write(self, written, record)
+        await write(self, name, record)
         if is_it:
             os.kill(os.getpid(), signal.SIGKILL)
 
