@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any
 
+from prefect_qiskit_runtime._clean_up import time_to_clean_up
 from prefect_qiskit_runtime._decoders import Decoders
 from prefect_qiskit_runtime._identity import Request
 from prefect_qiskit_runtime._result_cache import CacheLike
 from prefect_qiskit_runtime._running import evaluated
+from prefect_qiskit_runtime._watching import CANCEL_SECONDS
 from prefect_qiskit_runtime.codec import joined_program_results
 
 
@@ -36,7 +38,8 @@ async def _all_of(evaluations: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
     except BaseException:
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks)
+        with time_to_clean_up(CANCEL_SECONDS):
+            await asyncio.wait(tasks)
         raise
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from prefect_qiskit_runtime._budget import Budget
 from prefect_qiskit_runtime._checkpoints import Checkpoints
+from prefect_qiskit_runtime._clean_up import time_to_clean_up
 from prefect_qiskit_runtime._decoders import Decoders
 from prefect_qiskit_runtime._events import tell_job_event
 from prefect_qiskit_runtime._identity import Identity, Request
@@ -359,9 +360,8 @@ class Evaluation:
         try:
             return await asyncio.shield(submitting)
         except asyncio.CancelledError:
-            with suppress(QiskitRuntimeError, TimeoutError):
-                submitted = await asyncio.wait_for(submitting, CANCEL_SECONDS)
-                await cancel_quietly(self._api, submitted.id)
+            with suppress(QiskitRuntimeError), time_to_clean_up(CANCEL_SECONDS):
+                await cancel_quietly(self._api, (await submitting).id)
             raise
 
     def _tagged_options(self) -> RuntimeOptions:

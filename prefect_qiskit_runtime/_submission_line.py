@@ -27,6 +27,7 @@ from prefect.client.schemas.actions import (
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
+from prefect_qiskit_runtime._clean_up import time_to_clean_up
 from prefect_qiskit_runtime._retrying import RetryPolicy
 from prefect_qiskit_runtime._watching import logger_here
 from prefect_qiskit_runtime.client import (
@@ -41,6 +42,7 @@ from prefect_qiskit_runtime.errors import QiskitRuntimeError
 _MINUTE_SECONDS = 61.0  # from the answer to a submission, which has come in before that
 _TURN_SECONDS = 90.0  # how long the turn of one that died is kept
 _HOLD_SECONDS = 20.0
+_GIVE_BACK_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 20.0
 _LONGEST_PACE_PAUSE_SECONDS = 5.0  # only one at a time waits for that
 _AWAY_SECONDS = 60.0  # how long Prefect's API may be away before one goes on without the line
@@ -82,14 +84,14 @@ class _Slot:
 
     async def hold(self) -> None:
         """Let its time begin anew."""
-        with suppress(httpx.HTTPError, ObjectNotFound):
+        with suppress(httpx.HTTPError, ObjectNotFound), time_to_clean_up(_GIVE_BACK_SECONDS):
             await self.client.update_global_concurrency_limit(
                 self.name, GlobalConcurrencyLimitUpdate(active_slots=1)
             )
 
     async def give_back(self) -> None:
         """Free it; where that fails, its time runs out."""
-        with suppress(httpx.HTTPError):
+        with suppress(httpx.HTTPError), time_to_clean_up(_GIVE_BACK_SECONDS):
             await self.client.release_concurrency_slots([self.name], 1, occupancy_seconds=1.0)
 
     async def _create(self) -> None:

@@ -7,8 +7,8 @@ pickled to another worker, and asked again there: where its login is in a saved 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from prefect.blocks.abstract import JobRun
 
@@ -16,6 +16,7 @@ from prefect_qiskit_runtime._block_references import BlockReference, without_log
 from prefect_qiskit_runtime._decoders import Decoders, ResultDecoderLike
 from prefect_qiskit_runtime._provenance import Sent, collect, read_stored
 from prefect_qiskit_runtime._records import Records
+from prefect_qiskit_runtime._retrying import RetryPolicy, is_met
 from prefect_qiskit_runtime._summaries import summarised
 from prefect_qiskit_runtime._sync import iterate_sync, run_sync
 from prefect_qiskit_runtime._watching import (
@@ -29,6 +30,8 @@ from prefect_qiskit_runtime.backend import RuntimeBackend
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.models import InterimEvent, JobInfo, JobMetrics, JobStatus
 from prefect_qiskit_runtime.provenance import Provenance
+
+T = TypeVar("T")
 
 
 class RuntimeJob(JobRun[Any]):
@@ -231,12 +234,18 @@ class RuntimeJob(JobRun[Any]):
         nobody = InterimDelivery(self.job_id, None, self._decoders)
         try:
             async with asyncio.timeout(timeout_seconds):
-                return (await follow(api, self.job_id, nobody, self._about())).state.status
+                end = await self._ask(api, lambda: follow(api, self.job_id, nobody, self._about()))
+                return end.state.status
         except TimeoutError as error:
             raise TimeoutError(
                 f"Job {self.job_id} has not ended within {timeout_seconds:g} s. It goes on; "
                 f"wait again, or cancel it."
             ) from error
+
+    async def _ask(self, api: RuntimeApi, question: Callable[[], Awaitable[T]]) -> T:
+        """Ask as long as the backend says, unless the service was never met."""
+        policy = RetryPolicy.of(self.backend.options())
+        return await policy.ask(question, may_ask_again=is_met(api))
 
     def wait_for_final_state(self, timeout_seconds: float | None = None) -> JobStatus:
         """Wait until the job has ended, however it ends.
@@ -273,7 +282,12 @@ class RuntimeJob(JobRun[Any]):
             summarise(self.job_id, self._sent)
             if self._private is None:
                 self._private = (await api.get_job(self.job_id)).private
-            return await fetch_decoded(api, self.job_id, status, decoders, private=self._private)
+            return await self._ask(
+                api,
+                lambda: fetch_decoded(
+                    api, self.job_id, status, decoders, private=bool(self._private)
+                ),
+            )
 
     def result(
         self, decoder: ResultDecoderLike = None, timeout_seconds: float | None = None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from prefect_qiskit_runtime._clean_up import time_to_clean_up
 from prefect_qiskit_runtime._decoders import ResultDecoderLike
 from prefect_qiskit_runtime.client._api import RuntimeApi
 from prefect_qiskit_runtime.client._client_job import RuntimeClientJob
@@ -65,9 +65,11 @@ class RuntimeClientSession:
             await self.close()
             return
         try:
-            async with asyncio.timeout(LEAVE_SECONDS):
+            with time_to_clean_up(LEAVE_SECONDS):
                 await self.cancel()
-        except (QiskitRuntimeError, TimeoutError):
+                return
+            _logger.error("Session %s may still be open: closing it takes long.", self.session_id)
+        except QiskitRuntimeError:
             _logger.exception("Session %s may still be open.", self.session_id)
 
     async def run(

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import ClassVar
 from urllib.parse import quote
 
+from prefect_qiskit_runtime._clean_up import time_to_clean_up
 from prefect_qiskit_runtime.client._answers import Call
 from prefect_qiskit_runtime.client._calls import Page, read_model, read_pages
 from prefect_qiskit_runtime.client._transport import Transport
@@ -61,9 +62,8 @@ class SessionCalls(Transport):
         try:
             return await asyncio.shield(asking)
         except asyncio.CancelledError:
-            with suppress(QiskitRuntimeError, TimeoutError):
-                async with asyncio.timeout(LEAVE_SECONDS):
-                    await self.cancel_session((await asking).id)
+            with suppress(QiskitRuntimeError), time_to_clean_up(LEAVE_SECONDS):
+                await self.cancel_session((await asking).id)
             raise
 
     async def _create_session(

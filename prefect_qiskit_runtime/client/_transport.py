@@ -16,6 +16,7 @@ from typing import Self
 import httpx
 from pydantic import ValidationError
 
+from prefect_qiskit_runtime._clean_up import time_to_clean_up
 from prefect_qiskit_runtime._home import package_version
 from prefect_qiskit_runtime.client._answers import Call, error_from_fault, error_from_response
 from prefect_qiskit_runtime.client._auth import Authentication, TokenAuth
@@ -31,6 +32,7 @@ _RETRIES = 5
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
 _CONNECT_SECONDS = 10.0
+_CLOSE_SECONDS = 5.0
 
 # Faults before a byte of the request left: any request may be sent again after them.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
@@ -85,7 +87,8 @@ class Transport:
     async def __aexit__(self, *exc_info: object) -> None:
         http, self._http = self._http, None
         if http is not None:
-            await http.aclose()
+            with time_to_clean_up(_CLOSE_SECONDS):
+                await http.aclose()
 
     async def request(
         self,

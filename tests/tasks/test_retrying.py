@@ -20,6 +20,7 @@ from prefect_qiskit_runtime import (
     RuntimeServiceCredentials,
     list_jobs,
     run_program,
+    submit_program,
     upload_program,
 )
 from prefect_qiskit_runtime.client import embedded_api
@@ -131,6 +132,17 @@ def test_a_question_that_fails_is_asked_again_and_submits_nothing(
         Fault(request_, "after", "cut"),
     ]
     assert run_program.fn(program, backend=backend) == "done"
+    assert submissions(proxy) == 1
+
+
+def test_a_submitted_job_is_asked_for_likewise(
+    proxy: Proxy, backend: RuntimeBackend, program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For longer than one request takes."""
+    job = submit_program.fn(program, backend=backend)
+    proxy.faults.append(Fault(r"GET /jobs/\w+/results", "before", 503, times=4))
+    monkeypatch.setenv("PREFECT_QISKIT_RUNTIME_REQUEST_TIMEOUT_SECONDS", "1")
+    assert job.result() == "done"
     assert submissions(proxy) == 1
 
 

@@ -19,6 +19,8 @@ import signal
 import tempfile
 import threading
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import asdict
 from pathlib import Path
@@ -65,18 +67,17 @@ def kept() -> dict[str, Outcome]:
 
 def run(cells: list[Cell], workers: int, seconds: float) -> None:
     """Run cells, some at a time, and keep their outcomes."""
-    waiting: queue.SimpleQueue[Cell] = queue.SimpleQueue()
+    bare: queue.SimpleQueue[Cell] = queue.SimpleQueue()
+    through_deployments: queue.SimpleQueue[Cell] = queue.SimpleQueue()
     for cell in cells:
-        waiting.put(cell)
+        (bare if cell.way.by == "process" else through_deployments).put(cell)
     OUTCOMES.parent.mkdir(parents=True, exist_ok=True)
     until, writing, ending = time.monotonic() + seconds, threading.Lock(), threading.Event()
 
-    def work(stage: Stage) -> None:
+    def work(stage: Stage, *waiting: queue.SimpleQueue[Cell]) -> None:
         with stage:
             while time.monotonic() < until and not ending.is_set():
-                try:
-                    cell = waiting.get_nowait()
-                except queue.Empty:
+                if (cell := _next(waiting)) is None:
                     return
                 try:
                     outcome = stage.run(cell)
@@ -97,8 +98,15 @@ def run(cells: list[Cell], workers: int, seconds: float) -> None:
     with prefect_test_harness(server_startup_timeout=120):
         stages = [Stage(folder / str(number)) for number in range(min(workers, len(cells)))]
         # With the settings of this thread, which say where Prefect's server is.
+        # Deployments on one stage, as long as there are others: runners and workers keep Prefect's
+        # server busy also while they have nothing to do.
+        both = (through_deployments, bare)
         threads = [
-            threading.Thread(target=copy_context().run, args=[work, stage]) for stage in stages
+            threading.Thread(
+                target=copy_context().run,
+                args=[work, stage, *(both if number == 0 else reversed(both))],
+            )
+            for number, stage in enumerate(stages)
         ]
         for thread in threads:
             thread.start()
@@ -106,6 +114,14 @@ def run(cells: list[Cell], workers: int, seconds: float) -> None:
         for thread in threads:
             thread.join()
     shutil.rmtree(folder)
+
+
+def _next(waiting: Iterable[queue.SimpleQueue[Cell]]) -> Cell | None:
+    """Take a cell from the first of the queues that has one."""
+    for cells in waiting:
+        with suppress(queue.Empty):
+            return cells.get_nowait()
+    return None
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ class Point:
         request: The request that the service leaves unanswered, while the process is killed.
         moment: Before or after the effect of the request, or the writing of the record.
         note: What the process has noted last, for a point between requests.
-        record: Which of the records that it writes, from 1.
+        record: How the name of a record begins that it writes.
         fault: What fails before that.
     """
 
@@ -41,7 +41,7 @@ class Point:
     request: Request | None = None
     moment: Moment = "before"
     note: str | None = None
-    record: int | None = None
+    record: str | None = None
     fault: tuple[Request, dict[str, Any]] | None = None
 
 
@@ -127,6 +127,9 @@ RESULT = Request("GET", "/jobs/*/results")
 METRICS = Request("GET", "/jobs/*/metrics")
 CLOSING = Request("PATCH", "/sessions/*")
 
+CURSOR = "pqr-"
+INTENT = "intent-pqr-"
+
 CUT_AFTER = {"fault": "cut", "moment": "after_effect"}
 LOST_ANSWER = (SUBMISSION, CUT_AFTER)
 
@@ -158,8 +161,8 @@ PROGRAM = Work(
         Point("amid the interim results", note="interim 3"),
         Point("at the last interim result", note="interim 5"),
         *both("the result", RESULT),
-        Point("before the record of the callback", record=1, moment="before"),
-        Point("after the record of the callback", record=1, moment="after"),
+        Point("before the record of the callback", record=CURSOR, moment="before"),
+        Point("after the record of the callback", record=CURSOR, moment="after"),
         *both("the session closes", CLOSING),
     ),
     interim=6,
@@ -173,8 +176,8 @@ SAMPLER = Work(
     (
         *SHARED,
         *both("the search for the instance", INSTANCES),
-        Point("before the record of the submission", record=1, moment="before"),
-        Point("after the record of the submission", record=1, moment="after"),
+        Point("before the record of the submission", record=INTENT, moment="before"),
+        Point("after the record of the submission", record=INTENT, moment="after"),
         Point("before the search for a lost answer", SEARCH, "before", fault=LOST_ANSWER),
         Point("after the search for a lost answer", SEARCH, "after", fault=LOST_ANSWER),
     ),

@@ -35,16 +35,16 @@ def begin(order: dict[str, Any]) -> None:
         _die_at_record(**order["die_at_record"])
 
 
-def _die_at_record(number: int, moment: str) -> None:
+def _die_at_record(beginning: str, moment: str) -> None:
+    """Kill this process at the first record whose name begins so; others may be written beside."""
     write = _records.Records.write
-    left = [number]
 
     async def dying(self: _records.Records, name: str, record: dict[str, object]) -> None:
-        left[0] -= 1
-        if left[0] == 0 and moment == "before":
+        is_it = name.startswith(beginning)
+        if is_it and moment == "before":
             os.kill(os.getpid(), signal.SIGKILL)
         await write(self, name, record)
-        if left[0] == 0:
+        if is_it:
             os.kill(os.getpid(), signal.SIGKILL)
 
     _records.Records.write = dying
