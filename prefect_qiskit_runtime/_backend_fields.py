@@ -130,8 +130,8 @@ class TranspilationFields(BaseModel):
         default=False,
         title="Fractional gates",
         description=(
-            "Whether circuits may have gates with any angle (rx, rzz), where the device has them. "
-            "Not together with control flow or error mitigation by twirling."
+            "Whether circuits may have gates with any angle (rx, and rzz from 0 to pi/2), where "
+            "the device has them. Not together with twirling of gates, nor with PEA and PEC."
         ),
     )
 

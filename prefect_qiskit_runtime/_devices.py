@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from prefect_qiskit_runtime.backend import RuntimeBackend, service_identity
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.codec import _seams
-from prefect_qiskit_runtime.errors import ProtocolError
+from prefect_qiskit_runtime.errors import InvalidInputError, NotFoundError, ProtocolError
 
 if TYPE_CHECKING:
     from qiskit.transpiler import Target
@@ -35,12 +35,14 @@ class Device:
         configuration: As the service says it.
         properties: The calibration, as the service says it; empty for an ideal one.
         fractional_gates: Whether its gates with any angle count.
+        calibration_id: Of the calibration that was asked for; None for the newest.
     """
 
     name: str
     configuration: Mapping[str, Any]
     properties: Mapping[str, Any]
     fractional_gates: bool = False
+    calibration_id: str | None = None
 
     @property
     def is_simulator(self) -> bool:
@@ -63,7 +65,10 @@ class Device:
     @property
     def calibration(self) -> dict[str, Any]:
         """What tells its calibration from others."""
-        known = {name: self.properties.get(name) for name in ("last_update_date", "calibration_id")}
+        known = {
+            "last_update_date": self.properties.get("last_update_date"),
+            "calibration_id": self.calibration_id or self.properties.get("calibration_id"),
+        }
         return {name: value for name, value in known.items() if value is not None}
 
     @property
@@ -120,15 +125,27 @@ async def device_of(api: RuntimeApi, block: RuntimeBackend, name: str) -> Device
     """Return a backend of the service of a block, as it was at most ten minutes ago.
 
     Raises:
-        NotFoundError: The service has none of this name.
+        NotFoundError: The service has none of this name, or it has no such calibration.
     """
-    key = (*service_identity(block), name, block.calibration_id, block.fractional_gates)
+    asked = block.calibration_id
+    key = (*service_identity(block), name, asked, block.fractional_gates)
     until, device = _kept.get(key, (0.0, None))
     if device is None or time.monotonic() >= until:
-        configuration, properties = await asyncio.gather(
-            api.backend_configuration(name, calibration_id=block.calibration_id),
-            api.backend_properties(name, calibration_id=block.calibration_id),
-        )
-        device = Device(name, configuration, properties, block.fractional_gates)
+        try:
+            configuration, properties = await asyncio.gather(
+                api.backend_configuration(name, calibration_id=asked),
+                api.backend_properties(name, calibration_id=asked),
+            )
+        except (NotFoundError, InvalidInputError) as error:
+            if asked is None:
+                raise
+            raise NotFoundError(
+                f"{str(error).rstrip('.')}. Either the backend is not there, or it has no"
+                " calibration of this id (calibration_id of the RuntimeBackend): leave that empty"
+                " for the newest.",
+                kind="calibration",
+                identifier=asked,
+            ) from error
+        device = Device(name, configuration, properties, block.fractional_gates, asked)
         _kept[key] = (time.monotonic() + _KEPT_SECONDS, device)
     return device

@@ -72,6 +72,8 @@ class Request:
             asked["filters"] = self.backend.choice_filters()
         if self.settings:
             asked["settings"] = dict(self.settings)
+        if self.options.calibration_id is not None:
+            asked["calibration"] = self.options.calibration_id
         if self.part is not None:  # two parts may be equal, and are not the same
             asked["part"] = [self.part.start, self.part.stop]
         return fingerprint(asked)

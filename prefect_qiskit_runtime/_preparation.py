@@ -21,6 +21,7 @@ from prefect_qiskit_runtime._usage_estimate import (
 )
 from prefect_qiskit_runtime.backend import RuntimeBackend
 from prefect_qiskit_runtime.client import RuntimeApi
+from prefect_qiskit_runtime.codec import _seams
 from prefect_qiskit_runtime.errors import InvalidInputError
 
 
@@ -102,7 +103,7 @@ class PubPreparation:
         if check and not device.is_simulator:
             for index, pub in enumerate(inputs["pubs"], self.first_pub):
                 with naming_pub(index):
-                    require_isa_circuit(pub.circuit, device)
+                    require_isa_pub(pub, device)
         estimate = estimate_usage(
             self.primitive,
             inputs["pubs"],
@@ -187,6 +188,23 @@ def require_isa_circuit(circuit: Any, device: Device) -> None:
             f"{exc} Or set transpile=True, on the call or the RuntimeBackend, which does both.",
             rule=exc.rule,
         ) from exc
+
+
+def require_isa_pub(pub: Any, device: Device) -> None:
+    """Refuse a PUB that a device could not run.
+
+    Raises:
+        InvalidInputError: Its circuit is too wide, or has an instruction that the device lacks or
+            has for other angles only.
+    """
+    require_isa_circuit(pub.circuit, device)
+    if device.fractional_gates and (fault := _seams.rzz_fault(pub)) is not None:
+        raise InvalidInputError(
+            f"{fault.rstrip('.')}. transpile=True, on the call or the RuntimeBackend, brings"
+            " constant angles into the range; values of parameters must be in it, or leave"
+            " fractional_gates=True out.",
+            rule="angles of rzz are from 0 to pi/2",
+        )
 
 
 @contextmanager

@@ -125,7 +125,7 @@ async def collect(
     """
     metrics, calibration, settings = await asyncio.gather(
         _metrics(api, info),
-        calibrations.at(api, backend, info),
+        calibrations.at(api, backend, info, _asked_calibration(backend, sent)),
         _settings(api, info, sent, asks_inputs=asks_inputs),
     )
     told = {
@@ -136,6 +136,11 @@ async def collect(
         **({} if sent is None else _of_sender(sent, settings)),
     }
     return Provenance(calibration=calibration, **told)
+
+
+def _asked_calibration(backend: RuntimeBackend, sent: Sent | None) -> str | None:
+    """Return the id of the calibration that a job was asked to run with, as far as it is known."""
+    return backend.calibration_id if sent is None else sent.options.get("calibration_id")
 
 
 def _of_service(info: JobInfo, metrics: JobMetrics) -> dict[str, Any]:
@@ -255,11 +260,21 @@ class Calibrations:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, ...], list[_Known]] = {}
+        self._of_ids: dict[tuple[str, ...], Calibration | None] = {}
 
     async def at(
-        self, api: RuntimeApi, backend: RuntimeBackend, info: JobInfo
+        self, api: RuntimeApi, backend: RuntimeBackend, info: JobInfo, asked: str | None
     ) -> Calibration | None:
-        """Return it; None for a backend that has none, and where it cannot be asked for."""
+        """Return it; None for a backend that has none, and where it cannot be asked for.
+
+        Args:
+            api: The service.
+            backend: A backend of it.
+            info: The job.
+            asked: The id of the calibration that it was to run with; None for the newest.
+        """
+        if asked is not None:
+            return await self._of_id(api, backend, info.backend, asked)
         started = info.started or info.created
         key = (*service_identity(backend), info.backend)
         known = self._known.setdefault(key, [])
@@ -273,6 +288,20 @@ class Calibrations:
             known.append(found)
             del known[:-_CALIBRATIONS_KEPT]
         return found.calibration
+
+    async def _of_id(
+        self, api: RuntimeApi, backend: RuntimeBackend, name: str, asked: str
+    ) -> Calibration | None:
+        key = (*service_identity(backend), name, asked)
+        if key not in self._of_ids:
+            try:
+                found = _read(await api.backend_properties(name, calibration_id=asked))
+            except QiskitRuntimeError as error:
+                logger.debug("Calibration %s of %s is not known: %s", asked, name, error)
+                return None
+            told = found or Calibration()
+            self._of_ids[key] = told.model_copy(update={"calibration_id": asked})
+        return self._of_ids[key]
 
     async def _ask(self, api: RuntimeApi, name: str, started: datetime) -> _Known:
         now = datetime.now(UTC)

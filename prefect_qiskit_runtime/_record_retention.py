@@ -62,7 +62,7 @@ def forget_records(
 
 
 def _folder() -> Path:
-    storage = Records.to_read().storage()
+    storage = Records().storage()
     if not isinstance(storage, LocalFileSystem):
         raise ConfigurationError(
             f"Prefect's results are in a {type(storage).__name__}, which cannot be looked through"

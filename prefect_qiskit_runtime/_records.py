@@ -24,33 +24,23 @@ FOLDER = "qiskit-runtime"
 """Where they are in the result storage."""
 
 
+def _local_storage() -> WritableFileSystem | None:
+    """Return where results are kept outside of runs if nothing but this machine can have them.
+
+    Prefect would start a server to ask it, one a call. None where there is one, or a default block.
+    """
+    results = get_current_settings().results
+    if PREFECT_API_URL.value() is not None or results.default_storage_block is not None:
+        return None
+    return LocalFileSystem(basepath=str(results.local_storage_path))
+
+
 class Records:
     """The records of one call; made inside of it, since each run may have its own storage.
 
     Args:
         serializer: How they are written.
     """
-
-    @classmethod
-    def to_read(cls) -> Records:
-        """Return the records for a question from outside of runs.
-
-        Where nothing but this machine can have them, no server of Prefect is started to ask it
-        for their storage.
-        """
-        records = cls()
-        results = get_current_settings().results
-        is_local = PREFECT_API_URL.value() is None and results.default_storage_block is None
-        if records._store.result_storage is None and is_local:
-            basepath = str(results.local_storage_path)
-            records._store.result_storage = LocalFileSystem(basepath=basepath)
-        return records
-
-    def storage(self) -> WritableFileSystem | None:
-        """Return where they are kept. Not for coroutines: Prefect may be asked for it."""
-        if self._store.result_storage is None:
-            self._store.exists(FOLDER)
-        return self._store.result_storage
 
     def __init__(self, serializer: Serializer[Any] | None = None) -> None:
         self._store: ResultStore = get_result_store().model_copy(
@@ -61,6 +51,14 @@ class Records:
                 "metadata_storage": None,
             }
         )
+        if self._store.result_storage is None:
+            self._store.result_storage = _local_storage()
+
+    def storage(self) -> WritableFileSystem | None:
+        """Return where they are kept. Not for coroutines: Prefect may be asked for it."""
+        if self._store.result_storage is None:
+            self._store.exists(FOLDER)
+        return self._store.result_storage
 
     async def read(self, name: str) -> dict[str, Any] | None:
         """Return a record, None if there is none that can be read.

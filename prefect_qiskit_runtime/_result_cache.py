@@ -179,8 +179,10 @@ class CachedEvaluation:
         return fingerprint([KEY_VERSION, sent, content, self._calibration])
 
     async def _ask_calibration(self) -> dict[str, Any]:
-        name = self._request.backend.name
-        properties = await self._policy.ask(lambda: self._api.backend_properties(name))
+        name, asked = self._request.backend.name, self._request.options.calibration_id
+        properties = await self._policy.ask(
+            lambda: self._api.backend_properties(name, calibration_id=asked)
+        )
         return {
             part: properties.get(part)
             for part in ("last_update_date", "backend_version", "calibration_id")

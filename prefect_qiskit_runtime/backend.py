@@ -294,6 +294,10 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
             raise ValueError(
                 "calibration_id is of a backend of IBM Quantum (service='ibm') that is named."
             )
+        if self.calibration_id is not None and self.fallbacks:
+            raise ValueError(
+                "calibration_id is of one backend, and fallbacks are others: leave one out."
+            )
         return self
 
     @model_validator(mode="after")

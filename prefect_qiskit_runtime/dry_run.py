@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from prefect_qiskit_runtime._preparation import (
     PubPreparation,
     naming_pub,
     require_isa_circuit,
+    require_isa_pub,
 )
 from prefect_qiskit_runtime._schemas import check_inputs, compile_schema
 from prefect_qiskit_runtime._usage_estimate import SOURCE, PubUsage, UsageEstimate
@@ -195,34 +196,38 @@ async def _schema_faults(api: RuntimeApi, request: Request) -> list[str]:
 def _circuits_of(request: Request, prepared: Prepared) -> list[DryRunCircuit]:
     prepare, device = request.prepare, prepared.device
     if isinstance(prepare, ProgramPreparation):
-        circuits = [item.circuit for item in prepare.program.items]
+        things, check = list(prepare.program.items), _require_isa_item
     elif isinstance(prepare, PubPreparation):
-        circuits = [pub.circuit for pub in prepared.inputs["pubs"]]
+        things, check = list(prepared.inputs["pubs"]), require_isa_pub
     else:
         return []
     estimate = prepared.estimate
-    usages = [None] * len(circuits) if estimate is None else estimate.pubs
+    usages = [None] * len(things) if estimate is None else estimate.pubs
     first = 0 if request.part is None else request.part.start
-    # What is transpiled in the job is checked there.
-    in_job = isinstance(prepare, PubPreparation) and prepare.transpile
+    is_checked = device is not None and not device.is_simulator
+    if isinstance(prepare, PubPreparation) and prepare.transpile:
+        # What is transpiled in the job is checked there; what cannot be transpiled is told already.
+        is_checked = is_checked and prepare.transpiles_here and estimate is not None
     return [
         DryRunCircuit(
-            num_qubits=circuit.num_qubits,
-            depth=circuit.depth(),
-            two_qubit_gates=circuit.num_nonlocal_gates(),
+            num_qubits=thing.circuit.num_qubits,
+            depth=thing.circuit.depth(),
+            two_qubit_gates=thing.circuit.num_nonlocal_gates(),
             usage=usage,
-            fault=None if device is None or in_job else _isa_fault(index, circuit, device),
+            fault=_fault(index, lambda thing=thing: check(thing, device)) if is_checked else None,
         )
-        for index, (circuit, usage) in enumerate(zip(circuits, usages, strict=True), first)
+        for index, (thing, usage) in enumerate(zip(things, usages, strict=True), first)
     ]
 
 
-def _isa_fault(index: int, circuit: Any, device: Device) -> str | None:
-    if device.is_simulator:
-        return None
+def _require_isa_item(item: Any, device: Device) -> None:
+    require_isa_circuit(item.circuit, device)
+
+
+def _fault(index: int, check: Callable[[], None]) -> str | None:
     try:
         with naming_pub(index):
-            require_isa_circuit(circuit, device)
+            check()
     except InvalidInputError as error:
         return str(error)
     return None

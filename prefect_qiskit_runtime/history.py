@@ -91,7 +91,7 @@ async def provenance_of_jobs(
         backend: A backend of it.
         jobs: As the service lists them.
     """
-    records = Records.to_read()
+    records = Records()
     turn = asyncio.Semaphore(_AT_ONCE)
 
     async def one(info: JobInfo) -> Provenance:

@@ -174,7 +174,7 @@ class RuntimeJob(JobRun[Any]):
         What a flow run has found out when it waited for the job is taken from Prefect's result
         storage; the service is asked for what it does not have.
         """
-        stored = await read_stored(Records.to_read(), self.job_id)
+        stored = await read_stored(Records(), self.job_id)
         if stored is not None:
             return stored
         async with self.backend.connect() as api:

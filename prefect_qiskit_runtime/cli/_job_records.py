@@ -101,7 +101,7 @@ async def _provenance(api: RuntimeApi, backend: RuntimeBackend, job_id: str) -> 
     from prefect_qiskit_runtime._provenance import collect, read_stored
     from prefect_qiskit_runtime._records import Records
 
-    stored = await read_stored(Records.to_read(), job_id)
+    stored = await read_stored(Records(), job_id)
     return stored or await collect(api, backend, await api.get_job(job_id), None)
 
 

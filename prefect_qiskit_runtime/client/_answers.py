@@ -14,7 +14,7 @@ import httpx
 from pydantic import ValidationError
 
 from prefect_qiskit_runtime._reason_codes import NextStep, next_step
-from prefect_qiskit_runtime.client._proxies import causes
+from prefect_qiskit_runtime.client._proxies import ProxyFault, causes
 from prefect_qiskit_runtime.errors import (
     AccessDeniedError,
     AuthenticationError,
@@ -37,7 +37,6 @@ _PROXY_LOGIN = (
 _REFUSALS: dict[int, tuple[type[QiskitRuntimeError], str]] = {
     401: (AuthenticationError, "Check the token, or log in again."),
     403: (AccessDeniedError, "The user of this token may not do this."),
-    407: (ConfigurationError, _PROXY_LOGIN),
     409: (ConflictError, ""),
     423: (ConflictError, ""),
 }
@@ -124,24 +123,28 @@ def error_from_fault(call: Call, url: str, fault: httpx.HTTPError) -> QiskitRunt
             f"{tried} no answer in time ({type(fault).__name__}). Is the service overloaded?"
         )
     what = str(fault) or type(fault).__name__
-    if isinstance(fault, httpx.ProxyError):
-        return _proxy_error(tried, what)
+    if isinstance(fault, ProxyFault):
+        return _proxy_error(tried, what, fault)
     return ServiceUnavailableError(f"{tried} {what}. Is the service running and reachable?")
 
 
-def _proxy_error(tried: str, what: str) -> QiskitRuntimeError:
+def _proxy_error(tried: str, what: str, fault: ProxyFault) -> QiskitRuntimeError:
     """Return the error of a request that a proxy did not let through, or could not be asked to."""
-    status = what[:3]
-    if not status.isdigit():
-        return ServiceUnavailableError(f"{tried} {what}. Is it running, and is its url right?")
-    if status == "407":
-        return ConfigurationError(f"{tried} the proxy answered {what}. {_PROXY_LOGIN}")
-    if status.startswith("4"):
-        return ConfigurationError(
-            f"{tried} the proxy answered {what}: it does not let requests to this host through."
-            " Ask who runs it, or take another way."
+    proxy = f"the proxy {fault.proxy}"
+    if not fault.is_reached:
+        return ServiceUnavailableError(
+            f"{tried} {proxy} is not reached ({what}). Is it running, and is its url right?"
+            " NO_PROXY names the hosts that need none."
         )
-    return ServiceUnavailableError(f"{tried} the proxy answered {what}. This may pass: try again.")
+    answered = f"{tried} {proxy} answered {what}"
+    if what.startswith("407"):
+        return ConfigurationError(f"{answered}. {_PROXY_LOGIN}")
+    if what.startswith("4"):
+        return ConfigurationError(
+            f"{answered}: it does not let requests to this host through. Ask who runs it, or take"
+            " another way."
+        )
+    return ServiceUnavailableError(f"{answered}. This may pass: try again.")
 
 
 def malformed(call: Call, exc: Exception) -> ProtocolError:

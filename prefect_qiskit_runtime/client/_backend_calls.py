@@ -92,7 +92,10 @@ class BackendCalls(Transport):
         self, name: str, page: str, query: Query | None = None
     ) -> dict[str, Any]:
         path = f"/backends/{quote(name, safe='')}/{page}"
-        call = Call("GET", path, f"get the {page} of backend {name}", "backend", name, True)
+        doing = f"get the {page} of backend {name}"
+        if (calibration_id := (query or {}).get("calibration_id")) is not None:
+            doing += f" with calibration {calibration_id!r}"
+        call = Call("GET", path, doing, "backend", name, True)
         return read_json(call, await self.request(call, query=query))
 
 
@@ -100,7 +103,8 @@ def _backend_status(device: Mapping[str, Any]) -> BackendStatus:
     return BackendStatus(
         name=device["name"],
         qubits=device["qubits"],
-        simulator=device.get("simulator", False),
+        # As IBM says it, and as services of this package did.
+        simulator=device.get("is_simulator", device.get("simulator", False)),
         operational=device.get("status", {}).get("name") == "online",
         queue_length=device.get("queue_length", 0),
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
+from urllib.request import getproxies
 
 import httpx
 
@@ -22,9 +24,11 @@ class Proxies:
     Attributes:
         urls: The proxies by scheme (`http`, `https`, `all`), or scheme and host
             (`https://quantum.cloud.ibm.com`). They may hold passwords, so `repr` leaves them out.
+        variables: Where they came from, by the same keys, if that is the environment.
     """
 
     urls: Mapping[str, str] = field(repr=False)
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, given: ProxiesLike) -> Self | None:
@@ -57,8 +61,27 @@ class Proxies:
         Raises:
             ConfigurationError: That is no url of a proxy.
         """
-        proxies = cls({"all": _with_scheme(url)})
+        # With a scheme of its own each: before those that the environment has for the scheme.
+        proxies = cls(dict.fromkeys(_SCHEMES, _with_scheme(url)))
         proxies.proxy("all")
+        return proxies
+
+    @classmethod
+    def of_environment(cls) -> Self:
+        """Read those of `HTTPS_PROXY`, `HTTP_PROXY` and `ALL_PROXY`, or of the system's settings.
+
+        None where `NO_PROXY` is `*`. The hosts that it names are left to httpx.
+
+        Raises:
+            ConfigurationError: One is no url of a proxy.
+        """
+        found = getproxies()
+        if "*" in (host.strip() for host in found.get("no", "").split(",")):
+            return cls({})
+        urls = {scheme: _with_scheme(found[scheme]) for scheme in _SCHEMES if found.get(scheme)}
+        proxies = cls(urls, {scheme: _variable(scheme, found[scheme]) for scheme in urls})
+        for scheme in urls:
+            proxies.proxy(scheme)
         return proxies
 
     def proxy(self, scheme: str) -> httpx.Proxy:
@@ -72,39 +95,83 @@ class Proxies:
         except (ValueError, httpx.InvalidURL):
             # Not chained: the cause cites the url, which may hold a password.
             raise ConfigurationError(
-                f"The url of the proxy for {scheme!r} cannot be used: it must have the form"
-                " http://host:port, https://host:port or http://user:password@host:port."
+                f"The url of the proxy for {scheme!r}{self._whence(scheme)} cannot be used: it must"
+                " have the form http://host:port, https://host:port or"
+                " http://user:password@host:port."
             ) from None
 
     def mounts(self, verify: ssl.SSLContext | bool) -> dict[str, httpx.AsyncHTTPTransport]:
-        """Return the transports through the proxies, by the patterns of httpx."""
+        """Return the transports through the proxies, by the patterns of httpx.
+
+        Raises:
+            ConfigurationError: One speaks SOCKS, and what httpx needs for that is not installed.
+        """
         return {
-            scheme if "://" in scheme else f"{scheme}://": _ThroughProxy(self.proxy(scheme), verify)
+            scheme if "://" in scheme else f"{scheme}://": self._transport(scheme, verify)
             for scheme in self.urls
         }
+
+    def _transport(self, scheme: str, verify: ssl.SSLContext | bool) -> _ThroughProxy:
+        proxy = self.proxy(scheme)
+        # The name is without user and password.
+        name = f"{proxy.url.netloc.decode()}{self._whence(scheme)}"
+        try:
+            return _ThroughProxy(proxy, verify, name)
+        except ImportError as exc:
+            raise ConfigurationError(
+                f"The proxy {name} speaks SOCKS, for which the package socksio is missing: install"
+                " httpx[socks]."
+            ) from exc
+
+    def _whence(self, scheme: str) -> str:
+        variable = self.variables.get(scheme)
+        return "" if variable is None else f" ({variable})"
 
 
 CONNECTIONS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
 """Of each client; through a proxy or not."""
 
 
-class _ThroughProxy(httpx.AsyncHTTPTransport):
-    """Requests through one proxy, which is named where it is not reached."""
+_SCHEMES = ("http", "https", "all")
 
-    def __init__(self, proxy: httpx.Proxy, verify: ssl.SSLContext | bool) -> None:
+
+class ProxyFault(httpx.ProxyError):
+    """A request that did not get through a proxy.
+
+    Attributes:
+        proxy: Its address, without user and password, and the variable that it came from.
+        is_reached: Whether the proxy has answered.
+    """
+
+    def __init__(self, what: str, proxy: str, *, is_reached: bool) -> None:
+        super().__init__(what)
+        self.proxy = proxy
+        self.is_reached = is_reached
+
+
+class _ThroughProxy(httpx.AsyncHTTPTransport):
+    """Requests through one proxy, which is named where they do not get through."""
+
+    def __init__(self, proxy: httpx.Proxy, verify: ssl.SSLContext | bool, name: str) -> None:
         super().__init__(verify=verify, proxy=proxy, limits=CONNECTIONS)
-        self._name = proxy.url.netloc.decode()  # without user and password
+        self._name = name
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         try:
-            return await super().handle_async_request(request)
+            response = await super().handle_async_request(request)
+        except httpx.ProxyError as fault:
+            raise ProxyFault(str(fault), self._name, is_reached=True) from fault
         except (httpx.ConnectError, httpx.ConnectTimeout) as fault:
             if any(isinstance(cause, ssl.SSLError) for cause in causes(fault)):
                 raise  # of the host behind it
             what = str(fault) or type(fault).__name__
-            raise httpx.ProxyError(
-                f"the proxy {self._name} is not reached ({what})", request=request
-            ) from fault
+            raise ProxyFault(what, self._name, is_reached=False) from fault
+        if response.status_code == httpx.codes.PROXY_AUTHENTICATION_REQUIRED:
+            # Of a request without a tunnel: no host behind a proxy answers so.
+            await response.aclose()
+            what = f"{response.status_code} {response.reason_phrase}"
+            raise ProxyFault(what, self._name, is_reached=True)
+        return response
 
 
 def causes(exc: BaseException) -> Iterator[BaseException]:
@@ -118,3 +185,12 @@ def causes(exc: BaseException) -> Iterator[BaseException]:
 def _with_scheme(url: str) -> str:
     # As requests does, which is what the Qiskit Runtime clients ask with.
     return url if "://" in url else f"http://{url}"
+
+
+def _variable(scheme: str, value: str) -> str:
+    """Say where a proxy of the environment came from."""
+    wanted = f"{scheme}_proxy"
+    for name in (wanted, wanted.upper()):
+        if os.environ.get(name) == value:
+            return name
+    return "the settings of the system"

@@ -215,19 +215,24 @@ def open_http(
         headers: What stands on each request.
 
     Raises:
-        ConfigurationError: The url is none, or the certificate cannot be read.
+        ConfigurationError: The url is none, a proxy is none, or the certificate cannot be read.
     """
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as exc:
         raise ConfigurationError(f"{url!r} is not a url: {exc}.") from exc
     trusted = no_tls() if parsed.scheme == "http" else _verification(verify)
+    # A proxy of the environment must not see what is meant for this machine.
+    trust_env = not _is_loopback(parsed.host)
+    # httpx reads them too, and NO_PROXY with them; these say their names where they fail.
+    mounts = Proxies.of_environment().mounts(trusted) if trust_env else {}
+    if proxies is not None:
+        mounts |= proxies.mounts(trusted)
     return httpx.AsyncClient(
         headers=headers,
         verify=trusted,
-        mounts=None if proxies is None else proxies.mounts(trusted),
-        # A proxy of the environment must not see what is meant for this machine.
-        trust_env=not _is_loopback(parsed.host),
+        mounts=mounts,
+        trust_env=trust_env,
         limits=CONNECTIONS,
     )
 

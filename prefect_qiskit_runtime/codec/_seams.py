@@ -119,6 +119,12 @@ def backend_target(configuration: Any, properties: Any | None) -> Any:
     return converter.convert_to_target(configuration=configuration, properties=properties)
 
 
+def rzz_fault(pub: Any) -> str | None:
+    """Say which angle of an rzz gate in a PUB no device takes; None if all are good."""
+    utils = importlib.import_module("qiskit_ibm_runtime.utils.utils")
+    return utils.is_valid_rzz_pub(pub) or None
+
+
 def _fractional_gates(configuration: Mapping[str, Any], asked: bool) -> bool | None:
     return None if configuration.get("simulator") else asked
 

@@ -19,6 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from prefect_qiskit_runtime.errors import InvalidInputError, NotFoundError
+from prefect_qiskit_runtime.service.calibrations import (
+    Calibration,
+    Calibrations,
+    no_calibrations,
+)
 from prefect_qiskit_runtime.service.inputs import unmet_requirement
 
 IDEAL_SIMULATOR = "aer_simulator"
@@ -56,9 +61,14 @@ class Chosen:
 
 
 class Devices:
-    """The backends by name, each read when it is first asked for."""
+    """The backends by name, each read when it is first asked for.
+
+    Attributes:
+        calibrations: What there is beside the calibrations of the snapshots.
+    """
 
     def __init__(self) -> None:
+        self.calibrations: Calibrations = no_calibrations
         self._configurations: dict[str, dict[str, Any]] = {}
 
     @cached_property
@@ -96,16 +106,40 @@ class Devices:
             self._configurations[name] = known
         return known
 
-    def properties(self, name: str) -> dict[str, Any]:
-        """Return the calibration of a backend, in IBM's form; nothing for an ideal one.
+    def properties(self, name: str, calibration_id: str | None = None) -> dict[str, Any]:
+        """Return a calibration of a backend, in IBM's form; nothing for an ideal one.
+
+        Args:
+            name: The backend.
+            calibration_id: The one of this id; None for the newest.
 
         Raises:
-            NotFoundError: There is no such backend.
+            NotFoundError: There is no such backend, or it has no such calibration.
         """
         self._require(name)
+        calibration = self.calibration(name, calibration_id)
         if actual_name(name) == IDEAL_SIMULATOR:
             return {}
-        return {**_snapshot(self._folders[name], "props"), "backend_name": name}
+        snapshot = {**_snapshot(self._folders[name], "props"), "backend_name": name}
+        return snapshot if calibration is None else calibration.laid_over(snapshot)
+
+    def calibration(self, name: str, calibration_id: str | None) -> Calibration | None:
+        """Return a calibration of a backend by its id, or the newest; None for the snapshot's.
+
+        Raises:
+            NotFoundError: It has none of that id.
+        """
+        known = list(self.calibrations(name))
+        if calibration_id is None:
+            return next((one for one in reversed(known) if one.is_newest), None)
+        for one in known:
+            if one.id == calibration_id:
+                return one
+        raise NotFoundError(
+            f"Backend {name} has no calibration {calibration_id!r}.",
+            kind="calibration",
+            identifier=calibration_id,
+        )
 
     def choose(self, name: str | None, requirements: Mapping[str, Any]) -> Chosen:
         """Return the backend for a job: the one asked for, or the simplest that is good enough.

@@ -68,6 +68,7 @@ class JobRequest(BaseModel):
     cost: int | None = Field(default=None, ge=0, le=LARGEST_INTEGER)
     private: bool = False
     attempt: int = Field(default=1, ge=1, le=LARGEST_INTEGER)
+    calibration_id: str | None = Field(default=None, max_length=200)
     hardware: HardwareRequest | None = None
 
     @field_validator("log_level")
@@ -161,7 +162,7 @@ async def _prepare(
 
     Raises:
         InvalidInputError: The inputs or what is asked of the job break a rule.
-        NotFoundError: There is no such backend or session.
+        NotFoundError: There is no such backend, calibration or session.
         SessionClosedError: Its session takes no more jobs.
     """
     requirements = program.content.spec.get("backend_requirements") or {}
@@ -170,6 +171,8 @@ async def _prepare(
         if request.hardware is None
         else _device(request)
     )
+    if request.hardware is None:
+        context.devices.calibration(chosen.name, request.calibration_id)
     image = context.images.choose(request.runtime)
     await context.rules.check(program, sent.inputs, size=len(sent.params))
     limit, warnings = _limit(request.cost, program, context.settings.max_execution_seconds)

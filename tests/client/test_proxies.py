@@ -6,10 +6,19 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any
 
 import pytest
 
-from prefect_qiskit_runtime.client import IbmAccount, IbmApi, Proxies, RuntimeClient, _iam
+from prefect_qiskit_runtime.client import (
+    IbmAccount,
+    IbmApi,
+    Proxies,
+    RuntimeApi,
+    RuntimeClient,
+    _iam,
+)
 from prefect_qiskit_runtime.errors import ConfigurationError, ServiceUnavailableError
 from prefect_qiskit_runtime.settings import Settings
 
@@ -107,6 +116,93 @@ async def test_a_proxy_that_is_not_there_is_a_passing_fault_without_its_password
     async with client:
         with pytest.raises(ServiceUnavailableError) as caught:
             await client.backends()
+    assert PASSWORD not in str(caught.value)
+
+
+# --- of the environment --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+def impatient(url: str, **given: Any) -> RuntimeClient:
+    return RuntimeClient(url, TOKEN, settings=Settings(request_timeout_seconds=1), **given)
+
+
+@pytest.mark.usefixtures("no_proxies")
+@pytest.mark.parametrize(
+    ("variable", "url"),
+    [
+        ("HTTPS_PROXY", "https://runtime.test"),
+        ("https_proxy", "https://runtime.test"),
+        ("http_proxy", "http://runtime.test"),
+        ("ALL_PROXY", "http://runtime.test"),
+        ("ALL_PROXY", "https://runtime.test"),
+    ],
+)
+async def test_a_dead_proxy_of_the_environment_is_named_with_its_variable(
+    unused_port: int, monkeypatch: pytest.MonkeyPatch, variable: str, url: str
+) -> None:
+    monkeypatch.setenv(variable, f"user:{PASSWORD}@127.0.0.1:{unused_port}")
+    async with impatient(url) as client:
+        with pytest.raises(ServiceUnavailableError) as caught:
+            await client.backends()
+    named = f"the proxy 127.0.0.1:{unused_port} ({variable}) is not reached"
+    assert named in str(caught.value)
+    assert "NO_PROXY" in str(caught.value)
+    assert PASSWORD not in str(caught.value)
+
+
+@pytest.mark.usefixtures("no_proxies")
+async def test_a_proxy_that_is_given_goes_before_those_of_the_environment(
+    wire: Wire, proxy: Proxy, unused_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{unused_port}")
+    wire.on("GET /backends", answer({"devices": []}))
+    proxy.goes_to = int(wire.url.rpartition(":")[2])
+    api = RuntimeApi("http://runtime.test", TOKEN, proxies=Proxies.everywhere(proxy.url))
+    async with api:
+        assert await api.list_backends() == []
+    assert len(proxy.asked) == 1
+
+
+@pytest.mark.usefixtures("no_proxies")
+@pytest.mark.parametrize("excepted", ["runtime.test", "*", "a.test, *"])
+async def test_hosts_of_no_proxy_are_asked_without_one(
+    unused_port: int, monkeypatch: pytest.MonkeyPatch, excepted: str
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{unused_port}")
+    monkeypatch.setenv("NO_PROXY", excepted)
+    async with impatient("http://runtime.test") as client:
+        with pytest.raises(ServiceUnavailableError) as caught:  # the name does not exist
+            await client.backends()
+    assert "proxy" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("no_proxies")
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        (f"gopher://u:{PASSWORD}@p", "proxy for 'https' .HTTPS_PROXY. cannot be used"),
+        (f"http://u:{PASSWORD}@p:port", "proxy for 'https' .HTTPS_PROXY. cannot be used"),
+        pytest.param(
+            f"socks5://u:{PASSWORD}@p:1",
+            "proxy p:1 .HTTPS_PROXY. speaks SOCKS",
+            marks=pytest.mark.skipif(find_spec("socksio") is not None, reason="it is installed"),
+        ),
+    ],
+)
+async def test_a_proxy_of_the_environment_that_is_none_is_refused_with_its_variable(
+    monkeypatch: pytest.MonkeyPatch, url: str, says: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", url)
+    with pytest.raises(ConfigurationError, match=says) as caught:
+        async with impatient("https://runtime.test"):
+            pass
     assert PASSWORD not in str(caught.value)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
+from prefect_qiskit_runtime import IBMQuantumCredentials, RuntimeBackend
+from prefect_qiskit_runtime.client import _iam
 from prefect_qiskit_runtime.testing import OfflineService, offline_service
 
 PROGRAM = """
@@ -91,3 +93,50 @@ def caller(service: OfflineService) -> Iterator[Caller]:
 @pytest.fixture
 def error() -> Callable[[httpx.Response], dict[str, Any]]:
     return error_of
+
+
+# --- as IBM's cloud ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="package")
+def running_cloud() -> Iterator[OfflineService]:
+    with offline_service(imitate="ibm") as service:
+        yield service
+
+
+@pytest.fixture
+def ibm_cloud(running_cloud: OfflineService) -> Iterator[OfflineService]:
+    """One that imitates IBM's, without its limits."""
+    _iam._logins.cache_clear()
+    running_cloud.clear()
+    yield running_cloud
+    running_cloud.clear()
+
+
+@pytest.fixture
+def at_ibm(ibm_cloud: OfflineService) -> Callable[..., RuntimeBackend]:
+    """Makes blocks for it."""
+    fields = {"api_key": ibm_cloud.token, "url": f"{ibm_cloud.url}/api/v1"}
+    credentials = IBMQuantumCredentials.model_validate(fields)
+
+    def block(name: str, **more: Any) -> RuntimeBackend:
+        return RuntimeBackend(name=name, service="ibm", credentials=credentials, **more)
+
+    return block
+
+
+@pytest.fixture
+def ibms_client(ibm_cloud: OfflineService, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """IBM's own client, logged in there."""
+    from qiskit_ibm_runtime import QiskitRuntimeService
+
+    for name, path in (
+        ("IAM_URL", ""),
+        ("GLOBAL_SEARCH_URL", ""),
+        ("GLOBAL_CATALOG_URL", "/catalog/api/v1"),
+    ):
+        monkeypatch.setenv(name, ibm_cloud.url + path)
+    monkeypatch.setenv("NO_PROXY", "*")
+    return QiskitRuntimeService(
+        token=ibm_cloud.token, url=f"{ibm_cloud.url}/experimental/api/v1", instance="team"
+    )

@@ -96,7 +96,7 @@ def test_a_proxy_that_refuses_user_and_password_is_told_at_once(
             list_through(f"http://{login}{address}", f"{scheme}://quantum.test/api/v1")
         assert len(asked(process)) == 1
     assert "wrong" not in str(told.value)
-    assert "407" in str(told.value)
+    assert f"the proxy {address} answered 407" in str(told.value)
 
 
 def test_a_host_that_the_proxy_does_not_let_through_is_told_at_once(ibm: TeamService) -> None:
@@ -121,7 +121,23 @@ def test_a_proxy_that_is_not_reached_is_named(
 
 
 def test_what_verify_says_of_a_proxy_that_refuses(ibm: TeamService) -> None:
-    refused = pytest.raises(ConfigurationError, match="the proxy answered 407")
+    refused = pytest.raises(ConfigurationError, match="answered 407")
     with proxy_to(ibm) as (_, address), refused as caught:
         account(f"http://{address}", "https://quantum.test").verify()
     assert str(caught.value).startswith("The network, the certificate or the clock is wrong")
+    assert f"the proxy {address} answered" in str(caught.value)
+
+
+def test_what_verify_says_of_a_dead_proxy_of_the_environment(
+    unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://user:{PASSWORD}@127.0.0.1:{unused_tcp_port}")
+    block = IBMQuantumCredentials.model_validate({"api_key": "a-key", "instance": "mine"})
+    with pytest.raises(ServiceUnavailableError) as caught:
+        block.verify()
+    said = str(caught.value)
+    assert said.startswith("The network is in the way")
+    assert f"the proxy 127.0.0.1:{unused_tcp_port} (HTTPS_PROXY) is not reached" in said
+    assert PASSWORD not in said

@@ -242,7 +242,7 @@ def test_the_calibration_counts_if_asked_for(program: str, monkeypatch: pytest.M
     first = run_program.fn(program, backend=device)
     assert run_program.fn(program, backend=device) == first
 
-    async def calibrated_again(self: RuntimeApi, name: str) -> dict[str, Any]:
+    async def calibrated_again(self: RuntimeApi, name: str, **_: Any) -> dict[str, Any]:
         return {"last_update_date": "2026-11-21T00:00:00Z", "backend_version": "2"}
 
     monkeypatch.setattr(RuntimeApi, "backend_properties", calibrated_again)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Literal
 
 from starlette.types import ASGIApp
 
 from prefect_qiskit_runtime.service.app import create_app
+from prefect_qiskit_runtime.service.calibrations import Calibration
 from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.faults import control
@@ -18,7 +20,7 @@ from prefect_qiskit_runtime.service.faults.ibm import IbmLayer
 from prefect_qiskit_runtime.service.faults.jobs import JobFaults
 from prefect_qiskit_runtime.service.faults.journal import Journal
 from prefect_qiskit_runtime.service.faults.layer import FaultLayer
-from prefect_qiskit_runtime.service.faults.scenarios import SubmissionLimit
+from prefect_qiskit_runtime.service.faults.scenarios import Recalibration, SubmissionLimit
 
 Imitated = Literal["ibm"]
 
@@ -49,6 +51,7 @@ class FaultMode:
     def app(self, context: ServiceContext) -> ASGIApp:
         """Return the application of a service, with all that can go wrong around it."""
         self.jobs.attach(context.scheduler)
+        context.devices.calibrations = self._calibrations
         app = create_app(context, more=[control.router_of(self.book, self.journal, self.clock)])
         if self._imitate == "ibm":
             app = IbmLayer(app, context.authenticator)
@@ -61,3 +64,9 @@ class FaultMode:
             connections=self._connections,
             clock=self.clock,
         )
+
+    def _calibrations(self, name: str) -> Iterator[Calibration]:
+        for _, told in self.book.of(Recalibration):
+            if told.backend == name:
+                qubits = None if told.qubits is None else frozenset(told.qubits)
+                yield Calibration(told.id, told.error_factor, qubits, told.newest)

@@ -165,6 +165,34 @@ class BackendOffline(_Document):
     backend: Annotated[Pattern, Field(description="Names of backends.")]
 
 
+class Recalibration(_Document):
+    """A backend has a calibration beside that of its snapshot, with other errors.
+
+    It is asked for by its id (`calibration_id`), and jobs may name it; ids that no scenario has are
+    not found. Results of jobs have the noise of the snapshot all the same.
+    """
+
+    fault: Literal["calibration"]
+    backend: Annotated[Text, Field(description="Name of the backend.")]
+    id: Annotated[Text, Field(description="Its id.")]
+    error_factor: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1e6,
+            description="Errors of gates and measurements are so many times those of the snapshot,"
+            " at most a half.",
+        ),
+    ] = 1.0
+    qubits: Annotated[
+        list[Count] | None,
+        Field(description="Those of these qubits, and of gates on them, only; null for all."),
+    ] = None
+    newest: Annotated[
+        bool, Field(description="Whether it is the one that is meant where no id is given.")
+    ] = False
+
+
 class SubmissionLimit(_Document):
     """At most so many submissions of a user in a time: 429, 1202, with Retry-After."""
 
@@ -238,6 +266,7 @@ Scenario = Annotated[
     | UsageLimit
     | JobUsage
     | BackendOffline
+    | Recalibration
     | SubmissionLimit
     | PendingLimit
     | HoldJob

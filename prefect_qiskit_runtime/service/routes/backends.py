@@ -32,7 +32,7 @@ async def list_backends(context: Context, _: Caller, is_legacy: IsLegacy) -> dic
             "status": {"name": "online"},
             "queue_length": waiting.get(name, 0),
             "qubits": configuration["n_qubits"],
-            "simulator": configuration["simulator"],
+            "is_simulator": configuration["simulator"],
         }
         for name, configuration in zip(names, configurations, strict=True)
     ]
@@ -40,15 +40,21 @@ async def list_backends(context: Context, _: Caller, is_legacy: IsLegacy) -> dic
 
 
 @router.get("/{name}/configuration", responses=answers({"type": "object"}))
-async def get_configuration(name: str, context: Context, _: Caller) -> dict[str, Any]:
-    """Return what the backend is."""
-    return context.devices.configuration(name)
+async def get_configuration(
+    name: str, context: Context, _: Caller, calibration_id: str | None = None
+) -> dict[str, Any]:
+    """Return what the backend is, with any calibration."""
+    configuration = context.devices.configuration(name)
+    context.devices.calibration(name, calibration_id)
+    return configuration
 
 
 @router.get("/{name}/properties", responses=answers({"type": "object"}))
-async def get_properties(name: str, context: Context, _: Caller) -> dict[str, Any]:
-    """Return its calibration; nothing for an ideal one."""
-    return await asyncio.to_thread(context.devices.properties, name)
+async def get_properties(
+    name: str, context: Context, _: Caller, calibration_id: str | None = None
+) -> dict[str, Any]:
+    """Return a calibration of it, the newest if none is named; nothing for an ideal one."""
+    return await asyncio.to_thread(context.devices.properties, name, calibration_id)
 
 
 @router.get("/{name}/defaults", responses=answers({"type": "object"}))
