@@ -14,7 +14,7 @@ CLIENTS := runtime-0.11.3:legacy runtime-0.15.1:legacy ibmq-0.20.2:ibmq prefect-
 FLOOR := tests/codec tests/program tests/tasks/test_primitives.py tests/ibm \
 	tests/clients/test_today.py tests/clients/test_sessions.py tests/clients/test_today_surface.py \
 	--ignore tests/program/test_executor.py \
-	-k "not quantum_program and not qpy_would_swap and not of_its_type[QuantumCircuit] and not have_their_times and not in_another_order" \
+	-k "not quantum_program and not of_its_type[QuantumCircuit] and not have_their_times" \
 	-W "ignore:The ParameterVector:UserWarning" \
 	-W "ignore:Treating CircuitInstruction:DeprecationWarning"
 CLIENT_ENVIRONMENT := $(PYTHON) tests/clients/environments.py

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from prefect_qiskit_runtime.codec import _seams
-from prefect_qiskit_runtime.errors import DecodingError, EncodingError
+from prefect_qiskit_runtime.errors import DecodingError
 
 if TYPE_CHECKING:
     import json
@@ -35,13 +35,20 @@ _PARAMETER_HEAD = struct.Struct("!H16s")
 
 
 def circuit_to_text(circuit: QuantumCircuit, metadata_encoder: type[json.JSONEncoder]) -> str:
-    """Write a circuit as compressed QPY."""
+    """Write a circuit as compressed QPY.
+
+    Raises:
+        EncodingError: QPY would change the value of a parameter expression.
+    """
     from qiskit.qpy import common
+
+    from prefect_qiskit_runtime.codec._expressions import refuse_changed_expressions
 
     # `version` is unknown to Qiskit before 1.1, which writes nothing newer than it anyway.
     version: dict[str, Any] = {}
     if common.QPY_VERSION > _NEWEST_QPY_VERSION:
         version["version"] = _NEWEST_QPY_VERSION
+    refuse_changed_expressions([circuit], **version)
     buffer = io.BytesIO()
     _seams.qpy_writer()(circuit, buffer, metadata_encoder, **version)
     return base64.standard_b64encode(zlib.compress(buffer.getvalue())).decode("ascii")
@@ -99,22 +106,14 @@ def expressions_to_text(
     """Write parameter expressions, as the angles of a circuit with nothing else in it.
 
     Raises:
-        EncodingError: The installed Qiskit does not bring the expression back as it was.
+        EncodingError: QPY would change the value of one.
     """
     from qiskit.circuit import QuantumCircuit
 
     carrier = QuantumCircuit(1)
     for expression in expressions:
         carrier.rz(expression, 0)
-    text = circuit_to_text(carrier, metadata_encoder)
-    # Qiskit 2.6 swaps the real and imaginary part of complex constants inside expressions:
-    # (2+1j)*p comes back as (1+2j)*p. A wrong value must not leave silently.
-    if expressions_from_text(text) != list(expressions):
-        raise EncodingError(
-            "the installed Qiskit does not store this parameter expression faithfully (it swaps "
-            "real and imaginary parts of complex constants): keep the constants real"
-        )
-    return text
+    return circuit_to_text(carrier, metadata_encoder)
 
 
 def expressions_from_text(text: str) -> list[_Expression]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from prefect_qiskit_runtime.codec import _seams
+from prefect_qiskit_runtime.codec._expressions import refuse_changed_expressions
 from prefect_qiskit_runtime.errors import ConfigurationError, DecodingError, EncodingError
 
 _NEEDED = (
@@ -31,7 +32,7 @@ def quantum_program_inputs(
 
     Raises:
         ConfigurationError: This environment has no quantum programs.
-        EncodingError: It is none, or cannot be written.
+        EncodingError: It is none, cannot be written, or would arrive changed.
     """
     converter = _seams.executor_converter()
     if converter is None:
@@ -42,6 +43,7 @@ def quantum_program_inputs(
     require_quantum_program(program)
     if not isinstance(program, QuantumProgram):
         program = QuantumProgram.from_(program)
+    refuse_changed_expressions([item.circuit for item in program.items])
     try:
         options = ExecutorOptions.model_validate(
             {"execution": execution, "experimental": experimental}

@@ -24,7 +24,7 @@ from qiskit_ibm_runtime.quantum_program.params_converters import QUANTUM_PROGRAM
 from samplomatic.transpiler import generate_boxing_pass_manager
 
 from prefect_qiskit_runtime import codec
-from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError
+from prefect_qiskit_runtime.errors import ConfigurationError, EncodingError, InvalidInputError
 from prefect_qiskit_runtime.program import ProgramBackend, _executor_schema, _register_bits
 from prefect_qiskit_runtime.program._executor import run_executor
 from prefect_qiskit_runtime.program._register_bits import RegisterSampler, independent_parts
@@ -71,6 +71,17 @@ def seeded(seed: int) -> dict[str, Any]:
 def run(backend: ProgramBackend, inputs: dict[str, Any], unsupported: str = "refuse") -> Any:
     result = run_executor(backend, inputs, unsupported_options=unsupported)
     return ExecutorResultDecoder.decode(codec.encode(result))
+
+
+def test_an_angle_that_would_arrive_changed_is_refused():
+    angle = Parameter("angle")
+    circuit = QuantumCircuit(1)
+    circuit.rz((1j * angle) ** 2, 0)
+    circuit.measure_all()
+    program = QuantumProgram(shots=1)
+    program.append_circuit_item(circuit, np.array([[0.0]]))
+    with pytest.raises(EncodingError, match="complex constants"):
+        codec.quantum_program_inputs(program, execution={}, experimental={})
 
 
 @pytest.mark.parametrize("version", ["v0.1", "v0.2", "v1.0", "v1.1", "v2.0"])
