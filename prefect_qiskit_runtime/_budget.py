@@ -8,33 +8,27 @@ the time for which it was active: that is what IBM bills.
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from prefect import get_client
-from prefect.states import Paused
-
+from prefect_qiskit_runtime._approval import grant, granted_seconds, is_resumed
 from prefect_qiskit_runtime._identity import Request
 from prefect_qiskit_runtime._lineage import flow_tag, root_flow_run_id_here
 from prefect_qiskit_runtime._retrying import RetryPolicy
 from prefect_qiskit_runtime._usage_estimate import SUB_JOB_SECONDS
-from prefect_qiskit_runtime._watching import logger_here
 from prefect_qiskit_runtime.backend import RuntimeBackend
-from prefect_qiskit_runtime.client import RuntimeApi, Spending, settings_of_environment
+from prefect_qiskit_runtime.client import RuntimeApi, Spending
 from prefect_qiskit_runtime.errors import BudgetExceededError
 from prefect_qiskit_runtime.models import JobInfo
 
 _Scope = Literal["call", "flow run", "day", "instance"]
-_APPROVAL_SECONDS = 86_400
 
 # Of jobs that this process has sent or looked at.
 _estimates: dict[str, float] = {}
 _spending = Spending()
-_granted: dict[tuple[str, str], float] = {}
 
 
 @dataclass(frozen=True)
@@ -109,14 +103,10 @@ class Budget:
         root_id = await root_flow_run_id_here()
         if self.backend.at_budget == "stop" or root_id is None:
             raise error
-        if not await _pause(root_id, str(error)):
+        if not await is_resumed(root_id, str(error)):
             raise error
-        key = str(root_id), error.scope
-        _granted[key] = max(
-            _granted.get(key, 0.0) + error.limit_seconds,
-            error.used_seconds + error.estimated_seconds - error.limit_seconds,
-        )
-        logger_here().info("The flow run was resumed: its budget for the %s is extended.", key[1])
+        needed_seconds = error.used_seconds + error.estimated_seconds - error.limit_seconds
+        grant(root_id, error.scope, error.limit_seconds, at_least_seconds=needed_seconds)
 
     def note(self, job_id: str) -> None:
         """Take note of the job that was sent."""
@@ -127,7 +117,7 @@ class Budget:
             return
         root_id = await root_flow_run_id_here()
         used_seconds = await self._used_seconds(scope, root_id)
-        allowed_seconds = limit_seconds + _granted.get((str(root_id), scope), 0.0)
+        allowed_seconds = limit_seconds + granted_seconds(root_id, scope)
         if used_seconds is None or used_seconds + self.estimate_seconds <= allowed_seconds:
             return
         raise BudgetExceededError(
@@ -176,25 +166,3 @@ def _expected_seconds(job: JobInfo) -> float:
     """Return what a job that has not ended is going to use, as far as anybody knows."""
     expected = _estimates.get(job.id, job.estimated_running_time_seconds)
     return (job.cost or 0.0) if expected is None else expected
-
-
-async def _pause(root_id: uuid.UUID, why: str) -> bool:
-    """Pause a flow run in Prefect until it is resumed; say whether it was."""
-    interval_seconds = settings_of_environment().flow_state_interval_seconds
-    async with get_client() as client:
-        paused = Paused(
-            name="AwaitingApproval",
-            message=why,
-            timeout_seconds=_APPROVAL_SECONDS,
-            pause_key=str(uuid.uuid4()),
-        )
-        await client.set_flow_run_state(root_id, paused)
-        logger_here().warning("%s The flow run is paused: resume it in the UI to go on.", why)
-        while True:
-            state = (await client.read_flow_run(root_id)).state
-            if state is None or not state.is_paused():
-                return state is not None and state.is_running()
-            timeout = state.state_details.pause_timeout
-            if timeout is not None and datetime.now(UTC) > timeout:
-                return False
-            await asyncio.sleep(interval_seconds)

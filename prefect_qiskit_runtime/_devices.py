@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from prefect_qiskit_runtime.backend import RuntimeBackend, service_identity
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.codec import _seams
-from prefect_qiskit_runtime.errors import InvalidInputError, NotFoundError, ProtocolError
+from prefect_qiskit_runtime.errors import NotFoundError, ProtocolError
 
 if TYPE_CHECKING:
     from qiskit.transpiler import Target
@@ -136,9 +136,14 @@ async def device_of(api: RuntimeApi, block: RuntimeBackend, name: str) -> Device
                 api.backend_configuration(name, calibration_id=asked),
                 api.backend_properties(name, calibration_id=asked),
             )
-        except (NotFoundError, InvalidInputError) as error:
+        except NotFoundError as error:
             if asked is None:
-                raise
+                raise NotFoundError(
+                    f"{str(error).rstrip('.')}. Check the backend's name (list_backends tells those"
+                    f" that there are) and the instance ({api.instance or 'the default one'}).",
+                    kind=error.kind,
+                    identifier=name,
+                ) from error
             raise NotFoundError(
                 f"{str(error).rstrip('.')}. Either the backend is not there, or it has no"
                 " calibration of this id (calibration_id of the RuntimeBackend): leave that empty"

@@ -125,6 +125,13 @@ class PrimitiveCall:
             ConfigurationError: Something is asked for that IBM's service does not do.
         """
         self._require_ibm_can()
+        if not list(self.pubs):
+            raise InvalidInputError(
+                f"The {self.primitive} was given no PUB: a job on IBM Quantum is paid for.",
+                path="$.pubs",
+                rule="one or more PUBs",
+            )
+        _require_shots(self.primitive_options().get("default_shots"))
         try:
             asked = _seams.primitive_inputs(self.primitive, self.primitive_options())
         except (ValueError, TypeError) as exc:
@@ -161,6 +168,16 @@ class PrimitiveCall:
         """
         _, of_the_job = split_options(plain_options(self.options))
         return RuntimeOptions.read(of_the_job)
+
+
+def _require_shots(shots: Any) -> None:
+    # The models of qiskit-ibm-runtime let 0 and less through, and the job fails.
+    if isinstance(shots, int) and shots < 1:
+        raise InvalidInputError(
+            f"shots must be a whole number of 1 or more, not {shots}.",
+            path="$.options.default_shots",
+            rule="1 or more shots",
+        )
 
 
 def plain_options(options: PrimitiveOptionsLike) -> dict[str, Any]:
@@ -217,7 +234,7 @@ def _first_fault(exc: Exception) -> str:
     """Return what is wrong in one sentence; the errors of pydantic have several lines."""
     if isinstance(exc, ValidationError):
         fault = exc.errors(include_url=False, include_input=False)[0]
-        return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}."
+        return f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].rstrip('.')}."
     return f"{str(exc).rstrip('.')}."
 
 
@@ -281,7 +298,8 @@ def _parts(primitive: PrimitiveName, pubs: Any) -> tuple[Any, ...]:
 
 def _refuse(primitive: PrimitiveName, index: int, fault: str, exc: Exception) -> NoReturn:
     raise InvalidInputError(
-        f"pubs[{index}] is no PUB of the {primitive}: {fault} Each PUB is {_FORMS[primitive]}; "
+        f"pubs[{index}] is no PUB of the {primitive}: {fault.rstrip('.')}. Each PUB is"
+        f" {_FORMS[primitive]}; "
         "all but the first parts may be left out or None.",
         path=f"$.pubs[{index}]",
         rule="PUBs",

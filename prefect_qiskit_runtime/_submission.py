@@ -19,6 +19,7 @@ from prefect_qiskit_runtime._checkpoints import Checkpoints
 from prefect_qiskit_runtime._clean_up import cleaned_up
 from prefect_qiskit_runtime._decoders import Decoders
 from prefect_qiskit_runtime._events import tell_job_event
+from prefect_qiskit_runtime._hardware_budget import HardwareBudget
 from prefect_qiskit_runtime._identity import Identity, Request
 from prefect_qiskit_runtime._lineage import has_seen_end
 from prefect_qiskit_runtime._loop_scope import note_job
@@ -114,6 +115,7 @@ class Evaluation:
         self._budget: Budget | None = None
         self._checkpoints = Checkpoints(api, request.program_id)
         self._own_name = f"pqr-{secrets.token_hex(12)}"
+        self._hardware_budget = HardwareBudget(api, request.backend, self._hardware_key)
 
     @classmethod
     async def of(
@@ -133,6 +135,7 @@ class Evaluation:
         identity = await Identity.of(request)
         evaluation = cls(api, request, placement, identity, take_up or TakeUp())
         evaluation._budget = Budget.of(api, evaluation._policy, request, placement.record)
+        await evaluation._hardware_budget.apply()
         return evaluation
 
     async def submit(self) -> str:
@@ -185,6 +188,9 @@ class Evaluation:
                         await self._goes_on_in_another_session(error)
                     ):
                         continue
+                    if await self._hardware_budget.is_extended(error):
+                        self._jobs -= 1  # it did not fail for want of luck
+                        continue
                     if not await self._sends_again(error, self._jobs, self.backend_name):
                         raise
                     pause_seconds = self._policy.pause_seconds(self._jobs)
@@ -228,6 +234,11 @@ class Evaluation:
         if self._identity is None:
             return f"{self._own_name}-{self.attempt}"
         return self._identity.key(self.attempt)
+
+    @property
+    def _hardware_key(self) -> str:
+        """Name of the evaluation, for all attempts."""
+        return self._own_name if self._identity is None else self._identity.key(0)
 
     async def _place_somewhere(self) -> JobSubmitted:
         """Find or make the job of an attempt, on another backend if one is refused for good."""
@@ -366,7 +377,7 @@ class Evaluation:
                 idempotency_key=self._key,
                 fingerprint=None if identity is None else identity.fingerprint,
                 attempt=self.attempt,
-                hardware_key=self._own_name if identity is None else identity.key(0),
+                hardware_key=self._hardware_key,
                 hardware_label=None if identity is None else identity.lineage.tag,
             )
         )

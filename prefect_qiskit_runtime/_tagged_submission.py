@@ -17,7 +17,7 @@ from typing import Any
 
 from prefect_qiskit_runtime._budget import Budget
 from prefect_qiskit_runtime._records import Records
-from prefect_qiskit_runtime._retrying import RetryPolicy, was_sent
+from prefect_qiskit_runtime._retrying import RetryPolicy, is_met, was_sent
 from prefect_qiskit_runtime._submission_line import SubmissionLine
 from prefect_qiskit_runtime._watching import cancel_quietly, logger_here
 from prefect_qiskit_runtime.client import RuntimeApi
@@ -77,7 +77,7 @@ class TaggedSubmission:
         """
         found = None if self.is_first else await self._find_earlier()
         if found is None:
-            await self.policy.ask(self.prepare)
+            await self.policy.ask(self.prepare, may_ask_again=is_met(self.api))
         while found is None:
             try:
                 async with self.line.turn():

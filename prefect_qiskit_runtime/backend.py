@@ -213,8 +213,9 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
         default="stop",
         title="Where a budget ends",
         description=(
-            "What happens where a job would pass one of these limits: the call fails, or the flow "
-            "run is paused until somebody resumes it, which grants as much again."
+            "What happens where a job would pass one of these limits, or a program on hardware has "
+            "reached one: the call fails, or the flow run is paused until somebody resumes it, "
+            "which grants as much again."
         ),
     )
     cache_results: bool = Field(
@@ -337,18 +338,21 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
     def connect(self) -> AbstractAsyncContextManager[RuntimeApi]:
         """Open a connection to the service of this backend; starts the embedded one if needed."""
         api = embedded_api() if self.credentials is None else self.credentials.api()
+        access = self.hardware_access()
+        return api if access is None else api.with_hardware(access)
+
+    def hardware_access(self) -> HardwareAccess | None:
+        """Return what programs may use of IBM Quantum; None if that is nothing."""
         if self.hardware_credentials is None:
-            return api
+            return None
         own = (self.hardware_max_seconds, self.max_qpu_seconds_per_call)
-        return api.with_hardware(
-            HardwareAccess(
-                self.hardware_credentials.account(),
-                mode=self.hardware_mode,
-                max_seconds=min((limit for limit in own if limit is not None), default=None),
-                max_seconds_per_flow_run=self.max_qpu_seconds_per_flow_run,
-                max_seconds_per_day=self.max_qpu_seconds_per_day,
-                max_seconds_of_instance=self.max_qpu_seconds_of_instance,
-            )
+        return HardwareAccess(
+            self.hardware_credentials.account(),
+            mode=self.hardware_mode,
+            max_seconds=min((limit for limit in own if limit is not None), default=None),
+            max_seconds_per_flow_run=self.max_qpu_seconds_per_flow_run,
+            max_seconds_per_day=self.max_qpu_seconds_per_day,
+            max_seconds_of_instance=self.max_qpu_seconds_of_instance,
         )
 
     def at(self, name: str) -> Self:

@@ -214,7 +214,7 @@ def _circuits_of(request: Request, prepared: Prepared) -> list[DryRunCircuit]:
             depth=thing.circuit.depth(),
             two_qubit_gates=thing.circuit.num_nonlocal_gates(),
             usage=usage,
-            fault=_fault(index, lambda thing=thing: check(thing, device)) if is_checked else None,
+            fault=_fault(index, check, thing, device) if is_checked else None,
         )
         for index, (thing, usage) in enumerate(zip(things, usages, strict=True), first)
     ]
@@ -224,10 +224,13 @@ def _require_isa_item(item: Any, device: Device) -> None:
     require_isa_circuit(item.circuit, device)
 
 
-def _fault(index: int, check: Callable[[], None]) -> str | None:
+def _fault(
+    index: int, check: Callable[[Any, Device], None], thing: Any, device: Device | None
+) -> str | None:
+    assert device is not None  # noqa: S101 - nothing is checked without one
     try:
         with naming_pub(index):
-            check()
+            check(thing, device)
     except InvalidInputError as error:
         return str(error)
     return None

@@ -47,6 +47,7 @@ class ReasonCode:
     RESULT_NOT_ENCODABLE = 90006
     SESSION_CLOSED = 90007
     CREDENTIALS_MISSING = 90008
+    HARDWARE_BUDGET = 90009
 
 
 class JobStatus(StrEnum):

@@ -34,6 +34,8 @@ _PROXY_LOGIN = (
     " http://user:password@proxy.example.org:3128."
 )
 
+_INSTANCE_USED_UP = 4317
+
 _REFUSALS: dict[int, tuple[type[QiskitRuntimeError], str]] = {
     401: (AuthenticationError, "Check the token, or log in again."),
     403: (AccessDeniedError, "The user of this token may not do this."),
@@ -98,6 +100,8 @@ def _error(call: Call, response: httpx.Response, told: _Told) -> QiskitRuntimeEr
     if status == 408 or status >= 500:
         return ServiceUnavailableError(f"{tried} This may pass: try again.")
     kind, advice = _REFUSALS.get(status, (ProtocolError, "Is this a Qiskit Runtime service?"))
+    if told.code == _INSTANCE_USED_UP and not told.solution:
+        advice = "Wait for its next period, raise its limit, or take another instance."
     return kind(f"{tried} {advice}".rstrip())
 
 

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+from prefect_qiskit_runtime.errors import HardwareBudgetError
 from prefect_qiskit_runtime.runner import _process
 
 __all__ = ["JobFailure", "ReasonCode", "describe", "format_traceback"]
@@ -27,6 +28,7 @@ class ReasonCode:
     MEMORY_LIMIT = 90004
     START_FAILED = 90005
     RESULT_NOT_ENCODABLE = 90006
+    HARDWARE_BUDGET = 90009
 
 
 class JobFailure(Exception):  # noqa: N818 - an end to report, not an error of the runner
@@ -65,6 +67,8 @@ def describe(
         reason_code = ReasonCode.PROGRAM_EXITED
         exit_code = exit_code_of(exc)
         message = f"the program called sys.exit({exc.code!r}) before its main returned"
+    elif isinstance(exc, HardwareBudgetError):
+        reason_code = ReasonCode.HARDWARE_BUDGET
     elif isinstance(exc, ModuleNotFoundError):
         message = (
             f"{message}. The job ran in {sys.executable}: install the module there, or submit "

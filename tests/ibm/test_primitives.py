@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,9 @@ from prefect_qiskit_runtime import (
     ConfigurationError,
     IBMQuantumCredentials,
     InvalidInputError,
+    NotFoundError,
     RuntimeBackend,
+    ServiceUnavailableError,
     jobs,
     least_busy_backend,
     list_backends,
@@ -167,6 +170,36 @@ def test_options_are_checked_by_ibms_own_models(
     with pytest.raises(InvalidInputError, match=says) as caught:
         run_estimator([(bell(), "ZZ")], backend=backend, options=options)
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_job_could_only_fail_with_makes_none(
+    ibm: TeamService, backend: RuntimeBackend
+) -> None:
+    with ibm.client() as client:
+        before = client.get("/jobs").json()["count"]
+        for shots in (0, -1):
+            with pytest.raises(InvalidInputError, match=f"1 or more, not {shots}"):
+                run_sampler([bell(measured=True)], backend=backend, shots=shots)
+        with pytest.raises(InvalidInputError, match="1 or more, not 0"):
+            run_sampler([bell(measured=True)], backend=backend, options={"default_shots": 0})
+        with pytest.raises(InvalidInputError, match="given no PUB"):
+            run_sampler([], backend=backend)
+        assert client.get("/jobs").json()["count"] == before
+
+
+def test_a_backend_that_is_not_there_is_said_with_where_to_look(backend: RuntimeBackend) -> None:
+    gone = backend.model_copy(update={"name": "ibm_nowhere"})
+    with pytest.raises(NotFoundError, match=r"ibm_nowhere.*list_backends.*instance .crn:"):
+        run_sampler([bell(measured=True)], backend=gone)
+
+
+def test_a_network_that_was_never_there_is_not_waited_for() -> None:
+    away = IBMQuantumCredentials(api_key="key", url="http://127.0.0.1:9/api/v1")
+    block = RuntimeBackend(service="ibm", credentials=away, retry_deadline_seconds=600)
+    started = time.monotonic()
+    with pytest.raises(ServiceUnavailableError, match=r"127\.0\.0\.1:9.*reachable"):
+        run_sampler([bell(measured=True)], backend=block)
+    assert time.monotonic() - started < 90
 
 
 def test_programs_and_interim_results_are_refused_with_where_to_go(backend: RuntimeBackend) -> None:

@@ -146,11 +146,13 @@ def test_the_value_without_noise_would_not_be_covered(over_100_seeds: list[Any])
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_over_1000_seeds_the_interval_covers_the_noisy_value_at_its_rate() -> None:
     assert_nominal(pulls(measured(1000, rows=2), noisy_values(2)))
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.usefixtures("service_home")
 def test_so_it_does_for_jobs_of_the_service() -> None:
     def results() -> Iterator[Any]:

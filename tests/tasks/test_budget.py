@@ -16,6 +16,7 @@ from prefect_qiskit_runtime import (
     BudgetExceededError,
     IBMQuantumCredentials,
     RuntimeBackend,
+    _approval,
     _budget,
     areport_usage,
     arun_sampler,
@@ -40,7 +41,7 @@ def running() -> Iterator[OfflineService]:
 def cloud(running: OfflineService, monkeypatch: pytest.MonkeyPatch) -> Iterator[OfflineService]:
     """A service each of whose jobs has used ten seconds."""
     monkeypatch.setattr(_budget, "_spending", Spending())
-    monkeypatch.setattr(_budget, "_granted", {})
+    monkeypatch.setattr(_approval, "_granted", {})
     running.clear()
     running.add("job_usage", seconds=10)
     yield running

@@ -1,0 +1,93 @@
+"""Programs on hardware at their budget: the flow run waits for approval, and goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import flow, get_client
+from prefect.states import Cancelled
+
+from prefect_qiskit_runtime import ProgramFailedError, RuntimeBackend, _approval, arun_program
+
+from .conftest import Cloud
+
+POINTS = 4
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_granted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_QISKIT_RUNTIME_FLOW_STATE_INTERVAL_SECONDS", "0.1")
+    monkeypatch.setattr(_approval, "_granted", {})
+
+
+async def awaiting_approval(running: asyncio.Task[Any], name: str, times: int = 1) -> Any:
+    """Return the flow run of a name, once it is paused."""
+    async with get_client() as client:
+        while True:
+            assert not running.done(), running.result()
+            for one in await client.read_flow_runs():
+                if one.name == name and one.state_name == "AwaitingApproval":
+                    return one
+            await asyncio.sleep(0.05)
+
+
+@flow(persist_result=False)
+async def energies(program_id: str, backend: RuntimeBackend) -> list[float]:
+    result = await arun_program(program_id, {"points": POINTS}, backend=backend)
+    return result["energies"]
+
+
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.parametrize(
+    ("field", "limit", "pauses"),
+    [("max_qpu_seconds_per_flow_run", 15, 1), ("hardware_max_seconds", 5, 3)],
+)
+async def test_a_program_at_its_budget_waits_for_approval_and_goes_on(
+    cloud: Cloud, vqe: str, field: str, limit: float, pauses: int
+) -> None:
+    cloud.service.add("job_usage", seconds=10)  # each
+    backend = cloud.backend(hardware_mode="job", at_budget="pause", **{field: limit})
+    name = f"approved-{field}"
+    running = asyncio.create_task(energies.with_options(flow_run_name=name)(vqe, backend))
+    for _ in range(pauses):
+        paused = await awaiting_approval(running, name)
+        assert field in str(paused.state.message)
+        assert "fake_manila" in str(paused.state.message)
+        async with get_client() as client:
+            await client.resume_flow_run(paused.id)
+    found = await running
+    assert len(found) == POINTS
+    assert found[0] == pytest.approx(2, abs=0.4)
+    # Each point was paid for once, whichever attempt asked for it.
+    assert cloud.sent("POST", "/jobs") == POINTS
+    assert {one["state"]["status"] for one in cloud.jobs} == {"Completed"}
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_who_does_not_resume_it_gets_the_error(cloud: Cloud, vqe: str) -> None:
+    cloud.service.add("job_usage", seconds=10)
+    backend = cloud.backend(
+        hardware_mode="job", at_budget="pause", max_qpu_seconds_per_flow_run=5, attempts=1
+    )
+    running = asyncio.create_task(energies.with_options(flow_run_name="refused")(vqe, backend))
+    paused = await awaiting_approval(running, "refused")
+    async with get_client() as client:
+        await client.set_flow_run_state(paused.id, Cancelled(), force=True)
+    with pytest.raises(BaseException) as caught:
+        await running
+    assert (
+        "max_qpu_seconds_per_flow_run" in str(caught.value) or "cancel" in str(caught.value).lower()
+    )
+    assert cloud.sent("POST", "/jobs") == 1
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_outside_of_flows_nobody_is_asked(cloud: Cloud, vqe: str, tmp_path: Path) -> None:
+    cloud.service.add("job_usage", seconds=10)
+    backend = cloud.backend(hardware_mode="job", at_budget="pause", hardware_max_seconds=5)
+    with pytest.raises(ProgramFailedError, match="HardwareBudgetError") as caught:
+        await arun_program.fn(vqe, {"points": 2}, backend=backend)
+    assert caught.value.reason_code == 90009
