@@ -250,9 +250,8 @@ def _hartree(energy: float) -> str:
 def main() -> None:
     """Run the two molecules of the tutorial and print what came out."""
     summaries = [vqe(molecule="h2_0.735"), vqe(molecule="lih_1.595_4q")]
-    print(
-        "\nMolecule      Energy (hartree)  Error (millihartree)  Correlation  Iterations  Seconds  Job"
-    )
+    titles = "Energy (hartree)  Error (millihartree)  Correlation  Iterations  Seconds  Job"
+    print(f"\n{'Molecule':<14}{titles}")
     for summary in summaries:
         print(
             f"{summary['molecule']:<14}{summary['energy']:<18.9f}"
