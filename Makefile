@@ -7,7 +7,16 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+RUNNABLE := $(VENV)/.runnable
 READY := $(VENV)/.ready
+# The lists are whole, so nothing is to be resolved: pip 23 would go past the pins of extras.
+ifneq ($(shell command -v uv 2>/dev/null),)
+CREATE := uv venv --quiet --allow-existing --python $(PYTHON) $(VENV)
+INSTALL := uv pip install --quiet --python $(BIN)/python --no-deps
+else
+CREATE := $(PYTHON) -m venv $(VENV)
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
+endif
 # Clients with environments of their own, and the folder of tests/clients that each runs.
 CLIENTS := runtime-0.11.3:legacy runtime-0.15.1:legacy ibmq-0.20.2:ibmq prefect-qiskit-0.2.1:foreign
 # The rooms that touch Qiskit, without what came later than the floor (docs/reference/clients.md says what).
@@ -33,20 +42,20 @@ RUN_ENV := PREFECT_HOME=$(CURDIR)/.run/prefect PREFECT_SERVER_ANALYTICS_ENABLED=
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-$(READY): requirements-dev.txt pyproject.toml
-	@echo "Installing into $(VENV) ..."
-	@if command -v uv >/dev/null 2>&1; then \
-		uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) && \
-		uv pip install --quiet --python $(BIN)/python -r requirements-dev.txt && \
-		uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .; \
-	else \
-		$(PYTHON) -m venv $(VENV) && \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-dev.txt && \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .; \
-	fi
+# What the package needs is half of what its development needs.
+$(RUNNABLE): requirements.txt pyproject.toml
+	@echo "Installing into $(VENV), once; it may take some minutes ..."
+	@$(CREATE)
+	@$(INSTALL) -r requirements.txt
+	@$(INSTALL) -e .
 	@touch $@
 
-run: $(READY)  ## VQE for H2 and LiH as runtime programs, streamed into a Prefect flow
+$(READY): requirements-dev.txt $(RUNNABLE)
+	@echo "Installing what development needs into $(VENV) ..."
+	@$(INSTALL) -r requirements-dev.txt
+	@touch $@
+
+run: $(RUNNABLE)  ## VQE for H2 and LiH as runtime programs, streamed into a Prefect flow
 	@mkdir -p .run/prefect
 	@$(RUN_ENV) $(BIN)/python flows/vqe.py
 	@echo "Its jobs: PREFECT_HOME=.run/prefect $(BIN)/prefect-qiskit-runtime jobs ls"
@@ -103,12 +112,7 @@ fuzz: $(READY)  ## Many requests of all kinds to a real service: does it answer 
 
 # The wheel has them beside the client of that time; none of it is installed into an environment.
 $(PUBLISHED): tests/clients/published.txt $(READY)
-	@if command -v uv >/dev/null 2>&1; then \
-		uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --target $(@D) -r $<; \
-	else \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
-			--require-hashes --upgrade --target $(@D) -r $<; \
-	fi
+	@$(INSTALL) --require-hashes --upgrade --target $(@D) -r $<
 	@touch $@
 
 bench: $(READY)  ## Benchmarks, as ratios against plain qiskit in the same run

@@ -250,13 +250,13 @@ def _hartree(energy: float) -> str:
 def main() -> None:
     """Run the two molecules of the tutorial and print what came out."""
     summaries = [vqe(molecule="h2_0.735"), vqe(molecule="lih_1.595_4q")]
+    titles = "Energy (hartree)  Error (millihartree)  Correlation  Iterations  Seconds  Job"
+    print(f"\n{'Molecule':<14}{titles}")
     for summary in summaries:
         print(
-            f"{summary['molecule']}: {summary['energy']:.9f} hartree, "
-            f"{summary['error_millihartree']:+.6f} millihartree from exact, "
-            f"{summary['correlation_recovered']:.4%} of the correlation energy, "
-            f"{summary['iterations']} iterations in {summary['seconds']} s "
-            f"(job {summary['job_id']} on {summary['backend']})"
+            f"{summary['molecule']:<14}{summary['energy']:<18.9f}"
+            f"{summary['error_millihartree']:<+22.6f}{summary['correlation_recovered']:<13.4%}"
+            f"{summary['iterations']:<12}{summary['seconds']:<9.1f}{summary['job_id']}"
         )
 
 

@@ -57,7 +57,9 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: 
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for number, title in enumerate(columns):
+        table.add_column(title, no_wrap=number < 2)  # ids are there to be copied
     for row in rows:
         table.add_row(*(Text(cell, overflow="fold") for cell in row))
     Console().print(table)

@@ -69,7 +69,8 @@ def _install_with_pip(python: str, target: Path, requirements: Path) -> None:
     _run(python, "-m", "venv", "--clear", target)
     _run(
         *(target / "bin" / "python", "-m", "pip", "install", "--quiet"),
-        *("--disable-pip-version-check", "--require-hashes", "-r", requirements),
+        # The list is whole; pip 23 would resolve extras past their pins.
+        *("--disable-pip-version-check", "--no-deps", "--require-hashes", "-r", requirements),
         # Older pips take no constraints for builds alone, but hand this one on to them.
         PIP_CONSTRAINT=str(BUILD_CONSTRAINTS),
     )

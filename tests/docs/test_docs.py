@@ -117,3 +117,13 @@ def test_what_a_page_shows_works(
             exec(compile(code, str(page), "exec"), namespace)
         elif block.language == "console":
             run_console(block.text, folder)
+
+
+def test_the_map_of_the_package_shows_every_module_and_no_other():
+    page = (ROOT / "docs" / "explanation" / "how-it-works.md").read_text()
+    shown = set(re.findall(r"`(\w+)`", page[page.index("## The rooms") :]))
+    package = ROOT / "prefect_qiskit_runtime"
+    modules = {path.stem for path in package.glob("*.py")}
+    rooms = {path.parent.name for path in package.glob("*/__init__.py")}
+    assert modules | rooms <= shown
+    assert shown - modules - rooms <= {"main"}

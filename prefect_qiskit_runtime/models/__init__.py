@@ -1,0 +1,66 @@
+"""What client and service say to each other, as typed objects: the written protocol in code.
+
+Both ends import this package and nothing of each other. Encoded values (inputs, interim
+results, results) are never in a model: they travel as the bytes they are.
+"""
+
+from prefect_qiskit_runtime.models._accounts import BackendStatus, Instance, InstanceUsage, JobUsage
+from prefect_qiskit_runtime.models._jobs import (
+    EndEvent,
+    Heartbeat,
+    InterimEvent,
+    JobInfo,
+    JobMetrics,
+    JobProgram,
+    JobState,
+    JobStatus,
+    JobSubmitted,
+    ReasonCode,
+    StatusEvent,
+    StreamEvent,
+)
+from prefect_qiskit_runtime.models._options import RuntimeOptions
+from prefect_qiskit_runtime.models._programs import (
+    HardwareMode,
+    IfExists,
+    ProgramInfo,
+    ProgramMetadata,
+    ProgramSpec,
+    ProgramUploaded,
+)
+from prefect_qiskit_runtime.models._service import Discovery, ServiceIdentity, ServiceStatus
+from prefect_qiskit_runtime.models._sessions import SessionInfo, SessionMode, SessionState
+from prefect_qiskit_runtime.models._wire import PROTOCOL_VERSION
+
+__all__ = [
+    "PROTOCOL_VERSION",
+    "BackendStatus",
+    "Discovery",
+    "EndEvent",
+    "HardwareMode",
+    "Heartbeat",
+    "IfExists",
+    "Instance",
+    "InstanceUsage",
+    "InterimEvent",
+    "JobInfo",
+    "JobMetrics",
+    "JobProgram",
+    "JobState",
+    "JobStatus",
+    "JobSubmitted",
+    "JobUsage",
+    "ProgramInfo",
+    "ProgramMetadata",
+    "ProgramSpec",
+    "ProgramUploaded",
+    "ReasonCode",
+    "RuntimeOptions",
+    "ServiceIdentity",
+    "ServiceStatus",
+    "SessionInfo",
+    "SessionMode",
+    "SessionState",
+    "StatusEvent",
+    "StreamEvent",
+]

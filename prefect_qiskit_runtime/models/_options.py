@@ -1,0 +1,93 @@
+"""What a caller says of how a job is to run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from prefect_qiskit_runtime.errors import ConfigurationError
+
+_IBM_OPTION_NAMES = {"backend_name": "backend", "job_tags": "tags"}
+
+
+class RuntimeOptions(BaseModel):
+    """How one job is to run. What is left out follows the backend block, then the program.
+
+    IBM's names `backend_name` and `job_tags` are taken for `backend` and `tags`.
+
+    Attributes:
+        max_execution_time: Wall-clock limit in seconds; never above the program's own.
+        log_level: Level of the job's `logging`: DEBUG, INFO, WARNING, ERROR or CRITICAL.
+        tags: Labels to find the job by.
+        image: The Python environment that the job runs in; default: the caller's own on the
+            embedded service, the service's default elsewhere.
+        private: Whether the service keeps the inputs to itself, and the result only until it is
+            acknowledged.
+        backend: Name of the backend, where the call does not name one.
+        instance: The instance to run in; it must be the one that the client works in.
+        session_id: The session or batch that the job belongs to.
+        start_session: Make a session whose first job this is, and whose id is the job's. That
+            is how IBM's older clients open one; `runtime_session` also closes it.
+        session_time: Max time in seconds of the session that it makes.
+        attempts: How many jobs one evaluation may take: one that ended for a passing reason is
+            sent again. 1 never sends again.
+        retry_delay_seconds: Wait before sending again; doubled each time, with jitter.
+        retry_deadline_seconds: How long a service that has answered before may be away, or
+            refuse for being busy, before that is an error.
+        calibration_id: The calibration that the circuits were made for; IBM Quantum only.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_our_names(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        fields: dict[str, Any] = {}
+        for name, value in given.items():
+            ours = str(_IBM_OPTION_NAMES.get(name, name))
+            if ours in fields and fields[ours] != value:
+                raise ValueError(f"{ours} is given twice, under two names")
+            fields[ours] = value
+        if fields.get("tags", ()) is None:
+            del fields["tags"]
+        if isinstance(level := fields.get("log_level"), str):
+            fields["log_level"] = level.upper()
+        return fields
+
+    max_execution_time: int | None = Field(default=None, ge=1)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None = None
+    tags: tuple[str, ...] = ()
+    image: str | None = None
+    private: bool | None = None
+    backend: str | None = None
+    instance: str | None = None
+    session_id: str | None = Field(default=None, min_length=1)
+    start_session: bool = False
+    session_time: int | None = Field(default=None, ge=1)
+    attempts: int | None = Field(default=None, ge=1)
+    retry_delay_seconds: float | None = Field(default=None, ge=0)
+    retry_deadline_seconds: float | None = Field(default=None, ge=0)
+    calibration_id: str | None = None
+
+    @classmethod
+    def read(cls, given: RuntimeOptions | Mapping[str, Any] | None) -> RuntimeOptions:
+        """Take options as an object or as a mapping of their fields.
+
+        Raises:
+            ConfigurationError: There is no such option, or it has a wrong value.
+        """
+        if isinstance(given, RuntimeOptions):
+            return given
+        try:
+            return cls.model_validate(given or {})
+        except ValidationError as error:
+            fault = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(map(str, fault["loc"]))
+            raise ConfigurationError(
+                f"{f'Option {place!r}' if place else 'Options'}: {fault['msg']}. The options of a "
+                f"job are {', '.join(cls.model_fields)}."
+            ) from error

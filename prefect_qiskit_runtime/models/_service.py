@@ -1,0 +1,51 @@
+"""What a service says of itself, and how the embedded one is found."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from prefect_qiskit_runtime.models._wire import PROTOCOL_VERSION, Wire
+
+
+class Discovery(Wire):
+    """How a client finds the embedded service of a home. Holds no token.
+
+    Attributes:
+        host: Name of the machine it runs on.
+        boot_id: The kernel's id of this boot; a file of another boot is stale.
+    """
+
+    url: str
+    pid: int
+    host: str
+    boot_id: str
+    protocol_version: int = PROTOCOL_VERSION
+    package_version: str
+    started_at: datetime
+
+
+class ServiceIdentity(Wire):
+    """Answer of `/.well-known/qiskit-runtime`: who listens, and proof that it knows the token.
+
+    Attributes:
+        proof: Hex HMAC-SHA256 of the caller's nonce under the token, where a nonce was given.
+    """
+
+    product: Literal["prefect-qiskit-runtime"]
+    protocol_version: int
+    package_version: str
+    proof: str | None = None
+
+
+class ServiceStatus(Wire):
+    """What a running service says of itself."""
+
+    package_version: str
+    protocol_version: int
+    pid: int
+    started_at: datetime
+    jobs_queued: int = 0
+    jobs_running: int = 0
+    streams_open: int = 0
+    sessions_open: int = 0
