@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 
 import pytest
@@ -37,16 +38,25 @@ def test_vqe_runs_on_the_block_that_is_picked_in_its_form(ui: Ui) -> None:
     ]
 
 
-def test_the_convergence_plot_opens(ui: Ui) -> None:
+def test_a_run_shows_its_convergence_and_gives_its_table(ui: Ui) -> None:
     ui.create_backend("plotted", "aer_simulator")
     ui.start_vqe("plotted-run", block="plotted")
     ui.wait_for_state("plotted-run", "Completed")
+    run_page = ui.page.url
     ui.open_artifact("convergence")
     plot = ui.page.get_by_role("img", name=re.compile("VQE of h2_0.735"))
     plot.wait_for()
     until(lambda: plot.evaluate("image => image.complete"), "the picture")
     ui.shoot("convergence")
     assert plot.evaluate("image => image.naturalWidth") == 770
+    ui.page.goto(run_page)
+    ui.open_artifact("csv")
+    with ui.page.expect_download() as expected:
+        ui.page.frame_locator("iframe").get_by_role("link").click()
+    with expected.value.path().open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert expected.value.suggested_filename == "vqe-h2-0-735.csv"
+    assert float(rows[-1]["value"]) == pytest.approx(-1.137306, abs=1e-6)
 
 
 @pytest.mark.slow

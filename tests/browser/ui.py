@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from tests.deployments.conftest import until
+from tests.deployments.conftest import DEADLINE_SECONDS, until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page, Response
@@ -210,11 +210,14 @@ class Ui:
 
     def has(self, path: str) -> bool:
         """Whether the server's API has this."""
-        return httpx.get(f"{self.url}/api/{path}", trust_env=False).is_success
+        return self.request(path).is_success
 
-    def ask(self, path: str, what: dict[str, Any] | None = None) -> Any:
-        """Ask the server's API; what is sent is a filter."""
-        method = "GET" if what is None else "POST"
-        answer = httpx.request(method, f"{self.url}/api/{path}", json=what, trust_env=False)
+    def ask(self, path: str) -> Any:
+        """Ask the server's API."""
+        answer = self.request(path)
         assert answer.is_success, answer.text
         return json.loads(answer.text)
+
+    def request(self, path: str) -> httpx.Response:
+        """Ask the server's API, and return what it says, an error too."""
+        return httpx.get(f"{self.url}/api/{path}", trust_env=False, timeout=DEADLINE_SECONDS)
