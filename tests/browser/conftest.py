@@ -90,7 +90,7 @@ def served(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield Served(url, environment)
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(60)
+        process.wait(DEADLINE_SECONDS)
         Served(url, environment).run("service", "stop", "--force")
 
 

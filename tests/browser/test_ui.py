@@ -95,7 +95,7 @@ def test_a_flow_moves_to_ibm_when_its_block_is_edited(ui: Ui, ibm: OfflineServic
     block_id = ui.create_backend("where-it-runs", "aer_simulator")
     ui.start_kernel("kernel-here", block="where-it-runs")
     ui.wait_for_state("kernel-here", "Completed")
-    assert ibm.requests("POST", "/api/v1/jobs") == []
+    assert ibm.requests("POST", "/jobs") == []
 
     def move() -> None:
         ui.choose(ui.field("Service (Optional)"), "ibm")
@@ -107,4 +107,4 @@ def test_a_flow_moves_to_ibm_when_its_block_is_edited(ui: Ui, ibm: OfflineServic
     ui.shoot("block-moved")
     ui.start_kernel("kernel-there", block="where-it-runs")
     ui.wait_for_state("kernel-there", "Completed")
-    assert [sent["status"] for sent in ibm.requests("POST", "/api/v1/jobs")] == [200]
+    assert [sent["status"] for sent in ibm.requests("POST", "/jobs")] == [200]
