@@ -37,7 +37,7 @@ RUN_ENV := PREFECT_HOME=$(CURDIR)/.run/prefect PREFECT_SERVER_ANALYTICS_ENABLED=
 	PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format test-fast test-all test-legacy clients crashes browser fuzz bench molecules docs docs-serve serve requirements clean
+.PHONY: help run test check format test-fast test-all test-browser test-legacy clients crashes browser fuzz bench molecules docs docs-serve serve requirements clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -60,7 +60,7 @@ run: $(RUNNABLE)  ## VQE for H2 and LiH as runtime programs, streamed into a Pre
 	@$(RUN_ENV) $(BIN)/python flows/vqe.py
 	@echo "Its jobs: PREFECT_HOME=.run/prefect $(BIN)/prefect-qiskit-runtime jobs ls"
 
-test: check docs test-fast test-legacy  ## Everything a change must pass
+test: check docs test-fast test-browser test-legacy  ## Everything a change must pass
 
 check: $(READY)  ## Format, lint, spelling, layers, types
 	$(BIN)/ruff format --check .
@@ -70,7 +70,7 @@ check: $(READY)  ## Format, lint, spelling, layers, types
 	$(BIN)/pyright
 
 test-fast: $(READY) $(PUBLISHED)  ## The tests without the slow ones
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --ignore tests/browser
 
 test-all: $(READY) $(PUBLISHED)  ## All tests
 	@$(CLIENT_ENVIRONMENT) $(OLD_IMAGE)
@@ -97,6 +97,12 @@ test-legacy: $(READY)  ## A sample of what qiskit-ibm-runtime 0.15.1 does agains
 	if [ $$made != 0 ]; then exit $$made; fi; \
 	SERVICE_PYTHON=$(CURDIR)/$(BIN)/python .run/clients/runtime-0.15.1/bin/python -m pytest -q \
 		-c tests/clients/legacy/pytest.ini tests/clients/legacy/test_legacy.py -k ibm_quantum
+
+test-browser: $(READY)  ## A sample of the UI in a real browser, which is installed where that may be done
+	@tests/browser/install_chromium.sh; installed=$$?; \
+	if [ $$installed = 3 ]; then echo "The tests in a browser are skipped."; exit 0; fi; \
+	if [ $$installed != 0 ]; then exit $$installed; fi; \
+	$(BIN)/python -m pytest -q -m "not slow" tests/browser
 
 crashes: $(READY)  ## Kill flows at each of their steps and count the jobs that were paid
 	@$(CLIENT_ENVIRONMENT) prefect-qiskit-0.2.1

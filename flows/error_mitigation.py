@@ -18,6 +18,7 @@ from pydantic import Field
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp, Statevector
 from qiskit.transpiler import Target, generate_preset_pass_manager
+from seeds import measurement_seed
 
 from prefect_qiskit_runtime import RuntimeBackend, RuntimeClient, arun_sampler
 from prefect_qiskit_runtime.artifacts import markdown_table, picture
@@ -48,7 +49,8 @@ async def error_mitigation(
         steps: How many steps its state evolves; each has one gate of two qubits for each pair.
         shots: Shots of each circuit; a repetition has two circuits to calibrate and three to
             extrapolate.
-        repetitions: How often everything is measured, each time in one job with another seed.
+        repetitions: How often everything is measured, each time in one job, on simulators with
+            another seed.
         seed: Of the first repetition, and of the transpiler.
         backend: A saved backend with noise, or the name of one of the embedded service.
 
@@ -61,7 +63,9 @@ async def error_mitigation(
     circuits = prepare(spins, await read_target(block), seed)
     results: Any = await asyncio.gather(
         *(
-            arun_sampler(circuits, backend=block, shots=shots, seed=seed + number)
+            arun_sampler(
+                circuits, backend=block, shots=shots, seed=measurement_seed(seed + number, block)
+            )
             for number in range(repetitions)
         )
     )

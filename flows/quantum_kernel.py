@@ -17,6 +17,7 @@ from pydantic import Field
 from qiskit import QuantumCircuit
 from qiskit.circuit import ParameterVector
 from qiskit.quantum_info import SparsePauliOp
+from seeds import measurement_seed
 from sklearn.datasets import load_iris
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
@@ -56,7 +57,7 @@ def quantum_kernel(
         bandwidth: How far a feature turns its qubits, in radians per standard deviation.
         shots: Shots for each element of the kernel; empty is exact on aer_simulator, and the
             backend's default on one with noise.
-        seed: Chooses the flowers and makes the run reproducible.
+        seed: Chooses the flowers, and makes what simulators measure reproducible.
         backend: A saved backend, or the name of a backend of the embedded service.
 
     Returns:
@@ -124,7 +125,11 @@ def measure_overlaps(
     """
     circuit = encoding("x").compose(encoding("y").inverse())
     result: Any = run_estimator(
-        [(circuit, all_zero(), angles)], backend=backend, shots=shots, seed=seed, transpile=True
+        [(circuit, all_zero(), angles)],
+        backend=backend,
+        shots=shots,
+        seed=measurement_seed(seed, backend),
+        transpile=True,
     )
     return np.asarray(result[0].data.evs)
 

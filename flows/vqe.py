@@ -17,6 +17,7 @@ from prefect.artifacts import create_markdown_artifact
 from pydantic import Field
 from qiskit import QuantumCircuit
 from qiskit.circuit.library import efficient_su2
+from seeds import measurement_seed
 
 from prefect_qiskit_runtime import (
     Provenance,
@@ -172,11 +173,14 @@ def show_state(
     key: str, state: QuantumCircuit, backend: RuntimeBackend | str, *, shots: int | None, seed: int
 ) -> None:
     """Measure all qubits of a state in a job, and show how often each outcome came."""
-    ibm = isinstance(backend, RuntimeBackend) and backend.service == "ibm"
     circuit = state.copy()
     circuit.measure_all()
     result = run_sampler(
-        [circuit], backend=backend, shots=shots, seed=None if ibm else seed, transpile=True
+        [circuit],
+        backend=backend,
+        shots=shots,
+        seed=measurement_seed(seed, backend),
+        transpile=True,
     )
     bits: Any = result[0].join_data()
     plot = distribution_plot(bits.get_counts(), title="Final state, measured")

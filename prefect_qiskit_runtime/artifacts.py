@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import csv
+import html
 import json
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
-from io import BytesIO
+from io import BytesIO, StringIO
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from prefect.artifacts import (
+    Artifact,
     acreate_markdown_artifact,
     acreate_progress_artifact,
     acreate_table_artifact,
@@ -129,9 +132,10 @@ async def over_open_connection(
 class LoopReporter:
     """Shows a loop while it runs: progress, plot, best point, cost so far, and a table.
 
-    Three artifacts of the flow run, brought up to date in place: `<key>-progress`;
-    `<key>-convergence` with the plot, the best point and the cost; and `<key>-table`, a table
-    artifact with a row for each iteration. That takes a tenth of the loop's time at most.
+    Four artifacts of the flow run, brought up to date in place: `<key>-progress`;
+    `<key>-convergence` with the plot, the best point and the cost; `<key>-table`, a table
+    artifact with a row for each iteration; and `<key>-csv`, from where Prefect's UI saves the
+    table as a file. That takes a tenth of the loop's time at most.
 
     ```python
     reporter = LoopReporter(key="my-loop", title="My loop", maxiter=100)
@@ -255,11 +259,14 @@ class LoopReporter:
         await self._put("convergence", text, makers, markdown=text)
         makers = acreate_table_artifact, create_table_artifact
         await self._put("table", json.dumps(self._rows), makers, table=self._rows)
+        page = file_to_save(csv_text(self._rows), f"{self._key}.csv")
+        makers = _acreate_page_artifact, _create_page_artifact
+        await self._put("csv", page, makers, page=page)
 
-    async def _put(self, what: str, text: str, makers: Any, **made_of: Any) -> None:
-        """Create an artifact, or give the one that there is another text."""
+    async def _put(self, what: str, data: Any, makers: Any, **made_of: Any) -> None:
+        """Create an artifact, or give the one that there is other data."""
         if what in self._ids:
-            await _change_artifact(self._ids[what], text)
+            await _change_artifact(self._ids[what], data)
             return
         named = {"key": f"{self._key}-{what}", "description": f"Iterations: {self._title}"}
         self._ids[what] = await over_open_connection(*makers, **named, **made_of)
@@ -282,14 +289,57 @@ class LoopReporter:
         return f"{plot}\n\n{markdown_table(facts, header=('Quantity', 'Value'))}"
 
 
-async def _change_artifact(artifact_id: UUID, text: str) -> None:
+# `rich` is a type of Prefect's UI for which Prefect has no function yet (3.8).
+async def _acreate_page_artifact(page: dict[str, Any], **named: Any) -> UUID:
+    return (await Artifact(type="rich", data=page, **named).acreate()).id
+
+
+def _create_page_artifact(page: dict[str, Any], *, _sync: bool, **named: Any) -> UUID:
+    created: Any = Artifact(type="rich", data=page, **named).create(_sync=_sync)  # pyright: ignore[reportCallIssue]
+    return created.id
+
+
+async def _change_artifact(artifact_id: UUID, data: Any) -> None:
     """Change what an artifact shows."""
-    change, context = ArtifactUpdate(data=text), SyncClientContext.get()
+    change, context = ArtifactUpdate(data=data), SyncClientContext.get()
     if context is not None:
         await asyncio.to_thread(context.client.update_artifact, artifact_id, change)
         return
     async with get_client() as client:
         await client.update_artifact(artifact_id, change)
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Write rows as CSV, under the names of their columns.
+
+    Args:
+        rows: The values by column; a row may lack some.
+    """
+    text = StringIO()
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    table = csv.DictWriter(text, columns, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    return text.getvalue()
+
+
+def file_to_save(text: str, name: str) -> dict[str, Any]:
+    """Write the data of a `rich` artifact: a page with a link that saves a file.
+
+    Args:
+        text: What is in the file.
+        name: What the file is called.
+
+    Returns:
+        Data for `prefect.artifacts.Artifact(type="rich", data=…)`. The UI shows the page in a
+        frame that may do nothing but save files.
+    """
+    encoded = base64.b64encode(text.encode()).decode("ascii")
+    link = f'<a download="{html.escape(name)}" href="data:text/plain;base64,{encoded}">'
+    style = "font: 1rem sans-serif; color: #111; background: #fff"
+    body = f"{link}Save {html.escape(name)}</a> ({len(text.encode())} bytes)"
+    page = f'<!doctype html><body style="{style}">{body}</body>'
+    return {"html": page, "sandbox": ["allow-downloads"]}
 
 
 def _known(std: float) -> float | None:

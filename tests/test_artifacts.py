@@ -18,6 +18,7 @@ from prefect_qiskit_runtime.artifacts import (
     ProgressReporter,
     convergence_plot,
     distribution_plot,
+    file_to_save,
     markdown_table,
 )
 
@@ -100,7 +101,7 @@ def shown(reporter: LoopReporter) -> dict[str, Any]:
     ids = list(reporter.artifact_ids.values())
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(artifact_filter=ArtifactFilter(id=ArtifactFilterId(any_=ids)))
-    assert len(found) == len(ids) == 3
+    assert len(found) == len(ids) == 4
     return {str(artifact.key).rpartition("-")[2]: artifact.data for artifact in found}
 
 
@@ -139,6 +140,10 @@ def test_the_end_of_a_loop_is_shown_whole(prefect_server, clock):
     assert json.loads(artifacts["table"])[-1] == {
         "iteration": 1, "value": 1.0, "standard error": None, "jobs": 2, "parameters": "[0.25]"
     }  # fmt: skip
+    assert artifacts["csv"] == file_to_save(
+        "iteration,value,standard error,jobs,parameters\n0,2.0,0.1,1,[0.5]\n1,1.0,,2,[0.25]\n",
+        "a-loop.csv",
+    )
 
 
 def test_iterations_that_come_again_take_their_places(prefect_server, clock):

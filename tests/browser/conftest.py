@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from prefect_qiskit_runtime.testing import OfflineService, offline_service
 from tests.browser.ui import Ui
 from tests.deployments.conftest import DEADLINE_SECONDS, ROOT, until
 
@@ -89,7 +90,7 @@ def served(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield Served(url, environment)
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(60)
+        process.wait(DEADLINE_SECONDS)
         Served(url, environment).run("service", "stop", "--force")
 
 
@@ -103,8 +104,18 @@ def serves_blocks(url: str, process: subprocess.Popen[bytes]) -> bool:
 
 
 @pytest.fixture
-def ui(chromium: str, served: Served) -> Iterator[Ui]:
-    """A page of the UI. With SCREENSHOTS, a folder, what tests show is kept there as pictures."""
+def ibm() -> Iterator[OfflineService]:
+    """A simulated IBM Quantum."""
+    with offline_service(imitate="ibm") as service:
+        yield service
+
+
+@pytest.fixture
+def ui(chromium: str, served: Served, tmp_path: Path) -> Iterator[Ui]:
+    """A page of the UI. With SCREENSHOTS, a folder, what tests show is kept there as pictures.
+
+    What the page came to is in the test's temporary folder, as `last.png`.
+    """
     from playwright.sync_api import sync_playwright
 
     # Of one test: while it lasts, its loop counts as running in this thread.
@@ -114,4 +125,5 @@ def ui(chromium: str, served: Served) -> Iterator[Ui]:
         page.set_default_timeout(1000 * DEADLINE_SECONDS)
         pictures = os.environ.get("SCREENSHOTS")
         yield Ui(page, served.url, Path(pictures) if pictures else None)
+        page.screenshot(path=tmp_path / "last.png")
         browser.close()

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from tests.deployments.conftest import until
+from tests.deployments.conftest import DEADLINE_SECONDS, until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Locator, Page, Response
+
+BUSY = 503
+NO_CONTENT = 204
+CLICK_MILLISECONDS = 3000
 
 
 @dataclass
@@ -30,15 +36,42 @@ class Ui:
     url: str
     pictures: Path | None
 
-    def create_backend(self, block_name: str, backend: str) -> dict[str, Any]:
-        """Create a `RuntimeBackend` in its form, and return what the server has saved."""
-        self.page.goto("/blocks/catalog/qiskit-runtime-backend/create")
+    def create_block(self, slug: str, block_name: str, fill: Callable[[], None]) -> str:
+        """Create a block in the form of its type, and return the id of its document."""
+        self.page.goto(f"/blocks/catalog/{slug}/create")
         self.field("Block Name").locator("input").fill(block_name)
-        self.field("Backend (Optional)").locator("textarea").fill(backend)
-        self.shoot("block-form")
-        self.page.get_by_role("button", name="Create", exact=True).click()
+        fill()
+        self.send("Create", "/block_documents/")
         self.page.wait_for_url("**/blocks/block/*")
-        block_id = self.page.url.rpartition("/")[2]
+        return self.page.url.rpartition("/")[2]
+
+    def create_backend(self, block_name: str, backend: str) -> str:
+        """Create a `RuntimeBackend` in its form, and return the id of its document."""
+
+        def fill() -> None:
+            self.field("Backend (Optional)").locator("textarea").fill(backend)
+            self.shoot("block-form")
+
+        return self.create_block("qiskit-runtime-backend", block_name, fill)
+
+    def create_login(self, block_name: str, *, api_key: str, url: str) -> str:
+        """Create `IBMQuantumCredentials` in their form, and return the id of their document."""
+
+        def fill() -> None:
+            self.optional("API key").locator("textarea").fill(api_key)
+            self.optional("Address").locator("textarea").fill(url)
+
+        return self.create_block("ibm-quantum-credentials", block_name, fill)
+
+    def edit_block(self, block_id: str, fill: Callable[[], None]) -> None:
+        """Change a saved block in its form."""
+        self.page.goto(f"/blocks/block/{block_id}/edit")
+        fill()
+        self.send("Save", f"/block_documents/{block_id}")
+        self.page.wait_for_url(f"**/blocks/block/{block_id}")
+
+    def saved(self, block_id: str) -> dict[str, Any]:
+        """Return what the server has of a block."""
         return self.ask(f"block_documents/{block_id}")["data"]
 
     def start_vqe(
@@ -51,29 +84,74 @@ class Ui:
         block: str,
     ) -> None:
         """Start `vqe` from its deployment's form, and open the page of the run."""
+
+        def fill() -> None:
+            self.choose(self.field("molecule (Optional)"), molecule)
+            self.field("maxiter (Optional)").locator("input").fill(str(maxiter))
+            if shots is not None:
+                field = self.field("shots (Optional)")
+                field.get_by_role("button", name="int", exact=True).click()
+                field.locator("input").fill(str(shots))
+            self.pick(block)
+            self.shoot("run-form")
+
+        self.start("vqe", name, fill)
+
+    def start_kernel(self, name: str, *, block: str) -> None:
+        """Start `quantum-kernel` from its deployment's form, and open the page of the run."""
+
+        def fill() -> None:
+            self.field("train_size (Optional)").locator("input").fill("15")
+            self.field("test_size (Optional)").locator("input").fill("15")
+            self.pick(block)
+
+        self.start("quantum-kernel", name, fill)
+
+    def start(self, flow: str, name: str, fill: Callable[[], None]) -> None:
+        """Start a flow from the form of its deployment `example`, and open the page of the run."""
         page = self.page
         # Served flows are registered one after the other, `cancel-abandoned-jobs` last.
         until(lambda: self.has("deployments/name/cancel-abandoned-jobs/every-5-minutes"), "flows")
         page.goto("/deployments")
-        flow = page.get_by_role("row").filter(has=page.get_by_text("vqe", exact=True))
-        flow.wait_for()
+        row = page.get_by_role("row").filter(has=page.get_by_text(flow, exact=True))
+        row.wait_for()
         self.shoot("deployments")
-        flow.get_by_text("example").click()
+        row.get_by_text("example").click()
         page.get_by_role("button", name="Run", exact=True).click()
         page.get_by_text("Custom run").click()
         self.field("Run Name").locator("input").fill(name)
-        self.choose(self.field("molecule (Optional)"), molecule)
-        self.field("maxiter (Optional)").locator("input").fill(str(maxiter))
-        if shots is not None:
-            self.field("shots (Optional)").get_by_role("button", name="int", exact=True).click()
-            self.field("shots (Optional)").locator("input").fill(str(shots))
-        backend = self.field("backend (Optional)")
-        backend.get_by_role("button", name="RuntimeBackend").click()
-        self.choose(backend, block)
-        self.shoot("run-form")
-        page.get_by_role("button", name="Submit").click()
-        page.get_by_role("link", name=name).last.click()
-        page.wait_for_url("**/runs/flow-run/*")
+        fill()
+        answer = self.send("Submit", "/create_flow_run")
+        page.goto(f"/runs/flow-run/{answer['id']}")
+
+    def cancel(self) -> None:
+        """Cancel the run whose page is shown."""
+        self.page.get_by_role("button", name="Cancel").click()
+        self.send("Confirm", "/set_state")
+
+    def send(self, button: str, path: str) -> Any:
+        """Press the button that sends a form, and return what the server's API answers.
+
+        It is pressed again where the answer is 503, as users have to: so says Prefect's server
+        when something else writes to its SQLite database, and the UI asks once only.
+        """
+
+        def is_answer(response: Response) -> bool:
+            changes = response.request.method in {"POST", "PATCH"}
+            return changes and (response.url.endswith(path) or response.status == BUSY)
+
+        while True:
+            with self.page.expect_response(is_answer) as expected:
+                self.page.get_by_role("button", name=button, exact=True).click()
+            if (answer := expected.value).status != BUSY:
+                assert answer.ok, answer.text()
+                return None if answer.status == NO_CONTENT else answer.json()
+
+    def pick(self, block: str) -> None:
+        """Pick a saved block for the parameter `backend`."""
+        field = self.field("backend (Optional)")
+        field.get_by_role("button", name="RuntimeBackend").click()
+        self.choose(field, block)
 
     def wait_for_state(self, name: str, state: str) -> None:
         """Wait for the state of a run in the heading of its page."""
@@ -82,14 +160,40 @@ class Ui:
 
     def open_artifact(self, what: str) -> None:
         """Open an artifact of the run whose page is shown."""
-        self.page.get_by_text("Artifacts", exact=True).last.click()
-        self.page.get_by_text(re.compile(f"-{what}$")).last.click()
+        tab = self.page.locator(".p-tab").get_by_text("Artifacts", exact=True)
+        cards = self.page.locator(".flow-run-artifacts")
+        card = cards.locator(".artifact-card", has_text=re.compile(f"-{what}(?![a-z-])"))
+
+        # The page draws itself anew when it learns the state of the run: then it is at its first
+        # tab again, and at its top. And its lists are filled as they are scrolled to.
+        def opened() -> bool:
+            if not cards.is_visible():
+                self.press(tab)
+            elif card.is_visible():
+                self.press(card)
+            else:
+                # Not by the wheel, which zooms the graph of the run if it is above that.
+                cards.evaluate("lists => lists.scrollIntoView({block: 'end'})")
+            return "/artifacts/artifact/" in self.page.url
+
+        until(opened, f"the artifact {what}")
+
+    def press(self, what: Locator) -> None:
+        """Click, unless it goes away before that."""
+        from playwright.sync_api import TimeoutError as GoneError
+
+        with suppress(GoneError):
+            what.click(timeout=CLICK_MILLISECONDS)
 
     def field(self, label: str) -> Locator:
         """Return a field of a form: the UI does not tie its labels to what they label."""
         return self.page.locator(
             f'.p-label:has(> .p-label__header label:has(:text-is("{label}")))'
         ).first
+
+    def optional(self, title: str) -> Locator:
+        """Return a field of a block's form that takes one of several kinds of values, or none."""
+        return self.page.locator(f'.schema-form-property-any-of:has(> h3:text-is("{title}"))')
 
     def choose(self, field: Locator, option: str) -> None:
         """Choose from a list. By the keyboard: a click of a driver opens it and closes it again."""
@@ -106,10 +210,14 @@ class Ui:
 
     def has(self, path: str) -> bool:
         """Whether the server's API has this."""
-        return httpx.get(f"{self.url}/api/{path}", trust_env=False).is_success
+        return self.request(path).is_success
 
     def ask(self, path: str) -> Any:
         """Ask the server's API."""
-        answer = httpx.get(f"{self.url}/api/{path}", trust_env=False)
+        answer = self.request(path)
         assert answer.is_success, answer.text
         return json.loads(answer.text)
+
+    def request(self, path: str) -> httpx.Response:
+        """Ask the server's API, and return what it says, an error too."""
+        return httpx.get(f"{self.url}/api/{path}", trust_env=False, timeout=DEADLINE_SECONDS)

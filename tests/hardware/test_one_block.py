@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from prefect import flow
+from prefect.flows import load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_URL
 from qiskit import QuantumCircuit
 
@@ -18,6 +22,8 @@ from prefect_qiskit_runtime import (
     runtime_session,
 )
 from tests.hardware.conftest import Cloud
+
+FLOWS = Path(__file__).parents[2] / "flows"
 
 # A quick one is in tests/ibm/test_primitives.py.
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server", "service_home")]
@@ -81,3 +87,22 @@ def test_the_circuits_of_a_program_move_with_its_block(cloud: Cloud, vqe: str) -
     assert energies(vqe) == expected
     assert [job["program"]["id"] for job in cloud.jobs] == ["estimator", "estimator"]
     assert cloud.sessions == {"closed": 1}
+
+
+@pytest.mark.parametrize(
+    ("file", "given"),
+    [
+        ("quantum_kernel", {"train_size": 15, "test_size": 15}),
+        ("error_mitigation", {"num_qubits": 2, "steps": 1, "shots": 100, "repetitions": 1}),
+    ],
+)
+def test_example_flows_of_primitives_take_a_backend_of_ibm(
+    cloud: Cloud, file: str, given: dict[str, Any]
+) -> None:
+    example = load_flow_from_entrypoint(f"{FLOWS / file}.py:{file}")
+    backend = RuntimeBackend(name="fake_manila", service="ibm", credentials=cloud.credentials)
+    # Some of the flows are async ones.
+    done = example.with_options(persist_result=False)(**given, backend=backend)
+    if inspect.isawaitable(done):
+        asyncio.run(done)
+    assert [job["status"] for job in cloud.jobs] == ["Completed"]
