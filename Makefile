@@ -37,7 +37,7 @@ RUN_ENV := PREFECT_HOME=$(CURDIR)/.run/prefect PREFECT_SERVER_ANALYTICS_ENABLED=
 	PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=120
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format test-fast test-all test-browser test-legacy clients crashes browser fuzz bench molecules docs docs-serve serve requirements clean
+.PHONY: help run test check format test-fast test-all test-browser test-legacy clients task-runners crashes browser fuzz bench molecules docs docs-serve serve requirements clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -104,6 +104,10 @@ test-browser: $(READY)  ## A sample of the UI in a real browser, which is instal
 	if [ $$installed != 0 ]; then exit $$installed; fi; \
 	$(BIN)/python -m pytest -q -m "not slow" tests/browser
 
+task-runners: $(READY)  ## The example flows on workers of Dask and of Ray, in other processes
+	@$(CLIENT_ENVIRONMENT) task-runners
+	.run/clients/task-runners/bin/python -m pytest tests/task_runners
+
 crashes: $(READY)  ## Kill flows at each of their steps and count the jobs that were paid
 	@$(CLIENT_ENVIRONMENT) prefect-qiskit-0.2.1
 	$(BIN)/python -m pytest tests/crashes tests/deployments
@@ -151,7 +155,10 @@ requirements:  ## Pin the newest versions that pyproject.toml allows (needs uv)
 		--python-version 3.11 --generate-hashes --upgrade \
 		--custom-compile-command "make requirements" --quiet -o requirements-dev.txt
 	for file in tests/clients/requirements/*.in; do \
-		extra=; case $$file in */floor.in) extra="pyproject.toml --resolution lowest-direct";; esac; \
+		extra=; case $$file in \
+			*/floor.in) extra="pyproject.toml --resolution lowest-direct";; \
+			*/task-runners.in) extra="pyproject.toml --group examples --constraint requirements-dev.txt";; \
+		esac; \
 		uv pip compile $$file $$extra --universal --python-version 3.11 --generate-hashes --upgrade \
 			--build-constraints tests/clients/requirements/build.txt \
 			--custom-compile-command "make requirements" --quiet -o $${file%.in}.txt || exit 1; \

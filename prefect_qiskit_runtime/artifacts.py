@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_LONG_POINT = 2000
+"""Characters: about a hundred parameters."""
+
 
 class ProgressReporter:
     """One progress artifact of a flow run, updated at most every few seconds.
@@ -134,8 +137,9 @@ class LoopReporter:
 
     Four artifacts of the flow run, brought up to date in place: `<key>-progress`;
     `<key>-convergence` with the plot, the best point and the cost; `<key>-table`, a table
-    artifact with a row for each iteration; and `<key>-csv`, from where Prefect's UI saves the
-    table as a file. That takes a tenth of the loop's time at most.
+    artifact with a row for each iteration (of more than about a hundred parameters, those of the
+    best one); and `<key>-csv`, from where Prefect's UI saves the table as a file. That takes a
+    tenth of the loop's time at most.
 
     ```python
     reporter = LoopReporter(key="my-loop", title="My loop", maxiter=100)
@@ -257,9 +261,9 @@ class LoopReporter:
         text = await asyncio.to_thread(self._markdown)
         makers = acreate_markdown_artifact, create_markdown_artifact
         await self._put("convergence", text, makers, markdown=text)
-        makers = acreate_table_artifact, create_table_artifact
-        await self._put("table", json.dumps(self._rows), makers, table=self._rows)
-        page = file_to_save(csv_text(self._rows), f"{self._key}.csv")
+        makers, rows = (acreate_table_artifact, create_table_artifact), self._table()
+        await self._put("table", json.dumps(rows), makers, table=rows)
+        page = file_to_save(csv_text(rows), f"{self._key}.csv")
         makers = _acreate_page_artifact, _create_page_artifact
         await self._put("csv", page, makers, page=page)
 
@@ -271,6 +275,20 @@ class LoopReporter:
         named = {"key": f"{self._key}-{what}", "description": f"Iterations: {self._title}"}
         self._ids[what] = await over_open_connection(*makers, **named, **made_of)
 
+    @property
+    def _best(self) -> dict[str, Any]:
+        return min(self._rows, key=lambda row: row["value"])
+
+    def _table(self) -> list[dict[str, Any]]:
+        """Return the rows; of long points only the best, since all are sent each time."""
+        best = self._best
+        return [
+            row
+            if row is best or len(row["parameters"]) < _LONG_POINT
+            else {**row, "parameters": ""}
+            for row in self._rows
+        ]
+
     def _markdown(self) -> str:
         errors = [row["standard error"] or 0.0 for row in self._rows]
         plot = convergence_plot(
@@ -279,7 +297,7 @@ class LoopReporter:
             iterations=[row["iteration"] for row in self._rows],
             **self._plotted,
         )
-        best = min(self._rows, key=lambda row: row["value"])
+        best = self._best
         std = f" ± {best['standard error']:.3g}" if best["standard error"] else ""
         facts = {
             "Lowest so far": f"{best['value']:.9g}{std}, iteration {best['iteration']}",

@@ -160,6 +160,21 @@ def test_iterations_that_come_again_take_their_places(prefect_server, clock):
     assert [(row["iteration"], row["value"]) for row in rows] == [(5, 1.0), (6, 2.5)]
 
 
+def test_of_long_points_the_table_has_the_best_one(prefect_server, clock):
+    reporter = LoopReporter(key="a-loop", title="A loop", maxiter=10)
+
+    @flow
+    def loop() -> None:
+        for value in (2.0, 1.0, 3.0):
+            reporter.add(value, parameters=[value] * 1000)
+        reporter.finish()
+
+    loop()
+    rows = json.loads(shown(reporter)["table"])
+    assert [row["value"] for row in rows] == [2.0, 1.0, 3.0]
+    assert [row["parameters"] for row in rows] == ["", json.dumps([1.0] * 1000), ""]
+
+
 def test_outcomes_that_are_rare_are_one_bar(monkeypatch):
     drawn = []
     monkeypatch.setattr(artifacts, "picture", lambda figure, _: drawn.append(figure) or "")

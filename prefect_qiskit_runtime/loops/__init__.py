@@ -192,8 +192,9 @@ async def aminimize(
         maxiter: Most iterations, as the method counts them.
         tol: Of SciPy's methods their own `tol`. For others: ends the loop when the mean of ten
             steps differs by less from that of the ten before.
-        method_options: SciPy's `options` of the method, or those of SPSA: `perturbation`,
-            `first_step`, `calibration_pairs`, `stability`, `average`.
+        method_options: SciPy's `options` of the method, and its `bounds` and `constraints`; or
+            those of SPSA: `perturbation`, `first_step`, `calibration_pairs`, `stability`,
+            `average`.
         max_evaluations: How many values of the objective may be taken, with the shifted points of
             gradients, the calibration of SPSA and the last measurement.
         max_qpu_seconds: Ends the loop when its jobs have taken so long on a device.
@@ -247,7 +248,7 @@ minimize = sync_task(aminimize)
 def _starting_point(start: Any, objective: Any) -> NDArray[np.float64]:
     point = np.array(start.parameters if isinstance(start, LoopResult) else start, dtype=float)
     wanted = objective.num_parameters if isinstance(objective, EstimatorObjective) else point.size
-    if point.shape != (wanted,):
+    if point.shape != (wanted,) or not point.size:
         raise ConfigurationError(
             f"start has the shape {point.shape}; wanted is one number for each of the {wanted}"
             " parameters."

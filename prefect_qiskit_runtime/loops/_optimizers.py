@@ -228,6 +228,9 @@ class ScipyOptimizer:
         from scipy.optimize import minimize
 
         limit = "maxfun" if self._choice.name == "TNC" else "maxiter"
+        options = {limit: self._choice.maxiter, **self._choice.options}
+        # These are arguments of their own there.
+        limits = {name: options.pop(name) for name in ("bounds", "constraints") if name in options}
         try:
             self._found = minimize(
                 self._function,
@@ -236,7 +239,8 @@ class ScipyOptimizer:
                 method=self._choice.name,
                 tol=self._choice.tol,
                 callback=self._callback,
-                options={limit: self._choice.maxiter, **self._choice.options},
+                options=options,
+                **limits,
             )
             counts = "nfev" if limit == "maxfun" or "nit" not in self._found else "nit"
             self.iterations = int(self._found[counts])

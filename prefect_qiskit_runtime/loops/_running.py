@@ -149,6 +149,12 @@ class RunningLoop:
         )
 
     async def _do(self, label: str, index: int, ask: Ask, entropy: list[int]) -> LoopStep:
+        if not np.all(np.isfinite(ask.points)):
+            raise ConfigurationError(
+                f"The optimizer asks in step {index} for a point whose parameters are not finite,"
+                " after values or gradients that were not. Nothing was submitted. Return large"
+                " finite values where the objective cannot be measured."
+            )
         recorded = await self.records.asked(label)
         if recorded is not None:
             self.records.check(index, ask, recorded, self.replay_tolerance)
@@ -165,6 +171,14 @@ class RunningLoop:
         scope = self.records.scope(label)
         with loop_scope(scope):
             told = await self._measured(ask, seed)
+        # Not on record: a loop that comes back is to measure it again.
+        if np.any(unknown := np.isnan(told.values)):
+            point = ask.points[unknown][0].tolist()
+            raise ConfigurationError(
+                f"The objective was not a number (NaN) in step {index}, at {point!r:.200}. The loop"
+                " stops here, since an optimizer that is told so goes astray. The steps before are"
+                " on record."
+            )
         about = {
             "evaluations": self._measuring.evaluations(ask),
             "job_ids": scope.job_ids,

@@ -79,8 +79,8 @@ class ShiftedCircuit:
 
     def angles(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the angles at points, a 2D array (point, angle)."""
-        return np.array([[_value(x, self._bound(point)) for x in self.expressions]
-                         for point in points])  # fmt: skip
+        bound = [self._bound(point) for point in points]
+        return np.array([[_value(x, values) for x in self.expressions] for values in bound])
 
     def shifted_angles(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the angles at all shifted points of a gradient, a 2D array (shift, angle)."""
@@ -119,10 +119,11 @@ class ShiftedCircuit:
         """Return the derivatives of the angles, a 2D array (angle, parameter)."""
         jacobian = np.zeros((len(self.expressions), len(self.parameters)))
         values = self._bound(point)
+        columns = {parameter: column for column, parameter in enumerate(self.parameters)}
         for row, expression in enumerate(self.expressions):
-            for column, parameter in enumerate(self.parameters):
-                if parameter in expression.parameters:
-                    jacobian[row, column] = _value(expression.gradient(parameter), values)
+            for parameter in expression.parameters:
+                derivative = _value(expression.gradient(parameter), values)
+                jacobian[row, columns[parameter]] = derivative
         return jacobian
 
     def _bound(self, point: NDArray[np.float64]) -> dict[Any, float]:

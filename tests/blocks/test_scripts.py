@@ -64,6 +64,22 @@ def test_ibm_quantum_saves_a_key_and_a_backend() -> None:
 
 
 @pytest.mark.parametrize(
+    ("script", "name", "variables"),
+    [("team_service", "team", TEAM), ("ibm_quantum", "ibm-quantum", IBM)],
+)
+def test_a_script_that_runs_again_replaces_its_blocks(
+    script: str, name: str, variables: dict[str, str]
+) -> None:
+    saved = []
+    for _ in range(2):
+        run(script, **variables).check_returncode()
+        loaded: Any = RuntimeBackend.load(name)
+        saved.append((loaded._block_document_id, loaded.credentials._block_document_id))
+    assert saved[0] == saved[1]
+    assert None not in saved[0]
+
+
+@pytest.mark.parametrize(
     ("script", "given", "missing"),
     [
         ("team_service", "RUNTIME_SERVICE_URL", "RUNTIME_SERVICE_TOKEN"),

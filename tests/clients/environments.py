@@ -25,6 +25,7 @@ BUILD_CONSTRAINTS = REQUIREMENTS / "build.txt"
 # qiskit-terra 0.25 and qiskit 0.45 have no wheels for later ones.
 PYTHON = "3.11"
 NO_PYTHON = 3
+WITH_PACKAGE = ("floor", "task-runners")
 
 
 def main() -> int:
@@ -51,7 +52,7 @@ def main() -> int:
         _install_with_uv(python, target, requirements)
     else:
         _install_with_pip(python, target, requirements)
-    if name.startswith("floor"):
+    if name in WITH_PACKAGE:
         _add_package(target)
     ready.touch()
     return 0

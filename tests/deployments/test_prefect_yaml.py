@@ -128,12 +128,14 @@ def running(
         process.wait(60)
 
 
-def completed_by_schedule(url: str) -> bool:
+def run_of_the_schedule(url: str) -> dict[str, Any] | None:
+    """The first flow run that a schedule has made and that has completed."""
     try:
         found = httpx.post(f"{url}/flow_runs/filter", json={}, trust_env=False).json()
     except httpx.TransportError:
-        return False
-    return any(run["auto_scheduled"] and run["state_type"] == "COMPLETED" for run in found)
+        return None
+    completed = [run for run in found if run["auto_scheduled"] and run["state_type"] == "COMPLETED"]
+    return completed[0] if completed else None
 
 
 @pytest.mark.slow
@@ -144,7 +146,8 @@ def test_what_make_serve_starts_runs_by_its_schedule_and_ends_with_ctrl_c(often:
     script = str(ROOT / "flows" / "serve.py")
     command = [sys.executable, script, "--port", str(port), "--file", str(often / "prefect.yaml")]
     with running(command, often, PREFECT_HOME=str(often / "home"), PREFECT_API_URL="") as process:
-        until(lambda: completed_by_schedule(url), f"a run: {(often / 'log').read_text()}")
+        run = until(lambda: run_of_the_schedule(url), f"a run: {(often / 'log').read_text()}")
+        assert run["work_pool_name"] is None
         block = httpx.get(
             f"{url}/block_types/slug/qiskit-runtime-backend/block_documents/name/embedded",
             trust_env=False,
@@ -172,8 +175,11 @@ def test_a_worker_of_a_process_pool_runs_it_by_its_schedule(often: Path) -> None
             subprocess.run(
                 [PREFECT, "--no-prompt", *arguments], cwd=often, env=environment(**mine), check=True
             )
-        with running([str(PREFECT), "worker", "start", "--pool", "local"], often, **mine):
-            until(lambda: completed_by_schedule(url), "a run")
+        with running([str(PREFECT), "worker", "start", "--pool", "local"], often, **mine) as worker:
+            run = until(lambda: run_of_the_schedule(url), "a run")
+        assert run["work_pool_name"] == "local"
+        assert run["infrastructure_pid"] is not None  # of a process that the worker has started
+        assert worker.returncode == 0
 
 
 def answers(url: str) -> bool:

@@ -1,4 +1,4 @@
-"""Programs in a chain, with a branch and a fan-out, under several task runners."""
+"""Programs in a chain, with a branch and a fan-out; tests/task_runners runs them elsewhere."""
 
 from __future__ import annotations
 
@@ -50,16 +50,3 @@ def test_without_need_the_branch_runs_nothing(pipeline: Flow[..., Any]) -> None:
     assert outcome["refined"] is False
     assert outcome["energy"] == outcome["searched_energy"]
     assert len(programs_run()) - before == 2
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # of the task runners' own libraries
-@pytest.mark.parametrize(
-    ("package", "runner"), [("prefect_dask", "DaskTaskRunner"), ("prefect_ray", "RayTaskRunner")]
-)
-def test_it_runs_in_the_processes_of_other_task_runners(
-    pipeline: Flow[..., Any], package: str, runner: str
-) -> None:
-    module = pytest.importorskip(package, reason="needs the dependency group task-runners")
-    options = {"cluster_kwargs": {"n_workers": 2}} if runner == "DaskTaskRunner" else {}
-    check(pipeline.with_options(task_runner=getattr(module, runner)(**options))())

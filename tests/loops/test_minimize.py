@@ -212,6 +212,49 @@ def test_the_callback_has_each_step_in_the_thread_of_the_caller(key: str) -> Non
     assert {thread for _, thread in seen} == {threading.current_thread()}
 
 
+def test_bounds_and_constraints_are_for_the_methods_that_have_them() -> None:
+    told = {"bounds": [(0.0, 0.1), (-1.0, 1.0)]}
+    bounded = minimize.fn(Bowl(), [0.0, 0.0], method="L-BFGS-B", method_options=told)
+    np.testing.assert_allclose(bounded.parameters, [0.1, -0.7], atol=1e-3)
+    told = {"constraints": {"type": "eq", "fun": lambda point: point[0] - point[1]}}
+    bounded = minimize.fn(Bowl(), [0.0, 0.0], method="SLSQP", method_options=told)
+    np.testing.assert_allclose(bounded.parameters, [-0.2, -0.2], atol=1e-3)
+
+
+@pytest.mark.parametrize("method", ["SPSA", "Powell", "COBYLA"])
+def test_a_value_that_is_no_number_ends_the_loop_and_is_not_on_record(
+    key: str, method: str
+) -> None:
+    bowl = Bowl()
+
+    def broken(point: np.ndarray) -> float:
+        return float("nan") if len(bowl.calls) == 3 else bowl(point)[0]
+
+    with pytest.raises(ConfigurationError, match=r"not a number \(NaN\) in step \d+, at \["):
+        minimize.fn(broken, [0.0, 0.0], method=method, durable_key=key)
+    before = len(bowl.calls)
+    assert minimize.fn(bowl, [0.0, 0.0], method=method, durable_key=key).value < 0.1
+    assert len(bowl.calls) > before
+
+
+def test_an_infinite_value_says_where_not_to_go() -> None:
+    def walled(point: np.ndarray) -> float:
+        return float("inf") if point[0] > 0.1 else float(np.sum((point - MINIMUM) ** 2))
+
+    result = minimize.fn(walled, [0.0, 0.0], method="Nelder-Mead", maxiter=200)
+    np.testing.assert_allclose(result.parameters, [0.1, -0.7], atol=1e-2)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered")
+def test_a_point_that_is_nowhere_is_not_measured() -> None:
+    def walled(points: np.ndarray) -> np.ndarray:
+        return np.where(points[:, 0] > 0.0, np.inf, 1.0)
+
+    told = {"method": "SPSA", "method_options": {"calibration_pairs": 0}}
+    with pytest.raises(ConfigurationError, match=r"in step 1 for a point whose .* not finite"):
+        minimize.fn(walled, [0.0, 0.0], **told)
+
+
 def test_a_gradient_comes_with_its_value() -> None:
     def with_gradient(point: np.ndarray) -> tuple[float, np.ndarray]:
         return float(np.sum((point - MINIMUM) ** 2)), 2 * (point - MINIMUM)
@@ -266,6 +309,7 @@ def test_a_loop_of_ones_own_is_asked_and_told(key: str) -> None:
         ({"method": "SPSA", "method_options": {"gain": 1}}, "They are perturbation, first_step"),
         ({"session": "batch"}, "backend is missing"),
         ({"start": [[0.0]]}, r"start has the shape \(1, 1\)"),
+        ({"start": []}, r"start has the shape \(0,\)"),
         ({"objective": 3}, "The objective of a loop is"),
         ({"objective": lambda point: "low"}, "must return a number"),
     ],

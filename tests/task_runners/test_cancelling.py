@@ -1,0 +1,133 @@
+"""What becomes of the jobs in other processes when their flow is cancelled or interrupted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+import pytest
+from prefect import flow, get_client
+from prefect.runtime import flow_run
+from prefect.settings import get_current_settings
+from prefect.states import Cancelling
+
+from prefect_qiskit_runtime import JobStatus, list_jobs, run_program, upload_program
+from prefect_qiskit_runtime._lineage import flow_tag
+
+pytest.importorskip("prefect_dask", reason="see make task-runners")
+pytest.importorskip("prefect_ray", reason="see make task-runners")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.filterwarnings("ignore"),  # of the task runners' own libraries
+    pytest.mark.usefixtures("prefect_server", "service_home"),
+]
+
+T = TypeVar("T")
+BACKEND = "aer_simulator"
+DEADLINE_SECONDS = 200.0
+SOURCE = """
+import time
+
+def main(backend, user_messenger, *, number):
+    time.sleep(600)
+"""
+
+
+@pytest.fixture(scope="module")
+def sleeping(prefect_server: None, service_home: Path) -> str:
+    """A program that ends when it is cancelled."""
+    return upload_program.fn(SOURCE, name="sleeping", backend=BACKEND)
+
+
+def statuses(flow_run_id: str) -> list[JobStatus]:
+    jobs = list_jobs.fn(backend=BACKEND, tags=[flow_tag(flow_run_id)])
+    return [job.state.status for job in jobs]
+
+
+def until(look: Callable[[], T | None]) -> T:
+    """Look until there is something to see."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not (seen := look()):
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.2)
+    return seen
+
+
+def test_a_flow_cancelled_in_the_ui_leaves_no_job(sleeping: str, runner: Any) -> None:
+    known: list[str] = []
+
+    def cancel_when_both_run() -> None:
+        until(lambda: bool(known) and statuses(known[0]) == [JobStatus.RUNNING] * 2)
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(UUID(known[0]), Cancelling())
+
+    @flow(task_runner=runner)
+    def fan_out() -> None:
+        known.append(flow_run.id)
+        inputs = [{"number": 1}, {"number": 2}]
+        run_program.map([sleeping] * 2, inputs, backend=BACKEND).result()
+
+    clicking = threading.Thread(target=cancel_when_both_run)
+    clicking.start()
+    state = fan_out(return_state=True)
+    clicking.join()
+    assert not state.is_completed()
+    until(lambda: statuses(known[0]) == [JobStatus.CANCELLED] * 2)
+
+
+def test_an_interrupted_flow_with_the_hook_leaves_no_job(
+    sleeping: str, runner: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "a_flow.py"
+    file.write_text(
+        textwrap.dedent(f"""
+        from prefect import flow
+        from prefect.runtime import flow_run
+        from {type(runner).__module__} import {type(runner).__name__} as TaskRunner
+        from prefect_qiskit_runtime import cancel_on_exit, run_program
+
+        @flow(task_runner=TaskRunner(address={runner.address!r}), **cancel_on_exit(crashed=True))
+        def fan_out():
+            print("FLOW", flow_run.id, flush=True)
+            inputs = [{{"number": 1}}, {{"number": 2}}]
+            run_program.map([{sleeping!r}] * 2, inputs, backend={BACKEND!r}).result()
+
+        if __name__ == "__main__":
+            fan_out()
+        """)
+    )
+    settings = get_current_settings().to_environment_variables(exclude_unset=True)
+    log_path = tmp_path / "log"
+    with (
+        log_path.open("w") as log,
+        subprocess.Popen(
+            [sys.executable, "-u", str(file)],
+            env={**os.environ, **settings},
+            stdout=log,
+            stderr=log,
+        ) as process,
+    ):
+        try:
+            found = until(lambda: flow_run_printed(process, log_path))
+            until(lambda: statuses(found) == [JobStatus.RUNNING] * 2)
+            process.terminate()
+            process.wait(DEADLINE_SECONDS)
+        finally:
+            process.kill()
+    assert statuses(found) == [JobStatus.CANCELLED] * 2, log_path.read_text()
+
+
+def flow_run_printed(process: subprocess.Popen[bytes], log_path: Path) -> str | None:
+    text = log_path.read_text()
+    assert process.poll() is None, text
+    return next((line.split()[1] for line in text.splitlines() if line.startswith("FLOW ")), None)
