@@ -31,6 +31,7 @@ from qiskit_nature.second_q.transformers import ActiveSpaceTransformer
 
 TOLERANCE = 1e-8
 BASIS = "sto-3g"
+MOST_QUBITS = 12
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,24 @@ RECIPES = (
 
 
 def generate(recipe: Recipe) -> dict[str, Any]:
-    """Compute one molecule."""
-    problem = PySCFDriver(atom=recipe.geometry, basis=BASIS).run()
+    """Compute one molecule of those that are shipped."""
+    return compute(recipe.name, recipe.geometry, recipe.active_space)
+
+
+def compute(name: str, geometry: str, space: dict[str, Any] | None) -> dict[str, Any]:
+    """Compute a molecule, with all its orbitals or those of an active space."""
+    problem = PySCFDriver(atom=geometry, basis=BASIS).run()
     hartree_fock_energy = problem.reference_energy
-    if space := recipe.active_space:
+    if space:
         problem = ActiveSpaceTransformer(
             space["electrons"], space["orbitals"], active_orbitals=space.get("indices")
         ).transform(problem)
+    num_qubits = 2 * problem.num_spatial_orbitals - 2
+    if num_qubits > MOST_QUBITS:
+        raise ValueError(
+            f"{geometry!r} takes {num_qubits} qubits, and the exact energy is computed for"
+            f" {MOST_QUBITS} at most. Choose an active space of fewer orbitals."
+        )
     mapper = ParityMapper(num_particles=problem.num_particles)
     hamiltonian = mapper.map(problem.hamiltonian.second_q_op())
     constant_energy = float(sum(problem.hamiltonian.constants.values()))
@@ -78,10 +90,10 @@ def generate(recipe: Recipe) -> dict[str, Any]:
         problem.num_spatial_orbitals, problem.num_particles, mapper
     )
     return {
-        "name": recipe.name,
-        "geometry": recipe.geometry,
+        "name": name,
+        "geometry": geometry,
         "basis": BASIS,
-        "active_space": recipe.active_space,
+        "active_space": space,
         "mapping": "parity, two-qubit reduction",
         "num_qubits": hamiltonian.num_qubits,
         "num_particles": [int(number) for number in problem.num_particles],

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any, Literal
 
-from molecules import Molecule, load_molecule
+from molecules import Geometry, Molecule, compute_molecule, load_molecule
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from pydantic import Field
@@ -58,6 +58,7 @@ OptimizerName = Literal["auto", "L-BFGS-B", "SLSQP", "COBYLA", "SPSA"]
 def vqe(
     molecule: MoleculeName = "h2_0.735",
     *,
+    geometry: Geometry | None = None,
     ansatz: AnsatzName = "uccsd",
     optimizer: OptimizerName = "auto",
     maxiter: Annotated[int, Field(ge=1)] = 100,
@@ -69,6 +70,7 @@ def vqe(
 
     Args:
         molecule: Molecule, distance of its atoms in angstrom, and number of qubits if not 2.
+        geometry: A molecule of your own in place of that one; it needs PySCF and qiskit-nature.
         ansatz: uccsd varies excitations of the Hartree-Fock state; efficient_su2 varies
             rotations of every qubit between layers of CNOT gates.
         optimizer: auto is L-BFGS-B where energies are exact, SPSA where they are sampled.
@@ -82,7 +84,7 @@ def vqe(
     Returns:
         The summary that is shown as an artifact, and the program's result.
     """
-    chosen = load_molecule(molecule)
+    chosen = load_molecule(molecule) if geometry is None else compute_molecule(geometry)
     program_id = upload_program(
         "programs/vqe.py",
         metadata="programs/vqe.json",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from molecules import Molecule, load_molecule
+from molecules import Geometry, Molecule, compute_molecule, load_molecule
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from pydantic import Field
@@ -35,6 +35,7 @@ MethodName = Literal["auto", "L-BFGS-B", "SLSQP", "COBYLA", "SPSA"]
 def vqe_session(
     molecule: MoleculeName = "h2_0.735",
     *,
+    geometry: Geometry | None = None,
     method: MethodName = "auto",
     maxiter: Annotated[int, Field(ge=1)] = 100,
     max_evaluations: Annotated[int, Field(ge=2)] | None = None,
@@ -47,6 +48,7 @@ def vqe_session(
 
     Args:
         molecule: Molecule, distance of its atoms in angstrom, and number of qubits if not 2.
+        geometry: A molecule of your own in place of that one; it needs PySCF and qiskit-nature.
         method: auto is L-BFGS-B where energies are exact, SPSA where they are sampled.
         maxiter: Most iterations; for COBYLA most evaluated points.
         max_evaluations: Most energies that are measured, those of gradients included.
@@ -60,7 +62,7 @@ def vqe_session(
     Returns:
         The summary that is shown as an artifact.
     """
-    chosen = load_molecule(molecule)
+    chosen = load_molecule(molecule) if geometry is None else compute_molecule(geometry)
     objective = energy_of(chosen, shots)
     if method == "auto":
         name = backend if isinstance(backend, str) else backend.name

@@ -16,15 +16,22 @@ Each JSON file holds one molecule at one geometry, in hartree:
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import re
+import sys
+from collections import Counter
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, Field, model_validator
 
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
 
 FOLDER = Path(__file__).parent
+_ATOM = re.compile(r"\s*[A-Z][a-z]?(\s+-?\d+(\.\d*)?){3}\s*")
 
 
 @dataclass(frozen=True)
@@ -82,4 +89,66 @@ def load_molecule(name: str) -> Molecule:
     if name not in molecule_names():
         raise ValueError(f"No molecule {name!r}; there are {', '.join(molecule_names())}")
     document = json.loads((FOLDER / f"{name}.json").read_text())
+    return Molecule(**{field.name: document[field.name] for field in fields(Molecule)})
+
+
+class Geometry(BaseModel):
+    """A molecule of your own, computed when the flow runs; it needs PySCF and qiskit-nature.
+
+    Of a closed shell: its electrons are all paired.
+    """
+
+    atoms: str = Field(
+        description="Atoms with their positions in angstrom, as in 'H 0 0 0; H 0 0 0.735'."
+    )
+    active_electrons: int | None = Field(
+        default=None, ge=1, description="Electrons of the active space; empty for all."
+    )
+    active_orbitals: int | None = Field(
+        default=None, ge=1, le=7, description="Spatial orbitals of the active space; empty for all."
+    )
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> Geometry:
+        if not all(_ATOM.fullmatch(atom) for atom in self.atoms.split(";")):
+            raise ValueError(
+                "atoms: symbol and three numbers for each, as in 'H 0 0 0; H 0 0 0.7'."
+            )
+        if (self.active_electrons is None) != (self.active_orbitals is None):
+            raise ValueError("An active space has a number of electrons and one of orbitals.")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The formula, such as `lih_geometry`."""
+        counts = Counter(atom.split()[0].lower() for atom in self.atoms.split(";"))
+        formula = (f"{symbol}{count if count > 1 else ''}" for symbol, count in counts.items())
+        return f"{''.join(formula)}_geometry"
+
+
+def compute_molecule(geometry: Geometry) -> Molecule:
+    """Compute a molecule by PySCF, in the minimal basis of those that are shipped.
+
+    Raises:
+        RuntimeError: PySCF or qiskit-nature is not installed.
+    """
+    path = FOLDER.parent / "generate_molecules.py"
+    spec = importlib.util.spec_from_file_location("generate_molecules", path)
+    assert spec is not None  # noqa: S101 - for the type checker
+    assert spec.loader is not None  # noqa: S101
+    chemistry = importlib.util.module_from_spec(spec)
+    try:
+        # By its path: a deployment's folder is on `sys.path` only while the flow is loaded.
+        sys.modules["generate_molecules"] = chemistry
+        spec.loader.exec_module(chemistry)
+    except ImportError as error:
+        raise RuntimeError(
+            f"A geometry is computed with PySCF and qiskit-nature, and {error.name} is not"
+            " installed: pip install pyscf qiskit-nature (the dependency group `chemistry`), or"
+            " choose one of the shipped molecules."
+        ) from error
+    space = None
+    if geometry.active_electrons and geometry.active_orbitals:
+        space = {"electrons": geometry.active_electrons, "orbitals": geometry.active_orbitals}
+    document = chemistry.compute(geometry.name, geometry.atoms, space)
     return Molecule(**{field.name: document[field.name] for field in fields(Molecule)})

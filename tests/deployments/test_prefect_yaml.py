@@ -123,6 +123,9 @@ def running(
         )
     try:
         yield process
+    except BaseException:
+        print((folder / "log").read_text())
+        raise
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(60)
@@ -146,7 +149,7 @@ def test_what_make_serve_starts_runs_by_its_schedule_and_ends_with_ctrl_c(often:
     script = str(ROOT / "flows" / "serve.py")
     command = [sys.executable, script, "--port", str(port), "--file", str(often / "prefect.yaml")]
     with running(command, often, PREFECT_HOME=str(often / "home"), PREFECT_API_URL="") as process:
-        run = until(lambda: run_of_the_schedule(url), f"a run: {(often / 'log').read_text()}")
+        run = until(lambda: run_of_the_schedule(url), "a run")
         assert run["work_pool_name"] is None
         block = httpx.get(
             f"{url}/block_types/slug/qiskit-runtime-backend/block_documents/name/embedded",

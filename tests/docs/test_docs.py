@@ -23,6 +23,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # These speak of files of the repository; the others are read by somebody with an empty folder.
 IN_REPOSITORY = (
     "README.md",
+    "backend-health.md",
     "dissociation-curve.md",
     "error-mitigation.md",
     "program-pipeline.md",

@@ -53,3 +53,37 @@ def test_a_molecule_can_be_made_again(molecules):
 
     shipped = json.loads((molecules.FOLDER / f"{FOUR_QUBITS}.json").read_text())
     assert generate_molecules.differences(shipped, made) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        ({"atoms": "H 0 0"}, "symbol and three numbers"),
+        ({"atoms": "H 0 0 0; H 0 0 1; "}, "symbol and three numbers"),
+        ({"atoms": "Li 0 0 0; H 0 0 1.6", "active_electrons": 2}, "one of orbitals"),
+    ],
+)
+def test_a_geometry_that_cannot_be_is_refused(molecules, given, wrong):
+    with pytest.raises(ValueError, match=wrong):
+        molecules.Geometry(**given)
+
+
+@pytest.mark.filterwarnings("ignore")  # of PySCF and qiskit-nature
+def test_a_geometry_says_what_it_needs(molecules, monkeypatch):
+    monkeypatch.setitem(sys.modules, "qiskit_nature.second_q.circuit.library", None)
+    with pytest.raises(RuntimeError, match="computed with PySCF and qiskit-nature, and qiskit_nat"):
+        molecules.compute_molecule(molecules.Geometry(atoms="H 0 0 0; H 0 0 0.735"))
+
+
+@pytest.mark.filterwarnings("ignore")  # of PySCF and qiskit-nature
+def test_a_geometry_is_the_molecule_that_it_describes(molecules):
+    pytest.importorskip("qiskit_nature", reason="needs the dependency group chemistry")
+    atoms = "Li 0 0 0; H 0 0 1.595"
+    given = molecules.Geometry(atoms=atoms, active_electrons=2, active_orbitals=5)
+    made, shipped = molecules.compute_molecule(given), molecules.load_molecule("lih_1.595_8q")
+    assert made.name == "lih_geometry"
+    assert made.num_qubits == shipped.num_qubits == 8
+    assert made.exact_ground_energy == pytest.approx(shipped.exact_ground_energy, abs=1e-8)
+    assert made.hartree_fock_energy == pytest.approx(shipped.hartree_fock_energy, abs=1e-8)
+    with pytest.raises(ValueError, match="Choose an active space"):
+        molecules.compute_molecule(molecules.Geometry(atoms="N 0 0 0; N 0 0 1.1"))

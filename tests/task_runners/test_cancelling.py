@@ -27,14 +27,14 @@ pytest.importorskip("prefect_ray", reason="see make task-runners")
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1500),
     pytest.mark.filterwarnings("ignore"),  # of the task runners' own libraries
     pytest.mark.usefixtures("prefect_server", "service_home"),
 ]
 
 T = TypeVar("T")
 BACKEND = "aer_simulator"
-DEADLINE_SECONDS = 200.0
+DEADLINE_SECONDS = 500.0
 SOURCE = """
 import time
 
