@@ -1,19 +1,36 @@
-"""Time to clean up in, for code that is being cancelled. What is cleaned up is known elsewhere."""
+"""Cleaning up in code that is being cancelled. What is cleaned up is known elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
 
-from anyio import move_on_after
+from anyio import CancelScope
+
+T = TypeVar("T")
 
 
-@contextmanager
-def time_to_clean_up(seconds: float) -> Iterator[None]:
-    """Let the block wait, for so long at most, although the code around it is being cancelled.
+async def cleaned_up(clean_up: Coroutine[Any, Any, T], seconds: float) -> asyncio.Task[T]:
+    """Wait for a clean-up, for so long at most, however often the caller is cancelled meanwhile.
 
-    asyncio cancels a task once. A cancel scope of anyio, in which Prefect runs asynchronous tasks
-    and flows that have a time limit, interrupts each `await` until the scope is left.
+    Whoever cancels a task does so once in asyncio. A cancel scope of anyio, in which Prefect runs
+    asynchronous tasks and flows that have a time limit, does it again at each `await` until the
+    scope is left, and `asyncio.gather` passes that on to all that it waits for.
+
+    Args:
+        clean_up: What is to be done, in a task of its own.
+        seconds: After this it is cancelled.
+
+    Returns:
+        The task, which has ended if there was time.
     """
-    with move_on_after(seconds, shield=True):
-        yield
+    task, until = asyncio.create_task(clean_up), time.monotonic() + seconds
+    while not task.done() and (left_seconds := until - time.monotonic()) > 0:
+        with suppress(asyncio.CancelledError), CancelScope(shield=True):
+            await asyncio.wait({task}, timeout=left_seconds)
+    if not task.done():
+        task.cancel()
+    return task

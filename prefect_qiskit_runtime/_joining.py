@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any
 
-from prefect_qiskit_runtime._clean_up import time_to_clean_up
+from prefect_qiskit_runtime._clean_up import cleaned_up
 from prefect_qiskit_runtime._decoders import Decoders
 from prefect_qiskit_runtime._identity import Request
 from prefect_qiskit_runtime._result_cache import CacheLike
@@ -34,13 +34,20 @@ async def run_parts(requests: Sequence[Request], decoders: Decoders, cache: Cach
 async def _all_of(evaluations: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
     tasks = [asyncio.ensure_future(evaluation) for evaluation in evaluations]
     try:
-        return await asyncio.gather(*tasks)
+        # It leaves them alone when it is cancelled: each is to be cancelled once.
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in ended:
+            task.result()
     except BaseException:
         for task in tasks:
             task.cancel()
-        with time_to_clean_up(CANCEL_SECONDS):
-            await asyncio.wait(tasks)
+        await cleaned_up(_ended(tasks), 2 * CANCEL_SECONDS)
         raise
+    return [task.result() for task in tasks]
+
+
+async def _ended(tasks: Sequence[asyncio.Future[Any]]) -> None:
+    await asyncio.wait(tasks)
 
 
 def _joined(results: Sequence[Any], parts: Sequence[range], job_ids: Sequence[str]) -> Any:

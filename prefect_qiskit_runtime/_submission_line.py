@@ -27,7 +27,7 @@ from prefect.client.schemas.actions import (
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
-from prefect_qiskit_runtime._clean_up import time_to_clean_up
+from prefect_qiskit_runtime._clean_up import cleaned_up
 from prefect_qiskit_runtime._retrying import RetryPolicy
 from prefect_qiskit_runtime._watching import logger_here
 from prefect_qiskit_runtime.client import (
@@ -84,14 +84,14 @@ class _Slot:
 
     async def hold(self) -> None:
         """Let its time begin anew."""
-        with suppress(httpx.HTTPError, ObjectNotFound), time_to_clean_up(_GIVE_BACK_SECONDS):
+        with suppress(httpx.HTTPError, ObjectNotFound):
             await self.client.update_global_concurrency_limit(
                 self.name, GlobalConcurrencyLimitUpdate(active_slots=1)
             )
 
     async def give_back(self) -> None:
         """Free it; where that fails, its time runs out."""
-        with suppress(httpx.HTTPError), time_to_clean_up(_GIVE_BACK_SECONDS):
+        with suppress(httpx.HTTPError):
             await self.client.release_concurrency_slots([self.name], 1, occupancy_seconds=1.0)
 
     async def _create(self) -> None:
@@ -174,14 +174,14 @@ class SubmissionLine:
         finally:
             if slot is not None:
                 # Its minute begins when it has come in, which may be long after the slot was taken.
-                await slot.hold()
+                await cleaned_up(slot.hold(), _GIVE_BACK_SECONDS)
 
     async def _stand_in_line(self, stack: AsyncExitStack, per_minute: int) -> None:
         client = await stack.enter_async_context(get_client())
         name = limit_name(self._api)
         turn = _Slot(client, f"{name}-turn", _TURN_SECONDS)
         await _take_one([turn], _LONGEST_PAUSE_SECONDS, _waiting_for_turn)
-        stack.push_async_callback(turn.give_back)
+        stack.push_async_callback(lambda: cleaned_up(turn.give_back(), _GIVE_BACK_SECONDS))
         holding = asyncio.create_task(_keep(turn))
         stack.callback(holding.cancel)
         self._pace = [

@@ -17,7 +17,7 @@ from typing import Any
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_logger, get_run_logger
 
-from prefect_qiskit_runtime._clean_up import time_to_clean_up
+from prefect_qiskit_runtime._clean_up import cleaned_up
 from prefect_qiskit_runtime._decoders import Decoders
 from prefect_qiskit_runtime._events import tell_job_state
 from prefect_qiskit_runtime._flow_ending import flow_ending
@@ -284,9 +284,7 @@ async def cancelled_with_caller(api: RuntimeApi, job_id: str) -> AsyncIterator[N
             reason = ending.reason or "its caller was cancelled"
             # A task of its own: the one we are in is being cancelled. Before anything is logged:
             # Prefect's handler ends a process whose worker, who read its output, is gone.
-            cancelling = asyncio.create_task(cancel_quietly(api, job_id))
-            with time_to_clean_up(CANCEL_SECONDS):
-                await asyncio.wait({cancelling})
+            cancelling = await cleaned_up(cancel_quietly(api, job_id), CANCEL_SECONDS)
             if not cancelling.done():
                 logger_here().error("Job %s may still be running: cancelling takes long.", job_id)
             elif cancelling.result():

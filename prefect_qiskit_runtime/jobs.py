@@ -27,6 +27,7 @@ from prefect_qiskit_runtime._watching import InterimCallback, check_callback
 from prefect_qiskit_runtime.backend import BackendLike, OptionsLike, as_backend
 from prefect_qiskit_runtime.client import InputsLike, read_inputs
 from prefect_qiskit_runtime.dry_run import looked_at
+from prefect_qiskit_runtime.errors import NotFoundError
 from prefect_qiskit_runtime.models import JobInfo, JobMetrics, JobStatus
 from prefect_qiskit_runtime.runtime_job import RuntimeJob
 
@@ -169,7 +170,16 @@ async def aattach_job(
     """
     backend = as_backend(backend)
     async with backend.connect() as api:
-        info = await api.get_job(job_id)
+        try:
+            info = await api.get_job(job_id)
+        except NotFoundError as error:
+            where = "the embedded service" if backend.service == "embedded" else api.url
+            raise NotFoundError(
+                f"{error} It was looked for in {where}. A job is known to the service, the user and"
+                " the instance that it was submitted to: backend= says which.",
+                kind="job",
+                identifier=job_id,
+            ) from error
     return RuntimeJob.from_info(info, backend, decoders=Decoders.choose(result_decoder))
 
 

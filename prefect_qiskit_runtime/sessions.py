@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import count
 
 from prefect_qiskit_runtime._choosing import chosen_name
-from prefect_qiskit_runtime._clean_up import time_to_clean_up
+from prefect_qiskit_runtime._clean_up import cleaned_up
 from prefect_qiskit_runtime._durations import read_seconds
 from prefect_qiskit_runtime._lineage import Lineage, claims, group_key, lineage_here, submission_key
 from prefect_qiskit_runtime._open_sessions import (
@@ -249,10 +249,7 @@ async def _opened(
         session = await opening.open()
         yield session
     except BaseException:
-        # A task of its own: the one we are in may be being cancelled.
-        abandoning = asyncio.create_task(opening.abandon())
-        with time_to_clean_up(LEAVE_SECONDS):
-            await asyncio.wait({abandoning})
+        await cleaned_up(opening.abandon(), 2 * LEAVE_SECONDS)
         raise
     await opening.close()
 

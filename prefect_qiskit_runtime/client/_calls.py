@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from prefect_qiskit_runtime.client._answers import Call, malformed
 from prefect_qiskit_runtime.client._transport import Query, Transport
-from prefect_qiskit_runtime.errors import ProtocolError
+from prefect_qiskit_runtime.errors import ConfigurationError, ProtocolError
 from prefect_qiskit_runtime.models import JobInfo, ProgramInfo, SessionInfo
 
 _PAGE_SIZE = 200
@@ -72,13 +72,24 @@ async def read_pages(
     return list(found.values())
 
 
+def segment(kind: str, identifier: str) -> str:
+    """Return an id as a part of a path.
+
+    Raises:
+        ConfigurationError: It is no text, or empty: often the object in place of its id.
+    """
+    if not (isinstance(identifier, str) and identifier):
+        raise ConfigurationError(f"A {kind} is named by its id, a text; not {identifier!r:.80}.")
+    return quote(identifier, safe="")
+
+
 def program_call(
     method: str, program_id: str, doing: str, path: str = "", *, repeatable: bool = False
 ) -> Call:
     """Make a call on a program."""
     return Call(
         method,
-        f"/programs/{quote(program_id, safe='')}{path}",
+        f"/programs/{segment('program', program_id)}{path}",
         f"{doing} program {program_id}",
         kind="program",
         identifier=program_id,
@@ -92,7 +103,7 @@ def job_call(
     """Make a call on a job."""
     return Call(
         method,
-        f"/jobs/{quote(job_id, safe='')}{path}",
+        f"/jobs/{segment('job', job_id)}{path}",
         f"{doing} job {job_id}",
         kind="job",
         identifier=job_id,

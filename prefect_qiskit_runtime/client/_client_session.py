@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from prefect_qiskit_runtime._clean_up import time_to_clean_up
+from prefect_qiskit_runtime._clean_up import cleaned_up
 from prefect_qiskit_runtime._decoders import ResultDecoderLike
 from prefect_qiskit_runtime.client._api import RuntimeApi
 from prefect_qiskit_runtime.client._client_job import RuntimeClientJob
@@ -64,12 +65,13 @@ class RuntimeClientSession:
         if error is None:
             await self.close()
             return
+        await cleaned_up(self._abandon(), 2 * LEAVE_SECONDS)
+
+    async def _abandon(self) -> None:
         try:
-            with time_to_clean_up(LEAVE_SECONDS):
+            async with asyncio.timeout(LEAVE_SECONDS):
                 await self.cancel()
-                return
-            _logger.error("Session %s may still be open: closing it takes long.", self.session_id)
-        except QiskitRuntimeError:
+        except (QiskitRuntimeError, TimeoutError):
             _logger.exception("Session %s may still be open.", self.session_id)
 
     async def run(

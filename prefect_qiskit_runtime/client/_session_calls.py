@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from collections.abc import Awaitable
 from contextlib import suppress
 from typing import ClassVar
-from urllib.parse import quote
 
-from prefect_qiskit_runtime._clean_up import time_to_clean_up
+from prefect_qiskit_runtime._clean_up import cleaned_up
 from prefect_qiskit_runtime.client._answers import Call
-from prefect_qiskit_runtime.client._calls import Page, read_model, read_pages
+from prefect_qiskit_runtime.client._calls import Page, read_model, read_pages, segment
 from prefect_qiskit_runtime.client._transport import Transport
 from prefect_qiskit_runtime.errors import QiskitRuntimeError
 from prefect_qiskit_runtime.models import SessionInfo, SessionMode
@@ -62,9 +62,12 @@ class SessionCalls(Transport):
         try:
             return await asyncio.shield(asking)
         except asyncio.CancelledError:
-            with suppress(QiskitRuntimeError), time_to_clean_up(LEAVE_SECONDS):
-                await self.cancel_session((await asking).id)
+            await cleaned_up(self._cancel_opened(asking), LEAVE_SECONDS)
             raise
+
+    async def _cancel_opened(self, asking: Awaitable[SessionInfo]) -> None:
+        with suppress(QiskitRuntimeError):
+            await self.cancel_session((await asking).id)
 
     async def _create_session(
         self, backend: str, mode: SessionMode, max_time: int | None, key: str | None
@@ -118,7 +121,7 @@ class SessionCalls(Transport):
 def _session_call(method: str, session_id: str, doing: str, path: str = "") -> Call:
     return Call(
         method,
-        f"/sessions/{quote(session_id, safe='')}{path}",
+        f"/sessions/{segment('session', session_id)}{path}",
         f"{doing} session {session_id}",
         kind="session",
         identifier=session_id,

@@ -16,7 +16,7 @@ from typing import Self
 import httpx
 from pydantic import ValidationError
 
-from prefect_qiskit_runtime._clean_up import time_to_clean_up
+from prefect_qiskit_runtime._clean_up import cleaned_up
 from prefect_qiskit_runtime._home import package_version
 from prefect_qiskit_runtime.client._answers import Call, error_from_fault, error_from_response
 from prefect_qiskit_runtime.client._auth import Authentication, TokenAuth
@@ -87,8 +87,7 @@ class Transport:
     async def __aexit__(self, *exc_info: object) -> None:
         http, self._http = self._http, None
         if http is not None:
-            with time_to_clean_up(_CLOSE_SECONDS):
-                await http.aclose()
+            await cleaned_up(http.aclose(), _CLOSE_SECONDS)
 
     async def request(
         self,

@@ -7,6 +7,7 @@ import logging
 import pickle
 import traceback
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -253,8 +254,15 @@ def test_unknown_names_are_not_found(counting: str) -> None:
     with pytest.raises(NotFoundError, match="aer_simulator") as caught:
         submit_program(counting, {"upto": 1}, backend="aer_simulater")
     assert (caught.value.kind, caught.value.identifier) == ("backend", "aer_simulater")
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError, match="looked for in the embedded service") as caught:
         tasks.attach_job.fn("no-such-job", backend=BACKEND)
+    assert (caught.value.kind, caught.value.identifier) == ("job", "no-such-job")
+
+
+@pytest.mark.parametrize("no_id", [None, "", 7])
+def test_what_is_no_id_of_a_job_is_refused(service_home: object, no_id: Any) -> None:
+    with pytest.raises(ConfigurationError, match="A job is named by its id"):
+        tasks.attach_job.fn(no_id, backend=BACKEND)
 
 
 def test_options_are_laid_over_those_of_the_backend(counting: str) -> None:

@@ -5,6 +5,7 @@ Prefect cancels these through a cancel scope of anyio, which interrupts each `aw
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -56,26 +57,21 @@ async def test_one_of_a_task_cancels_its_job(counting: str) -> None:
     assert await job.astatus() is JobStatus.CANCELLED
 
 
-async def test_one_of_a_flow_cancels_its_job_and_closes_its_session(counting: str) -> None:
-    jobs: list[str] = []
+async def test_one_of_a_flow_cancels_what_it_gathers_and_closes_its_session(counting: str) -> None:
     sessions: list[RuntimeSession] = []
 
     @flow(timeout_seconds=8)
     async def impatient() -> None:
         async with aruntime_session(BACKEND) as session:
             sessions.append(session)
-            await arun_program(
-                counting,
-                HELD,
-                backend=BACKEND,
-                session=session,
-                callback=lambda job_id, interim: jobs.append(job_id),
+            await asyncio.gather(
+                *[arun_program(counting, HELD, backend=BACKEND, session=session) for _ in range(2)]
             )
 
     assert (await impatient(return_state=True)).name == "TimedOut"
     assert await sessions[0].astatus() is SessionState.CLOSED
-    job = await aattach_job.fn(jobs[0], backend=BACKEND)
-    assert await job.astatus() is JobStatus.CANCELLED
+    jobs = await alist_jobs.fn(backend=BACKEND, session=sessions[0])
+    assert [job.state.status for job in jobs] == [JobStatus.CANCELLED] * 2
 
 
 async def test_one_that_ends_amid_a_submission_cancels_its_job(service: OfflineService) -> None:
