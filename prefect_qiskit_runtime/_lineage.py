@@ -48,6 +48,7 @@ class Lineage:
         task_runs: The task runs around it, likewise.
         root_id: Id of the root flow run; None outside of flows.
         in_task: Whether a task of the user is around the call.
+        is_elsewhere: Whether the call runs in another process than its flow.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Lineage:
     task_runs: tuple[Run, ...]
     root_id: str | None
     in_task: bool = False
+    is_elsewhere: bool = False
 
     @property
     def is_rerun(self) -> bool:
@@ -164,7 +166,13 @@ async def lineage_here(durable_key: str | None) -> Lineage | None:
         task_runs=task_runs,
         root_id=ancestry.root_id,
         in_task=bool(names),
+        is_elsewhere=_is_elsewhere(),
     )
+
+
+def _is_elsewhere() -> bool:
+    context = FlowRunContext.get()
+    return context is None or context.detached
 
 
 async def _flow_run() -> FlowRun | None:

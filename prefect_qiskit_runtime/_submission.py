@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from prefect_qiskit_runtime._budget import Budget
 from prefect_qiskit_runtime._checkpoints import Checkpoints
-from prefect_qiskit_runtime._clean_up import time_to_clean_up
+from prefect_qiskit_runtime._clean_up import cleaned_up
 from prefect_qiskit_runtime._decoders import Decoders
 from prefect_qiskit_runtime._events import tell_job_event
 from prefect_qiskit_runtime._identity import Identity, Request
@@ -275,6 +275,8 @@ class Evaluation:
             may_ask_again = is_met(self._api)
             await self._policy.ask(self.placement.settle, may_ask_again=may_ask_again)
             submitted = await self._policy.ask(self._post, may_ask_again=may_ask_again)
+            if submitted.replayed and is_first:
+                self._tell_if_shared(submitted.id)
             # Asked twice for want of an answer, it is new for this call all the same.
             replayed = submitted.replayed and not is_first
             return submitted.model_copy(update={"replayed": replayed})
@@ -282,6 +284,17 @@ class Evaluation:
         submitted = await tagged.submit()
         self._twins = None if is_first else tagged
         return submitted
+
+    def _tell_if_shared(self, job_id: str) -> None:
+        """Say what cannot be told apart: occurrences are counted within a process."""
+        if self._identity is not None and self._identity.lineage.is_elsewhere:
+            logger_here().warning(
+                "Job %s was there before: an equal call in another process of this flow run has"
+                " submitted it, or its answer was lost. Equal calls share its result. Give them"
+                " different seeds or inputs, or a durable_key each, if they are several"
+                " evaluations.",
+                job_id,
+            )
 
     @property
     def backend_name(self) -> str:
@@ -360,9 +373,12 @@ class Evaluation:
         try:
             return await asyncio.shield(submitting)
         except asyncio.CancelledError:
-            with suppress(QiskitRuntimeError), time_to_clean_up(CANCEL_SECONDS):
-                await cancel_quietly(self._api, (await submitting).id)
+            await cleaned_up(self._cancel_submitted(submitting), CANCEL_SECONDS)
             raise
+
+    async def _cancel_submitted(self, submitting: Awaitable[JobSubmitted]) -> None:
+        with suppress(QiskitRuntimeError):
+            await cancel_quietly(self._api, (await submitting).id)
 
     def _tagged_options(self) -> RuntimeOptions:
         """Return the options with the labels by which the job is found from outside."""
