@@ -41,13 +41,9 @@ async def _all_of(evaluations: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
     except BaseException:
         for task in tasks:
             task.cancel()
-        await cleaned_up(_ended(tasks), 2 * CANCEL_SECONDS)
+        await cleaned_up(asyncio.wait(tasks), 2 * CANCEL_SECONDS)
         raise
     return [task.result() for task in tasks]
-
-
-async def _ended(tasks: Sequence[asyncio.Future[Any]]) -> None:
-    await asyncio.wait(tasks)
 
 
 def _joined(results: Sequence[Any], parts: Sequence[range], job_ids: Sequence[str]) -> Any:

@@ -6,13 +6,18 @@ process that dies between that answer and its disk has lost it.
 
 from __future__ import annotations
 
+import asyncio
+
 from prefect.logging import get_logger
 
+from prefect_qiskit_runtime._clean_up import cleaned_up
 from prefect_qiskit_runtime._records import Records
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.errors import NotFoundError, QiskitRuntimeError
 
 logger = get_logger("prefect_qiskit_runtime")
+
+_KEEP_SECONDS = 10.0
 
 
 async def fetch_result_bytes(api: RuntimeApi, job_id: str, *, private: bool) -> bytes | None:
@@ -31,10 +36,21 @@ async def fetch_result_bytes(api: RuntimeApi, job_id: str, *, private: bool) -> 
     record = await records.read(name)
     if record is not None:
         return record["result"].encode()
+    keeping = asyncio.create_task(_keep(api, records, name, job_id))
+    try:
+        body = await asyncio.shield(keeping)
+    except asyncio.CancelledError:
+        # What was asked for may have been given out, and is not given again.
+        await cleaned_up(asyncio.wait({keeping}), _KEEP_SECONDS)
+        raise
+    await _acknowledge(api, job_id)
+    return body
+
+
+async def _keep(api: RuntimeApi, records: Records, name: str, job_id: str) -> bytes | None:
     body = await _read_once(api, job_id)
     if body:
         await records.write(name, {"job_id": job_id, "result": body.decode()})
-    await _acknowledge(api, job_id)
     return body
 
 

@@ -270,7 +270,7 @@ class RuntimeJob(JobRun[Any]):
 
         Args:
             decoder: Instead of the decoder that was given when it was submitted.
-            timeout_seconds: How long to wait at most; the job goes on after that.
+            timeout_seconds: How long to wait for its end at most; the job goes on after that.
 
         Raises:
             JobError: The job ended without a result; the class says how.
@@ -296,7 +296,7 @@ class RuntimeJob(JobRun[Any]):
 
         Args:
             decoder: Instead of the decoder that was given when it was submitted.
-            timeout_seconds: How long to wait at most; the job goes on after that.
+            timeout_seconds: How long to wait for its end at most; the job goes on after that.
 
         Raises:
             JobError: The job ended without a result; the class says how.

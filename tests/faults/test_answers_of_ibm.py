@@ -18,6 +18,7 @@ from prefect_qiskit_runtime import (
     NotFoundError,
     RuntimeBackend,
     arun_sampler,
+    asubmit_sampler,
     run_sampler,
     runtime_session,
     submit_sampler,
@@ -235,3 +236,22 @@ def test_the_result_of_a_private_job_is_read_once_and_arrives(
     assert count(at_ibm(cloud, private=True)) == {"1": 5}
     reads = cloud.requests("GET", "/jobs/*/results")
     assert [read["status"] for read in reads] == [200]
+
+
+async def test_a_call_that_is_cancelled_while_it_reads_such_a_result_keeps_it(
+    cloud: OfflineService,
+    prefect_server: None,
+) -> None:
+    """The service deletes it with its answer, which is on the way."""
+    job = await asubmit_sampler.fn([flip()], backend=at_ibm(cloud, private=True), shots=5)
+    await job.await_for_final_state()
+    when = {"method": "GET", "path": "/jobs/*/results"}
+    asked = cloud.add("silence", when=when, moment="after_effect", seconds=2)
+    reading = asyncio.create_task(job.aresult())
+    while not any(one["id"] == asked and one["used"] for one in cloud.scenarios()):
+        await asyncio.sleep(0.05)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    result = await job.aresult()
+    assert sum(result[0].data.meas.get_counts().values()) == 5

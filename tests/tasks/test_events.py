@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterator
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 from prefect import flow, runtime, task
+from prefect.automations import Automation
+from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import get_client
+from prefect.events.actions import CallWebhook
+from prefect.events.schemas.automations import EventTrigger, Posture
 
 from prefect_qiskit_runtime import (
     JobCancelledError,
@@ -73,6 +82,62 @@ def test_a_failure_is_told_by_its_code_alone(service_home: object) -> None:
     (failed,) = [one for one in events if one["event"].endswith(".failed")]
     assert failed["payload"]["reason-code"] == "90001"
     assert "secret" not in str(events)
+
+
+@pytest.fixture
+def alarms() -> Iterator[tuple[str, SimpleQueue[str]]]:
+    """Where a webhook can be sent to, and what has come there."""
+    came: SimpleQueue[str] = SimpleQueue()
+
+    class Taking(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            came.put(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.send_response(204)
+            self.end_headers()
+
+    with HTTPServer(("127.0.0.1", 0), Taking) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", came
+        server.shutdown()
+        thread.join()
+
+
+def test_an_automation_acts_on_a_job_that_has_failed(
+    service_home: object, alarms: tuple[str, SimpleQueue[str]]
+) -> None:
+    url, came = alarms
+    program = upload_program.fn(RAISING, name="raising")
+    alarm = Webhook(url=url, allow_private_urls=True)
+    alarm.save("job-alarm", overwrite=True)
+    Automation(
+        name="a quantum job has failed",
+        trigger=EventTrigger(
+            expect={"qiskit-runtime.job.failed"},
+            match={"prefect.resource.id": "qiskit-runtime.job.*"},
+            posture=Posture.Reactive,
+            threshold=1,
+            within=timedelta(0),
+        ),
+        actions=[
+            CallWebhook(
+                block_document_id=alarm._block_document_id,
+                payload="Job {{ event.resource.name }}: {{ event.payload['reason-code'] }}",
+            )
+        ],
+    ).create()
+    jobs: list[str] = []
+
+    @flow
+    def failing() -> None:
+        with pytest.raises(ProgramFailedError) as caught:
+            run_program(program, backend=BACKEND)
+        jobs.append(caught.value.job_id)
+
+    deadline = time.monotonic() + 2 * DEADLINE_SECONDS
+    while came.empty() and time.monotonic() < deadline:  # the server takes it up a while later
+        failing()
+    assert came.get(timeout=DEADLINE_SECONDS) in {f"Job {job_id}: 90001" for job_id in jobs}
 
 
 def test_a_call_that_comes_back_tells_that_it_has_adopted_its_job(counting: str) -> None:
