@@ -118,6 +118,8 @@ def explained(doing: str, filename: str | None) -> Iterator[None]:
     except _seams.account_errors() as exc:
         raise ConfigurationError(
             f"Cannot {doing} in {file_path(filename)}: {getattr(exc, 'message', None) or exc}"
+            " RuntimeClient.saved_accounts() shows what is saved, and RuntimeClient.save_account(…)"
+            " saves one."
         ) from exc
     except (OSError, ValueError, KeyError) as exc:
         raise ConfigurationError(

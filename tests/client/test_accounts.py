@@ -216,7 +216,7 @@ def test_any_instance_means_that_none_is_named() -> None:
     ("asked", "says"),
     [
         ({}, "Unable to find account"),
-        ({"name": "nobody"}, "nobody does not exist"),
+        ({"name": "nobody"}, r"nobody does not exist on disk\. RuntimeClient\.saved_accounts\(\)"),
         ({"filename": "/nowhere/a.json"}, "There is no file /nowhere/a.json"),
         ({"channel": "ibm_quantum"}, "Unable to find account"),
     ],

@@ -11,6 +11,7 @@ import qiskit_ibm_runtime
 from qiskit.circuit import Parameter, ParameterVector, QuantumCircuit
 from qiskit.circuit.library import RXGate
 from qiskit.primitives import StatevectorEstimator, StatevectorSampler
+from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.quantum_info import Operator, Pauli, SparsePauliOp
 from qiskit_aer.noise import NoiseModel, depolarizing_error
 from scipy import sparse
@@ -126,3 +127,12 @@ def test_an_image_without_qiskit_ibm_runtime_encodes_all_but_its_types(monkeypat
     finally:
         _seams.upstream_encoder.cache_clear()
         _seams.upstream_decoder.cache_clear()
+
+
+def test_the_seams_ask_upstream_for_angles_that_no_device_takes():
+    angle = Parameter("angle")
+    circuit = QuantumCircuit(2)
+    circuit.rzz(angle, 0, 1)
+    good, bad = (EstimatorPub.coerce((circuit, "ZZ", [[value]])) for value in (0.5, -0.5))
+    assert _seams.rzz_fault(good) is None
+    assert "range [0, pi/2]" in _seams.rzz_fault(bad)

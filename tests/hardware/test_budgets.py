@@ -10,7 +10,16 @@ import pytest
 from prefect import flow, get_client
 from prefect.states import Cancelled
 
-from prefect_qiskit_runtime import ProgramFailedError, RuntimeBackend, _approval, arun_program
+from prefect_qiskit_runtime import (
+    ProgramFailedError,
+    RuntimeBackend,
+    _approval,
+    _hardware_budget,
+    arun_program,
+)
+from prefect_qiskit_runtime.broker._budget import Budget, Limits
+from prefect_qiskit_runtime.client import IbmApi
+from prefect_qiskit_runtime.errors import HardwareBudgetError
 
 from .conftest import Cloud
 
@@ -91,3 +100,27 @@ async def test_outside_of_flows_nobody_is_asked(cloud: Cloud, vqe: str, tmp_path
     with pytest.raises(ProgramFailedError, match="HardwareBudgetError") as caught:
         await arun_program.fn(vqe, {"points": 2}, backend=backend)
     assert caught.value.reason_code == 90009
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"max_seconds": 30},
+        {"max_seconds_per_flow_run": 0},
+        {"max_seconds_per_day": 0},
+        {"max_seconds_of_instance": 5},
+    ],
+)
+async def test_what_the_broker_says_tells_which_limit_it_was(
+    cloud: Cloud, limits: dict[str, float]
+) -> None:
+    cloud.service.add("usage_limit", seconds=30)
+    async with IbmApi(cloud.credentials.account().read()) as api:
+        budget = Budget(api, "fake_manila", "mine", Limits(60, **limits))
+        with pytest.raises(HardwareBudgetError) as caught:
+            await budget.left_seconds(30.0)
+    told = _hardware_budget._ENDED.search(f"Job x failed: HardwareBudgetError: {caught.value}")
+    assert told is not None
+    (name,) = limits
+    assert _hardware_budget._LIMITS[told["field"]][0] == name
+    assert float(told["used"]) >= limits[name]
