@@ -138,8 +138,8 @@ class LoopReporter:
     Four artifacts of the flow run, brought up to date in place: `<key>-progress`;
     `<key>-convergence` with the plot, the best point and the cost; `<key>-table`, a table
     artifact with a row for each iteration (of more than about a hundred parameters, those of the
-    best one); and `<key>-csv`, from where Prefect's UI saves the table as a file. That takes a
-    tenth of the loop's time at most.
+    best one); and `<key>-csv`, from where Prefect's UI saves the table as a file. What is drawn
+    and written takes a tenth of the loop's time at most; the progress does not wait for it.
 
     ```python
     reporter = LoopReporter(key="my-loop", title="My loop", maxiter=100)
@@ -179,7 +179,7 @@ class LoopReporter:
         }  # fmt: skip
         self._min_interval_seconds = min_interval_seconds
         self._progress = ProgressReporter(
-            key=f"{key}-progress", description=title, min_interval_seconds=0.0
+            key=f"{key}-progress", description=title, min_interval_seconds=min_interval_seconds
         )
         self._rows: list[dict[str, Any]] = []
         self._costs: dict[str, Any] = {}
@@ -222,11 +222,13 @@ class LoopReporter:
         point = json.dumps([float(one) for one in parameters])
         self._rows.append({**row, **costs, "parameters": point})
         self._costs = costs
+        # 100 percent is left to `finish`: an optimizer may stop early or measure once more.
+        told = await self._show_progress(min(99.0, 100 * number / self._maxiter))
         started = time.monotonic()
         if started < self._next_at:
-            return False
-        # 100 percent is left to `finish`: an optimizer may stop early or measure once more.
-        await self._show(min(99.0, 100 * number / self._maxiter))
+            return told
+        await self._show_rows()
+        # Of the time of the rows only: the first picture of a machine takes seconds, for its fonts.
         took_seconds = time.monotonic() - started
         self._next_at = started + max(self._min_interval_seconds, 10 * took_seconds)
         return True
@@ -247,15 +249,20 @@ class LoopReporter:
 
     async def afinish(self) -> None:
         """Say that the loop has ended, and bring all up to date."""
-        await self._show(100.0)
+        await self._show_progress(100.0)
+        await self._show_rows()
 
     def finish(self) -> None:
         """Say that the loop has ended; the synchronous twin of `afinish`."""
         run_sync(self.afinish())
 
-    async def _show(self, percent: float) -> None:
+    async def _show_progress(self, percent: float) -> bool:
         said = ", ".join(f"{value} {name}" for name, value in self._costs.items())
-        await self._progress.areport(percent, f"{self._title}: {said}" if said else self._title)
+        return await self._progress.areport(
+            percent, f"{self._title}: {said}" if said else self._title
+        )
+
+    async def _show_rows(self) -> None:
         if not self._rows:
             return
         text = await asyncio.to_thread(self._markdown)

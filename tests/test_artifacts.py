@@ -146,6 +146,24 @@ def test_the_end_of_a_loop_is_shown_whole(prefect_server, clock):
     )
 
 
+def test_progress_goes_on_where_pictures_take_long(prefect_server, clock, monkeypatch):
+    def draw(*_args: Any, **_fields: Any) -> str:
+        clock.now += 9
+        return "drawn"
+
+    monkeypatch.setattr(artifacts, "convergence_plot", draw)
+    reporter = LoopReporter(key="a-loop", title="A loop", maxiter=10)
+
+    @flow
+    def loop() -> list[bool]:
+        return [reporter.add(1.0), reporter.add(0.5)]
+
+    assert loop() == [True, True]
+    artifacts_shown = shown(reporter)
+    assert float(artifacts_shown["progress"]) == 10.0
+    assert len(json.loads(artifacts_shown["table"])) == 1
+
+
 def test_iterations_that_come_again_take_their_places(prefect_server, clock):
     reporter = LoopReporter(key="a-loop", title="A loop", maxiter=10)
 
