@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -89,7 +88,8 @@ def served(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         until(lambda: serves_blocks(url, process), "the Prefect server and its blocks")
         yield Served(url, environment)
     finally:
-        process.send_signal(signal.SIGINT)
+        # As Ctrl-C, but not ignored where the tests run in the background of a script.
+        process.terminate()
         process.wait(DEADLINE_SECONDS)
         Served(url, environment).run("service", "stop", "--force")
 
