@@ -254,4 +254,5 @@ async def test_a_call_that_is_cancelled_while_it_reads_such_a_result_keeps_it(
     with pytest.raises(asyncio.CancelledError):
         await reading
     result = await job.aresult()
+    assert len(cloud.requests("GET", "/jobs/*/results")) == 1
     assert sum(result[0].data.meas.get_counts().values()) == 5
