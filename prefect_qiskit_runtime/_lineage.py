@@ -14,6 +14,7 @@ import threading
 from base64 import b32decode, b32encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -31,10 +32,17 @@ _DIGEST_CHARACTERS = 26
 
 @dataclass(frozen=True)
 class Run:
-    """A flow run or task run of Prefect, in one of the times that it runs."""
+    """A flow run or task run of Prefect, in one of the times that it runs.
+
+    Attributes:
+        run_id: Prefect's id of it.
+        run_count: How often it was started by now.
+        began_at: When it was started first, for a flow run.
+    """
 
     run_id: str
     run_count: int
+    began_at: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -156,7 +164,7 @@ async def lineage_here(durable_key: str | None) -> Lineage | None:
     tasks = list(_enclosing_tasks(flow_run.id))
     task_runs = tuple(Run(str(task.task_run.id), task.task_run.run_count) for task in tasks)
     names = [task.task.name for task in reversed(tasks) if not _is_own(task)]
-    own = Run(str(flow_run.id), flow_run.run_count)
+    own = _run_of(flow_run)
     return Lineage(
         name=json.dumps([ancestry.root_id, *ancestry.path, *names, *in_loop])
         if durable_key is None
@@ -173,6 +181,17 @@ async def lineage_here(durable_key: str | None) -> Lineage | None:
 def _is_elsewhere() -> bool:
     context = FlowRunContext.get()
     return context is None or context.detached
+
+
+def _run_of(flow_run: FlowRun) -> Run:
+    """Return a flow run with the number of its starts.
+
+    Prefect does not count those after which a run that was suspended goes on; it keeps a key of
+    each time that it was.
+    """
+    suspended = flow_run.empirical_policy.pause_keys or ()
+    starts = flow_run.run_count + len(suspended)
+    return Run(str(flow_run.id), starts, flow_run.start_time)
 
 
 async def _flow_run() -> FlowRun | None:
@@ -230,7 +249,7 @@ async def _ask_ancestry(flow_run: FlowRun) -> _Ancestry:
             if stand_in.flow_run_id is None:  # a flow called in a task outside of flows
                 break
             flow_run = await client.read_flow_run(stand_in.flow_run_id)
-            parents.append(Run(str(flow_run.id), flow_run.run_count))
+            parents.append(_run_of(flow_run))
     return _Ancestry(str(flow_run.id), tuple(reversed(path)), tuple(parents))
 
 
@@ -378,4 +397,4 @@ def _flow_run_here() -> Run | None:
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return None
-    return Run(str(context.flow_run.id), context.flow_run.run_count)
+    return _run_of(context.flow_run)

@@ -29,6 +29,7 @@ from prefect_qiskit_runtime._reason_codes import NextStep, next_step
 from prefect_qiskit_runtime._retrying import RetryPolicy, is_met
 from prefect_qiskit_runtime._saved_cursors import cursor_of, cursor_saved
 from prefect_qiskit_runtime._submission_line import SubmissionLine
+from prefect_qiskit_runtime._submission_log import tell_shared, tell_submitted
 from prefect_qiskit_runtime._summaries import summarised
 from prefect_qiskit_runtime._tagged_submission import TaggedSubmission
 from prefect_qiskit_runtime._watching import (
@@ -258,7 +259,7 @@ class Evaluation:
         _sent.add(self._key)
         submitted = await self._ask_for_job(is_first=is_first)
         if not submitted.replayed:
-            self._log(submitted)
+            tell_submitted(submitted, self._request)
             tell_job_event("submitted", submitted.id, self._about())
         return submitted
 
@@ -286,8 +287,9 @@ class Evaluation:
             may_ask_again = is_met(self._api)
             await self._policy.ask(self.placement.settle, may_ask_again=may_ask_again)
             submitted = await self._policy.ask(self._post, may_ask_again=may_ask_again)
-            if submitted.replayed and is_first:
-                self._tell_if_shared(submitted.id)
+            identity = self._identity
+            if submitted.replayed and is_first and identity and identity.lineage.is_elsewhere:
+                tell_shared(submitted.id)
             # Asked twice for want of an answer, it is new for this call all the same.
             replayed = submitted.replayed and not is_first
             return submitted.model_copy(update={"replayed": replayed})
@@ -295,17 +297,6 @@ class Evaluation:
         submitted = await tagged.submit()
         self._twins = None if is_first else tagged
         return submitted
-
-    def _tell_if_shared(self, job_id: str) -> None:
-        """Say what cannot be told apart: occurrences are counted within a process."""
-        if self._identity is not None and self._identity.lineage.is_elsewhere:
-            logger_here().warning(
-                "Job %s was there before: an equal call in another process of this flow run has"
-                " submitted it, or its answer was lost. Equal calls share its result. Give them"
-                " different seeds or inputs, or a durable_key each, if they are several"
-                " evaluations.",
-                job_id,
-            )
 
     @property
     def backend_name(self) -> str:
@@ -353,7 +344,7 @@ class Evaluation:
             preparation=self.placement.record,
             post=self._post,
             is_first=is_first,
-            records=None if self._identity is None else self._identity.records,
+            identity=self._identity,
             policy=self._policy,
             settings=settings_of_environment(),
             line=SubmissionLine(self._api, self._policy),
@@ -402,18 +393,6 @@ class Evaluation:
         if self._request.session is not None:
             self._session_id = changes["session_id"] = self._request.session.session_id
         return self._request.options.model_copy(update=changes)
-
-    def _log(self, submitted: JobSubmitted) -> None:
-        logger = logger_here()
-        logger.info(
-            "Job %s of program %s submitted to %s (%s service).",
-            submitted.id,
-            self._request.program_id,
-            submitted.backend,
-            self._request.backend.service,
-        )
-        for message in submitted.messages:
-            logger.warning("Job %s: %s", submitted.id, message.get("data"))
 
     async def _is_taken_up(self, found: JobInfo) -> bool:
         if not await self._is_current(found):

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect_qiskit_runtime._budget import Budget
-from prefect_qiskit_runtime._records import Records
+from prefect_qiskit_runtime._earlier_runs import EarlierRuns
+from prefect_qiskit_runtime._identity import Identity
 from prefect_qiskit_runtime._retrying import RetryPolicy, is_met, was_sent
 from prefect_qiskit_runtime._submission_line import SubmissionLine
 from prefect_qiskit_runtime._watching import cancel_quietly, logger_here
@@ -48,8 +49,8 @@ class TaggedSubmission:
             the job and has nothing to make ready.
         post: Sends the request, once.
         is_first: Whether no request can have been sent under the name before.
-        records: Where the intent is kept for a later process; None for a call that none comes
-            back to.
+        identity: Says where the intent is kept for a later process; None for a call that none
+            comes back to.
         policy: How questions are asked again.
         settings: The grace period, and what to do after it.
         line: Where the request waits for its turn.
@@ -62,7 +63,7 @@ class TaggedSubmission:
     preparation: dict[str, Any]
     post: Callable[[], Awaitable[JobSubmitted]]
     is_first: bool
-    records: Records | None
+    identity: Identity | None
     policy: RetryPolicy
     settings: Settings
     line: SubmissionLine
@@ -99,6 +100,8 @@ class TaggedSubmission:
             await self.budget.require()
         async with self.line.place():
             intent = {"intended_at": time.time(), "estimate": self.preparation.get("estimate")}
+            if self.identity is not None:
+                await EarlierRuns.of(self.identity).note()
             await self._record("intent", intent)
             try:
                 submitted = await self.post()
@@ -132,14 +135,33 @@ class TaggedSubmission:
         if intent is not None and intent.get("estimate") is not None:
             self.preparation.setdefault("estimate", intent["estimate"])
         found = await self.settle_twins()
-        if found is not None or intent is None or intent == refusal:
+        if found is not None:
             return found
-        # A process has died between the request and its answer, or the job is not visible yet.
-        until = intent["intended_at"] + self.settings.submission_grace_seconds
+        if intent is not None and intent != refusal:
+            # A process has died between the request and its answer, or the job is hidden yet.
+            until = intent["intended_at"] + self.settings.submission_grace_seconds
+            logger_here().warning(
+                "An earlier run has sent a job (tag %s) and had no answer; it is looked for.",
+                self.name,
+            )
+            return await self._look_until(time.monotonic() + max(0.0, until - time.time()), None)
+        return await self._find_hidden()
+
+    async def _find_hidden(self) -> JobInfo | None:
+        """Look for a job that an earlier run may have sent from another machine."""
+        grace_seconds = self.settings.submission_grace_seconds
+        if self.identity is None:
+            return None
+        left_seconds = await EarlierRuns.of(self.identity).hidden_for_seconds(grace_seconds)
+        if left_seconds <= 0:
+            return None
         logger_here().warning(
-            "An earlier run has sent a job (tag %s) and had no answer; it is looked for.", self.name
+            "The records of an earlier run are not in this result storage, so a job that it may"
+            " have sent (tag %s) is looked for, for %.0f s at most.",
+            self.name,
+            left_seconds,
         )
-        return await self._look_until(time.monotonic() + max(0.0, until - time.time()), None)
+        return await self._search_until(time.monotonic() + left_seconds)
 
     async def _find_after(self, error: QiskitRuntimeError) -> JobInfo | None:
         """Look for the job of a request with an unclear outcome; None if it may be sent again."""
@@ -148,15 +170,7 @@ class TaggedSubmission:
         return await self._look_until(until, error)
 
     async def _look_until(self, until: float, error: QiskitRuntimeError | None) -> JobInfo | None:
-        pause_seconds = min(1.0, self.settings.submission_grace_seconds / 4)
-        while True:
-            found = await self.settle_twins()
-            left_seconds = until - time.monotonic()
-            if found is not None or left_seconds <= 0:
-                break
-            jittered = pause_seconds * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-            await asyncio.sleep(min(left_seconds, jittered))
-            pause_seconds = min(_LONGEST_PAUSE_SECONDS, 2 * pause_seconds)
+        found = await self._search_until(until)
         if found is None and self.settings.unclear_submission == "hold":
             raise SubmissionUnclearError(
                 f"A job was sent to {self.api.url} and no answer came; within"
@@ -167,12 +181,25 @@ class TaggedSubmission:
             ) from error
         return found
 
+    async def _search_until(self, until: float) -> JobInfo | None:
+        pause_seconds = min(1.0, self.settings.submission_grace_seconds / 4)
+        while True:
+            found = await self.settle_twins()
+            left_seconds = until - time.monotonic()
+            if found is not None or left_seconds <= 0:
+                return found
+            jittered = pause_seconds * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+            await asyncio.sleep(min(left_seconds, jittered))
+            pause_seconds = min(_LONGEST_PAUSE_SECONDS, 2 * pause_seconds)
+
     async def _read(self, kind: str) -> dict[str, Any] | None:
-        return None if self.records is None else await self.records.read(f"{kind}-{self.name}")
+        if self.identity is None:
+            return None
+        return await self.identity.records.read(f"{kind}-{self.name}")
 
     async def _record(self, kind: str, record: dict[str, Any]) -> None:
-        if self.records is not None:
-            await self.records.write(f"{kind}-{self.name}", record)
+        if self.identity is not None:
+            await self.identity.records.write(f"{kind}-{self.name}", record)
 
 
 def _is_refused(error: QiskitRuntimeError) -> bool:

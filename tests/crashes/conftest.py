@@ -86,6 +86,17 @@ class FlowRun:
     def run_again(self) -> Any:
         """Do what Prefect does with a crashed flow run; return its result."""
         self.schedule_again()
+        return self._end()
+
+    def resume(self) -> Any:
+        """Do what Prefect does with a flow run that is resumed; return its result."""
+        from prefect.client.orchestration import get_client
+
+        with get_client(sync_client=True) as client:
+            client.resume_flow_run(self.flow_run_id)
+        return self._end()
+
+    def _end(self) -> Any:
         assert self.start().wait(DEADLINE_SECONDS) == 0, self.log
         (result,) = [json.loads(note.removeprefix("result ")) for note in self.notes("result ")]
         return result
@@ -168,13 +179,23 @@ def new_flow_run(
     """Make a flow run of a flow, and kill at the end what is left of it."""
     made: list[FlowRun] = []
 
-    def make(name: str, *, parameters: dict[str, Any] | None = None, **settings: Any) -> FlowRun:
+    def make(
+        name: str,
+        *,
+        parameters: dict[str, Any] | None = None,
+        is_deployed: bool = False,
+        **settings: Any,
+    ) -> FlowRun:
         from prefect.client.orchestration import get_client
 
         from tests.crashes.flows import FLOWS as flows
 
         with get_client(sync_client=True) as client:
-            flow_run = client.create_flow_run(flows[name], parameters=parameters or {})
+            if is_deployed:
+                deployment = client.create_deployment(client.create_flow(flows[name]), name)
+                flow_run = client.create_flow_run_from_deployment(deployment)
+            else:
+                flow_run = client.create_flow_run(flows[name], parameters=parameters or {})
         told = {
             "url": proxy.url,
             "token": TOKENS["alice"],

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
-from prefect import Flow, flow, task
+from prefect import Flow, flow, suspend_flow_run, task
 from prefect.client.orchestration import get_client
 from prefect.flow_engine import run_flow
 
@@ -79,11 +79,19 @@ def privately() -> float:
     return run_program(SETTINGS["program"], {}, backend=backend(), options=options)
 
 
+@flow
+def suspending() -> float:
+    result = run_program(SETTINGS["program"], SETTINGS["inputs"], backend=backend())
+    suspend_flow_run()  # for the first time only
+    return result
+
+
 FLOWS: dict[str, Flow[..., object]] = {
     "evaluating": evaluating,
     "mapping": mapping,
     "parent": parent,
     "privately": privately,
+    "suspending": suspending,
 }
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.crashes.conftest import NewFlowRun
+from tests.crashes.conftest import DEADLINE_SECONDS, NewFlowRun
 from tests.proxy import Fault
 
 ACKNOWLEDGEMENT = r"DELETE /jobs/\w+/results"
@@ -132,3 +132,14 @@ def test_three_kills_in_a_row_pay_one_job(new_flow_run: NewFlowRun) -> None:
         flow_run.schedule_again()
         flow_run.kill_at(copied(point))
     assert flow_run.run_again() == flow_run.job_result()
+
+
+@pytest.mark.parametrize("keyless", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_a_flow_run_that_was_suspended_pays_nothing_again(
+    new_flow_run: NewFlowRun, keyless: bool
+) -> None:
+    """Prefect does not count that it was started again."""
+    flow_run = new_flow_run("suspending", is_deployed=True, keyless=keyless)
+    flow_run.start().wait(DEADLINE_SECONDS)
+    assert not flow_run.notes("result ")
+    assert flow_run.resume() == flow_run.job_result()

@@ -21,6 +21,10 @@ from tests.crashes.matrix.running import Stage
 SAMPLE = {
     "a program on a team's service: amid the interim results, reset after its effect, new worker",
     "a sampler on the simulated IBM: after the submission, found by its tag late, flow-run retry",
+    (
+        "a sampler on the simulated IBM: before the first question for the job,"
+        " found by its tag late, new worker"
+    ),
 }
 
 

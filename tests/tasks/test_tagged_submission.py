@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from prefect import flow, task
+from prefect.settings import PREFECT_LOCAL_STORAGE_PATH
 
 from prefect_qiskit_runtime import (
     InvalidInputError,
     RuntimeBackend,
     RuntimeServiceCredentials,
     ServiceUnavailableError,
+    _earlier_runs,
     backend as backends,
     run_program,
     upload_program,
 )
+from prefect_qiskit_runtime._records import FOLDER
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.errors import SubmissionUnclearError
 from prefect_qiskit_runtime.models import JobInfo
@@ -193,6 +199,61 @@ def test_a_task_that_is_retried_finds_its_job(
 
     assert retrying() == 3
     assert (posts(proxy), len(count.new())) == (1, 1)
+
+
+def searches(proxy: Proxy) -> int:
+    return sum("tags=pqr-" in request for request in proxy.seen)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_flow_that_is_retried_before_it_has_sent_anything_waits_for_nothing(
+    proxy: Proxy, backend: RuntimeBackend, program: str, count: CountNew
+) -> None:
+    """Here, and where an earlier process has left its records."""
+    has_failed: list[bool] = []
+
+    @flow(retries=1)
+    def failing_first() -> int:
+        if not has_failed:
+            has_failed.append(True)
+            raise ConnectionError("of the flow")
+        return run_program(program, {"upto": 4}, backend=backend)
+
+    assert failing_first() == 4
+    # One before it was sent; one for twins as it goes on, and one after its end.
+    assert (searches(proxy), len(count.new())) == (3, 1)
+
+
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.parametrize("are_kept", [True, False], ids=["kept", "lost"])
+def test_where_records_of_an_earlier_run_are_lost_a_job_is_looked_for_longer(
+    proxy: Proxy,
+    backend: RuntimeBackend,
+    program: str,
+    monkeypatch: pytest.MonkeyPatch,
+    are_kept: bool,
+) -> None:
+    """The flow run is taken up by another process, as far as the process can know."""
+    monkeypatch.setattr(
+        _earlier_runs, "_here_since", {os.getpid(): datetime.max.replace(tzinfo=UTC)}
+    )
+    runs: list[int] = []
+
+    @flow(retries=1)
+    def going_on() -> int:
+        runs.append(len(runs) + 1)
+        proxy.seen.clear()
+        result = run_program(program, {"upto": len(runs)}, backend=backend)
+        if len(runs) == 1:
+            _earlier_runs._known.clear()
+            if not are_kept:
+                shutil.rmtree(Path(PREFECT_LOCAL_STORAGE_PATH.value()) / FOLDER)
+            raise ConnectionError("of the flow")
+        return result
+
+    assert going_on() == 2
+    assert posts(proxy) == 1
+    assert (searches(proxy) > 3) is not are_kept
 
 
 @pytest.mark.usefixtures("prefect_server")
