@@ -122,7 +122,7 @@ def test_backends_are_the_ideal_simulator_and_the_fake_devices(api) -> None:
     devices = {device["name"]: device for device in api.http.get("/backends").json()["devices"]}
     assert next(iter(devices)) == "aer_simulator" and len(devices) > 50
     manila = devices["fake_manila"]
-    assert (manila["qubits"], manila["simulator"]) == (5, False)
+    assert (manila["qubits"], manila["is_simulator"]) == (5, False)
     assert manila["status"] == {"name": "online"}
 
 
