@@ -172,7 +172,8 @@ def test_a_worker_of_a_process_pool_runs_it_by_its_schedule(often: Path) -> None
     with running(server, often, **{**mine, "PREFECT_API_URL": ""}):
         until(lambda: answers(url), "the Prefect server")
         for arguments in (
-            ["work-pool", "create", "--type", "process", "local"],
+            # Prefect's client asks again where its server was busy, and the pool may be there then.
+            ["work-pool", "create", "--overwrite", "--type", "process", "local"],
             ["deploy", "--all"],
         ):
             subprocess.run(
