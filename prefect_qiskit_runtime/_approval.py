@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from prefect import get_client
 from prefect.states import Paused
 
-from prefect_qiskit_runtime._watching import logger_here
 from prefect_qiskit_runtime.client import settings_of_environment
+from prefect_qiskit_runtime.flow_run.logger import logger_here
 
 _APPROVAL_SECONDS = 86_400
 

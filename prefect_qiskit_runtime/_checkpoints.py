@@ -11,9 +11,9 @@ import asyncio
 import json
 from typing import Any
 
-from prefect_qiskit_runtime._watching import logger_here
 from prefect_qiskit_runtime.client import PRIMITIVES, RuntimeApi
 from prefect_qiskit_runtime.errors import NotFoundError
+from prefect_qiskit_runtime.flow_run.logger import logger_here
 from prefect_qiskit_runtime.models import JobInfo, JobStatus
 
 _LAST, _ALL = "checkpoint", "checkpoints"

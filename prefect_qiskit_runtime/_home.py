@@ -20,7 +20,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 from prefect_qiskit_runtime.errors import EmbeddedServiceError
@@ -32,10 +31,10 @@ __all__ = [
     "host_name",
     "identity_proof",
     "network_file_system",
-    "package_version",
     "process_exists",
     "version_key",
 ]
+
 
 # SQLite's write-ahead log needs memory shared between processes, and flock needs one kernel:
 # https://sqlite.org/wal.html ("All processes using a database must be on the same host").
@@ -255,15 +254,6 @@ def process_exists(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-@cache
-def package_version() -> str:
-    """Return the version of this package."""
-    try:
-        return metadata.version("prefect-qiskit-runtime")
-    except metadata.PackageNotFoundError:  # a source tree on the path
-        return "0.0.0"
 
 
 def version_key(version: str) -> tuple[int, ...]:

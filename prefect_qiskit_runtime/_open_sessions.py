@@ -21,9 +21,9 @@ from prefect.client.schemas.objects import FlowRun
 
 from prefect_qiskit_runtime._lineage import Run, lineage_here, root_flow_run_id_here
 from prefect_qiskit_runtime._retrying import RetryPolicy
-from prefect_qiskit_runtime._watching import logger_here
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.errors import NotFoundError
+from prefect_qiskit_runtime.flow_run.logger import logger_here
 
 _LABEL = "qiskit-runtime.open-sessions."
 _NOTE_SECONDS = 10.0

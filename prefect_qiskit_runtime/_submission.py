@@ -43,7 +43,6 @@ from prefect_qiskit_runtime._watching import (
     fetch_encoded,
     fetch_job_error,
     follow,
-    logger_here,
 )
 from prefect_qiskit_runtime.client import RuntimeApi, settings_of_environment
 from prefect_qiskit_runtime.errors import (
@@ -53,6 +52,7 @@ from prefect_qiskit_runtime.errors import (
     QiskitRuntimeError,
     SessionClosedError,
 )
+from prefect_qiskit_runtime.flow_run.logger import logger_here
 from prefect_qiskit_runtime.models import JobInfo, JobStatus, JobSubmitted, RuntimeOptions
 
 _PRIMITIVES = ("sampler", "estimator", "executor")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prefect_qiskit_runtime._identity import Request
-from prefect_qiskit_runtime._watching import logger_here
+from prefect_qiskit_runtime.flow_run.logger import logger_here
 from prefect_qiskit_runtime.models import JobSubmitted
 
 

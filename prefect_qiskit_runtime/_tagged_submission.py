@@ -20,7 +20,7 @@ from prefect_qiskit_runtime._earlier_runs import EarlierRuns
 from prefect_qiskit_runtime._identity import Identity
 from prefect_qiskit_runtime._retrying import RetryPolicy, is_met, was_sent
 from prefect_qiskit_runtime._submission_line import SubmissionLine
-from prefect_qiskit_runtime._watching import cancel_quietly, logger_here
+from prefect_qiskit_runtime._watching import cancel_quietly
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.errors import (
     BudgetExceededError,
@@ -31,6 +31,7 @@ from prefect_qiskit_runtime.errors import (
     SubmissionUnclearError,
     is_retryable,
 )
+from prefect_qiskit_runtime.flow_run.logger import logger_here
 from prefect_qiskit_runtime.models import JobInfo, JobSubmitted
 from prefect_qiskit_runtime.settings import Settings
 

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
-
-from prefect.exceptions import MissingContextError
-from prefect.logging import get_logger, get_run_logger
 
 from prefect_qiskit_runtime._clean_up import cleaned_up
 from prefect_qiskit_runtime._decoders import Decoders
@@ -35,6 +31,7 @@ from prefect_qiskit_runtime.errors import (
     ProtocolError,
     QiskitRuntimeError,
 )
+from prefect_qiskit_runtime.flow_run.logger import logger_here
 from prefect_qiskit_runtime.models import (
     EndEvent,
     InterimEvent,
@@ -43,15 +40,16 @@ from prefect_qiskit_runtime.models import (
     StatusEvent,
 )
 
-Logger = logging.Logger | logging.LoggerAdapter[Any]
-
 InterimCallback = Callable[..., Any]
 """`callback(job_id, interim)`; one that has a parameter `seq` is also told the number."""
+
 
 CANCEL_SECONDS = 10.0
 """How long a caller that is going away tries to cancel its job."""
 
+
 LOG_TAIL_CHARACTERS = 4000
+
 
 _SAID = {
     JobStatus.QUEUED: "is queued",
@@ -60,14 +58,6 @@ _SAID = {
     JobStatus.FAILED: "has failed",
     JobStatus.CANCELLED: "was cancelled",
 }
-
-
-def logger_here() -> Logger:
-    """The run's logger inside a flow or task, the package's elsewhere."""
-    try:
-        return get_run_logger()
-    except MissingContextError:
-        return get_logger("prefect_qiskit_runtime")
 
 
 @dataclass

@@ -18,10 +18,10 @@ from prefect.serializers import Serializer
 from pydantic import BaseModel
 
 from prefect_qiskit_runtime import errors
-from prefect_qiskit_runtime._home import package_version
 from prefect_qiskit_runtime.backend import RuntimeBackend, service_identity
 from prefect_qiskit_runtime.codec import decode, encode, fingerprint
 from prefect_qiskit_runtime.errors import DecodingError, QiskitRuntimeError
+from prefect_qiskit_runtime.models import package_version
 
 FORMAT_VERSION = 1
 """Of what the serializer writes. One that this version does not know is refused, not guessed."""

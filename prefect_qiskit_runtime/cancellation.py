@@ -27,7 +27,6 @@ from prefect_qiskit_runtime._lineage import flow_run_of_tag, flow_tag, root_flow
 from prefect_qiskit_runtime._open_sessions import sessions_left_open
 from prefect_qiskit_runtime._retrying import RetryPolicy
 from prefect_qiskit_runtime._tasks import async_task, sync_task
-from prefect_qiskit_runtime._watching import Logger, logger_here
 from prefect_qiskit_runtime.backend import BackendLike, RuntimeBackend, as_backend
 from prefect_qiskit_runtime.client import embedded_status
 from prefect_qiskit_runtime.errors import (
@@ -36,6 +35,7 @@ from prefect_qiskit_runtime.errors import (
     NotFoundError,
     QiskitRuntimeError,
 )
+from prefect_qiskit_runtime.flow_run.logger import Logger, logger_here
 
 __all__ = ["FlowHooks", "acancel_abandoned_jobs", "cancel_abandoned_jobs", "cancel_on_exit"]
 

@@ -29,11 +29,11 @@ from prefect_qiskit_runtime._reason_codes import NO_SESSIONS_IN_PLAN
 from prefect_qiskit_runtime._retrying import RetryPolicy, is_met
 from prefect_qiskit_runtime._session import RuntimeSession, SessionLike
 from prefect_qiskit_runtime._sync import run_sync
-from prefect_qiskit_runtime._watching import logger_here
 from prefect_qiskit_runtime.backend import BackendLike, as_backend, service_identity
 from prefect_qiskit_runtime.client import LEAVE_SECONDS, RuntimeApi
 from prefect_qiskit_runtime.codec import fingerprint
 from prefect_qiskit_runtime.errors import ConfigurationError, ConflictError, QiskitRuntimeError
+from prefect_qiskit_runtime.flow_run.logger import logger_here
 from prefect_qiskit_runtime.models import SessionInfo, SessionMode, SessionState
 
 __all__ = [

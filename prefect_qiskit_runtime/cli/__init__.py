@@ -62,7 +62,7 @@ app.add_typer(_backends.app, name="backends")
 
 
 def _show_version(wanted: bool) -> None:
-    from prefect_qiskit_runtime._home import package_version
+    from prefect_qiskit_runtime.models import package_version
 
     if wanted:
         typer.echo(package_version())

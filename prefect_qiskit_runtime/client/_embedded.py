@@ -25,7 +25,6 @@ from prefect_qiskit_runtime._home import (
     boot_id,
     host_name,
     identity_proof,
-    package_version,
     process_exists,
     version_key,
 )
@@ -38,6 +37,7 @@ from prefect_qiskit_runtime.models import (
     Discovery,
     ServiceIdentity,
     ServiceStatus,
+    package_version,
 )
 from prefect_qiskit_runtime.settings import Settings
 

@@ -17,7 +17,6 @@ import httpx
 from pydantic import ValidationError
 
 from prefect_qiskit_runtime._clean_up import cleaned_up
-from prefect_qiskit_runtime._home import package_version
 from prefect_qiskit_runtime.client._answers import Call, error_from_fault, error_from_response
 from prefect_qiskit_runtime.client._auth import Authentication, TokenAuth
 from prefect_qiskit_runtime.client._proxies import CONNECTIONS, Proxies
@@ -26,6 +25,7 @@ from prefect_qiskit_runtime.errors import (
     QiskitRuntimeError,
     is_retryable,
 )
+from prefect_qiskit_runtime.models import package_version
 from prefect_qiskit_runtime.settings import Settings
 
 _RETRIES = 5

@@ -12,13 +12,13 @@ import numpy as np
 
 from prefect_qiskit_runtime._loop_scope import loop_scope
 from prefect_qiskit_runtime._session import RuntimeSession, SessionLike
-from prefect_qiskit_runtime._watching import logger_here
 from prefect_qiskit_runtime.backend import RuntimeBackend
 from prefect_qiskit_runtime.errors import (
     ConfigurationError,
     JobSessionClosedError,
     SessionClosedError,
 )
+from prefect_qiskit_runtime.flow_run.logger import logger_here
 from prefect_qiskit_runtime.loops._estimator import EstimatorMeasuring, EstimatorObjective
 from prefect_qiskit_runtime.loops._function import FunctionMeasuring
 from prefect_qiskit_runtime.loops._models import Ask, LoopStep, Told

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
 
-from prefect_qiskit_runtime._watching import logger_here
+from prefect_qiskit_runtime.flow_run.logger import logger_here
 from prefect_qiskit_runtime.loops._models import EndReason, LoopStep
 
 WINDOW = 10

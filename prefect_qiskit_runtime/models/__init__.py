@@ -28,7 +28,12 @@ from prefect_qiskit_runtime.models._programs import (
     ProgramSpec,
     ProgramUploaded,
 )
-from prefect_qiskit_runtime.models._service import Discovery, ServiceIdentity, ServiceStatus
+from prefect_qiskit_runtime.models._service import (
+    Discovery,
+    ServiceIdentity,
+    ServiceStatus,
+    package_version,
+)
 from prefect_qiskit_runtime.models._sessions import SessionInfo, SessionMode, SessionState
 from prefect_qiskit_runtime.models._wire import PROTOCOL_VERSION
 
@@ -63,4 +68,5 @@ __all__ = [
     "SessionState",
     "StatusEvent",
     "StreamEvent",
+    "package_version",
 ]

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
+from importlib import metadata
 from typing import Literal
 
 from prefect_qiskit_runtime.models._wire import PROTOCOL_VERSION, Wire
+
+
+@cache
+def package_version() -> str:
+    """Return the version of this package."""
+    try:
+        return metadata.version("prefect-qiskit-runtime")
+    except metadata.PackageNotFoundError:  # a source tree on the path
+        return "0.0.0"
 
 
 class Discovery(Wire):

@@ -22,7 +22,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from prefect_qiskit_runtime._home import package_version
+from prefect_qiskit_runtime.models import package_version
 
 JSON = "application/json"
 TEXT = "text/plain"

@@ -11,8 +11,8 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.requests import HTTPConnection
 
-from prefect_qiskit_runtime._home import package_version
 from prefect_qiskit_runtime.errors import AuthenticationError
+from prefect_qiskit_runtime.models import package_version
 from prefect_qiskit_runtime.service.access_tokens import Purpose
 from prefect_qiskit_runtime.service.auth import Caller, Context, token_of
 from prefect_qiskit_runtime.service.openapi import answers, object_of, takes

@@ -8,13 +8,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 
-from prefect_qiskit_runtime._home import identity_proof, package_version
+from prefect_qiskit_runtime._home import identity_proof
 from prefect_qiskit_runtime.errors import ConflictError
 from prefect_qiskit_runtime.models import (
     PROTOCOL_VERSION,
     JobStatus,
     ServiceIdentity,
     ServiceStatus,
+    package_version,
 )
 from prefect_qiskit_runtime.service.auth import Context, Observer
 from prefect_qiskit_runtime.service.openapi import answers
