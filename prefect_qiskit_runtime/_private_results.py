@@ -10,10 +10,10 @@ import asyncio
 
 from prefect.logging import get_logger
 
-from prefect_qiskit_runtime._clean_up import cleaned_up
 from prefect_qiskit_runtime._records import Records
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.errors import NotFoundError, QiskitRuntimeError
+from prefect_qiskit_runtime.twins.clean_up import cleaned_up
 
 logger = get_logger("prefect_qiskit_runtime")
 

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from prefect_qiskit_runtime._sync import run_sync
 from prefect_qiskit_runtime.backend import OptionsLike, RuntimeBackend
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.models import RuntimeOptions, SessionInfo, SessionState
+from prefect_qiskit_runtime.twins.sync import run_sync
 
 
 class RuntimeSession:

@@ -16,7 +16,6 @@ from typing import Any
 
 from prefect_qiskit_runtime._budget import Budget
 from prefect_qiskit_runtime._checkpoints import Checkpoints
-from prefect_qiskit_runtime._clean_up import cleaned_up
 from prefect_qiskit_runtime._decoders import Decoders
 from prefect_qiskit_runtime._events import tell_job_event
 from prefect_qiskit_runtime._hardware_budget import HardwareBudget
@@ -25,7 +24,6 @@ from prefect_qiskit_runtime._lineage import has_seen_end
 from prefect_qiskit_runtime._loop_scope import note_job
 from prefect_qiskit_runtime._placement import Placement
 from prefect_qiskit_runtime._provenance import Sent
-from prefect_qiskit_runtime._reason_codes import NextStep, next_step
 from prefect_qiskit_runtime._retrying import RetryPolicy, is_met
 from prefect_qiskit_runtime._saved_cursors import cursor_of, cursor_saved
 from prefect_qiskit_runtime._submission_line import SubmissionLine
@@ -53,7 +51,15 @@ from prefect_qiskit_runtime.errors import (
     SessionClosedError,
 )
 from prefect_qiskit_runtime.flow_run.logger import logger_here
-from prefect_qiskit_runtime.models import JobInfo, JobStatus, JobSubmitted, RuntimeOptions
+from prefect_qiskit_runtime.models import (
+    JobInfo,
+    JobStatus,
+    JobSubmitted,
+    NextStep,
+    RuntimeOptions,
+    next_step,
+)
+from prefect_qiskit_runtime.twins.clean_up import cleaned_up
 
 _PRIMITIVES = ("sampler", "estimator", "executor")
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 
-from prefect_qiskit_runtime._sync import plainly, sync_iterator_twin, sync_twin
 from prefect_qiskit_runtime.errors import QiskitRuntimeError
+from prefect_qiskit_runtime.twins.sync import plainly, sync_iterator_twin, sync_twin
 
 T = TypeVar("T")
 P = ParamSpec("P")

@@ -13,13 +13,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from prefect_qiskit_runtime._clean_up import cleaned_up
 from prefect_qiskit_runtime._decoders import Decoders
 from prefect_qiskit_runtime._events import tell_job_state
 from prefect_qiskit_runtime._flow_ending import flow_ending
 from prefect_qiskit_runtime._lineage import note_end
 from prefect_qiskit_runtime._private_results import fetch_result_bytes
-from prefect_qiskit_runtime._sync import deliver
 from prefect_qiskit_runtime.client import RuntimeApi, job_error
 from prefect_qiskit_runtime.codec import decode
 from prefect_qiskit_runtime.errors import (
@@ -39,6 +37,8 @@ from prefect_qiskit_runtime.models import (
     JobStatus,
     StatusEvent,
 )
+from prefect_qiskit_runtime.twins.clean_up import cleaned_up
+from prefect_qiskit_runtime.twins.sync import deliver
 
 InterimCallback = Callable[..., Any]
 """`callback(job_id, interim)`; one that has a parameter `seq` is also told the number."""

@@ -36,7 +36,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.context import SyncClientContext
 
-from prefect_qiskit_runtime._sync import run_sync
+from prefect_qiskit_runtime.twins.sync import run_sync
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

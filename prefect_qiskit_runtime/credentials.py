@@ -11,7 +11,6 @@ from prefect.blocks.abstract import CredentialsBlock
 from pydantic import AnyHttpUrl, Field, HttpUrl, SecretStr, model_validator
 
 from prefect_qiskit_runtime._references import LOGO_URL, Referable
-from prefect_qiskit_runtime._sync import run_sync
 from prefect_qiskit_runtime.client import (
     IbmAccount,
     IbmApi,
@@ -21,6 +20,7 @@ from prefect_qiskit_runtime.client import (
     SavedAccount,
     verify_account,
 )
+from prefect_qiskit_runtime.twins.sync import run_sync
 
 
 class RuntimeServiceCredentials(CredentialsBlock):

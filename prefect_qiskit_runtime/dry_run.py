@@ -19,11 +19,11 @@ from prefect_qiskit_runtime._preparation import (
     require_isa_circuit,
     require_isa_pub,
 )
-from prefect_qiskit_runtime._schemas import check_inputs, compile_schema
 from prefect_qiskit_runtime._usage_estimate import SOURCE, PubUsage, UsageEstimate
 from prefect_qiskit_runtime.client import PRIMITIVES, RuntimeApi
 from prefect_qiskit_runtime.codec import encode_inputs
 from prefect_qiskit_runtime.errors import InvalidInputError
+from prefect_qiskit_runtime.models import check_inputs, compile_schema
 
 __all__ = ["DryRun", "DryRunCircuit", "PubUsage", "UsageEstimate", "looked_at"]
 

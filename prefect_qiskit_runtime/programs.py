@@ -18,7 +18,6 @@ from prefect_qiskit_runtime._identity import Request
 from prefect_qiskit_runtime._references import LOGO_URL, Referable
 from prefect_qiskit_runtime._sources import locate, source_argument
 from prefect_qiskit_runtime._submission import Evaluation
-from prefect_qiskit_runtime._sync import run_sync
 from prefect_qiskit_runtime._tasks import async_task, sync_task
 from prefect_qiskit_runtime.backend import BackendLike, RuntimeBackend, as_backend
 from prefect_qiskit_runtime.client import (
@@ -31,6 +30,7 @@ from prefect_qiskit_runtime.client import (
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.models import IfExists, ProgramMetadata
 from prefect_qiskit_runtime.runtime_job import RuntimeJob
+from prefect_qiskit_runtime.twins.sync import run_sync
 
 MetadataLike = ProgramMetadata | Mapping[str, Any] | str | Path | None
 

@@ -18,7 +18,6 @@ from prefect_qiskit_runtime._provenance import Sent, collect, read_stored
 from prefect_qiskit_runtime._records import Records
 from prefect_qiskit_runtime._retrying import RetryPolicy, is_met
 from prefect_qiskit_runtime._summaries import summarised
-from prefect_qiskit_runtime._sync import iterate_sync, run_sync
 from prefect_qiskit_runtime._watching import (
     InterimDelivery,
     fetch_decoded,
@@ -30,6 +29,7 @@ from prefect_qiskit_runtime.backend import RuntimeBackend
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.models import InterimEvent, JobInfo, JobMetrics, JobStatus
 from prefect_qiskit_runtime.provenance import Provenance
+from prefect_qiskit_runtime.twins.sync import iterate_sync, run_sync
 
 T = TypeVar("T")
 

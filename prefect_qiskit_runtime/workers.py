@@ -19,11 +19,11 @@ from prefect.states import Scheduled
 
 from prefect_qiskit_runtime._flow_ending import has_waiting_calls
 from prefect_qiskit_runtime._open_sessions import open_sessions_here
-from prefect_qiskit_runtime._sync import sync_twin
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.flow_run.logger import logger_here
 from prefect_qiskit_runtime.models import JobInfo, JobStatus
 from prefect_qiskit_runtime.runtime_job import RuntimeJob
+from prefect_qiskit_runtime.twins.sync import sync_twin
 
 __all__ = ["AWAITING_QUANTUM_JOB", "arelease_worker", "release_worker"]
 

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from prefect_qiskit_runtime._reason_codes import NextStep, next_step
 from prefect_qiskit_runtime._retrying import RetryPolicy
 from prefect_qiskit_runtime.client import job_error
 from prefect_qiskit_runtime.errors import JobError, is_retryable
@@ -15,8 +14,10 @@ from prefect_qiskit_runtime.models import (
     JobProgram,
     JobState,
     JobStatus,
+    NextStep,
     ReasonCode,
     RuntimeOptions,
+    next_step,
 )
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from prefect_qiskit_runtime._sync import (
+from prefect_qiskit_runtime.twins.sync import (
     deliver,
     iterate_sync,
     run_sync,

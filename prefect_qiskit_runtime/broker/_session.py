@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 
-from prefect_qiskit_runtime._reason_codes import NO_SESSIONS_IN_PLAN
 from prefect_qiskit_runtime.broker._budget import Budget
 from prefect_qiskit_runtime.broker._journal import Journal
 from prefect_qiskit_runtime.client import IbmApi
 from prefect_qiskit_runtime.errors import ConfigurationError, NotFoundError, QiskitRuntimeError
-from prefect_qiskit_runtime.models import HardwareMode, SessionInfo, SessionState
+from prefect_qiskit_runtime.models import (
+    NO_SESSIONS_IN_PLAN,
+    HardwareMode,
+    SessionInfo,
+    SessionState,
+)
 
 LONGEST_SESSION_SECONDS = 28_800
 """IBM's highest max time of a session."""

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import httpx
 
-from prefect_qiskit_runtime._reason_codes import NextStep, next_step
 from prefect_qiskit_runtime.broker._journal import Journal, Submission
 from prefect_qiskit_runtime.broker._line import SubmissionLine, is_for_the_line
 from prefect_qiskit_runtime.broker._session import HardwareSession
@@ -35,7 +34,9 @@ from prefect_qiskit_runtime.models import (
     JobInfo,
     JobState,
     JobStatus,
+    NextStep,
     RuntimeOptions,
+    next_step,
 )
 from prefect_qiskit_runtime.settings import Settings
 

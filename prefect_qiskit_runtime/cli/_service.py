@@ -67,10 +67,10 @@ def logs(
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many.")] = 200,
 ) -> None:
     """Show the last lines that the service itself has written. A job's own: `jobs logs`."""
-    from prefect_qiskit_runtime._home import EmbeddedHome
     from prefect_qiskit_runtime.client import settings_of_environment
     from prefect_qiskit_runtime.errors import NotFoundError
     from prefect_qiskit_runtime.models import PROTOCOL_VERSION
+    from prefect_qiskit_runtime.models.embedded_home import EmbeddedHome
 
     path = EmbeddedHome(settings_of_environment().embedded_dir(PROTOCOL_VERSION)).log_path
     try:

@@ -13,7 +13,6 @@ from typing import Any
 import httpx
 from pydantic import ValidationError
 
-from prefect_qiskit_runtime._reason_codes import NextStep, next_step
 from prefect_qiskit_runtime.client._proxies import ProxyFault, causes
 from prefect_qiskit_runtime.errors import (
     AccessDeniedError,
@@ -28,6 +27,7 @@ from prefect_qiskit_runtime.errors import (
     ServiceUnavailableError,
     SessionClosedError,
 )
+from prefect_qiskit_runtime.models import NextStep, next_step
 
 _PROXY_LOGIN = (
     "The proxy wants a user and a password, or others: give them with its url, as in"

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 from anyio import to_thread
 from anyio.from_thread import start_blocking_portal
 
-from prefect_qiskit_runtime._ahead import batches
 from prefect_qiskit_runtime._decoders import ResultDecoderLike
 from prefect_qiskit_runtime.client._client_backend import RuntimeClientBackend
 from prefect_qiskit_runtime.client._client_job import RuntimeClientJob
@@ -30,6 +29,7 @@ from prefect_qiskit_runtime.client._transport import Verify
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.models import SessionMode
 from prefect_qiskit_runtime.settings import Settings
+from prefect_qiskit_runtime.twins.ahead import batches
 
 if TYPE_CHECKING:
     from qiskit.transpiler import Target

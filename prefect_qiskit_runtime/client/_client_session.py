@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from prefect_qiskit_runtime._clean_up import cleaned_up
 from prefect_qiskit_runtime._decoders import ResultDecoderLike
 from prefect_qiskit_runtime.client._api import RuntimeApi
 from prefect_qiskit_runtime.client._client_job import RuntimeClientJob
@@ -22,6 +21,7 @@ from prefect_qiskit_runtime.models import (
     SessionMode,
     SessionState,
 )
+from prefect_qiskit_runtime.twins.clean_up import cleaned_up
 
 if TYPE_CHECKING:
     from prefect_qiskit_runtime.client._jobs import JobsClient

@@ -20,14 +20,6 @@ from typing import Self
 import httpx
 from pydantic import ValidationError
 
-from prefect_qiskit_runtime._home import (
-    EmbeddedHome,
-    boot_id,
-    host_name,
-    identity_proof,
-    process_exists,
-    version_key,
-)
 from prefect_qiskit_runtime.client._api import RuntimeApi
 from prefect_qiskit_runtime.client._process import ServiceProcess
 from prefect_qiskit_runtime.client._transport import no_tls, settings_of_environment
@@ -38,6 +30,14 @@ from prefect_qiskit_runtime.models import (
     ServiceIdentity,
     ServiceStatus,
     package_version,
+)
+from prefect_qiskit_runtime.models.embedded_home import (
+    EmbeddedHome,
+    boot_id,
+    host_name,
+    identity_proof,
+    process_exists,
+    version_key,
 )
 from prefect_qiskit_runtime.settings import Settings
 

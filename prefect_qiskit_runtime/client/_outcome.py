@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from prefect_qiskit_runtime._reason_codes import NextStep, next_step
 from prefect_qiskit_runtime.errors import (
     JobCancelledError,
     JobError,
@@ -12,7 +11,7 @@ from prefect_qiskit_runtime.errors import (
     JobTimedOutError,
     ProgramFailedError,
 )
-from prefect_qiskit_runtime.models import JobInfo, JobStatus, ReasonCode
+from prefect_qiskit_runtime.models import JobInfo, JobStatus, NextStep, ReasonCode, next_step
 
 _CLASSES: dict[int, type[JobError]] = {
     ReasonCode.RAN_TOO_LONG: JobTimedOutError,

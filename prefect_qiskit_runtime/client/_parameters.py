@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from prefect_qiskit_runtime._schemas import check_inputs, compile_schema
 from prefect_qiskit_runtime.codec import encode_inputs
+from prefect_qiskit_runtime.models import check_inputs, compile_schema
 
 
 class ParameterNamespace:

@@ -11,8 +11,8 @@ import threading
 from pathlib import Path
 from typing import IO, Self
 
-from prefect_qiskit_runtime._home import EmbeddedHome
 from prefect_qiskit_runtime.errors import EmbeddedServiceError
+from prefect_qiskit_runtime.models.embedded_home import EmbeddedHome
 from prefect_qiskit_runtime.settings import Settings
 
 _LARGEST_LOG_BYTES = 4 * 1024**2

@@ -9,12 +9,12 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from typing import ClassVar
 
-from prefect_qiskit_runtime._clean_up import cleaned_up
 from prefect_qiskit_runtime.client._answers import Call
 from prefect_qiskit_runtime.client._calls import Page, read_model, read_pages, segment
 from prefect_qiskit_runtime.client._transport import Transport
 from prefect_qiskit_runtime.errors import QiskitRuntimeError
 from prefect_qiskit_runtime.models import SessionInfo, SessionMode
+from prefect_qiskit_runtime.twins.clean_up import cleaned_up
 
 LEAVE_SECONDS = 10.0
 """How long a caller that is going away tries to close its session."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from prefect_qiskit_runtime._durations import read_seconds
 from prefect_qiskit_runtime.client._client_session import RuntimeClientSession
 from prefect_qiskit_runtime.client._jobs import JobsClient
-from prefect_qiskit_runtime.models import SessionMode
+from prefect_qiskit_runtime.models import SessionMode, read_seconds
 
 
 class SessionsClient(JobsClient):

@@ -16,7 +16,6 @@ from typing import Self
 import httpx
 from pydantic import ValidationError
 
-from prefect_qiskit_runtime._clean_up import cleaned_up
 from prefect_qiskit_runtime.client._answers import Call, error_from_fault, error_from_response
 from prefect_qiskit_runtime.client._auth import Authentication, TokenAuth
 from prefect_qiskit_runtime.client._proxies import CONNECTIONS, Proxies
@@ -27,6 +26,7 @@ from prefect_qiskit_runtime.errors import (
 )
 from prefect_qiskit_runtime.models import package_version
 from prefect_qiskit_runtime.settings import Settings
+from prefect_qiskit_runtime.twins.clean_up import cleaned_up
 
 _RETRIES = 5
 _FIRST_PAUSE_SECONDS = 0.2

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prefect_qiskit_runtime._sync import run_sync
 from prefect_qiskit_runtime._tasks import async_task, sync_task
 from prefect_qiskit_runtime.backend import BackendLike, as_backend
 from prefect_qiskit_runtime.errors import ConfigurationError
@@ -30,6 +29,7 @@ from prefect_qiskit_runtime.loops._optimizers import (
 )
 from prefect_qiskit_runtime.loops._running import LoopSession, LoopSettings, RunningLoop
 from prefect_qiskit_runtime.loops._stopping import Limits
+from prefect_qiskit_runtime.twins.sync import run_sync
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

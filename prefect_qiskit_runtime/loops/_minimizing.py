@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prefect_qiskit_runtime._sync import deliver
 from prefect_qiskit_runtime.flow_run.logger import logger_here
 from prefect_qiskit_runtime.loops._models import Ask, EndReason, LoopResult, LoopStep
 from prefect_qiskit_runtime.loops._optimizers import Choice, Optimizer
 from prefect_qiskit_runtime.loops._running import RunningLoop
 from prefect_qiskit_runtime.loops._stopping import Limits, StopVariable
+from prefect_qiskit_runtime.twins.sync import deliver
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -28,16 +28,24 @@ from prefect_qiskit_runtime.models._programs import (
     ProgramSpec,
     ProgramUploaded,
 )
+from prefect_qiskit_runtime.models._reason_codes import NO_SESSIONS_IN_PLAN, NextStep, next_step
+from prefect_qiskit_runtime.models._schemas import check_inputs, compile_schema
 from prefect_qiskit_runtime.models._service import (
     Discovery,
     ServiceIdentity,
     ServiceStatus,
     package_version,
 )
-from prefect_qiskit_runtime.models._sessions import SessionInfo, SessionMode, SessionState
+from prefect_qiskit_runtime.models._sessions import (
+    SessionInfo,
+    SessionMode,
+    SessionState,
+    read_seconds,
+)
 from prefect_qiskit_runtime.models._wire import PROTOCOL_VERSION
 
 __all__ = [
+    "NO_SESSIONS_IN_PLAN",
     "PROTOCOL_VERSION",
     "BackendStatus",
     "Discovery",
@@ -55,6 +63,7 @@ __all__ = [
     "JobStatus",
     "JobSubmitted",
     "JobUsage",
+    "NextStep",
     "ProgramInfo",
     "ProgramMetadata",
     "ProgramSpec",
@@ -68,5 +77,9 @@ __all__ = [
     "SessionState",
     "StatusEvent",
     "StreamEvent",
+    "check_inputs",
+    "compile_schema",
+    "next_step",
     "package_version",
+    "read_seconds",
 ]

@@ -16,9 +16,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from prefect_qiskit_runtime._home import EmbeddedHome, boot_id, host_name
 from prefect_qiskit_runtime.errors import EmbeddedServiceError
 from prefect_qiskit_runtime.models import Discovery, package_version
+from prefect_qiskit_runtime.models.embedded_home import EmbeddedHome, boot_id, host_name
 from prefect_qiskit_runtime.service._fork_executor import ForkExecutor
 from prefect_qiskit_runtime.service.app import create_app
 from prefect_qiskit_runtime.service.assembly import (

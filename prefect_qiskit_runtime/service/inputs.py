@@ -12,8 +12,8 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from prefect_qiskit_runtime._schemas import check_inputs, compile_schema
 from prefect_qiskit_runtime.errors import InvalidInputError
+from prefect_qiskit_runtime.models import check_inputs, compile_schema
 from prefect_qiskit_runtime.service.store.records import Program
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from pathlib import Path
 from socket import socket
 from typing import TYPE_CHECKING, Literal
 
-from prefect_qiskit_runtime._home import EmbeddedHome, network_file_system
 from prefect_qiskit_runtime.errors import ConfigurationError
+from prefect_qiskit_runtime.models.embedded_home import EmbeddedHome, network_file_system
 from prefect_qiskit_runtime.service._fork_executor import ForkExecutor
 from prefect_qiskit_runtime.service.app import create_app
 from prefect_qiskit_runtime.service.assembly import (

@@ -16,8 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from prefect_qiskit_runtime import _home
-from prefect_qiskit_runtime._home import EmbeddedHome, boot_id, host_name, identity_proof
 from prefect_qiskit_runtime.client import (
     RuntimeClient,
     _embedded as embedded_module,
@@ -33,7 +31,13 @@ from prefect_qiskit_runtime.errors import (
     ConflictError,
     EmbeddedServiceError,
 )
-from prefect_qiskit_runtime.models import Discovery, JobStatus
+from prefect_qiskit_runtime.models import Discovery, JobStatus, embedded_home, package_version
+from prefect_qiskit_runtime.models.embedded_home import (
+    EmbeddedHome,
+    boot_id,
+    host_name,
+    identity_proof,
+)
 from prefect_qiskit_runtime.settings import Settings
 
 from .conftest import Seen, Wire, answer
@@ -66,7 +70,7 @@ def discovery(**changes: object) -> Discovery:
         pid=os.getpid(),
         host=host_name(),
         boot_id=boot_id(),
-        package_version=_home.package_version(),
+        package_version=package_version(),
         started_at=datetime.now(UTC),
     )
     return known.model_copy(update=changes)
@@ -137,7 +141,7 @@ async def test_a_stranger_on_the_port_never_sees_the_token(
 async def test_a_home_on_a_network_file_system_is_refused(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_home, "_mounts", lambda: iter([(Path("/"), "nfs4")]))
+    monkeypatch.setattr(embedded_home, "_mounts", lambda: iter([(Path("/"), "nfs4")]))
     with pytest.raises(EmbeddedServiceError, match=r"network file system \(nfs4\)"):
         async with embedded_api(settings):
             pass
@@ -159,12 +163,12 @@ def test_the_innermost_mount_decides(
     monkeypatch: pytest.MonkeyPatch, mounts: list[tuple[str, str]], expected: str | None
 ) -> None:
     table = [(Path(point), kind) for point, kind in mounts]
-    monkeypatch.setattr(_home, "_mounts", lambda: iter(table))
-    assert _home.network_file_system(Path("/home/me/.prefect")) == expected
+    monkeypatch.setattr(embedded_home, "_mounts", lambda: iter(table))
+    assert embedded_home.network_file_system(Path("/home/me/.prefect")) == expected
 
 
 def test_the_mount_table_of_this_machine_is_read() -> None:
-    assert _home._file_system(Path("/proc/self")) == "proc"
+    assert embedded_home._file_system(Path("/proc/self")) == "proc"
 
 
 async def test_a_service_that_holds_its_home_and_does_not_answer_is_reported(
@@ -216,7 +220,7 @@ async def test_a_start_that_takes_too_long_is_ended(
     hasty = settings.model_copy(update={"start_timeout_seconds": 1.0})
     with pytest.raises(EmbeddedServiceError, match="was not ready after 1 s"):
         await start_embedded(hasty)
-    assert not _home.process_exists(int(pid_file.read_text()))
+    assert not embedded_home.process_exists(int(pid_file.read_text()))
 
 
 async def test_a_start_that_another_process_never_finishes_is_not_waited_for_long(

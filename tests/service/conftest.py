@@ -20,8 +20,8 @@ from typing import Any
 import httpx
 import pytest
 
-from prefect_qiskit_runtime._home import EmbeddedHome
 from prefect_qiskit_runtime.models import Discovery
+from prefect_qiskit_runtime.models.embedded_home import EmbeddedHome
 from prefect_qiskit_runtime.service.app import create_app
 from prefect_qiskit_runtime.service.auth import Authenticator
 from prefect_qiskit_runtime.service.clock import Clock

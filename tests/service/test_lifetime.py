@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from prefect_qiskit_runtime._home import boot_id, host_name
+from prefect_qiskit_runtime.models.embedded_home import boot_id, host_name
 
 
 def test_it_says_where_it_is_and_keeps_its_files_to_its_user(start_service) -> None:
@@ -239,12 +239,12 @@ def test_a_home_that_cannot_be_used_is_refused_in_words(tmp_path: Path) -> None:
 
 
 def test_a_home_on_a_network_file_system_is_refused(tmp_path: Path, monkeypatch) -> None:
-    from prefect_qiskit_runtime import _home
     from prefect_qiskit_runtime.errors import EmbeddedServiceError
+    from prefect_qiskit_runtime.models import embedded_home
     from prefect_qiskit_runtime.service.embedded import EmbeddedOptions, run
     from prefect_qiskit_runtime.settings import Settings
 
-    monkeypatch.setattr(_home, "_mounts", lambda: iter([(tmp_path, "nfs4")]))
+    monkeypatch.setattr(embedded_home, "_mounts", lambda: iter([(tmp_path, "nfs4")]))
     options = EmbeddedOptions(tmp_path / "v1", f"python:{sys.executable}", 1.0)
     with pytest.raises(EmbeddedServiceError, match="network file system"):
         run(options, Settings())

@@ -24,8 +24,8 @@ from prefect_qiskit_runtime import (
 )
 from prefect_qiskit_runtime._lineage import Claims, Lineage, Run, flow_tag
 from prefect_qiskit_runtime._records import Records
-from prefect_qiskit_runtime._sync import run_sync
 from prefect_qiskit_runtime.models import JobInfo
+from prefect_qiskit_runtime.twins.sync import run_sync
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

@@ -31,8 +31,8 @@ from prefect_qiskit_runtime import (
 )
 from prefect_qiskit_runtime._provenance import own_versions, read_stored
 from prefect_qiskit_runtime._records import Records
-from prefect_qiskit_runtime._sync import run_sync
 from prefect_qiskit_runtime.testing import OfflineService, offline_service
+from prefect_qiskit_runtime.twins.sync import run_sync
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "service_home")
 

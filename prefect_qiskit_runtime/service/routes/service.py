@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 
-from prefect_qiskit_runtime._home import identity_proof
 from prefect_qiskit_runtime.errors import ConflictError
 from prefect_qiskit_runtime.models import (
     PROTOCOL_VERSION,
@@ -17,6 +16,7 @@ from prefect_qiskit_runtime.models import (
     ServiceStatus,
     package_version,
 )
+from prefect_qiskit_runtime.models.embedded_home import identity_proof
 from prefect_qiskit_runtime.service.auth import Context, Observer
 from prefect_qiskit_runtime.service.openapi import answers
 from prefect_qiskit_runtime.service.store.jobs import count_pending

@@ -24,8 +24,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from prefect.utilities.asyncutils import run_coro_as_sync
 
-from prefect_qiskit_runtime._ahead import batches
 from prefect_qiskit_runtime.errors import QiskitRuntimeError
+from prefect_qiskit_runtime.twins.ahead import batches
 
 T = TypeVar("T")
 P = ParamSpec("P")

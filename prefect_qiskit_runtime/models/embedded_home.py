@@ -23,7 +23,7 @@ from functools import cache
 from pathlib import Path
 
 from prefect_qiskit_runtime.errors import EmbeddedServiceError
-from prefect_qiskit_runtime.models import Discovery
+from prefect_qiskit_runtime.models._service import Discovery
 
 __all__ = [
     "EmbeddedHome",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from prefect_qiskit_runtime.models import ReasonCode
+from prefect_qiskit_runtime.models._jobs import ReasonCode
 
 __all__ = ["NO_SESSIONS_IN_PLAN", "NextStep", "next_step"]
 

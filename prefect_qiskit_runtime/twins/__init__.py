@@ -1,0 +1,5 @@
+"""Synchronous twins of asynchronous code, and what both need to be interrupted safely.
+
+`sync` makes the twins, `ahead` reads an async generator ahead of a slower reader, `clean_up` lets
+code that is being cancelled finish its clean-up. Nothing here knows about jobs or services.
+"""
