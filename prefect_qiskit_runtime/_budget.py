@@ -16,13 +16,13 @@ from typing import Any, Literal
 
 from prefect_qiskit_runtime._approval import grant, granted_seconds, is_resumed
 from prefect_qiskit_runtime._identity import Request
-from prefect_qiskit_runtime._lineage import flow_tag, root_flow_run_id_here
-from prefect_qiskit_runtime._retrying import RetryPolicy
-from prefect_qiskit_runtime._usage_estimate import SUB_JOB_SECONDS
 from prefect_qiskit_runtime.backend import RuntimeBackend
 from prefect_qiskit_runtime.client import RuntimeApi, Spending
+from prefect_qiskit_runtime.devices.usage_estimate import SUB_JOB_SECONDS
 from prefect_qiskit_runtime.errors import BudgetExceededError
+from prefect_qiskit_runtime.flow_run.lineage import flow_tag, root_flow_run_id_here
 from prefect_qiskit_runtime.models import JobInfo
+from prefect_qiskit_runtime.submission.retrying import RetryPolicy
 
 _Scope = Literal["call", "flow run", "day", "instance"]
 

@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from typing import Self
 
 from prefect_qiskit_runtime._identity import Identity
-from prefect_qiskit_runtime._lineage import Lineage, Run
-from prefect_qiskit_runtime._records import Records
+from prefect_qiskit_runtime.flow_run.lineage import Lineage, Run
+from prefect_qiskit_runtime.records.records import Records
 
 # When this process was here first; one that was forked from it was not.
 _here_since = {os.getpid(): datetime.now(UTC)}

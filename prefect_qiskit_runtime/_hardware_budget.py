@@ -11,10 +11,10 @@ import uuid
 from dataclasses import dataclass, replace
 
 from prefect_qiskit_runtime._approval import grant, granted_seconds, is_resumed
-from prefect_qiskit_runtime._lineage import root_flow_run_id_here
 from prefect_qiskit_runtime.backend import RuntimeBackend
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.errors import JobError
+from prefect_qiskit_runtime.flow_run.lineage import root_flow_run_id_here
 from prefect_qiskit_runtime.models import ReasonCode
 
 # What the broker says where a limit has ended.

@@ -8,19 +8,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from prefect_qiskit_runtime._backend_fields import LEAST_BUSY
-from prefect_qiskit_runtime._lineage import (
-    Lineage,
-    claims,
-    group_key,
-    lineage_here,
-    submission_key,
-)
 from prefect_qiskit_runtime._preparation import Prepare
-from prefect_qiskit_runtime._records import Records
 from prefect_qiskit_runtime._session import RuntimeSession
 from prefect_qiskit_runtime.backend import RuntimeBackend, service_identity
 from prefect_qiskit_runtime.codec import fingerprint, quantum_program_identity
+from prefect_qiskit_runtime.flow_run.claims import claims
+from prefect_qiskit_runtime.flow_run.lineage import Lineage, group_key, lineage_here, submission_key
 from prefect_qiskit_runtime.models import RuntimeOptions
+from prefect_qiskit_runtime.records.records import Records
 
 
 @dataclass(frozen=True)

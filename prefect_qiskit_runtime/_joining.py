@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any
 
-from prefect_qiskit_runtime._decoders import Decoders
 from prefect_qiskit_runtime._identity import Request
 from prefect_qiskit_runtime._result_cache import CacheLike
 from prefect_qiskit_runtime._running import evaluated
 from prefect_qiskit_runtime._watching import CANCEL_SECONDS
-from prefect_qiskit_runtime.codec import joined_program_results
+from prefect_qiskit_runtime.codec import Decoders, joined_program_results
 from prefect_qiskit_runtime.twins.clean_up import cleaned_up
 
 

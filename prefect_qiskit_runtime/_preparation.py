@@ -12,16 +12,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from prefect_qiskit_runtime._devices import Device, device_of
-from prefect_qiskit_runtime._usage_estimate import (
+from prefect_qiskit_runtime.backend import RuntimeBackend
+from prefect_qiskit_runtime.client import RuntimeApi
+from prefect_qiskit_runtime.codec import _seams
+from prefect_qiskit_runtime.devices.device import Device, device_of
+from prefect_qiskit_runtime.devices.usage_estimate import (
     REP_DELAY_SECONDS,
     UsageEstimate,
     estimate_program_usage,
     estimate_usage,
 )
-from prefect_qiskit_runtime.backend import RuntimeBackend
-from prefect_qiskit_runtime.client import RuntimeApi
-from prefect_qiskit_runtime.codec import _seams
 from prefect_qiskit_runtime.errors import InvalidInputError
 
 

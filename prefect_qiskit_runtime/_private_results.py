@@ -10,9 +10,9 @@ import asyncio
 
 from prefect.logging import get_logger
 
-from prefect_qiskit_runtime._records import Records
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.errors import NotFoundError, QiskitRuntimeError
+from prefect_qiskit_runtime.records.records import Records
 from prefect_qiskit_runtime.twins.clean_up import cleaned_up
 
 logger = get_logger("prefect_qiskit_runtime")

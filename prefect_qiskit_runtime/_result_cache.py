@@ -14,19 +14,18 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from prefect_qiskit_runtime._decoders import Decoders
 from prefect_qiskit_runtime._identity import Request
-from prefect_qiskit_runtime._lineage import flow_tag, lineage_here
-from prefect_qiskit_runtime._records import Records
-from prefect_qiskit_runtime._retrying import RetryPolicy
 from prefect_qiskit_runtime._submission import Evaluation, TakeUp
 from prefect_qiskit_runtime._watching import InterimCallback, InterimDelivery, decoded, follow
 from prefect_qiskit_runtime.caching import RuntimeResultSerializer
 from prefect_qiskit_runtime.client import RuntimeApi
-from prefect_qiskit_runtime.codec import fingerprint
+from prefect_qiskit_runtime.codec import Decoders, fingerprint
 from prefect_qiskit_runtime.errors import ConfigurationError, NotFoundError, QiskitRuntimeError
+from prefect_qiskit_runtime.flow_run.lineage import flow_tag, lineage_here
 from prefect_qiskit_runtime.flow_run.logger import logger_here
 from prefect_qiskit_runtime.models import JobInfo, JobMetrics, package_version
+from prefect_qiskit_runtime.records.records import Records
+from prefect_qiskit_runtime.submission.retrying import RetryPolicy
 
 CacheLike = bool | Literal["refresh"] | None
 """Whether one call takes and keeps results; "refresh" only keeps. None: as the backend says."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect_qiskit_runtime._decoders import Decoders
 from prefect_qiskit_runtime._identity import Request
 from prefect_qiskit_runtime._result_cache import CachedEvaluation, CacheLike, CachePlan
 from prefect_qiskit_runtime._submission import Evaluation
 from prefect_qiskit_runtime._watching import InterimCallback, deliver
 from prefect_qiskit_runtime.client import RuntimeApi
+from prefect_qiskit_runtime.codec import Decoders
 from prefect_qiskit_runtime.runtime_job import RuntimeJob
 
 

@@ -16,19 +16,12 @@ from typing import Any
 
 from prefect_qiskit_runtime._budget import Budget
 from prefect_qiskit_runtime._checkpoints import Checkpoints
-from prefect_qiskit_runtime._decoders import Decoders
-from prefect_qiskit_runtime._events import tell_job_event
 from prefect_qiskit_runtime._hardware_budget import HardwareBudget
 from prefect_qiskit_runtime._identity import Identity, Request
-from prefect_qiskit_runtime._lineage import has_seen_end
-from prefect_qiskit_runtime._loop_scope import note_job
 from prefect_qiskit_runtime._placement import Placement
-from prefect_qiskit_runtime._provenance import Sent
-from prefect_qiskit_runtime._retrying import RetryPolicy, is_met
 from prefect_qiskit_runtime._saved_cursors import cursor_of, cursor_saved
 from prefect_qiskit_runtime._submission_line import SubmissionLine
 from prefect_qiskit_runtime._submission_log import tell_shared, tell_submitted
-from prefect_qiskit_runtime._summaries import summarised
 from prefect_qiskit_runtime._tagged_submission import TaggedSubmission
 from prefect_qiskit_runtime._watching import (
     CANCEL_SECONDS,
@@ -43,6 +36,7 @@ from prefect_qiskit_runtime._watching import (
     follow,
 )
 from prefect_qiskit_runtime.client import RuntimeApi, settings_of_environment
+from prefect_qiskit_runtime.codec import Decoders
 from prefect_qiskit_runtime.errors import (
     JobCancelledError,
     JobError,
@@ -50,6 +44,8 @@ from prefect_qiskit_runtime.errors import (
     QiskitRuntimeError,
     SessionClosedError,
 )
+from prefect_qiskit_runtime.flow_run.events import tell_job_event
+from prefect_qiskit_runtime.flow_run.lineage import has_seen_end, note_job
 from prefect_qiskit_runtime.flow_run.logger import logger_here
 from prefect_qiskit_runtime.models import (
     JobInfo,
@@ -59,6 +55,9 @@ from prefect_qiskit_runtime.models import (
     RuntimeOptions,
     next_step,
 )
+from prefect_qiskit_runtime.records.provenance import Sent
+from prefect_qiskit_runtime.records.summaries import summarised
+from prefect_qiskit_runtime.submission.retrying import RetryPolicy, is_met
 from prefect_qiskit_runtime.twins.clean_up import cleaned_up
 
 _PRIMITIVES = ("sampler", "estimator", "executor")

@@ -27,7 +27,6 @@ from prefect.client.schemas.actions import (
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
-from prefect_qiskit_runtime._retrying import RetryPolicy
 from prefect_qiskit_runtime.client import (
     KNOWN_SECONDS,
     TOO_MANY_PENDING,
@@ -37,6 +36,7 @@ from prefect_qiskit_runtime.client import (
 )
 from prefect_qiskit_runtime.errors import QiskitRuntimeError
 from prefect_qiskit_runtime.flow_run.logger import logger_here
+from prefect_qiskit_runtime.submission.retrying import RetryPolicy
 from prefect_qiskit_runtime.twins.clean_up import cleaned_up
 
 _MINUTE_SECONDS = 61.0  # from the answer to a submission, which has come in before that

@@ -18,7 +18,6 @@ from typing import Any
 from prefect_qiskit_runtime._budget import Budget
 from prefect_qiskit_runtime._earlier_runs import EarlierRuns
 from prefect_qiskit_runtime._identity import Identity
-from prefect_qiskit_runtime._retrying import RetryPolicy, is_met, was_sent
 from prefect_qiskit_runtime._submission_line import SubmissionLine
 from prefect_qiskit_runtime._watching import cancel_quietly
 from prefect_qiskit_runtime.client import RuntimeApi
@@ -34,6 +33,7 @@ from prefect_qiskit_runtime.errors import (
 from prefect_qiskit_runtime.flow_run.logger import logger_here
 from prefect_qiskit_runtime.models import JobInfo, JobSubmitted
 from prefect_qiskit_runtime.settings import Settings
+from prefect_qiskit_runtime.submission.retrying import RetryPolicy, is_met, was_sent
 
 _LONGEST_PAUSE_SECONDS = 15.0
 

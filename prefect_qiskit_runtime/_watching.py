@@ -13,13 +13,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from prefect_qiskit_runtime._decoders import Decoders
-from prefect_qiskit_runtime._events import tell_job_state
-from prefect_qiskit_runtime._flow_ending import flow_ending
-from prefect_qiskit_runtime._lineage import note_end
 from prefect_qiskit_runtime._private_results import fetch_result_bytes
 from prefect_qiskit_runtime.client import RuntimeApi, job_error
-from prefect_qiskit_runtime.codec import decode
+from prefect_qiskit_runtime.codec import Decoders, decode
 from prefect_qiskit_runtime.errors import (
     ConfigurationError,
     ConflictError,
@@ -29,14 +25,11 @@ from prefect_qiskit_runtime.errors import (
     ProtocolError,
     QiskitRuntimeError,
 )
+from prefect_qiskit_runtime.flow_run.ending import flow_ending
+from prefect_qiskit_runtime.flow_run.events import tell_job_state
+from prefect_qiskit_runtime.flow_run.lineage import note_end
 from prefect_qiskit_runtime.flow_run.logger import logger_here
-from prefect_qiskit_runtime.models import (
-    EndEvent,
-    InterimEvent,
-    JobState,
-    JobStatus,
-    StatusEvent,
-)
+from prefect_qiskit_runtime.models import EndEvent, InterimEvent, JobState, JobStatus, StatusEvent
 from prefect_qiskit_runtime.twins.clean_up import cleaned_up
 from prefect_qiskit_runtime.twins.sync import deliver
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from prefect_qiskit_runtime._choosing import choose_backend
-from prefect_qiskit_runtime._tasks import async_task, sync_task
 from prefect_qiskit_runtime.backend import BackendLike, RuntimeBackend, as_backend
+from prefect_qiskit_runtime.devices.choice import choose_backend
+from prefect_qiskit_runtime.flow_run.tasks import async_task, sync_task
 from prefect_qiskit_runtime.models import BackendStatus
 
 

@@ -23,10 +23,6 @@ from prefect.exceptions import ObjectNotFound
 from prefect.flows import FlowStateHook
 from prefect.logging.loggers import flow_run_logger
 
-from prefect_qiskit_runtime._lineage import flow_run_of_tag, flow_tag, root_flow_run_id
-from prefect_qiskit_runtime._open_sessions import sessions_left_open
-from prefect_qiskit_runtime._retrying import RetryPolicy
-from prefect_qiskit_runtime._tasks import async_task, sync_task
 from prefect_qiskit_runtime.backend import BackendLike, RuntimeBackend, as_backend
 from prefect_qiskit_runtime.client import embedded_status
 from prefect_qiskit_runtime.errors import (
@@ -35,7 +31,11 @@ from prefect_qiskit_runtime.errors import (
     NotFoundError,
     QiskitRuntimeError,
 )
+from prefect_qiskit_runtime.flow_run.lineage import flow_run_of_tag, flow_tag, root_flow_run_id
 from prefect_qiskit_runtime.flow_run.logger import Logger, logger_here
+from prefect_qiskit_runtime.flow_run.open_sessions import sessions_left_open
+from prefect_qiskit_runtime.flow_run.tasks import async_task, sync_task
+from prefect_qiskit_runtime.submission.retrying import RetryPolicy
 
 __all__ = ["FlowHooks", "acancel_abandoned_jobs", "cancel_abandoned_jobs", "cancel_on_exit"]
 

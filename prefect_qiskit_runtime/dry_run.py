@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prefect_qiskit_runtime._devices import Device, device_of
 from prefect_qiskit_runtime._identity import Request
 from prefect_qiskit_runtime._placement import Placement, payload_fault
 from prefect_qiskit_runtime._preparation import (
@@ -19,9 +18,10 @@ from prefect_qiskit_runtime._preparation import (
     require_isa_circuit,
     require_isa_pub,
 )
-from prefect_qiskit_runtime._usage_estimate import SOURCE, PubUsage, UsageEstimate
 from prefect_qiskit_runtime.client import PRIMITIVES, RuntimeApi
 from prefect_qiskit_runtime.codec import encode_inputs
+from prefect_qiskit_runtime.devices.device import Device, device_of
+from prefect_qiskit_runtime.devices.usage_estimate import SOURCE, PubUsage, UsageEstimate
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.models import check_inputs, compile_schema
 

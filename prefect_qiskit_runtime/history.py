@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from prefect_qiskit_runtime._provenance import collect, read_stored
-from prefect_qiskit_runtime._records import Records
-from prefect_qiskit_runtime._tasks import async_task, sync_task
 from prefect_qiskit_runtime.backend import BackendLike, RuntimeBackend, as_backend
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.errors import ConfigurationError
+from prefect_qiskit_runtime.flow_run.tasks import async_task, sync_task
 from prefect_qiskit_runtime.models import JobInfo
 from prefect_qiskit_runtime.provenance import Provenance
+from prefect_qiskit_runtime.records.provenance import collect, read_stored
+from prefect_qiskit_runtime.records.records import Records
 
 if TYPE_CHECKING:
     from pandas import DataFrame  # pyright: ignore[reportMissingImports] - an extra

@@ -12,22 +12,22 @@ from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from prefect_qiskit_runtime._decoders import Decoders, ResultDecoderLike
 from prefect_qiskit_runtime._identity import Request
 from prefect_qiskit_runtime._result_cache import CacheLike
 from prefect_qiskit_runtime._running import run, submit
 from prefect_qiskit_runtime._session import SessionLike, in_session, opened
-from prefect_qiskit_runtime._tasks import (
+from prefect_qiskit_runtime._watching import InterimCallback, check_callback
+from prefect_qiskit_runtime.backend import BackendLike, OptionsLike, as_backend
+from prefect_qiskit_runtime.client import InputsLike, read_inputs
+from prefect_qiskit_runtime.codec import Decoders, ResultDecoderLike
+from prefect_qiskit_runtime.dry_run import looked_at
+from prefect_qiskit_runtime.errors import NotFoundError
+from prefect_qiskit_runtime.flow_run.tasks import (
     async_generator_task,
     async_task,
     sync_generator_task,
     sync_task,
 )
-from prefect_qiskit_runtime._watching import InterimCallback, check_callback
-from prefect_qiskit_runtime.backend import BackendLike, OptionsLike, as_backend
-from prefect_qiskit_runtime.client import InputsLike, read_inputs
-from prefect_qiskit_runtime.dry_run import looked_at
-from prefect_qiskit_runtime.errors import NotFoundError
 from prefect_qiskit_runtime.models import JobInfo, JobMetrics, JobStatus
 from prefect_qiskit_runtime.runtime_job import RuntimeJob
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
-from prefect_qiskit_runtime._decoders import Decoders
 from prefect_qiskit_runtime._executor_inputs import ExecutorCall
 from prefect_qiskit_runtime._identity import Request
 from prefect_qiskit_runtime._joining import run_parts
@@ -20,11 +19,11 @@ from prefect_qiskit_runtime._result_cache import CacheLike
 from prefect_qiskit_runtime._running import run, submit
 from prefect_qiskit_runtime._session import SessionLike
 from prefect_qiskit_runtime._splitting import SplitLike
-from prefect_qiskit_runtime._tasks import async_task, sync_task
 from prefect_qiskit_runtime.backend import BackendLike
-from prefect_qiskit_runtime.codec import QuantumProgramResultDecoder
+from prefect_qiskit_runtime.codec import Decoders, QuantumProgramResultDecoder
 from prefect_qiskit_runtime.dry_run import looked_at
 from prefect_qiskit_runtime.errors import ConfigurationError
+from prefect_qiskit_runtime.flow_run.tasks import async_task, sync_task
 
 if TYPE_CHECKING:
     from qiskit.primitives import PrimitiveResult, PubResult, SamplerPubResult

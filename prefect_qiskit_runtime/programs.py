@@ -13,12 +13,10 @@ from typing import Any
 from prefect.blocks.abstract import JobBlock
 from pydantic import Field, HttpUrl, model_validator
 
-from prefect_qiskit_runtime._decoders import Decoders
 from prefect_qiskit_runtime._identity import Request
 from prefect_qiskit_runtime._references import LOGO_URL, Referable
 from prefect_qiskit_runtime._sources import locate, source_argument
 from prefect_qiskit_runtime._submission import Evaluation
-from prefect_qiskit_runtime._tasks import async_task, sync_task
 from prefect_qiskit_runtime.backend import BackendLike, RuntimeBackend, as_backend
 from prefect_qiskit_runtime.client import (
     RuntimeClientProgram,
@@ -27,7 +25,9 @@ from prefect_qiskit_runtime.client import (
     read_program,
     read_source,
 )
+from prefect_qiskit_runtime.codec import Decoders
 from prefect_qiskit_runtime.errors import ConfigurationError
+from prefect_qiskit_runtime.flow_run.tasks import async_task, sync_task
 from prefect_qiskit_runtime.models import IfExists, ProgramMetadata
 from prefect_qiskit_runtime.runtime_job import RuntimeJob
 from prefect_qiskit_runtime.twins.sync import run_sync

@@ -13,11 +13,6 @@ from typing import Any, TypeVar
 from prefect.blocks.abstract import JobRun
 
 from prefect_qiskit_runtime._block_references import BlockReference, without_login
-from prefect_qiskit_runtime._decoders import Decoders, ResultDecoderLike
-from prefect_qiskit_runtime._provenance import Sent, collect, read_stored
-from prefect_qiskit_runtime._records import Records
-from prefect_qiskit_runtime._retrying import RetryPolicy, is_met
-from prefect_qiskit_runtime._summaries import summarised
 from prefect_qiskit_runtime._watching import (
     InterimDelivery,
     fetch_decoded,
@@ -27,8 +22,13 @@ from prefect_qiskit_runtime._watching import (
 )
 from prefect_qiskit_runtime.backend import RuntimeBackend
 from prefect_qiskit_runtime.client import RuntimeApi
+from prefect_qiskit_runtime.codec import Decoders, ResultDecoderLike
 from prefect_qiskit_runtime.models import InterimEvent, JobInfo, JobMetrics, JobStatus
 from prefect_qiskit_runtime.provenance import Provenance
+from prefect_qiskit_runtime.records.provenance import Sent, collect, read_stored
+from prefect_qiskit_runtime.records.records import Records
+from prefect_qiskit_runtime.records.summaries import summarised
+from prefect_qiskit_runtime.submission.retrying import RetryPolicy, is_met
 from prefect_qiskit_runtime.twins.sync import iterate_sync, run_sync
 
 T = TypeVar("T")

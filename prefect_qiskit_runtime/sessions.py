@@ -16,20 +16,20 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import count
 
-from prefect_qiskit_runtime._choosing import chosen_name
-from prefect_qiskit_runtime._lineage import Lineage, claims, group_key, lineage_here, submission_key
-from prefect_qiskit_runtime._open_sessions import (
-    close_left_by_earlier_runs,
-    note_closed,
-    note_opened,
-)
-from prefect_qiskit_runtime._retrying import RetryPolicy, is_met
 from prefect_qiskit_runtime._session import RuntimeSession, SessionLike
 from prefect_qiskit_runtime.backend import BackendLike, as_backend, service_identity
 from prefect_qiskit_runtime.client import LEAVE_SECONDS, RuntimeApi
 from prefect_qiskit_runtime.codec import fingerprint
+from prefect_qiskit_runtime.devices.choice import chosen_name
 from prefect_qiskit_runtime.errors import ConfigurationError, ConflictError, QiskitRuntimeError
+from prefect_qiskit_runtime.flow_run.claims import claims
+from prefect_qiskit_runtime.flow_run.lineage import Lineage, group_key, lineage_here, submission_key
 from prefect_qiskit_runtime.flow_run.logger import logger_here
+from prefect_qiskit_runtime.flow_run.open_sessions import (
+    close_left_by_earlier_runs,
+    note_closed,
+    note_opened,
+)
 from prefect_qiskit_runtime.models import (
     NO_SESSIONS_IN_PLAN,
     SessionInfo,
@@ -37,6 +37,7 @@ from prefect_qiskit_runtime.models import (
     SessionState,
     read_seconds,
 )
+from prefect_qiskit_runtime.submission.retrying import RetryPolicy, is_met
 from prefect_qiskit_runtime.twins.clean_up import cleaned_up
 from prefect_qiskit_runtime.twins.sync import run_sync
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from prefect.artifacts import acreate_table_artifact
 
-from prefect_qiskit_runtime._lineage import flow_tag, root_flow_run_id_here
-from prefect_qiskit_runtime._retrying import RetryPolicy
-from prefect_qiskit_runtime._tasks import async_task, sync_task
 from prefect_qiskit_runtime.backend import BackendLike, as_backend
 from prefect_qiskit_runtime.client import Spending, usage_of
+from prefect_qiskit_runtime.flow_run.lineage import flow_tag, root_flow_run_id_here
+from prefect_qiskit_runtime.flow_run.tasks import async_task, sync_task
 from prefect_qiskit_runtime.models import JobUsage
+from prefect_qiskit_runtime.submission.retrying import RetryPolicy
 
 __all__ = ["areport_usage", "report_usage"]
 

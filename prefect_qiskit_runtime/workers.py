@@ -17,10 +17,10 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import Abort, ObjectNotFound
 from prefect.states import Scheduled
 
-from prefect_qiskit_runtime._flow_ending import has_waiting_calls
-from prefect_qiskit_runtime._open_sessions import open_sessions_here
 from prefect_qiskit_runtime.errors import ConfigurationError
+from prefect_qiskit_runtime.flow_run.ending import has_waiting_calls
 from prefect_qiskit_runtime.flow_run.logger import logger_here
+from prefect_qiskit_runtime.flow_run.open_sessions import open_sessions_here
 from prefect_qiskit_runtime.models import JobInfo, JobStatus
 from prefect_qiskit_runtime.runtime_job import RuntimeJob
 from prefect_qiskit_runtime.twins.sync import sync_twin

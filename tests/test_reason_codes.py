@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from prefect_qiskit_runtime._retrying import RetryPolicy
 from prefect_qiskit_runtime.client import job_error
 from prefect_qiskit_runtime.errors import JobError, is_retryable
 from prefect_qiskit_runtime.models import (
@@ -19,6 +18,7 @@ from prefect_qiskit_runtime.models import (
     RuntimeOptions,
     next_step,
 )
+from prefect_qiskit_runtime.submission.retrying import RetryPolicy
 
 
 def error(code: int | None, status: JobStatus = JobStatus.FAILED) -> JobError:

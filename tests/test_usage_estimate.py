@@ -14,7 +14,7 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit.transpiler import InstructionProperties, Target
 from qiskit_ibm_runtime import QuantumProgram
 
-from prefect_qiskit_runtime._usage_estimate import (
+from prefect_qiskit_runtime.devices.usage_estimate import (
     UsageEstimate,
     estimate_program_usage,
     estimate_usage,

@@ -80,7 +80,7 @@ def compare(
 
     Results of private jobs are not read, since that can be done once.
     """
-    from prefect_qiskit_runtime._comparison import compare as differences_of
+    from prefect_qiskit_runtime.records.comparison import compare as differences_of
 
     async def both(api: RuntimeApi, backend: RuntimeBackend) -> Any:
         one, other = [await _provenance(api, backend, job_id) for job_id in (a, b)]
@@ -98,8 +98,8 @@ def compare(
 
 
 async def _provenance(api: RuntimeApi, backend: RuntimeBackend, job_id: str) -> Provenance:
-    from prefect_qiskit_runtime._provenance import collect, read_stored
-    from prefect_qiskit_runtime._records import Records
+    from prefect_qiskit_runtime.records.provenance import collect, read_stored
+    from prefect_qiskit_runtime.records.records import Records
 
     stored = await read_stored(Records(), job_id)
     return stored or await collect(api, backend, await api.get_job(job_id), None)

@@ -36,8 +36,8 @@ def clean(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would be.")] = False,
 ) -> None:
     """Delete old records: provenance, kept results, and what durable calls remember."""
-    from prefect_qiskit_runtime._record_retention import forget_records
     from prefect_qiskit_runtime.client import settings_of_environment
+    from prefect_qiskit_runtime.records.records import forget_records
 
     older_than_days = settings_of_environment().record_days if days is None else days
     forgotten = forget_records(

@@ -9,11 +9,7 @@ from pydantic import SecretStr
 
 from prefect_qiskit_runtime.client._client_backend import BackendsClient
 from prefect_qiskit_runtime.client._proxies import Proxies, ProxiesLike
-from prefect_qiskit_runtime.client._saved_accounts import (
-    explained,
-    file_path,
-    private_file,
-)
+from prefect_qiskit_runtime.client._saved_accounts import explained, file_path, private_file
 from prefect_qiskit_runtime.codec import _seams
 from prefect_qiskit_runtime.models import Instance, InstanceUsage
 

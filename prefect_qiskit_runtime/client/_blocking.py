@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 from anyio import to_thread
 from anyio.from_thread import start_blocking_portal
 
-from prefect_qiskit_runtime._decoders import ResultDecoderLike
 from prefect_qiskit_runtime.client._client_backend import RuntimeClientBackend
 from prefect_qiskit_runtime.client._client_job import RuntimeClientJob
 from prefect_qiskit_runtime.client._client_session import RuntimeClientSession
@@ -26,6 +25,7 @@ from prefect_qiskit_runtime.client._handover import Handover
 from prefect_qiskit_runtime.client._proxies import ProxiesLike
 from prefect_qiskit_runtime.client._runtime import RuntimeClient
 from prefect_qiskit_runtime.client._transport import Verify
+from prefect_qiskit_runtime.codec import ResultDecoderLike
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.models import SessionMode
 from prefect_qiskit_runtime.settings import Settings

@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from prefect_qiskit_runtime._decoders import Decoders, ResultDecoderLike
 from prefect_qiskit_runtime.client._api import RuntimeApi
 from prefect_qiskit_runtime.client._delivery import Deliveries, Delivery, InterimCallback
 from prefect_qiskit_runtime.client._outcome import job_error
-from prefect_qiskit_runtime.codec import decode
+from prefect_qiskit_runtime.codec import Decoders, ResultDecoderLike, decode
 from prefect_qiskit_runtime.errors import ConflictError, JobError
 from prefect_qiskit_runtime.models import (
     InterimEvent,

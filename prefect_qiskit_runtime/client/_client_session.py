@@ -8,19 +8,14 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from prefect_qiskit_runtime._decoders import ResultDecoderLike
 from prefect_qiskit_runtime.client._api import RuntimeApi
 from prefect_qiskit_runtime.client._client_job import RuntimeClientJob
 from prefect_qiskit_runtime.client._delivery import InterimCallback
 from prefect_qiskit_runtime.client._parameters import InputsLike
 from prefect_qiskit_runtime.client._session_calls import LEAVE_SECONDS
+from prefect_qiskit_runtime.codec import ResultDecoderLike
 from prefect_qiskit_runtime.errors import QiskitRuntimeError
-from prefect_qiskit_runtime.models import (
-    RuntimeOptions,
-    SessionInfo,
-    SessionMode,
-    SessionState,
-)
+from prefect_qiskit_runtime.models import RuntimeOptions, SessionInfo, SessionMode, SessionState
 from prefect_qiskit_runtime.twins.clean_up import cleaned_up
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from prefect_qiskit_runtime._decoders import Decoders
 from prefect_qiskit_runtime.client._api import RuntimeApi
+from prefect_qiskit_runtime.codec import Decoders
 from prefect_qiskit_runtime.errors import QiskitRuntimeError
 from prefect_qiskit_runtime.models import EndEvent, InterimEvent, JobState, JobStatus
 

@@ -15,11 +15,7 @@ from prefect_qiskit_runtime.client._account import IbmAccount, is_crn
 from prefect_qiskit_runtime.client._answers import Call, malformed
 from prefect_qiskit_runtime.client._calls import read_json
 from prefect_qiskit_runtime.client._transport import Transport
-from prefect_qiskit_runtime.errors import (
-    AccessDeniedError,
-    ConfigurationError,
-    NotFoundError,
-)
+from prefect_qiskit_runtime.errors import AccessDeniedError, ConfigurationError, NotFoundError
 from prefect_qiskit_runtime.models import Instance
 
 _PAGE_SIZE = 100

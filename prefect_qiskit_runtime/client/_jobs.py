@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from prefect_qiskit_runtime._decoders import Decoders, ResultDecoderLike
 from prefect_qiskit_runtime.client._client_job import JobFacts, RuntimeClientJob
 from prefect_qiskit_runtime.client._delivery import InterimCallback
 from prefect_qiskit_runtime.client._parameters import InputsLike, ParameterNamespace, read_inputs
 from prefect_qiskit_runtime.client._programs import ProgramsClient
-from prefect_qiskit_runtime.codec import encode_inputs
+from prefect_qiskit_runtime.codec import Decoders, ResultDecoderLike, encode_inputs
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.models import RuntimeOptions
 

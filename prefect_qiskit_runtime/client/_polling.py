@@ -15,12 +15,7 @@ import random
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Hashable, Iterator
-from contextlib import (
-    AbstractAsyncContextManager,
-    asynccontextmanager,
-    contextmanager,
-    suppress,
-)
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Protocol

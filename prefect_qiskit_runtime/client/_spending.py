@@ -8,13 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from prefect_qiskit_runtime.errors import NotFoundError
-from prefect_qiskit_runtime.models import (
-    JobInfo,
-    JobMetrics,
-    JobUsage,
-    SessionInfo,
-    SessionState,
-)
+from prefect_qiskit_runtime.models import JobInfo, JobMetrics, JobUsage, SessionInfo, SessionState
 
 _AT_ONCE = 8
 

@@ -19,11 +19,7 @@ from pydantic import ValidationError
 from prefect_qiskit_runtime.client._answers import Call, error_from_fault, error_from_response
 from prefect_qiskit_runtime.client._auth import Authentication, TokenAuth
 from prefect_qiskit_runtime.client._proxies import CONNECTIONS, Proxies
-from prefect_qiskit_runtime.errors import (
-    ConfigurationError,
-    QiskitRuntimeError,
-    is_retryable,
-)
+from prefect_qiskit_runtime.errors import ConfigurationError, QiskitRuntimeError, is_retryable
 from prefect_qiskit_runtime.models import package_version
 from prefect_qiskit_runtime.settings import Settings
 from prefect_qiskit_runtime.twins.clean_up import cleaned_up

@@ -29,9 +29,13 @@ from prefect_qiskit_runtime.codec._quantum_programs import (
     quantum_program_part,
     require_quantum_program,
 )
+from prefect_qiskit_runtime.codec._result_decoders import DecoderLike, Decoders, ResultDecoderLike
 
 __all__ = [
+    "DecoderLike",
+    "Decoders",
     "QuantumProgramResultDecoder",
+    "ResultDecoderLike",
     "RuntimeDecoder",
     "RuntimeEncoder",
     "decode",

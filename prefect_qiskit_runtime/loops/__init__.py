@@ -15,18 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prefect_qiskit_runtime._tasks import async_task, sync_task
 from prefect_qiskit_runtime.backend import BackendLike, as_backend
 from prefect_qiskit_runtime.errors import ConfigurationError
+from prefect_qiskit_runtime.flow_run.tasks import async_task, sync_task
 from prefect_qiskit_runtime.loops._estimator import EstimatorObjective
 from prefect_qiskit_runtime.loops._minimizing import Minimization
 from prefect_qiskit_runtime.loops._models import Ask, LoopResult, LoopStep
-from prefect_qiskit_runtime.loops._optimizers import (
-    AskTell,
-    Choice,
-    read_method,
-    takes_gradients,
-)
+from prefect_qiskit_runtime.loops._optimizers import AskTell, Choice, read_method, takes_gradients
 from prefect_qiskit_runtime.loops._running import LoopSession, LoopSettings, RunningLoop
 from prefect_qiskit_runtime.loops._stopping import Limits
 from prefect_qiskit_runtime.twins.sync import run_sync

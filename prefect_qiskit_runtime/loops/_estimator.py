@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prefect_qiskit_runtime._backend_fields import LEAST_BUSY
-from prefect_qiskit_runtime._choosing import choose_backend
-from prefect_qiskit_runtime._devices import Device, device_of
 from prefect_qiskit_runtime._primitive_inputs import PrimitiveOptionsLike
 from prefect_qiskit_runtime._session import RuntimeSession, SessionLike
 from prefect_qiskit_runtime.backend import RuntimeBackend
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.codec import decode, encode
+from prefect_qiskit_runtime.devices.choice import choose_backend
+from prefect_qiskit_runtime.devices.device import Device, device_of
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.loops._models import Ask, Told
 from prefect_qiskit_runtime.loops._records import LoopRecords

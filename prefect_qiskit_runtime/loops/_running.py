@@ -10,7 +10,6 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from prefect_qiskit_runtime._loop_scope import loop_scope
 from prefect_qiskit_runtime._session import RuntimeSession, SessionLike
 from prefect_qiskit_runtime.backend import RuntimeBackend
 from prefect_qiskit_runtime.errors import (
@@ -18,6 +17,7 @@ from prefect_qiskit_runtime.errors import (
     JobSessionClosedError,
     SessionClosedError,
 )
+from prefect_qiskit_runtime.flow_run.lineage import loop_scope
 from prefect_qiskit_runtime.flow_run.logger import logger_here
 from prefect_qiskit_runtime.loops._estimator import EstimatorMeasuring, EstimatorObjective
 from prefect_qiskit_runtime.loops._function import FunctionMeasuring

@@ -19,11 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect_qiskit_runtime.errors import InvalidInputError, NotFoundError
-from prefect_qiskit_runtime.service.calibrations import (
-    Calibration,
-    Calibrations,
-    no_calibrations,
-)
+from prefect_qiskit_runtime.service.calibrations import Calibration, Calibrations, no_calibrations
 from prefect_qiskit_runtime.service.inputs import unmet_requirement
 
 IDEAL_SIMULATOR = "aer_simulator"

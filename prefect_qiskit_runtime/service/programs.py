@@ -24,12 +24,7 @@ from prefect_qiskit_runtime.errors import (
     InvalidInputError,
     NotFoundError,
 )
-from prefect_qiskit_runtime.models import (
-    IfExists,
-    ProgramMetadata,
-    ProgramSpec,
-    ProgramUploaded,
-)
+from prefect_qiskit_runtime.models import IfExists, ProgramMetadata, ProgramSpec, ProgramUploaded
 from prefect_qiskit_runtime.service.inputs import check_requirements_known, check_schema
 from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER
 from prefect_qiskit_runtime.service.store import programs as statements

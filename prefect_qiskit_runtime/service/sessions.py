@@ -10,11 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 
-from prefect_qiskit_runtime.errors import (
-    InvalidInputError,
-    NotFoundError,
-    SessionClosedError,
-)
+from prefect_qiskit_runtime.errors import InvalidInputError, NotFoundError, SessionClosedError
 from prefect_qiskit_runtime.models import JobStatus, SessionMode, SessionState
 from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.identifiers import id_of, new_id

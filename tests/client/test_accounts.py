@@ -9,12 +9,7 @@ from typing import Any
 
 import pytest
 
-from prefect_qiskit_runtime.client import (
-    IbmAccount,
-    RuntimeClient,
-    SavedAccount,
-    SyncRuntimeClient,
-)
+from prefect_qiskit_runtime.client import IbmAccount, RuntimeClient, SavedAccount, SyncRuntimeClient
 from prefect_qiskit_runtime.errors import ConfigurationError
 
 VARIABLES = ("TOKEN", "URL", "INSTANCE", "CHANNEL")

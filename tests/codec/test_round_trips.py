@@ -10,12 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-from qiskit.circuit import (
-    Parameter,
-    ParameterExpression,
-    ParameterVector,
-    QuantumCircuit,
-)
+from qiskit.circuit import Parameter, ParameterExpression, ParameterVector, QuantumCircuit
 from qiskit.circuit.library import RXGate, efficient_su2
 from qiskit.quantum_info import (
     Clifford,

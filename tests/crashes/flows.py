@@ -18,11 +18,11 @@ from prefect.flow_engine import run_flow
 from prefect_qiskit_runtime import (
     RuntimeBackend,
     RuntimeServiceCredentials,
-    _records,
     run_program,
     submit_program,
 )
 from prefect_qiskit_runtime.client import RuntimeApi
+from prefect_qiskit_runtime.records import records
 
 SETTINGS = json.loads(os.environ.get("CRASH_SETTINGS", "{}"))
 
@@ -97,14 +97,14 @@ FLOWS: dict[str, Flow[..., object]] = {
 
 def _die_at_records(moment: str) -> None:
     """Kill this process before or after the first record that it writes."""
-    write = _records.Records.write
+    write = records.Records.write
 
-    async def dying(self: _records.Records, name: str, record: dict[str, object]) -> None:
+    async def dying(self: records.Records, name: str, record: dict[str, object]) -> None:
         if moment == "after":
             await write(self, name, record)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    _records.Records.write = dying
+    records.Records.write = dying
 
 
 def _without_keys() -> None:

@@ -16,14 +16,8 @@ from uuid import UUID
 
 import pytest
 
-from prefect_qiskit_runtime import (
-    JobStatus,
-    RuntimeSession,
-    SessionState,
-    list_jobs,
-    wait_for_job,
-)
-from prefect_qiskit_runtime._lineage import flow_tag
+from prefect_qiskit_runtime import JobStatus, RuntimeSession, SessionState, list_jobs, wait_for_job
+from prefect_qiskit_runtime.flow_run.lineage import flow_tag
 from prefect_qiskit_runtime.testing import OfflineService
 from tests.deployments.conftest import Runner, ServedRun, StartRun, Way, running, until
 from tests.deployments.served import BLOCK

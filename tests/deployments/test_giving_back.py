@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from prefect_qiskit_runtime import list_jobs
-from prefect_qiskit_runtime._lineage import flow_tag
+from prefect_qiskit_runtime.flow_run.lineage import flow_tag
 from prefect_qiskit_runtime.models import JobInfo
 from prefect_qiskit_runtime.testing import OfflineService
 from prefect_qiskit_runtime.workers import AWAITING_QUANTUM_JOB

@@ -108,7 +108,7 @@ def test_values_of_parameters_are_checked_after_transpilation_too(at_ibm: AtIbm)
 def test_ibms_own_client_has_the_same_gates(at_ibm: AtIbm, ibms_client: Any) -> None:
     import asyncio
 
-    from prefect_qiskit_runtime._devices import device_of
+    from prefect_qiskit_runtime.devices.device import device_of
 
     async def ours(fractional: bool) -> set[str]:
         block = at_ibm(DEVICE, fractional_gates=fractional)

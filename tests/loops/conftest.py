@@ -103,7 +103,7 @@ class LoopRun:
 
     @property
     def jobs(self) -> list[dict[str, Any]]:
-        from prefect_qiskit_runtime._lineage import flow_tag
+        from prefect_qiskit_runtime.flow_run.lineage import flow_tag
 
         with self.service.client() as client:
             query = {"tags": flow_tag(self.flow_run_id), "limit": 1000}

@@ -20,11 +20,7 @@ import jwt
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_DATABASE_CONNECTION_URL
 
-from prefect_qiskit_runtime import (
-    IBMQuantumCredentials,
-    RuntimeBackend,
-    RuntimeServiceCredentials,
-)
+from prefect_qiskit_runtime import IBMQuantumCredentials, RuntimeBackend, RuntimeServiceCredentials
 from tests.team import TeamService, start_team
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -20,7 +20,7 @@ from prefect.settings import get_current_settings
 from prefect.states import Cancelling
 
 from prefect_qiskit_runtime import JobStatus, list_jobs, run_program, upload_program
-from prefect_qiskit_runtime._lineage import flow_tag
+from prefect_qiskit_runtime.flow_run.lineage import flow_tag
 
 pytest.importorskip("prefect_dask", reason="see make task-runners")
 pytest.importorskip("prefect_ray", reason="see make task-runners")

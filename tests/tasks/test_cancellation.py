@@ -21,8 +21,8 @@ from prefect_qiskit_runtime import (
     runtime_session,
     submit_program,
 )
-from prefect_qiskit_runtime._open_sessions import sessions_left_open
 from prefect_qiskit_runtime.backend import RuntimeBackend
+from prefect_qiskit_runtime.flow_run.open_sessions import sessions_left_open
 
 pytestmark = pytest.mark.usefixtures("service_home", "prefect_server")
 

@@ -22,9 +22,10 @@ from prefect_qiskit_runtime import (
     submit_program,
     upload_program,
 )
-from prefect_qiskit_runtime._lineage import Claims, Lineage, Run, flow_tag
-from prefect_qiskit_runtime._records import Records
+from prefect_qiskit_runtime.flow_run.claims import Claims
+from prefect_qiskit_runtime.flow_run.lineage import Lineage, Run, flow_tag
 from prefect_qiskit_runtime.models import JobInfo
+from prefect_qiskit_runtime.records.records import Records
 from prefect_qiskit_runtime.twins.sync import run_sync
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

@@ -24,9 +24,9 @@ from prefect_qiskit_runtime import (
     job_history,
     submit_program,
 )
-from prefect_qiskit_runtime._record_retention import forget_records
 from prefect_qiskit_runtime.cli import app
 from prefect_qiskit_runtime.programs import upload_program
+from prefect_qiskit_runtime.records.records import forget_records
 from prefect_qiskit_runtime.testing import offline_service
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "service_home")

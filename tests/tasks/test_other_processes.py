@@ -11,7 +11,7 @@ from prefect import flow, runtime
 from prefect.task_runners import ProcessPoolTaskRunner
 
 from prefect_qiskit_runtime import list_jobs, run_program
-from prefect_qiskit_runtime._lineage import flow_tag
+from prefect_qiskit_runtime.flow_run.lineage import flow_tag
 
 pytestmark = pytest.mark.usefixtures("service_home", "prefect_server")
 

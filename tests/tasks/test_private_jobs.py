@@ -20,7 +20,7 @@ from prefect_qiskit_runtime import (
     submit_program,
     upload_program,
 )
-from prefect_qiskit_runtime._records import Records
+from prefect_qiskit_runtime.records.records import Records
 from tests.proxy import Fault, Proxy
 from tests.team import TOKENS, TeamService, start_team
 

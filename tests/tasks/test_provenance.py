@@ -19,7 +19,6 @@ from prefect_qiskit_runtime import (
     Provenance,
     RuntimeBackend,
     RuntimeJob,
-    _summaries,
     arun_program,
     attach_job,
     run_estimator,
@@ -29,8 +28,9 @@ from prefect_qiskit_runtime import (
     submit_sampler,
     upload_program,
 )
-from prefect_qiskit_runtime._provenance import own_versions, read_stored
-from prefect_qiskit_runtime._records import Records
+from prefect_qiskit_runtime.records import summaries
+from prefect_qiskit_runtime.records.provenance import own_versions, read_stored
+from prefect_qiskit_runtime.records.records import Records
 from prefect_qiskit_runtime.testing import OfflineService, offline_service
 from prefect_qiskit_runtime.twins.sync import run_sync
 
@@ -304,7 +304,7 @@ def test_a_summary_that_cannot_be_made_does_not_fail_the_flow(
     async def away(*args: Any, **kwargs: Any) -> None:
         raise ConnectionError("Prefect is away")
 
-    monkeypatch.setattr(_summaries, "_create_artifact", away)
+    monkeypatch.setattr(summaries, "_create_artifact", away)
 
     @flow
     def evaluating() -> Any:

@@ -24,10 +24,10 @@ from prefect_qiskit_runtime import (
     run_program,
     upload_program,
 )
-from prefect_qiskit_runtime._records import FOLDER
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.errors import SubmissionUnclearError
 from prefect_qiskit_runtime.models import JobInfo
+from prefect_qiskit_runtime.records.records import FOLDER
 from tests.proxy import EMPTY_LISTING, Fault, Proxy
 from tests.team import TOKENS, TeamService, start_team
 

@@ -31,12 +31,7 @@ from prefect_qiskit_runtime.service.openapi import (
 from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER, read_model, read_object
 from prefect_qiskit_runtime.service.store import jobs as statements, results
 from prefect_qiskit_runtime.service.store.records import JobFilter, Owner
-from prefect_qiskit_runtime.service.views import (
-    job_text,
-    job_view,
-    metrics_view,
-    submission_view,
-)
+from prefect_qiskit_runtime.service.views import job_text, job_view, metrics_view, submission_view
 
 router = APIRouter(prefix="/jobs")
 links = APIRouter()

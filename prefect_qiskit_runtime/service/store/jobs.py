@@ -15,13 +15,7 @@ from sqlalchemy.dialects.sqlite import insert as insert_or
 
 from prefect_qiskit_runtime.models import JobStatus, ReasonCode
 from prefect_qiskit_runtime.service.store import sessions
-from prefect_qiskit_runtime.service.store.records import (
-    Job,
-    JobEnd,
-    JobFilter,
-    NewJob,
-    Owner,
-)
+from prefect_qiskit_runtime.service.store.records import Job, JobEnd, JobFilter, NewJob, Owner
 from prefect_qiskit_runtime.service.store.tables import (
     interim_results,
     job_inputs,

@@ -15,12 +15,12 @@ from prefect_qiskit_runtime import (
     IBMQuantumCredentials,
     RuntimeBackend,
     RuntimeServiceCredentials,
-    _records,
     run_program,
     run_sampler,
     runtime_session,
 )
 from prefect_qiskit_runtime.client._stream import ResultStream
+from prefect_qiskit_runtime.records import records
 
 ORDER: dict[str, Any] = {}
 
@@ -37,9 +37,9 @@ def begin(order: dict[str, Any]) -> None:
 
 def _die_at_record(beginning: str, moment: str) -> None:
     """Kill this process at the first record whose name begins so; others may be written beside."""
-    write = _records.Records.write
+    write = records.Records.write
 
-    async def dying(self: _records.Records, name: str, record: dict[str, object]) -> None:
+    async def dying(self: records.Records, name: str, record: dict[str, object]) -> None:
         is_it = name.startswith(beginning)
         if is_it and moment == "before":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -47,7 +47,7 @@ def _die_at_record(beginning: str, moment: str) -> None:
         if is_it:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    _records.Records.write = dying
+    records.Records.write = dying
 
 
 def seen(job_id: str, interim: int) -> None:

@@ -18,13 +18,13 @@ from uuid import UUID
 from prefect.artifacts import acreate_markdown_artifact, create_markdown_artifact
 from prefect.logging import get_logger
 
-from prefect_qiskit_runtime._events import run_id_here
-from prefect_qiskit_runtime._provenance import Sent, collect, read_stored, store
-from prefect_qiskit_runtime._records import Records
 from prefect_qiskit_runtime.artifacts import markdown_table, over_open_connection
 from prefect_qiskit_runtime.backend import RuntimeBackend
 from prefect_qiskit_runtime.client import RuntimeApi, settings_of_environment
+from prefect_qiskit_runtime.flow_run.events import run_id_here
 from prefect_qiskit_runtime.provenance import Provenance
+from prefect_qiskit_runtime.records.provenance import Sent, collect, read_stored, store
+from prefect_qiskit_runtime.records.records import Records
 
 logger = get_logger("prefect_qiskit_runtime")
 

@@ -19,11 +19,11 @@ from uuid import UUID
 from prefect import get_client
 from prefect.client.schemas.objects import FlowRun
 
-from prefect_qiskit_runtime._lineage import Run, lineage_here, root_flow_run_id_here
-from prefect_qiskit_runtime._retrying import RetryPolicy
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.errors import NotFoundError
+from prefect_qiskit_runtime.flow_run.lineage import Run, lineage_here, root_flow_run_id_here
 from prefect_qiskit_runtime.flow_run.logger import logger_here
+from prefect_qiskit_runtime.submission.retrying import RetryPolicy
 
 _LABEL = "qiskit-runtime.open-sessions."
 _NOTE_SECONDS = 10.0

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
         def __call__(  # type: ignore[override]
             self, *args: P.args, **kwargs: P.kwargs
-        ) -> T: ...
+        ) -> T:
+            """Run the task and return what its function returns."""
+            ...
 
 
 def async_task(

@@ -16,11 +16,7 @@ from typing import TypeVar
 import httpx
 
 from prefect_qiskit_runtime.client import RuntimeApi
-from prefect_qiskit_runtime.errors import (
-    JobError,
-    QiskitRuntimeError,
-    is_retryable,
-)
+from prefect_qiskit_runtime.errors import JobError, QiskitRuntimeError, is_retryable
 from prefect_qiskit_runtime.models import NextStep, RuntimeOptions, next_step
 
 T = TypeVar("T")

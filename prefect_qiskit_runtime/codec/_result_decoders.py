@@ -11,7 +11,7 @@ import importlib
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-from prefect_qiskit_runtime.codec import decode
+from prefect_qiskit_runtime.codec._decoder import decode
 from prefect_qiskit_runtime.errors import ConfigurationError, DecodingError, QiskitRuntimeError
 
 

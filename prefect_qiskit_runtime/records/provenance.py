@@ -19,14 +19,14 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.logging import get_logger
 from pydantic import ValidationError
 
-from prefect_qiskit_runtime._job_settings import JobSettings
-from prefect_qiskit_runtime._lineage import flow_run_of_tag
-from prefect_qiskit_runtime._records import Records
 from prefect_qiskit_runtime.backend import RuntimeBackend, service_identity
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.errors import NotFoundError, QiskitRuntimeError
+from prefect_qiskit_runtime.flow_run.lineage import flow_run_of_tag
 from prefect_qiskit_runtime.models import JobInfo, JobMetrics, RuntimeOptions
 from prefect_qiskit_runtime.provenance import Calibration, Provenance
+from prefect_qiskit_runtime.records.job_settings import JobSettings
+from prefect_qiskit_runtime.records.records import Records
 
 logger = get_logger("prefect_qiskit_runtime")
 
