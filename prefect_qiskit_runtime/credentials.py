@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Literal
 
 from prefect.blocks.abstract import CredentialsBlock
-from pydantic import AnyHttpUrl, Field, HttpUrl, SecretStr, model_validator
+from pydantic import AnyHttpUrl, Field, GetJsonSchemaHandler, HttpUrl, SecretStr, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
-from prefect_qiskit_runtime._references import LOGO_URL, Referable
 from prefect_qiskit_runtime.client import (
     IbmAccount,
     IbmApi,
@@ -21,6 +22,27 @@ from prefect_qiskit_runtime.client import (
     verify_account,
 )
 from prefect_qiskit_runtime.twins.sync import run_sync
+
+# Qiskit's picture, on a host that its blocks of other collections use. Prefect takes http addresses
+# only, not data URIs.
+LOGO_URL = HttpUrl("https://avatars.githubusercontent.com/u/30696987?s=200&v=4")
+
+
+class Referable:
+    """A block none of whose fields is required.
+
+    Prefect's server takes for the parameter of a deployment *either* a reference to a saved block
+    *or* the fields of one. To a block without required fields a reference is both, and refused.
+    Prefect's UI sends back the keywords of a schema that it knows: `allOf` is one, `not` is none.
+    """
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        schema = handler(core_schema)
+        handler.resolve_ref_schema(schema)["allOf"] = [{"not": {"required": ["$ref"]}}]
+        return schema
 
 
 class RuntimeServiceCredentials(CredentialsBlock):

@@ -8,22 +8,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prefect_qiskit_runtime._identity import Request
-from prefect_qiskit_runtime._placement import Placement, payload_fault
-from prefect_qiskit_runtime._preparation import (
-    Prepared,
+from prefect_qiskit_runtime.client import PRIMITIVES, RuntimeApi
+from prefect_qiskit_runtime.codec import encode_inputs
+from prefect_qiskit_runtime.devices.device import Device, device_of
+from prefect_qiskit_runtime.devices.usage_estimate import SOURCE, PubUsage, UsageEstimate
+from prefect_qiskit_runtime.errors import InvalidInputError
+from prefect_qiskit_runtime.evaluation.placement import Placement, payload_fault
+from prefect_qiskit_runtime.evaluation.request import Prepared, Request
+from prefect_qiskit_runtime.models import check_inputs, compile_schema
+from prefect_qiskit_runtime.pubs.preparation import (
     ProgramPreparation,
     PubPreparation,
     naming_pub,
     require_isa_circuit,
     require_isa_pub,
 )
-from prefect_qiskit_runtime.client import PRIMITIVES, RuntimeApi
-from prefect_qiskit_runtime.codec import encode_inputs
-from prefect_qiskit_runtime.devices.device import Device, device_of
-from prefect_qiskit_runtime.devices.usage_estimate import SOURCE, PubUsage, UsageEstimate
-from prefect_qiskit_runtime.errors import InvalidInputError
-from prefect_qiskit_runtime.models import check_inputs, compile_schema
 
 __all__ = ["DryRun", "DryRunCircuit", "PubUsage", "UsageEstimate", "looked_at"]
 

@@ -12,24 +12,24 @@ from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from prefect_qiskit_runtime._identity import Request
-from prefect_qiskit_runtime._result_cache import CacheLike
-from prefect_qiskit_runtime._running import run, submit
-from prefect_qiskit_runtime._session import SessionLike, in_session, opened
-from prefect_qiskit_runtime._watching import InterimCallback, check_callback
 from prefect_qiskit_runtime.backend import BackendLike, OptionsLike, as_backend
 from prefect_qiskit_runtime.client import InputsLike, read_inputs
 from prefect_qiskit_runtime.codec import Decoders, ResultDecoderLike
 from prefect_qiskit_runtime.dry_run import looked_at
 from prefect_qiskit_runtime.errors import NotFoundError
+from prefect_qiskit_runtime.evaluation.kept_results import CacheLike
+from prefect_qiskit_runtime.evaluation.request import Request
+from prefect_qiskit_runtime.evaluation.running import run, submit
 from prefect_qiskit_runtime.flow_run.tasks import (
     async_generator_task,
     async_task,
     sync_generator_task,
     sync_task,
 )
+from prefect_qiskit_runtime.following.callbacks import InterimCallback, check_callback
 from prefect_qiskit_runtime.models import JobInfo, JobMetrics, JobStatus
 from prefect_qiskit_runtime.runtime_job import RuntimeJob
+from prefect_qiskit_runtime.sessions import SessionLike, in_session, opened
 
 
 @async_task

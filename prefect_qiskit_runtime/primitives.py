@@ -10,20 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
-from prefect_qiskit_runtime._executor_inputs import ExecutorCall
-from prefect_qiskit_runtime._identity import Request
-from prefect_qiskit_runtime._joining import run_parts
-from prefect_qiskit_runtime._primitive_inputs import PrimitiveCall, PrimitiveOptionsLike
-from prefect_qiskit_runtime._primitive_requests import program_requests, pub_requests
-from prefect_qiskit_runtime._result_cache import CacheLike
-from prefect_qiskit_runtime._running import run, submit
-from prefect_qiskit_runtime._session import SessionLike
-from prefect_qiskit_runtime._splitting import SplitLike
 from prefect_qiskit_runtime.backend import BackendLike
 from prefect_qiskit_runtime.codec import Decoders, QuantumProgramResultDecoder
 from prefect_qiskit_runtime.dry_run import looked_at
 from prefect_qiskit_runtime.errors import ConfigurationError
+from prefect_qiskit_runtime.evaluation.kept_results import CacheLike
+from prefect_qiskit_runtime.evaluation.request import Request
+from prefect_qiskit_runtime.evaluation.running import run, run_parts, submit
 from prefect_qiskit_runtime.flow_run.tasks import async_task, sync_task
+from prefect_qiskit_runtime.pubs.executor_inputs import ExecutorCall
+from prefect_qiskit_runtime.pubs.primitive_inputs import PrimitiveCall, PrimitiveOptionsLike
+from prefect_qiskit_runtime.pubs.requests import program_requests, pub_requests
+from prefect_qiskit_runtime.pubs.splitting import SplitLike
+from prefect_qiskit_runtime.sessions import SessionLike
 
 if TYPE_CHECKING:
     from qiskit.primitives import PrimitiveResult, PubResult, SamplerPubResult

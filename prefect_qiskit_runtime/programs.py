@@ -6,17 +6,15 @@ content, so a flow simply uploads what it needs at its start.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from prefect.blocks.abstract import JobBlock
+from prefect.context import FlowRunContext
 from pydantic import Field, HttpUrl, model_validator
 
-from prefect_qiskit_runtime._identity import Request
-from prefect_qiskit_runtime._references import LOGO_URL, Referable
-from prefect_qiskit_runtime._sources import locate, source_argument
-from prefect_qiskit_runtime._submission import Evaluation
 from prefect_qiskit_runtime.backend import BackendLike, RuntimeBackend, as_backend
 from prefect_qiskit_runtime.client import (
     RuntimeClientProgram,
@@ -26,11 +24,55 @@ from prefect_qiskit_runtime.client import (
     read_source,
 )
 from prefect_qiskit_runtime.codec import Decoders
+from prefect_qiskit_runtime.credentials import LOGO_URL, Referable
 from prefect_qiskit_runtime.errors import ConfigurationError
+from prefect_qiskit_runtime.evaluation.evaluation import Evaluation
+from prefect_qiskit_runtime.evaluation.request import Request
 from prefect_qiskit_runtime.flow_run.tasks import async_task, sync_task
 from prefect_qiskit_runtime.models import IfExists, ProgramMetadata
 from prefect_qiskit_runtime.runtime_job import RuntimeJob
 from prefect_qiskit_runtime.twins.sync import run_sync
+
+
+def flow_folder() -> Path | None:
+    """The folder of the file that defines the running flow; None outside a flow run."""
+    context = FlowRunContext.get()
+    if context is None or context.flow is None:
+        return None
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(context.flow.fn))
+    except TypeError:
+        return None
+    return Path(file).resolve().parent if file else None
+
+
+def locate(path: str | Path) -> Path:
+    """Find a file that a flow names: relative to the flow's file, outside a flow to the cwd.
+
+    A worker runs a deployment from a folder of its own, so the working directory says nothing.
+
+    Raises:
+        ConfigurationError: There is no such file; the error names where it was looked for.
+    """
+    given = Path(path).expanduser()
+    base = flow_folder() or Path.cwd()
+    found = given if given.is_absolute() else base / given
+    if not found.is_file():
+        raise ConfigurationError(
+            f"There is no file {found}. Relative paths are relative to the flow's file "
+            f"({base}); check {str(path)!r}."
+        )
+    return found
+
+
+def source_argument(source: str | bytes | Path) -> str | bytes | Path:
+    """Tell a path from a source: a text of one line that ends in `.py` is a path."""
+    if isinstance(source, Path) or (
+        isinstance(source, str) and "\n" not in source and source.endswith(".py")
+    ):
+        return locate(source)
+    return source
+
 
 MetadataLike = ProgramMetadata | Mapping[str, Any] | str | Path | None
 

@@ -12,17 +12,16 @@ from typing import Any, TypeVar
 
 from prefect.blocks.abstract import JobRun
 
-from prefect_qiskit_runtime._block_references import BlockReference, without_login
-from prefect_qiskit_runtime._watching import (
-    InterimDelivery,
+from prefect_qiskit_runtime.backend import BlockReference, RuntimeBackend, without_login
+from prefect_qiskit_runtime.client import RuntimeApi
+from prefect_qiskit_runtime.codec import Decoders, ResultDecoderLike
+from prefect_qiskit_runtime.following.callbacks import InterimDelivery
+from prefect_qiskit_runtime.following.following import (
     fetch_decoded,
     fetch_job_error,
     follow,
     inputs_of,
 )
-from prefect_qiskit_runtime.backend import RuntimeBackend
-from prefect_qiskit_runtime.client import RuntimeApi
-from prefect_qiskit_runtime.codec import Decoders, ResultDecoderLike
 from prefect_qiskit_runtime.models import InterimEvent, JobInfo, JobMetrics, JobStatus
 from prefect_qiskit_runtime.provenance import Provenance
 from prefect_qiskit_runtime.records.provenance import Sent, collect, read_stored

@@ -8,8 +8,7 @@ from typing import cast
 
 from prefect import get_client
 
-from prefect_qiskit_runtime._backend_fields import LEAST_BUSY
-from prefect_qiskit_runtime.backend import RuntimeBackend
+from prefect_qiskit_runtime.backend import LEAST_BUSY, RuntimeBackend
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.devices.device import Device, device_of
 from prefect_qiskit_runtime.errors import NotFoundError

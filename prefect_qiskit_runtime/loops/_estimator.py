@@ -13,10 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prefect_qiskit_runtime._backend_fields import LEAST_BUSY
-from prefect_qiskit_runtime._primitive_inputs import PrimitiveOptionsLike
-from prefect_qiskit_runtime._session import RuntimeSession, SessionLike
-from prefect_qiskit_runtime.backend import RuntimeBackend
+from prefect_qiskit_runtime.backend import LEAST_BUSY, RuntimeBackend
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.codec import decode, encode
 from prefect_qiskit_runtime.devices.choice import choose_backend
@@ -26,6 +23,8 @@ from prefect_qiskit_runtime.loops._models import Ask, Told
 from prefect_qiskit_runtime.loops._records import LoopRecords
 from prefect_qiskit_runtime.loops._shifts import ShiftedCircuit, shifted_circuit
 from prefect_qiskit_runtime.primitives import arun_estimator
+from prefect_qiskit_runtime.pubs.primitive_inputs import PrimitiveOptionsLike
+from prefect_qiskit_runtime.sessions import RuntimeSession, SessionLike
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from prefect_qiskit_runtime._session import SessionLike
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.flow_run.lineage import LoopScope, loop_scope, loop_scope_here
 from prefect_qiskit_runtime.loops._models import Ask, Told
+from prefect_qiskit_runtime.sessions import SessionLike
 from prefect_qiskit_runtime.twins.sync import ask as ask_user
 
 _RETURNS = {

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from prefect_qiskit_runtime._identity import Identity
 from prefect_qiskit_runtime.errors import LoopDivergedError
+from prefect_qiskit_runtime.evaluation.identity import Identity
 from prefect_qiskit_runtime.flow_run.lineage import LoopScope, lineage_here
 from prefect_qiskit_runtime.flow_run.logger import logger_here
 from prefect_qiskit_runtime.loops._models import Ask, LoopStep, Told

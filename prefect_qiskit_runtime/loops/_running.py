@@ -10,7 +10,6 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from prefect_qiskit_runtime._session import RuntimeSession, SessionLike
 from prefect_qiskit_runtime.backend import RuntimeBackend
 from prefect_qiskit_runtime.errors import (
     ConfigurationError,
@@ -23,7 +22,12 @@ from prefect_qiskit_runtime.loops._estimator import EstimatorMeasuring, Estimato
 from prefect_qiskit_runtime.loops._function import FunctionMeasuring
 from prefect_qiskit_runtime.loops._models import Ask, LoopStep, Told
 from prefect_qiskit_runtime.loops._records import LoopName, LoopRecords
-from prefect_qiskit_runtime.sessions import aruntime_batch, aruntime_session
+from prefect_qiskit_runtime.sessions import (
+    RuntimeSession,
+    SessionLike,
+    aruntime_batch,
+    aruntime_session,
+)
 
 ObjectiveLike = EstimatorObjective | Callable[..., Any]
 """An expectation value, or a function that returns a value."""

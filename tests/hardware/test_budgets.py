@@ -10,16 +10,11 @@ import pytest
 from prefect import flow, get_client
 from prefect.states import Cancelled
 
-from prefect_qiskit_runtime import (
-    ProgramFailedError,
-    RuntimeBackend,
-    _approval,
-    _hardware_budget,
-    arun_program,
-)
+from prefect_qiskit_runtime import ProgramFailedError, RuntimeBackend, arun_program
 from prefect_qiskit_runtime.broker._budget import Budget, Limits
 from prefect_qiskit_runtime.client import IbmApi
 from prefect_qiskit_runtime.errors import HardwareBudgetError
+from prefect_qiskit_runtime.evaluation import budget as _approval, budget as _hardware_budget
 
 from .conftest import Cloud
 

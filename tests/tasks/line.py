@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from prefect import get_client
 
-from prefect_qiskit_runtime import RuntimeBackend, _submission_line
+from prefect_qiskit_runtime import RuntimeBackend
+from prefect_qiskit_runtime.evaluation import submission_line
 
 
 async def limits_of(backend: RuntimeBackend) -> str:
     """What the names of the limits begin with."""
     async with backend.connect() as api:
-        return _submission_line.limit_name(api)
+        return submission_line.limit_name(api)
 
 
 async def set_pace(backend: RuntimeBackend, seconds: float) -> None:

@@ -16,14 +16,13 @@ from prefect_qiskit_runtime import (
     BudgetExceededError,
     IBMQuantumCredentials,
     RuntimeBackend,
-    _approval,
-    _budget,
     areport_usage,
     arun_sampler,
     aruntime_session,
     run_sampler,
 )
 from prefect_qiskit_runtime.client import Spending
+from prefect_qiskit_runtime.evaluation import budget
 from prefect_qiskit_runtime.testing import OfflineService, offline_service
 from tests.tasks.line import set_pace
 
@@ -40,8 +39,8 @@ def running() -> Iterator[OfflineService]:
 @pytest.fixture
 def cloud(running: OfflineService, monkeypatch: pytest.MonkeyPatch) -> Iterator[OfflineService]:
     """A service each of whose jobs has used ten seconds."""
-    monkeypatch.setattr(_budget, "_spending", Spending())
-    monkeypatch.setattr(_approval, "_granted", {})
+    monkeypatch.setattr(budget, "_spending", Spending())
+    monkeypatch.setattr(budget, "_granted", {})
     running.clear()
     running.add("job_usage", seconds=10)
     yield running

@@ -18,7 +18,7 @@ from prefect.settings import get_current_settings
 from prefect.states import Cancelling
 
 from prefect_qiskit_runtime import JobStatus, asubmit_program, attach_job, run_program
-from prefect_qiskit_runtime._watching import cancel_quietly
+from prefect_qiskit_runtime.following.following import cancel_quietly
 
 pytestmark = pytest.mark.usefixtures("service_home", "prefect_server")
 

@@ -21,10 +21,10 @@ from qiskit import QuantumCircuit
 from prefect_qiskit_runtime import (
     IBMQuantumCredentials,
     RuntimeBackend,
-    _submission_line,
     arun_sampler,
     asubmit_sampler,
 )
+from prefect_qiskit_runtime.evaluation import submission_line
 from prefect_qiskit_runtime.testing import OfflineService, offline_service
 from tests.tasks.line import limits_of, set_pace
 
@@ -44,7 +44,7 @@ def cloud(running: OfflineService) -> Iterator[OfflineService]:
 
 @pytest.fixture(autouse=True)
 def nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_submission_line, "_most_pending", {})
+    monkeypatch.setattr(submission_line, "_most_pending", {})
 
 
 @pytest.fixture
@@ -122,8 +122,8 @@ async def test_places_that_the_dead_have_left_come_back(backend: RuntimeBackend)
 async def test_one_fault_of_prefects_api_costs_nobody_the_place_in_line(
     cloud: OfflineService, backend: RuntimeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_submission_line, "_AWAY_SECONDS", 0.1)
-    monkeypatch.setattr(_submission_line, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    monkeypatch.setattr(submission_line, "_AWAY_SECONDS", 0.1)
+    monkeypatch.setattr(submission_line, "time", SimpleNamespace(monotonic=lambda: 0.0))
     name = f"{await limits_of(backend)}-turn"
     await set_limit(name, limit=1, active_slots=1, slot_decay_per_second=1e-6)
     await set_pace(backend, 0.001)
@@ -151,13 +151,13 @@ async def test_the_minute_of_a_submission_begins_when_it_was_answered(
     cloud: OfflineService, backend: RuntimeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long it took from the slot to the service: the next is sent a minute after that."""
-    hold, held = _submission_line._Slot.hold, []
+    hold, held = submission_line._Slot.hold, []
 
-    async def seen(slot: _submission_line._Slot) -> None:
+    async def seen(slot: submission_line._Slot) -> None:
         held.append((slot.name, submissions(cloud)))
         await hold(slot)
 
-    monkeypatch.setattr(_submission_line._Slot, "hold", seen)
+    monkeypatch.setattr(submission_line._Slot, "hold", seen)
     name = await limits_of(backend)
     await set_pace(backend, 1e6)
     for number in range(1, 6):

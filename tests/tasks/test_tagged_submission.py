@@ -19,13 +19,13 @@ from prefect_qiskit_runtime import (
     RuntimeBackend,
     RuntimeServiceCredentials,
     ServiceUnavailableError,
-    _earlier_runs,
     backend as backends,
     run_program,
     upload_program,
 )
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.errors import SubmissionUnclearError
+from prefect_qiskit_runtime.evaluation import tagged_submission
 from prefect_qiskit_runtime.models import JobInfo
 from prefect_qiskit_runtime.records.records import FOLDER
 from tests.proxy import EMPTY_LISTING, Fault, Proxy
@@ -235,7 +235,7 @@ def test_where_records_of_an_earlier_run_are_lost_a_job_is_looked_for_longer(
 ) -> None:
     """The flow run is taken up by another process, as far as the process can know."""
     monkeypatch.setattr(
-        _earlier_runs, "_here_since", {os.getpid(): datetime.max.replace(tzinfo=UTC)}
+        tagged_submission, "_here_since", {os.getpid(): datetime.max.replace(tzinfo=UTC)}
     )
     runs: list[int] = []
 
@@ -245,7 +245,7 @@ def test_where_records_of_an_earlier_run_are_lost_a_job_is_looked_for_longer(
         proxy.seen.clear()
         result = run_program(program, {"upto": len(runs)}, backend=backend)
         if len(runs) == 1:
-            _earlier_runs._known.clear()
+            tagged_submission._known.clear()
             if not are_kept:
                 shutil.rmtree(Path(PREFECT_LOCAL_STORAGE_PATH.value()) / FOLDER)
             raise ConnectionError("of the flow")

@@ -12,8 +12,8 @@ from prefect import get_client
 from prefect.exceptions import ObjectNotFound
 
 from prefect_qiskit_runtime import SyncRuntimeClient
-from prefect_qiskit_runtime._submission_line import limit_name
 from prefect_qiskit_runtime.codec import decode
+from prefect_qiskit_runtime.evaluation.submission_line import limit_name
 from prefect_qiskit_runtime.testing import OfflineService
 
 DEADLINE_SECONDS = 90.0

@@ -14,15 +14,16 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from prefect_qiskit_runtime._identity import Request
-from prefect_qiskit_runtime._submission import Evaluation, TakeUp
-from prefect_qiskit_runtime._watching import InterimCallback, InterimDelivery, decoded, follow
 from prefect_qiskit_runtime.caching import RuntimeResultSerializer
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.codec import Decoders, fingerprint
 from prefect_qiskit_runtime.errors import ConfigurationError, NotFoundError, QiskitRuntimeError
+from prefect_qiskit_runtime.evaluation.evaluation import Evaluation, TakeUp
+from prefect_qiskit_runtime.evaluation.request import Request
 from prefect_qiskit_runtime.flow_run.lineage import flow_tag, lineage_here
 from prefect_qiskit_runtime.flow_run.logger import logger_here
+from prefect_qiskit_runtime.following.callbacks import InterimCallback, InterimDelivery
+from prefect_qiskit_runtime.following.following import decoded, follow
 from prefect_qiskit_runtime.models import JobInfo, JobMetrics, package_version
 from prefect_qiskit_runtime.records.records import Records
 from prefect_qiskit_runtime.submission.retrying import RetryPolicy

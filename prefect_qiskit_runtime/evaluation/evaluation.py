@@ -14,27 +14,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from prefect_qiskit_runtime._budget import Budget
-from prefect_qiskit_runtime._checkpoints import Checkpoints
-from prefect_qiskit_runtime._hardware_budget import HardwareBudget
-from prefect_qiskit_runtime._identity import Identity, Request
-from prefect_qiskit_runtime._placement import Placement
-from prefect_qiskit_runtime._saved_cursors import cursor_of, cursor_saved
-from prefect_qiskit_runtime._submission_line import SubmissionLine
-from prefect_qiskit_runtime._submission_log import tell_shared, tell_submitted
-from prefect_qiskit_runtime._tagged_submission import TaggedSubmission
-from prefect_qiskit_runtime._watching import (
-    CANCEL_SECONDS,
-    Cursor,
-    InterimCallback,
-    InterimDelivery,
-    cancel_quietly,
-    cancelled_with_caller,
-    decoded,
-    fetch_encoded,
-    fetch_job_error,
-    follow,
-)
 from prefect_qiskit_runtime.client import RuntimeApi, settings_of_environment
 from prefect_qiskit_runtime.codec import Decoders
 from prefect_qiskit_runtime.errors import (
@@ -44,9 +23,32 @@ from prefect_qiskit_runtime.errors import (
     QiskitRuntimeError,
     SessionClosedError,
 )
+from prefect_qiskit_runtime.evaluation.budget import Budget, HardwareBudget
+from prefect_qiskit_runtime.evaluation.checkpoints import Checkpoints
+from prefect_qiskit_runtime.evaluation.identity import Identity
+from prefect_qiskit_runtime.evaluation.placement import Placement
+from prefect_qiskit_runtime.evaluation.request import Request
+from prefect_qiskit_runtime.evaluation.submission_line import SubmissionLine
+from prefect_qiskit_runtime.evaluation.tagged_submission import TaggedSubmission
 from prefect_qiskit_runtime.flow_run.events import tell_job_event
 from prefect_qiskit_runtime.flow_run.lineage import has_seen_end, note_job
 from prefect_qiskit_runtime.flow_run.logger import logger_here
+from prefect_qiskit_runtime.following.callbacks import (
+    Cursor,
+    InterimCallback,
+    InterimDelivery,
+    cursor_of,
+    cursor_saved,
+)
+from prefect_qiskit_runtime.following.following import (
+    CANCEL_SECONDS,
+    cancel_quietly,
+    cancelled_with_caller,
+    decoded,
+    fetch_encoded,
+    fetch_job_error,
+    follow,
+)
 from prefect_qiskit_runtime.models import (
     JobInfo,
     JobStatus,
@@ -60,7 +62,34 @@ from prefect_qiskit_runtime.records.summaries import summarised
 from prefect_qiskit_runtime.submission.retrying import RetryPolicy, is_met
 from prefect_qiskit_runtime.twins.clean_up import cleaned_up
 
+
+def tell_submitted(submitted: JobSubmitted, request: Request) -> None:
+    """Say which job was submitted, with what the service has said of it."""
+    logger = logger_here()
+    logger.info(
+        "Job %s of program %s submitted to %s (%s service).",
+        submitted.id,
+        request.program_id,
+        submitted.backend,
+        request.backend.service,
+    )
+    for message in submitted.messages:
+        logger.warning("Job %s: %s", submitted.id, message.get("data"))
+
+
+def tell_shared(job_id: str) -> None:
+    """Say what cannot be told apart: occurrences are counted within a process."""
+    logger_here().warning(
+        "Job %s was there before: an equal call in another process of this flow run has"
+        " submitted it, or its answer was lost. Equal calls share its result. Give them"
+        " different seeds or inputs, or a durable_key each, if they are several"
+        " evaluations.",
+        job_id,
+    )
+
+
 _PRIMITIVES = ("sampler", "estimator", "executor")
+
 
 _sent: set[str] = set()  # names of the attempts that this process has submitted or found
 

@@ -13,8 +13,7 @@ from typing import Any, NoReturn
 
 from pydantic import BaseModel, ValidationError
 
-from prefect_qiskit_runtime._backend_fields import laid_over
-from prefect_qiskit_runtime.backend import RuntimeBackend
+from prefect_qiskit_runtime.backend import RuntimeBackend, laid_over
 from prefect_qiskit_runtime.codec import _seams
 from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError
 from prefect_qiskit_runtime.models import RuntimeOptions

@@ -5,12 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from prefect_qiskit_runtime._primitive_inputs import (
-    NO_SEED_ON_DEVICES,
-    PrimitiveOptionsLike,
-    plain_options,
-    split_options,
-)
 from prefect_qiskit_runtime.backend import RuntimeBackend
 from prefect_qiskit_runtime.codec import (
     quantum_program_inputs,
@@ -20,6 +14,12 @@ from prefect_qiskit_runtime.codec import (
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.models import RuntimeOptions
 from prefect_qiskit_runtime.program._primitive_options import UnsupportedOptions, read_options
+from prefect_qiskit_runtime.pubs.primitive_inputs import (
+    NO_SEED_ON_DEVICES,
+    PrimitiveOptionsLike,
+    plain_options,
+    split_options,
+)
 
 
 @dataclass(frozen=True)

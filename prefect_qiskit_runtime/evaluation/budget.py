@@ -8,26 +8,86 @@ the time for which it was active: that is what IBM bills.
 
 from __future__ import annotations
 
+import asyncio
+import re
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from prefect_qiskit_runtime._approval import grant, granted_seconds, is_resumed
-from prefect_qiskit_runtime._identity import Request
+from prefect import get_client
+from prefect.states import Paused
+
 from prefect_qiskit_runtime.backend import RuntimeBackend
-from prefect_qiskit_runtime.client import RuntimeApi, Spending
+from prefect_qiskit_runtime.client import RuntimeApi, Spending, settings_of_environment
 from prefect_qiskit_runtime.devices.usage_estimate import SUB_JOB_SECONDS
-from prefect_qiskit_runtime.errors import BudgetExceededError
+from prefect_qiskit_runtime.errors import BudgetExceededError, JobError
+from prefect_qiskit_runtime.evaluation.request import Request
 from prefect_qiskit_runtime.flow_run.lineage import flow_tag, root_flow_run_id_here
-from prefect_qiskit_runtime.models import JobInfo
+from prefect_qiskit_runtime.flow_run.logger import logger_here
+from prefect_qiskit_runtime.models import JobInfo, ReasonCode
 from prefect_qiskit_runtime.submission.retrying import RetryPolicy
+
+_APPROVAL_SECONDS = 86_400
+
+
+_granted: dict[tuple[str, str], float] = {}
+
+
+def granted_seconds(root_id: uuid.UUID | None, whose: str) -> float:
+    """Return how much was granted beyond a limit.
+
+    Args:
+        root_id: The root flow run; None outside of flow runs, where nothing is granted.
+        whose: What the limit is of: a scope, or a program.
+    """
+    return _granted.get((str(root_id), whose), 0.0)
+
+
+def grant(root_id: uuid.UUID, whose: str, limit_seconds: float, *, at_least_seconds: float) -> None:
+    """Grant as much again as a limit, and no less than gets any further.
+
+    Args:
+        root_id: As in `granted_seconds`.
+        whose: As in `granted_seconds`.
+        limit_seconds: The limit.
+        at_least_seconds: What it takes beyond the limit.
+    """
+    before = granted_seconds(root_id, whose)
+    _granted[str(root_id), whose] = max(before + limit_seconds, at_least_seconds)
+    logger_here().info("The flow run was resumed: its budget for the %s is extended.", whose)
+
+
+async def is_resumed(root_id: uuid.UUID, why: str) -> bool:
+    """Pause a flow run in Prefect until it is resumed; say whether it was."""
+    interval_seconds = settings_of_environment().flow_state_interval_seconds
+    async with get_client() as client:
+        paused = Paused(
+            name="AwaitingApproval",
+            message=why,
+            timeout_seconds=_APPROVAL_SECONDS,
+            pause_key=str(uuid.uuid4()),
+        )
+        await client.set_flow_run_state(root_id, paused)
+        logger_here().warning("%s The flow run is paused: resume it in the UI to go on.", why)
+        while True:
+            state = (await client.read_flow_run(root_id)).state
+            if state is None or not state.is_paused():
+                return state is not None and state.is_running()
+            timeout = state.state_details.pause_timeout
+            if timeout is not None and datetime.now(UTC) > timeout:
+                return False
+            await asyncio.sleep(interval_seconds)
+
 
 _Scope = Literal["call", "flow run", "day", "instance"]
 
+
 # Of jobs that this process has sent or looked at.
 _estimates: dict[str, float] = {}
+
+
 _spending = Spending()
 
 
@@ -154,6 +214,8 @@ _TOLD = {
     "day": "the account, within one day (UTC),",
     "instance": "the instance",
 }
+
+
 _FIELD = {
     "call": "max_qpu_seconds_per_call",
     "flow run": "max_qpu_seconds_per_flow_run",
@@ -166,3 +228,76 @@ def _expected_seconds(job: JobInfo) -> float:
     """Return what a job that has not ended is going to use, as far as anybody knows."""
     expected = _estimates.get(job.id, job.estimated_running_time_seconds)
     return (job.cost or 0.0) if expected is None else expected
+
+
+# What the broker says where a limit has ended.
+_ENDED = re.compile(
+    r"[^\n:]+ has used (?P<used>[\d.]+) s of \S+; its limit \((?P<field>[\w ]+)\) is \S+ s"
+)
+
+
+_OWN = "hardware_max_seconds or max_qpu_seconds_per_call"
+
+
+# By the fields that it names: those of `HardwareAccess`, and whose limit that is.
+_LIMITS = {
+    _OWN: ("max_seconds", "program"),
+    "max_qpu_seconds_per_flow_run": ("max_seconds_per_flow_run", "flow run"),
+    "max_qpu_seconds_per_day": ("max_seconds_per_day", "day"),
+    "max_qpu_seconds_of_instance": ("max_seconds_of_instance", "instance"),
+}
+
+
+@dataclass(frozen=True)
+class HardwareBudget:
+    """What the program of one evaluation may use, with what was granted to its flow run.
+
+    Attributes:
+        api: The service that runs the program.
+        backend: The block, with the limits.
+        evaluation: Name of it, for what is granted to it alone.
+    """
+
+    api: RuntimeApi
+    backend: RuntimeBackend
+    evaluation: str
+
+    async def apply(self) -> None:
+        """Let what is submitted from now on have what was granted."""
+        if self.backend.hardware_credentials is not None:
+            self._apply(await root_flow_run_id_here())
+
+    async def is_extended(self, error: JobError) -> bool:
+        """Ask for approval after a program that had used up its time; say whether it has more."""
+        told = _ENDED.search(str(error))
+        access = self.backend.hardware_access()
+        if (
+            error.reason_code != ReasonCode.HARDWARE_BUDGET
+            or self.backend.at_budget != "pause"
+            or access is None
+            or told is None
+        ):
+            return False
+        root_id = await root_flow_run_id_here()
+        why = f"Job {error.job_id} has ended: {told[0].strip()}."
+        if root_id is None or not await is_resumed(root_id, why):
+            return False
+        name, whose = _LIMITS[told["field"]]
+        used_seconds = float(told["used"])
+        limit_seconds = getattr(access, name) or used_seconds
+        grant(root_id, self._whose(whose), limit_seconds, at_least_seconds=used_seconds)
+        self._apply(root_id)
+        return True
+
+    def _apply(self, root_id: uuid.UUID | None) -> None:
+        access = self.backend.hardware_access()
+        assert access is not None  # noqa: S101 - who calls has looked
+        raised = {
+            name: limit + granted_seconds(root_id, self._whose(whose))
+            for name, whose in _LIMITS.values()
+            if (limit := getattr(access, name)) is not None
+        }
+        self.api.with_hardware(replace(access, **raised))
+
+    def _whose(self, whose: str) -> str:
+        return f"program {self.evaluation}" if whose == "program" else whose

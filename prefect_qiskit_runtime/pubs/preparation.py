@@ -7,9 +7,9 @@ again after a calibration finds the job that it has submitted before.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from prefect_qiskit_runtime.backend import RuntimeBackend
@@ -18,32 +18,11 @@ from prefect_qiskit_runtime.codec import _seams
 from prefect_qiskit_runtime.devices.device import Device, device_of
 from prefect_qiskit_runtime.devices.usage_estimate import (
     REP_DELAY_SECONDS,
-    UsageEstimate,
     estimate_program_usage,
     estimate_usage,
 )
 from prefect_qiskit_runtime.errors import InvalidInputError
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What is sent to one backend.
-
-    Attributes:
-        inputs: Of the job.
-        record: What was done, for the provenance: plain JSON.
-        device: The backend, where it was looked at.
-        estimate: How long the job is expected to hold a QPU.
-    """
-
-    inputs: Mapping[str, Any]
-    record: Mapping[str, Any] = field(default_factory=dict)
-    device: Device | None = None
-    estimate: UsageEstimate | None = None
-
-
-Prepare = Callable[[RuntimeApi, str], Awaitable[Prepared]]
-"""Called with the service and the name of the backend that was chosen."""
+from prefect_qiskit_runtime.evaluation.request import Prepared
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
-from prefect_qiskit_runtime._executor_inputs import ExecutorCall
-from prefect_qiskit_runtime._placement import largest_payload
-from prefect_qiskit_runtime._primitive_inputs import PrimitiveCall
 from prefect_qiskit_runtime.backend import RuntimeBackend
 from prefect_qiskit_runtime.codec import encode_inputs
 from prefect_qiskit_runtime.errors import ConfigurationError
+from prefect_qiskit_runtime.evaluation.placement import largest_payload
+from prefect_qiskit_runtime.pubs.executor_inputs import ExecutorCall
+from prefect_qiskit_runtime.pubs.primitive_inputs import PrimitiveCall
 
 SplitLike = Literal["size"] | int | None
 """What goes into one job: as much as fits, at most so many PUBs or items, or everything."""

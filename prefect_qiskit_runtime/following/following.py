@@ -7,17 +7,13 @@ this side and never changes the job; a caller that goes away takes its job along
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
-from prefect_qiskit_runtime._private_results import fetch_result_bytes
 from prefect_qiskit_runtime.client import RuntimeApi, job_error
 from prefect_qiskit_runtime.codec import Decoders, decode
 from prefect_qiskit_runtime.errors import (
-    ConfigurationError,
     ConflictError,
     JobCancelledError,
     JobError,
@@ -29,13 +25,11 @@ from prefect_qiskit_runtime.flow_run.ending import flow_ending
 from prefect_qiskit_runtime.flow_run.events import tell_job_state
 from prefect_qiskit_runtime.flow_run.lineage import note_end
 from prefect_qiskit_runtime.flow_run.logger import logger_here
+from prefect_qiskit_runtime.following.callbacks import InterimDelivery
+from prefect_qiskit_runtime.following.private_results import fetch_result_bytes
 from prefect_qiskit_runtime.models import EndEvent, InterimEvent, JobState, JobStatus, StatusEvent
 from prefect_qiskit_runtime.twins.clean_up import cleaned_up
 from prefect_qiskit_runtime.twins.sync import deliver
-
-InterimCallback = Callable[..., Any]
-"""`callback(job_id, interim)`; one that has a parameter `seq` is also told the number."""
-
 
 CANCEL_SECONDS = 10.0
 """How long a caller that is going away tries to cancel its job."""
@@ -51,109 +45,6 @@ _SAID = {
     JobStatus.FAILED: "has failed",
     JobStatus.CANCELLED: "was cancelled",
 }
-
-
-@dataclass
-class Cursor:
-    """How far the user's callback has got: the number of the first result it has not been given."""
-
-    next_seq: int = 0
-
-
-class InterimDelivery:
-    """Gives each interim result to the user's callback, decoded, in order, in their thread.
-
-    Attributes:
-        next_seq: Number of the next interim result to read from the service.
-        cursor: What the callback has done; it may be behind, in another thread.
-    """
-
-    def __init__(
-        self,
-        job_id: str,
-        callback: InterimCallback | None,
-        decoders: Decoders,
-        cursor: Cursor | None = None,
-    ) -> None:
-        self.cursor = cursor or Cursor()
-        self.next_seq = self.cursor.next_seq
-        self._job_id = job_id
-        self._callback = callback
-        self._decoders = decoders
-        self._logger = logger_here()
-        self._wants_number = callback is not None and "seq" in _parameters(callback)
-        self._failures = 0
-
-    @property
-    def has_callback(self) -> bool:
-        """Whether there is anybody to deliver to."""
-        return self._callback is not None
-
-    async def __call__(self, event: InterimEvent) -> None:
-        """Deliver one; a callback that raises is logged and does not end the flow."""
-        if self._callback is not None:
-            await deliver(self._call, event)
-        self.next_seq = event.seq + 1
-
-    def _call(self, event: InterimEvent) -> Any:
-        assert self._callback is not None  # noqa: S101 - for the type checker
-        number = {"seq": event.seq} if self._wants_number else {}
-        try:
-            interim = self._decoders.decode_interim(event.data)
-            outcome = self._callback(self._job_id, interim, **number)
-        except Exception:  # noqa: BLE001 - the user's code: logged with its traceback
-            self._complain(event.seq)
-            outcome = None
-        if inspect.isawaitable(outcome):
-            return self._awaited(outcome, event.seq)
-        self.cursor.next_seq = event.seq + 1
-        return None
-
-    async def _awaited(self, outcome: Any, seq: int) -> None:
-        try:
-            await outcome
-        except Exception:  # noqa: BLE001 - the user's code: logged with its traceback
-            self._complain(seq)
-        self.cursor.next_seq = seq + 1
-
-    def _complain(self, seq: int) -> None:
-        self._failures += 1
-        self._logger.error(
-            "The callback failed on interim result %d of job %s; the job goes on.",
-            seq,
-            self._job_id,
-            exc_info=self._failures == 1,  # a thousand more of the same would hide the first
-        )
-
-
-def check_callback(callback: InterimCallback | None) -> None:
-    """Refuse what cannot be called with a job's id and an interim result, before a job is paid.
-
-    Raises:
-        ConfigurationError: It cannot.
-    """
-    if callback is None:
-        return
-    if not callable(callback):
-        raise ConfigurationError(
-            f"callback must be a function callback(job_id, interim), not {callback!r:.80}."
-        )
-    number = {"seq": 0} if "seq" in _parameters(callback) else {}
-    try:
-        inspect.signature(callback).bind("job_id", "interim", **number)
-    except TypeError as error:
-        raise ConfigurationError(
-            f"callback must take (job_id, interim), and may have a parameter seq: {error}."
-        ) from error
-    except ValueError:  # some builtins have no signature
-        return
-
-
-def _parameters(callback: Callable[..., Any]) -> frozenset[str]:
-    try:
-        return frozenset(inspect.signature(callback).parameters)
-    except (TypeError, ValueError):  # some builtins have no signature
-        return frozenset()
 
 
 async def follow(

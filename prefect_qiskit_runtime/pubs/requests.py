@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from prefect_qiskit_runtime._executor_inputs import ExecutorCall
-from prefect_qiskit_runtime._identity import Request
-from prefect_qiskit_runtime._preparation import ProgramPreparation, PubPreparation
-from prefect_qiskit_runtime._primitive_inputs import PrimitiveCall
-from prefect_qiskit_runtime._session import SessionLike, in_session, opened
-from prefect_qiskit_runtime._splitting import SplitLike, parts_of
 from prefect_qiskit_runtime.backend import BackendLike, RuntimeBackend, as_backend
+from prefect_qiskit_runtime.evaluation.request import Request
+from prefect_qiskit_runtime.pubs.executor_inputs import ExecutorCall
+from prefect_qiskit_runtime.pubs.preparation import ProgramPreparation, PubPreparation
+from prefect_qiskit_runtime.pubs.primitive_inputs import PrimitiveCall
+from prefect_qiskit_runtime.pubs.splitting import SplitLike, parts_of
+from prefect_qiskit_runtime.sessions import SessionLike, in_session, opened
 
 
 async def pub_requests(

@@ -10,13 +10,12 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from prefect_qiskit_runtime._backend_fields import LEAST_BUSY
-from prefect_qiskit_runtime._identity import Request
-from prefect_qiskit_runtime.backend import RuntimeBackend
+from prefect_qiskit_runtime.backend import LEAST_BUSY, RuntimeBackend
 from prefect_qiskit_runtime.client import LARGEST_BODY_BYTES, PRIMITIVES, RuntimeApi
 from prefect_qiskit_runtime.codec import encode_inputs
 from prefect_qiskit_runtime.devices.choice import choose_backend
 from prefect_qiskit_runtime.errors import InvalidInputError, NotFoundError
+from prefect_qiskit_runtime.evaluation.request import Request
 from prefect_qiskit_runtime.flow_run.logger import logger_here
 
 # Labels and options of a job, which its request has beside the inputs.
