@@ -249,7 +249,6 @@ def laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 OptionsLike = RuntimeOptions | Mapping[str, Any] | None
 """Options as an object, or as a mapping of its fields."""
 
-
 _LOGINS: dict[str, type[CredentialsBlock]] = {
     "team": RuntimeServiceCredentials,
     "ibm": IBMQuantumCredentials,

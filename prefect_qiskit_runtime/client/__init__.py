@@ -9,18 +9,20 @@ It never decodes in the transport, never submits twice, and knows no Prefect.
 
 from __future__ import annotations
 
-from prefect_qiskit_runtime.client._account import IbmAccount
-from prefect_qiskit_runtime.client._api import LARGEST_BODY_BYTES, RuntimeApi
+from prefect_qiskit_runtime.client._accounts import IbmAccount, SavedAccount
+from prefect_qiskit_runtime.client._api import (
+    LARGEST_BODY_BYTES,
+    LEAVE_SECONDS,
+    HardwareAccess,
+    RuntimeApi,
+)
+from prefect_qiskit_runtime.client._backends import RuntimeClientBackend
 from prefect_qiskit_runtime.client._blocking import (
     SyncRuntimeClient,
     SyncRuntimeClientBackend,
     SyncRuntimeClientJob,
     SyncRuntimeClientSession,
 )
-from prefect_qiskit_runtime.client._client_backend import RuntimeClientBackend
-from prefect_qiskit_runtime.client._client_job import RuntimeClientJob
-from prefect_qiskit_runtime.client._client_program import RuntimeClientProgram, format_program
-from prefect_qiskit_runtime.client._client_session import RuntimeClientSession
 from prefect_qiskit_runtime.client._embedded import (
     EmbeddedStatus,
     embedded_api,
@@ -29,21 +31,17 @@ from prefect_qiskit_runtime.client._embedded import (
     start_embedded,
     stop_embedded,
 )
-from prefect_qiskit_runtime.client._hardware_calls import HardwareAccess
-from prefect_qiskit_runtime.client._ibm import PRIMITIVES, IbmApi
-from prefect_qiskit_runtime.client._listing import format_programs
+from prefect_qiskit_runtime.client._jobs import RuntimeClientJob
 from prefect_qiskit_runtime.client._outcome import job_error
 from prefect_qiskit_runtime.client._parameters import InputsLike, ParameterNamespace, read_inputs
-from prefect_qiskit_runtime.client._pending_room import (
-    KNOWN_SECONDS,
-    TOO_MANY_PENDING,
-    instance_name,
-    wait_for_room,
+from prefect_qiskit_runtime.client._programs import (
+    RuntimeClientProgram,
+    format_program,
+    format_programs,
 )
 from prefect_qiskit_runtime.client._proxies import Proxies
 from prefect_qiskit_runtime.client._runtime import RuntimeClient
-from prefect_qiskit_runtime.client._saved_accounts import SavedAccount
-from prefect_qiskit_runtime.client._session_calls import LEAVE_SECONDS
+from prefect_qiskit_runtime.client._sessions import RuntimeClientSession
 from prefect_qiskit_runtime.client._sources import (
     ProgramDraft,
     read_changes,
@@ -52,7 +50,14 @@ from prefect_qiskit_runtime.client._sources import (
 )
 from prefect_qiskit_runtime.client._spending import Spending, usage_of
 from prefect_qiskit_runtime.client._transport import settings_of_environment
-from prefect_qiskit_runtime.client._verifying import verify_account
+from prefect_qiskit_runtime.client.ibm._api import PRIMITIVES, IbmApi
+from prefect_qiskit_runtime.client.ibm._limits import (
+    KNOWN_SECONDS,
+    TOO_MANY_PENDING,
+    instance_name,
+    wait_for_room,
+)
+from prefect_qiskit_runtime.client.ibm._verifying import verify_account
 
 __all__ = [
     "KNOWN_SECONDS",

@@ -1,161 +1,267 @@
-"""Accounts and instances, and the accounts that qiskit has saved on this machine."""
+"""IBM Quantum accounts: the key, the instance, and which hosts that means."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from os import environ
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
 
-from pydantic import SecretStr
-
-from prefect_qiskit_runtime.client._client_backend import BackendsClient
-from prefect_qiskit_runtime.client._proxies import Proxies, ProxiesLike
-from prefect_qiskit_runtime.client._saved_accounts import explained, file_path, private_file
+from prefect_qiskit_runtime.client._proxies import Proxies
+from prefect_qiskit_runtime.client._transport import Verify
 from prefect_qiskit_runtime.codec import _seams
-from prefect_qiskit_runtime.models import Instance, InstanceUsage
+from prefect_qiskit_runtime.errors import ConfigurationError
+
+DEFAULT_REGION = "us-east"
+"""The region whose host has no prefix."""
+
+_CLOUDS = ("cloud.ibm.com", "test.cloud.ibm.com")
+_CRN_FIELDS = 8
+
+
+def is_crn(instance: str) -> bool:
+    """Say whether an instance is given by its cloud resource name, rather than by its name."""
+    return instance.startswith("crn:")
+
+
+@dataclass(frozen=True)
+class IbmAccount:
+    """What is needed to work with IBM Quantum, or with a service that imitates it.
+
+    Attributes:
+        api_key: The key; not shown by `repr`.
+        instance: CRN or name of the instance; None where the account has one only.
+        url: None for IBM's own. Another service takes its own url, which is used as it is; its
+            identity, search and catalog services are then those of the same host. So a key
+            never goes to a host that was not named.
+        region: Choose among the instances of this region, where none is named.
+        private_endpoint: Use the hosts that IBM's private network reaches.
+        proxies: What is asked through a proxy.
+        verify: Whether to verify TLS certificates, or the path of a certificate to trust.
+        channel: The name that qiskit has for the kind of account.
+        plans: Choose among the instances of these plans, where none is named.
+        tags: Choose among the instances with these tags, where none is named.
+    """
+
+    api_key: str = field(repr=False)
+    instance: str | None = None
+    url: str | None = None
+    region: str | None = None
+    private_endpoint: bool = False
+    proxies: Proxies | None = None
+    verify: Verify = True
+    channel: str = "ibm_quantum_platform"
+    plans: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+
+    def to_fields(self) -> dict[str, Any]:
+        """Return the account as JSON values, the key included: for another process of one's own."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        proxies = None if self.proxies is None else dict(self.proxies.urls)
+        verify = self.verify if isinstance(self.verify, bool) else str(self.verify)
+        return {**fields, "proxies": proxies, "verify": verify}
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> Self:
+        """Return the account that `to_fields` has described.
+
+        Raises:
+            ConfigurationError: These are not the fields of an account.
+        """
+        read = dict(fields)
+        try:
+            proxies = read.pop("proxies", None)
+            read["plans"], read["tags"] = tuple(read["plans"]), tuple(read["tags"])
+            return cls(**read, proxies=Proxies(proxies) if proxies else None)
+        except (KeyError, TypeError):
+            # Not chained, and without what stood there: it may be a key.
+            raise ConfigurationError("The credentials are not those of an IBM account.") from None
+
+    def read(self) -> Self:
+        """Return the account: this one. A `SavedAccount` reads a file here."""
+        return self
+
+    def api_url(self, crn: str | None) -> str:
+        """Return the base of the service's API.
+
+        Args:
+            crn: The instance, whose region says the host; None as long as it is not known.
+
+        Raises:
+            ConfigurationError: The instance is no CRN.
+        """
+        if self._cloud is None or urlsplit(self.url or "").path.strip("/"):
+            return (self.url or "").rstrip("/")
+        region = _region(crn) if crn else self.region or DEFAULT_REGION
+        if self.private_endpoint:
+            return f"https://private.{region}.quantum.{self._cloud}/api/v1"
+        prefix = "" if region == DEFAULT_REGION else f"{region}."
+        return f"https://{prefix}quantum.{self._cloud}/api/v1"
+
+    @property
+    def iam_url(self) -> str:
+        """The identity service; the variable IAM_URL goes before."""
+        private = "private." if self.private_endpoint else ""
+        own = f"https://{private}iam.{self._cloud}" if self._cloud else self._origin
+        return (environ.get("IAM_URL") or own).rstrip("/")
+
+    @property
+    def search_url(self) -> str:
+        """The search for instances; the variable GLOBAL_SEARCH_URL goes before."""
+        own = f"https://api.global-search-tagging.{self._cloud}" if self._cloud else self._origin
+        return (environ.get("GLOBAL_SEARCH_URL") or own).rstrip("/")
+
+    @property
+    def catalog_url(self) -> str:
+        """The catalog of plans; the variable GLOBAL_CATALOG_URL goes before."""
+        host = f"https://globalcatalog.{self._cloud}" if self._cloud else f"{self._origin}/catalog"
+        return (environ.get("GLOBAL_CATALOG_URL") or f"{host}/api/v1").rstrip("/")
+
+    @property
+    def _cloud(self) -> str | None:
+        """The domain of IBM's cloud that is meant; None for somebody else's service."""
+        if self.url is None:
+            staging = self.instance is not None and self.instance.startswith("crn:v1:staging:")
+            return _CLOUDS[1] if staging else _CLOUDS[0]
+        host = urlsplit(self.url).hostname or ""
+        domains = (domain for domain in reversed(_CLOUDS) if f".{host}".endswith(f".{domain}"))
+        return next(domains, None)
+
+    @property
+    def _origin(self) -> str:
+        return origin(self.url or "")
+
+
+def origin(url: str) -> str:
+    """Return a url without its path."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _region(crn: str) -> str:
+    parts = crn.split(":")
+    if len(parts) < _CRN_FIELDS or not parts[5]:
+        raise ConfigurationError(
+            f"The instance {crn!r} is no cloud resource name: it has the form"
+            " crn:v1:bluemix:public:quantum-computing:us-east:a/ACCOUNT:INSTANCE::. Copy it from"
+            " https://quantum.cloud.ibm.com/instances, or give the name of the instance."
+        )
+    return parts[5]
+
 
 _ANY_INSTANCE = "auto"
 
 
-class AccountsClient(BackendsClient):
-    """What the Qiskit Runtime services do with accounts and instances, for `RuntimeClient`."""
+@dataclass(frozen=True)
+class SavedAccount:
+    """Where an account is saved, and what is to be different.
 
-    async def active_account(self) -> dict[str, Any] | None:
-        """Return the account that is used; None for the embedded service, which has none.
+    qiskit's order of choice applies: the account of that `name`; else QISKIT_IBM_TOKEN with
+    QISKIT_IBM_URL and QISKIT_IBM_INSTANCE; else, of the `channel` (or QISKIT_IBM_CHANNEL), the
+    one that was saved as default, the one under the channel's default name, any other; else any.
 
-        The `token` is a `SecretStr`, so that printing does not show it.
-        """
-        return self._api.active_account()
+    Attributes:
+        name: Its name; None for the default one.
+        filename: The file; None for qiskit's own.
+        channel: Choose among the accounts of this channel, where no name is given.
+        instance: In place of the saved one.
+        region: Likewise.
+        proxies: Likewise.
+        verify: Likewise.
+        private_endpoint: Likewise.
+    """
 
-    async def instances(self) -> list[Instance]:
-        """Return the instances of the account."""
-        return await self._api.list_instances()
+    name: str | None = None
+    filename: str | None = None
+    channel: str | None = None
+    instance: str | None = None
+    region: str | None = None
+    proxies: Proxies | None = None
+    verify: bool | None = None
+    private_endpoint: bool | None = None
 
-    async def active_instance(self) -> str:
-        """Return the CRN of the instance that is used."""
-        if self._api.instance is not None:
-            return self._api.instance
-        return (await self.instances())[0].crn
-
-    async def usage(self) -> InstanceUsage:
-        """Return how much time of backends the instance has used, and its limit."""
-        return await self._api.usage()
-
-    @staticmethod
-    def save_account(  # noqa: PLR0917 - in the order of the Qiskit Runtime services
-        token: str | None = None,
-        url: str | None = None,
-        instance: str | None = None,
-        channel: str | None = None,
-        filename: str | None = None,
-        name: str | None = None,
-        proxies: ProxiesLike = None,
-        verify: bool | None = None,
-        *,
-        overwrite: bool = False,
-        set_as_default: bool | None = None,
-        private_endpoint: bool = False,
-        region: str | None = None,
-        plans_preference: Sequence[str] | None = None,
-        tags: Sequence[str] | None = None,
-    ) -> None:
-        """Save an account of IBM Quantum where qiskit finds it too. It blocks, and asks nobody.
-
-        Args:
-            token: The API key. It is saved as text, in a file that only you can read.
-            url: Another service that speaks as IBM's does; None for IBM's own.
-            instance: CRN or name of the instance to use.
-            channel: "ibm_quantum_platform" (the default) or "ibm_cloud".
-            filename: The file; None for qiskit's own.
-            name: Its name; None for the channel's default name.
-            proxies: As in `{"urls": {"https": "http://proxy.example.org:3128"}}`.
-            verify: Whether to verify TLS certificates.
-            overwrite: Replace an account of that name.
-            set_as_default: Use it where no account is named.
-            private_endpoint: Use the hosts that IBM's private network reaches.
-            region: Choose among the instances of this region, where none is named.
-            plans_preference: Choose among the instances of these plans, where none is named.
-            tags: Choose among the instances with these tags, where none is named.
+    def read(self) -> IbmAccount:
+        """Read the account. It blocks, and imports qiskit.
 
         Raises:
-            ConfigurationError: There is one of that name, or a value is wrong.
+            ConfigurationError: There is none, or it cannot be used.
         """
-        Proxies.read(proxies)
-        given = {
-            "private_endpoint": private_endpoint or None,
-            "region": region,
-            "plans_preference": None if plans_preference is None else list(plans_preference),
-            "tags": None if tags is None else list(tags),
+        doing = f"read {'the account ' + repr(self.name) if self.name else 'an account'}"
+        with explained(doing, self.filename):
+            path = existing_file(self.filename)
+            saved = _seams.account_manager().get(
+                filename=path, name=self.name, channel=self.channel
+            )
+            saved.validate()
+        account = _account_of(saved)
+        asked = {
+            name: getattr(self, name)
+            for name in ("instance", "region", "proxies", "verify", "private_endpoint")
         }
-        with explained("save the account", filename):
-            path = private_file(filename)
-            _seams.account_manager().save(
-                token=token,
-                url=url,
-                instance=instance,
-                channel=channel,
-                filename=str(path),
-                name=name,
-                proxies=_seams.saved_proxies(proxies),
-                verify=verify,
-                overwrite=overwrite,
-                set_as_default=set_as_default,
-                # What the installed qiskit-ibm-runtime does not know is not passed needlessly.
-                **{name: value for name, value in given.items() if value is not None},
-            )
-
-    @staticmethod
-    def saved_accounts(
-        default: bool | None = None,
-        channel: str | None = None,
-        filename: str | None = None,
-        name: str | None = None,
-    ) -> dict[str, dict[str, Any]]:
-        """Return the saved accounts by their names. It blocks, and asks nobody.
-
-        Args:
-            default: True for those with a channel's default name only, False for the others.
-            channel: Those of this channel only.
-            filename: The file; None for qiskit's own.
-            name: The one of this name only.
-
-        Returns:
-            What is saved; the `token` is a `SecretStr`, so that printing does not show it.
-
-        Raises:
-            ConfigurationError: The file cannot be read.
-        """
-        with explained("list the saved accounts", filename):
-            if not file_path(filename).exists():
-                return {}
-            accounts = _seams.account_manager().list(
-                default=default, channel=channel, filename=str(file_path(filename)), name=name
-            )
-            return {name: _shown(account.to_saved_format()) for name, account in accounts.items()}
-
-    @staticmethod
-    def delete_account(
-        filename: str | None = None, name: str | None = None, channel: str | None = None
-    ) -> bool:
-        """Delete a saved account. It blocks, and asks nobody.
-
-        Args:
-            filename: The file; None for qiskit's own.
-            name: Its name; None for the channel's default name.
-            channel: Whose default account is meant, where no name is given.
-
-        Returns:
-            False if there was none.
-
-        Raises:
-            ConfigurationError: The file cannot be read or written.
-        """
-        with explained("delete the account", filename):
-            if not file_path(filename).exists():
-                return False
-            return _seams.account_manager().delete(
-                filename=str(file_path(filename)), name=name, channel=channel
-            )
+        return replace(
+            account, **{name: value for name, value in asked.items() if value is not None}
+        )
 
 
-def _shown(saved: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: SecretStr(value) if name == "token" else value for name, value in saved.items()}
+def _account_of(saved: Any) -> IbmAccount:
+    proxies = getattr(saved, "proxies", None)
+    return IbmAccount(
+        api_key=saved.token,
+        instance=None if saved.instance == _ANY_INSTANCE else saved.instance,
+        url=saved.url,
+        # Not known to all supported versions of qiskit-ibm-runtime.
+        region=getattr(saved, "region", None),
+        plans=tuple(getattr(saved, "plans_preference", None) or ()),
+        tags=tuple(getattr(saved, "tags", None) or ()),
+        private_endpoint=bool(saved.private_endpoint),
+        proxies=Proxies.read(proxies.to_dict() if proxies else None),
+        verify=saved.verify is not False,
+        channel=saved.channel,
+    )
+
+
+def file_path(filename: str | None) -> Path:
+    # qiskit cannot make the folder of a bare name.
+    return Path(filename or _seams.account_file()).expanduser().absolute()
+
+
+def private_file(filename: str | None) -> Path:
+    """Return the file to write; a new one is for its owner only."""
+    path = file_path(filename)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text("{}")
+    return path
+
+
+def existing_file(filename: str | None) -> str:
+    """Return the file to read. qiskit would make an empty one of a name with a typing error."""
+    path = file_path(filename)
+    if filename is not None and not path.exists():
+        raise ConfigurationError(
+            f"There is no file {path}. Save an account in it with RuntimeClient.save_account(…,"
+            f" filename={filename!r}), or correct the name."
+        )
+    return str(path)
+
+
+@contextmanager
+def explained(doing: str, filename: str | None) -> Iterator[None]:
+    """Turn what qiskit and the file system raise into an error of this package."""
+    try:
+        yield
+    except _seams.account_errors() as exc:
+        raise ConfigurationError(
+            f"Cannot {doing} in {file_path(filename)}: {getattr(exc, 'message', None) or exc}"
+            " RuntimeClient.saved_accounts() shows what is saved, and RuntimeClient.save_account(…)"
+            " saves one."
+        ) from exc
+    except (OSError, ValueError, KeyError) as exc:
+        raise ConfigurationError(
+            f"Cannot {doing} in {file_path(filename)}: {type(exc).__name__}: {exc}. The file"
+            " must be JSON as qiskit writes it."
+        ) from exc

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import re
+import secrets
 import uuid
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
+from urllib.parse import quote
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import SecretStr, TypeAdapter, ValidationError
 
+from prefect_qiskit_runtime.client._accounts import IbmAccount, SavedAccount, origin
 from prefect_qiskit_runtime.client._answers import Call, malformed
-from prefect_qiskit_runtime.client._backend_calls import BackendCalls
 from prefect_qiskit_runtime.client._calls import (
     Page,
     job_call,
@@ -22,20 +27,26 @@ from prefect_qiskit_runtime.client._calls import (
     read_json,
     read_model,
     read_pages,
+    segment,
     utc_text,
 )
-from prefect_qiskit_runtime.client._hardware_calls import HardwareCalls
-from prefect_qiskit_runtime.client._session_calls import SessionCalls
+from prefect_qiskit_runtime.client._instances import InstanceSearch
 from prefect_qiskit_runtime.client._stream import ResultStream
+from prefect_qiskit_runtime.client._transport import Query, Transport
 from prefect_qiskit_runtime.errors import (
+    ConfigurationError,
     ConflictError,
     InvalidInputError,
     NotFoundError,
     QiskitRuntimeError,
 )
 from prefect_qiskit_runtime.models import (
+    BackendStatus,
     EndEvent,
+    HardwareMode,
     IfExists,
+    Instance,
+    InstanceUsage,
     JobInfo,
     JobMetrics,
     JobState,
@@ -45,10 +56,298 @@ from prefect_qiskit_runtime.models import (
     ProgramUploaded,
     RuntimeOptions,
     ServiceStatus,
+    SessionInfo,
+    SessionMode,
     StreamEvent,
 )
+from prefect_qiskit_runtime.twins.clean_up import cleaned_up
+
+LEAVE_SECONDS = 10.0
+"""How long a caller that is going away tries to close its session."""
+
+
+class SessionCalls(Transport):
+    """The part of a service's protocol that is about sessions.
+
+    Attributes:
+        keyed_submission: Whether the service makes one job of all submissions with the same
+            key, and one session of all requests for one. Where it does not, whoever submits has
+            to look for the job before and after.
+    """
+
+    keyed_submission: ClassVar[bool] = True
+
+    async def create_session(
+        self,
+        backend: str,
+        *,
+        mode: SessionMode = "dedicated",
+        max_time: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> SessionInfo:
+        """Open a session or a batch on a backend.
+
+        A caller that is cancelled while the request is under way leaves no session behind that
+        nobody knows of: the answer is awaited, and the session closed.
+
+        Args:
+            backend: Where its jobs run.
+            mode: "dedicated" for a session that holds a slot, "batch" for one that does not.
+            max_time: Seconds after the start of its first job at which it closes; the service's
+                when None.
+            idempotency_key: Where the service knows keys, the same session is given for it
+                again. Default: one that nobody else has.
+
+        Raises:
+            NotFoundError: No such backend.
+            InvalidInputError: The max time is longer than the service's.
+        """
+        asking = asyncio.ensure_future(
+            self._create_session(backend, mode, max_time, idempotency_key)
+        )
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            await cleaned_up(self._cancel_opened(asking), LEAVE_SECONDS)
+            raise
+
+    async def _cancel_opened(self, asking: Awaitable[SessionInfo]) -> None:
+        with suppress(QiskitRuntimeError):
+            await self.cancel_session((await asking).id)
+
+    async def _create_session(
+        self, backend: str, mode: SessionMode, max_time: int | None, key: str | None
+    ) -> SessionInfo:
+        kind = "batch" if mode == "batch" else "session"
+        call = Call(
+            "POST",
+            "/sessions",
+            f"open a {kind} on {backend}",
+            "backend",
+            backend,
+            repeatable=self.keyed_submission,
+        )
+        is_keyed = self.keyed_submission
+        headers = {"Idempotency-Key": key or secrets.token_hex(16)} if is_keyed else None
+        fields = {"mode": mode, "backend": backend, "max_ttl": max_time}
+        body = json.dumps({name: value for name, value in fields.items() if value is not None})
+        return read_model(
+            call, await self.request(call, content=body, headers=headers), SessionInfo
+        )
+
+    async def get_session(self, session_id: str) -> SessionInfo:
+        """Return a session."""
+        call = _session_call("GET", session_id, "get")
+        return read_model(call, await self.request(call), SessionInfo)
+
+    async def list_sessions(
+        self, *, limit: int | None = None, offset: int = 0, is_open: bool | None = None
+    ) -> list[SessionInfo]:
+        """Return this user's sessions and batches, the newest first.
+
+        Args:
+            limit: How many at most; None for all.
+            offset: How many to leave out at the beginning.
+            is_open: True for those that are not closed, False for those that are.
+        """
+        call = Call("GET", "/sessions", "list sessions", repeatable=True)
+        wanted = Page("sessions", SessionInfo, limit, offset)
+        return await read_pages(self, call, {"open": is_open}, wanted)
+
+    async def close_session(self, session_id: str) -> None:
+        """Take no more jobs into a session: it closes when those that it has are done."""
+        call = _session_call("PATCH", session_id, "close")
+        await self.request(call, content=json.dumps({"accepting_jobs": False}))
+
+    async def cancel_session(self, session_id: str) -> None:
+        """Close a session now: the jobs that wait in it are cancelled, one that runs goes on."""
+        await self.request(_session_call("DELETE", session_id, "cancel", "/close"))
+
+
+def _session_call(method: str, session_id: str, doing: str, path: str = "") -> Call:
+    return Call(
+        method,
+        f"/sessions/{segment('session', session_id)}{path}",
+        f"{doing} session {session_id}",
+        kind="session",
+        identifier=session_id,
+        repeatable=True,  # whatever it does, a second time does nothing more
+    )
+
+
+class BackendCalls(Transport):
+    """Asks one Runtime service for its instances and backends."""
+
+    def active_account(self) -> dict[str, Any] | None:
+        """Return who asks, as the Qiskit Runtime services say it; the token stays hidden."""
+        return {"url": self._url, "token": SecretStr(self._token), "instance": self._instance}
+
+    async def list_instances(self) -> list[Instance]:
+        """Return the instances that this user may use."""
+        return await self._instance_search().instances()
+
+    async def usage(self) -> InstanceUsage:
+        """Return how much time of backends the instance has used, and its limit."""
+        call = Call("GET", "/instances/usage", "get the usage of the instance", repeatable=True)
+        return read_model(call, await self.request(call), InstanceUsage)
+
+    def _instance_search(self) -> InstanceSearch:
+        here = origin(self._url)
+        return InstanceSearch(self._at(here), self._at(f"{here}/catalog/api/v1"))
+
+    def _at(self, url: str) -> Transport:
+        """Return a connection to another page of the same service."""
+        return Transport(
+            url, self._token, verify=self._verify, proxies=self._proxies, settings=self._settings
+        )
+
+    async def list_backends(self) -> list[BackendStatus]:
+        """Return the backends of the service."""
+        call = Call("GET", "/backends", "list backends", repeatable=True)
+        body = read_json(call, await self.request(call))
+        try:
+            return [
+                _backend_status(device)
+                for device in body["devices"]
+                if device.get("class") != "mock"  # IBM's, which check jobs and compute nothing
+            ]
+        except (KeyError, TypeError, AttributeError, ValidationError) as exc:
+            raise malformed(call, exc) from exc
+
+    async def backend_configuration(
+        self, name: str, *, calibration_id: str | None = None
+    ) -> dict[str, Any]:
+        """Return the configuration of a backend, in IBM's form.
+
+        Args:
+            name: The backend.
+            calibration_id: As it was with this calibration; None for the newest.
+        """
+        return await self._backend_page(name, "configuration", {"calibration_id": calibration_id})
+
+    async def backend_properties(
+        self,
+        name: str,
+        *,
+        updated_before: datetime | None = None,
+        calibration_id: str | None = None,
+    ) -> dict[str, Any]:
+        """Return the calibration of a backend, in IBM's form; empty for an ideal one.
+
+        Args:
+            name: The backend.
+            updated_before: The last one before this time; None for the newest.
+            calibration_id: The one of this id; None for the newest.
+        """
+        query = {"updated_before": utc_text(updated_before), "calibration_id": calibration_id}
+        return await self._backend_page(name, "properties", query)
+
+    async def backend_status(self, name: str) -> dict[str, Any]:
+        """Return `state`, `status`, `length_queue` and `backend_version` of a backend."""
+        return await self._backend_page(name, "status")
+
+    async def _backend_page(
+        self, name: str, page: str, query: Query | None = None
+    ) -> dict[str, Any]:
+        path = f"/backends/{quote(name, safe='')}/{page}"
+        doing = f"get the {page} of backend {name}"
+        if (calibration_id := (query or {}).get("calibration_id")) is not None:
+            doing += f" with calibration {calibration_id!r}"
+        call = Call("GET", path, doing, "backend", name, True)
+        return read_json(call, await self.request(call, query=query))
+
+
+def _backend_status(device: Mapping[str, Any]) -> BackendStatus:
+    return BackendStatus(
+        name=device["name"],
+        qubits=device["qubits"],
+        # As IBM says it, and as services of this package did.
+        simulator=device.get("is_simulator", device.get("simulator", False)),
+        operational=device.get("status", {}).get("name") == "online",
+        queue_length=device.get("queue_length", 0),
+    )
+
+
+_PRIMITIVES = ("sampler", "estimator", "executor", "noise-learner")
+
+
+@dataclass(frozen=True)
+class HardwareAccess:
+    """What programs use of IBM Quantum.
+
+    Attributes:
+        account: Whose credentials; a saved account is read here, not at the service.
+        mode: How the jobs of a program belong together there.
+        max_seconds: How much of the device's time one evaluation may use; None for no limit of
+            its own.
+        max_seconds_per_flow_run: How much all that have the label of a submission may use.
+        max_seconds_per_day: How much the account may use in one day (UTC).
+        max_seconds_of_instance: How much the instance may use in its period.
+    """
+
+    account: IbmAccount | SavedAccount
+    mode: HardwareMode = "session"
+    max_seconds: float | None = None
+    max_seconds_per_flow_run: float | None = None
+    max_seconds_per_day: float | None = None
+    max_seconds_of_instance: float | None = None
+
+
+class HardwareCalls(Transport):
+    """The part of a service's protocol that is about quantum hardware."""
+
+    _hardware: HardwareAccess | None = None
+
+    def with_hardware(self, access: HardwareAccess) -> Self:
+        """Let the programs of jobs that are submitted from here use IBM Quantum.
+
+        Their backend is then one of IBM's. The credentials are handed to the service for each
+        job, and again when it has lost them: it keeps them in memory only.
+        """
+        self._hardware = access
+        return self
+
+    async def hand_over_credentials(self, job_id: str) -> None:
+        """Give the service the credentials that a queued job waits for.
+
+        Raises:
+            ConfigurationError: A saved account cannot be read.
+            NotFoundError: There is no such job.
+        """
+        if self._hardware is None:
+            return
+        account = await asyncio.to_thread(self._hardware.account.read)
+        call = job_call(
+            "PUT",
+            job_id,
+            "hand over the hardware credentials of",
+            "/hardware-credentials",
+            repeatable=True,
+        )
+        await self.request(call, content=json.dumps(account.to_fields()))
+
+    def _hardware_fields(
+        self, program_id: str, key: str | None, label: str | None
+    ) -> dict[str, Any] | None:
+        """Return what a submission says of its hardware.
+
+        Raises:
+            ConfigurationError: A primitive was asked for, which IBM runs itself.
+        """
+        if self._hardware is None:
+            return None
+        if program_id in _PRIMITIVES:
+            raise ConfigurationError(
+                f"The {program_id} runs at IBM Quantum itself: use RuntimeBackend(service='ibm',"
+                " credentials=...) for it. hardware_credentials are for programs, which run on the"
+                " embedded service or a team's and send circuits to IBM from there."
+            )
+        fields = {name: value for name, value in vars(self._hardware).items() if name != "account"}
+        return {"key": key or f"once-{secrets.token_hex(12)}", "label": label, **fields}
+
 
 _TEXTS = TypeAdapter(list[str])
+
 LARGEST_BODY_BYTES = 300 * 1000**2
 """Of one request: IBM's limit for the inputs of a job, and that of our services."""
 

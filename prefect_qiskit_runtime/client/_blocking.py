@@ -6,24 +6,24 @@ Each client has an event loop in a thread of its own; a call hands its coroutine
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import ExitStack
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
 from anyio import to_thread
 from anyio.from_thread import start_blocking_portal
 
-from prefect_qiskit_runtime.client._client_backend import RuntimeClientBackend
-from prefect_qiskit_runtime.client._client_job import RuntimeClientJob
-from prefect_qiskit_runtime.client._client_session import RuntimeClientSession
-from prefect_qiskit_runtime.client._connection import Channel
+from prefect_qiskit_runtime.client._backends import RuntimeClientBackend
+from prefect_qiskit_runtime.client._connected import Channel
 from prefect_qiskit_runtime.client._delivery import Deliveries, InterimCallback
-from prefect_qiskit_runtime.client._handover import Handover
+from prefect_qiskit_runtime.client._jobs import RuntimeClientJob
 from prefect_qiskit_runtime.client._proxies import ProxiesLike
 from prefect_qiskit_runtime.client._runtime import RuntimeClient
+from prefect_qiskit_runtime.client._sessions import RuntimeClientSession
 from prefect_qiskit_runtime.client._transport import Verify
 from prefect_qiskit_runtime.codec import ResultDecoderLike
 from prefect_qiskit_runtime.errors import ConfigurationError
@@ -34,8 +34,65 @@ from prefect_qiskit_runtime.twins.ahead import batches
 if TYPE_CHECKING:
     from qiskit.transpiler import Target
 
-P = ParamSpec("P")
+
 Answer = TypeVar("Answer")
+_CLEAN_UP_SECONDS = 10.0
+
+
+class Handover(Generic[Answer]):
+    """One call, handed to a loop that runs in another thread.
+
+    Not `asyncio.run_coroutine_threadsafe`, nor a portal: Ctrl-C between their handing over and
+    their giving something that can be cancelled would leave the call running, and what cleans up
+    after it would find it at work. Here there is something to cancel before anything runs.
+
+    Args:
+        ask: Called in the loop; gives what is awaited there.
+        loop: The loop, running in another thread.
+    """
+
+    def __init__(
+        self, ask: Callable[[], Awaitable[Answer]], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._ask = ask
+        self._loop = loop
+        self._task: asyncio.Task[Answer] | None = None
+        self._answer: concurrent.futures.Future[Answer] = concurrent.futures.Future()
+
+    def wait(self) -> Answer:
+        """Return what the call gives; interrupted here, it is cancelled there and has ended."""
+        try:
+            self._loop.call_soon_threadsafe(self._start)
+            return self._answer.result()
+        except BaseException:
+            if not self._answer.done():
+                self._loop.call_soon_threadsafe(self._stop)  # after `_start`, if that was taken
+                concurrent.futures.wait([self._answer], _CLEAN_UP_SECONDS)
+            raise
+
+    def _start(self) -> None:
+        self._task = self._loop.create_task(self._run())
+        self._task.add_done_callback(self._hand_back)
+
+    async def _run(self) -> Answer:
+        return await self._ask()
+
+    def _hand_back(self, task: asyncio.Task[Answer]) -> None:
+        if task.cancelled():
+            self._answer.set_exception(concurrent.futures.CancelledError())
+        elif error := task.exception():
+            self._answer.set_exception(error)
+        else:
+            self._answer.set_result(task.result())
+
+    def _stop(self) -> None:
+        if self._task is None:
+            self._answer.set_exception(concurrent.futures.CancelledError())
+        else:
+            self._task.cancel()
+
+
+P = ParamSpec("P")
 
 
 def _of_client(

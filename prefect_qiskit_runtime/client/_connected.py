@@ -3,15 +3,91 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
 
+from prefect_qiskit_runtime.client._accounts import IbmAccount
 from prefect_qiskit_runtime.client._api import RuntimeApi
-from prefect_qiskit_runtime.client._connection import Channel, Connection, choose_api
 from prefect_qiskit_runtime.client._delivery import Deliveries
-from prefect_qiskit_runtime.client._proxies import ProxiesLike
+from prefect_qiskit_runtime.client._embedded import embedded_api
+from prefect_qiskit_runtime.client._proxies import Proxies, ProxiesLike
 from prefect_qiskit_runtime.client._transport import Verify
+from prefect_qiskit_runtime.client.ibm._api import IbmApi
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.settings import Settings
+
+Channel = Literal["ibm_quantum_platform", "ibm_cloud", "ibm_quantum"]
+"""The names of the Qiskit Runtime clients for kinds of accounts."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """The arguments of `RuntimeClient`."""
+
+    url: str | None
+    token: str | None = field(repr=False)
+    channel: Channel | None
+    instance: str | None
+    region: str | None
+    verify: Verify
+    proxies: ProxiesLike
+    private_endpoint: bool
+    settings: Settings | None
+
+
+def choose_api(asked: Connection) -> RuntimeApi:
+    """Return the service that is meant; nothing is asked yet.
+
+    Raises:
+        ConfigurationError: Arguments are missing, or do not go together.
+    """
+    if asked.channel in ("ibm_quantum_platform", "ibm_cloud"):
+        return _ibm(asked)
+    if asked.channel not in (None, "ibm_quantum"):
+        raise ConfigurationError(
+            f"There is no channel {asked.channel!r}: it is 'ibm_quantum_platform', 'ibm_cloud' or"
+            " 'ibm_quantum', or left out."
+        )
+    if asked.channel == "ibm_quantum" and asked.url is None:
+        raise ConfigurationError(
+            "IBM closed the channel 'ibm_quantum' in 2025. Use 'ibm_quantum_platform' with an API"
+            " key of IBM Cloud, or give the url of a team's service."
+        )
+    if (asked.url is None) != (asked.token is None):
+        raise ConfigurationError(
+            "Give both url and token, or neither for the embedded service of this machine. For IBM"
+            " Quantum, give a token and channel='ibm_quantum_platform'."
+        )
+    if asked.url is None or asked.token is None:
+        return embedded_api(asked.settings)
+    return RuntimeApi(
+        asked.url,
+        asked.token,
+        instance=asked.instance,
+        verify=asked.verify,
+        proxies=Proxies.read(asked.proxies),
+        settings=asked.settings,
+    )
+
+
+def _ibm(asked: Connection) -> IbmApi:
+    if not asked.token:
+        raise ConfigurationError(
+            f"The channel {asked.channel!r} needs a token: an API key of IBM Cloud. For an account"
+            " that qiskit has saved, or one in the environment, use"
+            f" RuntimeClient.from_saved_account(channel={asked.channel!r})."
+        )
+    account = IbmAccount(
+        asked.token,
+        instance=asked.instance,
+        url=asked.url,
+        region=asked.region,
+        private_endpoint=asked.private_endpoint,
+        proxies=Proxies.read(asked.proxies),
+        verify=asked.verify,
+        channel=asked.channel or "ibm_quantum_platform",
+    )
+    return IbmApi(account, settings=asked.settings)
 
 
 class ConnectedClient:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, ValidationError
 
-from prefect_qiskit_runtime.client._account import IbmAccount, is_crn
+from prefect_qiskit_runtime.client._accounts import IbmAccount, is_crn
 from prefect_qiskit_runtime.client._answers import Call, malformed
 from prefect_qiskit_runtime.client._calls import read_json
 from prefect_qiskit_runtime.client._transport import Transport

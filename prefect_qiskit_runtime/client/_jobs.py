@@ -3,20 +3,389 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from prefect_qiskit_runtime.client._client_job import JobFacts, RuntimeClientJob
-from prefect_qiskit_runtime.client._delivery import InterimCallback
+from prefect_qiskit_runtime.client._api import RuntimeApi
+from prefect_qiskit_runtime.client._delivery import Deliveries, Delivery, InterimCallback
+from prefect_qiskit_runtime.client._outcome import job_error
 from prefect_qiskit_runtime.client._parameters import InputsLike, ParameterNamespace, read_inputs
 from prefect_qiskit_runtime.client._programs import ProgramsClient
-from prefect_qiskit_runtime.codec import Decoders, ResultDecoderLike, encode_inputs
-from prefect_qiskit_runtime.errors import ConfigurationError
-from prefect_qiskit_runtime.models import RuntimeOptions
+from prefect_qiskit_runtime.codec import Decoders, ResultDecoderLike, decode, encode_inputs
+from prefect_qiskit_runtime.errors import ConfigurationError, ConflictError, JobError
+from prefect_qiskit_runtime.models import (
+    InterimEvent,
+    JobInfo,
+    JobMetrics,
+    JobState,
+    JobStatus,
+    JobSubmitted,
+    RuntimeOptions,
+)
+
+_LOG_TAIL_CHARACTERS = 4000
+
+
+@dataclass(frozen=True)
+class JobFacts:
+    """What is known of a job without asking, as the service said it last."""
+
+    job_id: str
+    program_id: str
+    backend: str
+    tags: tuple[str, ...] = ()
+    image: str | None = None
+    session_id: str | None = None
+    private: bool = False
+    created: datetime | None = None
+
+    @classmethod
+    def of_info(cls, info: JobInfo) -> JobFacts:
+        """Take them from what the service says of a job."""
+        return cls(
+            info.id,
+            info.program.id,
+            info.backend,
+            tags=tuple(info.tags),
+            image=info.runtime,
+            session_id=info.session_id,
+            private=info.private,
+            created=info.created,
+        )
+
+    @classmethod
+    def of_submitted(
+        cls, submitted: JobSubmitted, program_id: str, options: RuntimeOptions
+    ) -> JobFacts:
+        """Take them from the answer to a submission; IBM's says little, so also from the asked."""
+        return cls(
+            submitted.id,
+            program_id,
+            submitted.backend,
+            tags=options.tags if submitted.tags is None else tuple(submitted.tags),
+            image=submitted.runtime or options.image,
+            session_id=submitted.session_id or options.session_id,
+            private=bool(options.private),
+            created=submitted.created,
+        )
+
+
+class RuntimeClientJob:
+    """A job of a Runtime service. It lives in the service, whatever becomes of this object.
+
+    What the service says of it once and for all is an attribute; what is asked is a call.
+    `tags` are as they were when this object last asked: `info()` brings them up to date.
+    """
+
+    def __init__(
+        self,
+        api: RuntimeApi,
+        facts: JobFacts,
+        deliveries: Deliveries,
+        *,
+        result_decoder: ResultDecoderLike = None,
+    ) -> None:
+        self._api = api
+        self._facts = facts
+        self._deliveries = deliveries
+        self._decoder = result_decoder
+        self._delivery: asyncio.Task[JobState | None] | None = None
+        self._ended: JobState | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"RuntimeClientJob({self.job_id!r}, program_id={self.program_id!r},"
+            f" backend={self.backend!r})"
+        )
+
+    # What is known ------------------------------------------------------------------------
+
+    @property
+    def job_id(self) -> str:
+        """Id of the job."""
+        return self._facts.job_id
+
+    @property
+    def program_id(self) -> str:
+        """The program that it runs."""
+        return self._facts.program_id
+
+    @property
+    def primitive_id(self) -> str:
+        """The same, by the name that later clients of IBM have for it."""
+        return self._facts.program_id
+
+    @property
+    def backend(self) -> str:
+        """The name of the backend that it runs on."""
+        return self._facts.backend
+
+    @property
+    def tags(self) -> list[str]:
+        """Its labels."""
+        return list(self._facts.tags)
+
+    @property
+    def image(self) -> str | None:
+        """The Python environment that it runs in; None for the service's default."""
+        return self._facts.image
+
+    @property
+    def session_id(self) -> str | None:
+        """The session that it belongs to."""
+        return self._facts.session_id
+
+    @property
+    def private(self) -> bool:
+        """Whether its inputs are not shown and its result is given once."""
+        return self._facts.private
+
+    @property
+    def creation_date(self) -> datetime | None:
+        """When it was made, in local time; None if the service did not say at submission."""
+        return None if self._facts.created is None else self._facts.created.astimezone()
+
+    @property
+    def instance(self) -> str | None:
+        """The instance that the client works in."""
+        return self._api.instance
+
+    # Asking -------------------------------------------------------------------------------
+
+    async def info(self) -> JobInfo:
+        """Return all that the service says of the job."""
+        info = await self._api.get_job(self.job_id)
+        self._facts = JobFacts.of_info(info)
+        return info
+
+    async def status(self) -> JobStatus:
+        """Return where the job is. Qiskit's names will do: `JobStatus.DONE`, `JobStatus.ERROR`."""
+        return (await self.info()).state.status
+
+    async def running(self) -> bool:
+        """Say whether the job is running."""
+        return await self.status() is JobStatus.RUNNING
+
+    async def done(self) -> bool:
+        """Say whether the job has ended with a result."""
+        return await self.status() is JobStatus.DONE
+
+    async def errored(self) -> bool:
+        """Say whether the job has failed; running too long is failing."""
+        state = (await self.info()).state
+        return state.status is JobStatus.ERROR or state.ran_too_long
+
+    async def cancelled(self) -> bool:
+        """Say whether somebody cancelled the job."""
+        state = (await self.info()).state
+        return state.status is JobStatus.CANCELLED and not state.ran_too_long
+
+    async def in_final_state(self) -> bool:
+        """Say whether the job has ended, however it did."""
+        return (await self.status()).is_terminal
+
+    async def inputs(self) -> dict[str, Any]:
+        """Return the inputs of the job, decoded."""
+        return await asyncio.to_thread(decode, await self._api.job_inputs(self.job_id))
+
+    async def logs(self) -> str:
+        """Return what the job wrote to standard output and error, also while it runs."""
+        return await self._api.job_logs(self.job_id)
+
+    async def metrics(self) -> JobMetrics:
+        """Return times, usage and versions of the job."""
+        return await self._api.job_metrics(self.job_id)
+
+    async def usage(self, partial: bool = False) -> float:
+        """Return the seconds that the job has used a device: 0 on a simulator.
+
+        Args:
+            partial: Say it before the job has ended as well; else it is 0 until then.
+        """
+        if not partial and not await self.in_final_state():
+            return 0.0
+        return (await self.metrics()).usage.get("quantum_seconds", 0.0)
+
+    async def usage_estimation(self) -> dict[str, float | None]:
+        """Return `quantum_seconds`: how long the service expects the job to take at most."""
+        return {"quantum_seconds": (await self.info()).estimated_running_time_seconds}
+
+    async def properties(self) -> dict[str, Any]:
+        """Return the calibration of the job's backend, in IBM's form; empty for an ideal one."""
+        return await self._api.backend_properties(self.backend)
+
+    async def error_message(self) -> str | None:
+        """Return why the job ended without a result, with the program's traceback; else None."""
+        error = await self._error()
+        if error is None:
+            return None
+        return f"{error}\n\n{error.traceback}" if error.traceback else str(error)
+
+    # Waiting ------------------------------------------------------------------------------
+
+    async def wait_for_final_state(
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109 - the name that IBM's clients have
+    ) -> JobStatus:
+        """Wait until the job has ended and its callback has had all results; return how.
+
+        Args:
+            timeout: How many seconds to wait at most.
+
+        Raises:
+            TimeoutError: It has not ended in time; it goes on.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                return (await self._final_state()).status
+        except TimeoutError as exc:
+            raise TimeoutError(
+                f"Job {self.job_id} has not ended within {timeout:g} s. It goes on:"
+                " wait again, or cancel it."
+            ) from exc
+
+    async def result(
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109 - the name that IBM's clients have
+        decoder: ResultDecoderLike = None,
+    ) -> Any:
+        """Wait for the end of the job and return its decoded result.
+
+        Args:
+            timeout: How many seconds to wait at most; the job goes on after that.
+            decoder: A class with `decode(text)`, or a pair (interim, final). Default: the one
+                given at submission, then that of the package.
+
+        Raises:
+            JobError: The job ended without a result; the class says how.
+            DecodingError: The result came, the decoder failed on it.
+            TimeoutError: It has not ended in time.
+        """
+        decoders = Decoders.choose(decoder, self._decoder)
+        if await self.wait_for_final_state(timeout) is not JobStatus.COMPLETED:
+            error = await self._error()
+            if error is not None:
+                raise error
+        body = await self._api.job_result(self.job_id)
+        return await asyncio.to_thread(decoders.decode_final, body.decode()) if body else None
+
+    async def interim_results(self, decoder: ResultDecoderLike = None) -> list[Any]:
+        """Return the decoded interim results that there are so far."""
+        decoders = Decoders.choose(decoder, self._decoder)
+        texts = await self._api.job_interim_results(self.job_id)
+        return await asyncio.to_thread(lambda: [decoders.decode_interim(text) for text in texts])
+
+    async def stream(
+        self, from_: int = 0, decoder: ResultDecoderLike = None
+    ) -> AsyncGenerator[Any]:
+        """Give the decoded interim results from a number on, until the job has ended."""
+        decoders = Decoders.choose(decoder, self._decoder)
+        self._api.require_interim_results()
+        async with aclosing(self._api.stream(self.job_id, from_)) as events:
+            async for event in events:
+                if isinstance(event, InterimEvent):
+                    yield decoders.decode_interim(event.data)
+
+    async def stream_results(
+        self,
+        callback: InterimCallback,
+        decoder: ResultDecoderLike = None,
+        include_final: bool = False,
+    ) -> None:
+        """Begin to give each interim result to a callback, from the first on; do not wait.
+
+        Args:
+            callback: Called as `callback(job_id, interim)`, as that of `run`.
+            decoder: As in `result`.
+            include_final: Whether it gets the final result as well, as its last call.
+
+        Raises:
+            ConflictError: A callback gets them already, or the job has ended: `stream` and
+                `interim_results` give them then.
+        """
+        if self._is_streaming():
+            raise ConflictError(
+                f"A callback gets the results of job {self.job_id} already:"
+                " cancel_result_streaming() ends that."
+            )
+        if (status := await self.status()).is_terminal:
+            raise ConflictError(
+                f"Job {self.job_id} has ended ({status.value}): stream() and interim_results()"
+                " give its interim results."
+            )
+        self.deliver(callback, decoder=decoder, include_final=include_final)
+
+    async def cancel_result_streaming(self) -> None:
+        """End what gives results to a callback, if there is such. The job goes on."""
+        delivery, self._delivery = self._delivery, None
+        if delivery is not None:
+            delivery.cancel()
+            await asyncio.wait([delivery])
+
+    def deliver(
+        self,
+        callback: InterimCallback,
+        *,
+        decoder: ResultDecoderLike = None,
+        include_final: bool = False,
+    ) -> None:
+        """Give each interim result to a callback while the job runs, in a task of its own."""
+        self._delivery = self._deliveries.start(
+            Delivery(
+                self._api,
+                self.job_id,
+                self._deliveries.prepare(callback),
+                Decoders.choose(decoder, self._decoder),
+                include_final=include_final,
+            )
+        )
+
+    # Changing -----------------------------------------------------------------------------
+
+    async def cancel(self) -> None:
+        """Cancel the job.
+
+        Raises:
+            ConflictError: It has ended already.
+        """
+        await self._api.cancel_job(self.job_id)
+
+    async def update_tags(self, new_tags: Iterable[str]) -> list[str]:
+        """Replace the tags of the job; return the new ones."""
+        tags = tuple(dict.fromkeys(new_tags))
+        await self._api.update_job_tags(self.job_id, tags)
+        self._facts = replace(self._facts, tags=tags)
+        return self.tags
+
+    def _is_streaming(self) -> bool:
+        return self._delivery is not None and not self._delivery.done()
+
+    async def _final_state(self) -> JobState:
+        # Not awaited itself: a streaming that is cancelled must not cancel who waits here.
+        while (delivery := self._delivery) is not None and self._ended is None:
+            await asyncio.wait([delivery])
+            if not delivery.cancelled():
+                self._ended = delivery.result()
+            if self._delivery is delivery:
+                break
+        if self._ended is None:
+            self._ended = await self._api.wait_for_job(self.job_id)
+        return self._ended
+
+    async def _error(self) -> JobError | None:
+        info = await self.info()
+        if info.state.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
+            return None
+        body, log = await asyncio.gather(
+            self._api.job_result(self.job_id), self._api.job_logs(self.job_id)
+        )
+        return job_error(info, body, log[-_LOG_TAIL_CHARACTERS:] or None)
+
 
 Options = RuntimeOptions | Mapping[str, Any] | None
-
 _BACKEND_NAMES = {"backend", "backend_name"}
 _OPTION_NAMES = {*RuntimeOptions.model_fields, "backend_name", "job_tags"}
 

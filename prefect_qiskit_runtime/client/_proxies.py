@@ -131,7 +131,6 @@ class Proxies:
 CONNECTIONS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
 """Of each client; through a proxy or not."""
 
-
 _SCHEMES = ("http", "https", "all")
 
 

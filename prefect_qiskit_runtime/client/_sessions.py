@@ -2,9 +2,128 @@
 
 from __future__ import annotations
 
-from prefect_qiskit_runtime.client._client_session import RuntimeClientSession
-from prefect_qiskit_runtime.client._jobs import JobsClient
-from prefect_qiskit_runtime.models import SessionMode, read_seconds
+import asyncio
+import logging
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from prefect_qiskit_runtime.client._api import LEAVE_SECONDS, RuntimeApi
+from prefect_qiskit_runtime.client._delivery import InterimCallback
+from prefect_qiskit_runtime.client._jobs import JobsClient, RuntimeClientJob
+from prefect_qiskit_runtime.client._parameters import InputsLike
+from prefect_qiskit_runtime.codec import ResultDecoderLike
+from prefect_qiskit_runtime.errors import QiskitRuntimeError
+from prefect_qiskit_runtime.models import (
+    RuntimeOptions,
+    SessionInfo,
+    SessionMode,
+    SessionState,
+    read_seconds,
+)
+from prefect_qiskit_runtime.twins.clean_up import cleaned_up
+
+if TYPE_CHECKING:
+    from prefect_qiskit_runtime.client._jobs import JobsClient
+
+
+_logger = logging.getLogger(__name__)
+
+
+class RuntimeClientSession:
+    """A session or batch of a service; an async context manager that closes it.
+
+    Left by an exception, it cancels the jobs that still wait in it.
+
+    Attributes:
+        session_id: Its id.
+        backend: Name of the backend that its jobs run on.
+        mode: "dedicated" or "batch".
+    """
+
+    def __init__(self, client: JobsClient, api: RuntimeApi, info: SessionInfo) -> None:
+        self.session_id = info.id
+        self.backend = info.backend_name
+        self.mode: SessionMode = info.mode
+        self._client = client
+        self._api = api
+
+    def __repr__(self) -> str:
+        return (
+            f"RuntimeClientSession({self.session_id!r}, backend={self.backend!r},"
+            f" mode={self.mode!r})"
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            await self.close()
+            return
+        await cleaned_up(self._abandon(), 2 * LEAVE_SECONDS)
+
+    async def _abandon(self) -> None:
+        try:
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await self.cancel()
+        except (QiskitRuntimeError, TimeoutError):
+            _logger.exception("Session %s may still be open.", self.session_id)
+
+    async def run(
+        self,
+        program_id: str,
+        inputs: InputsLike = None,
+        *,
+        options: RuntimeOptions | Mapping[str, Any] | None = None,
+        callback: InterimCallback | None = None,
+        result_decoder: ResultDecoderLike = None,
+        idempotency_key: str | None = None,
+    ) -> RuntimeClientJob:
+        """Submit a job of a program within the session, as `RuntimeClient.run` does.
+
+        Raises:
+            SessionClosedError: The session takes no more jobs.
+        """
+        return await self._client.run(
+            program_id,
+            inputs,
+            backend=self.backend,
+            options=options,
+            callback=callback,
+            result_decoder=result_decoder,
+            idempotency_key=idempotency_key,
+            session_id=self.session_id,
+        )
+
+    async def details(self) -> SessionInfo:
+        """Return all that the service says of the session."""
+        return await self._api.get_session(self.session_id)
+
+    async def status(self) -> SessionState:
+        """Return whether the session is open, active, inactive or closed."""
+        return (await self.details()).state
+
+    async def usage(self) -> float | None:
+        """Return the seconds that the session has used.
+
+        Those are the time for which a dedicated one held its slot, and the time that the ended
+        jobs of a batch ran.
+        """
+        return (await self.details()).elapsed_time
+
+    async def close(self) -> None:
+        """Take no more jobs; the session closes when those that it has are done."""
+        await self._api.close_session(self.session_id)
+
+    async def cancel(self) -> None:
+        """Close the session now; the jobs that wait in it are cancelled, one that runs goes on."""
+        await self._api.cancel_session(self.session_id)
 
 
 class SessionsClient(JobsClient):

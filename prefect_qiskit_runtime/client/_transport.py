@@ -6,7 +6,7 @@ import asyncio
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
 from ipaddress import ip_address
@@ -17,12 +17,41 @@ import httpx
 from pydantic import ValidationError
 
 from prefect_qiskit_runtime.client._answers import Call, error_from_fault, error_from_response
-from prefect_qiskit_runtime.client._auth import Authentication, TokenAuth
 from prefect_qiskit_runtime.client._proxies import CONNECTIONS, Proxies
 from prefect_qiskit_runtime.errors import ConfigurationError, QiskitRuntimeError, is_retryable
 from prefect_qiskit_runtime.models import package_version
 from prefect_qiskit_runtime.settings import Settings
 from prefect_qiskit_runtime.twins.clean_up import cleaned_up
+
+
+class Authentication(httpx.Auth):
+    """Puts on each request who asks."""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no message may show, should the service echo it."""
+        raise NotImplementedError
+
+
+class TokenAuth(Authentication):
+    """Says who asks: the token and, for a service that has several, the instance."""
+
+    def __init__(self, token: str, instance: str | None = None) -> None:
+        self._token = token
+        self._instance = instance
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no message may show, should the service echo it."""
+        return (self._token,)
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Put the headers on the request."""
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        if self._instance:
+            request.headers["Service-CRN"] = self._instance
+        yield request
+
 
 _RETRIES = 5
 _FIRST_PAUSE_SECONDS = 0.2
@@ -33,9 +62,7 @@ _CLOSE_SECONDS = 5.0
 # Faults before a byte of the request left: any request may be sent again after them.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _SILENT = (httpx.ReadTimeout, httpx.WriteTimeout)
-
 _answered: set[str] = set()  # the services that have answered in this process
-
 Query = Mapping[str, str | int | bool | list[str] | None]
 Verify = bool | str | Path | ssl.SSLContext
 

@@ -30,8 +30,6 @@ from prefect_qiskit_runtime.models import JobInfo, ReasonCode
 from prefect_qiskit_runtime.submission.retrying import RetryPolicy
 
 _APPROVAL_SECONDS = 86_400
-
-
 _granted: dict[tuple[str, str], float] = {}
 
 
@@ -83,11 +81,8 @@ async def is_resumed(root_id: uuid.UUID, why: str) -> bool:
 
 _Scope = Literal["call", "flow run", "day", "instance"]
 
-
 # Of jobs that this process has sent or looked at.
 _estimates: dict[str, float] = {}
-
-
 _spending = Spending()
 
 
@@ -214,8 +209,6 @@ _TOLD = {
     "day": "the account, within one day (UTC),",
     "instance": "the instance",
 }
-
-
 _FIELD = {
     "call": "max_qpu_seconds_per_call",
     "flow run": "max_qpu_seconds_per_flow_run",
@@ -234,10 +227,7 @@ def _expected_seconds(job: JobInfo) -> float:
 _ENDED = re.compile(
     r"[^\n:]+ has used (?P<used>[\d.]+) s of \S+; its limit \((?P<field>[\w ]+)\) is \S+ s"
 )
-
-
 _OWN = "hardware_max_seconds or max_qpu_seconds_per_call"
-
 
 # By the fields that it names: those of `HardwareAccess`, and whose limit that is.
 _LIMITS = {

@@ -89,8 +89,6 @@ def tell_shared(job_id: str) -> None:
 
 
 _PRIMITIVES = ("sampler", "estimator", "executor")
-
-
 _sent: set[str] = set()  # names of the attempts that this process has submitted or found
 
 

@@ -41,11 +41,8 @@ from prefect_qiskit_runtime.submission.retrying import RetryPolicy, is_met, was_
 # When this process was here first; one that was forked from it was not.
 _here_since = {os.getpid(): datetime.now(UTC)}
 
-
 # Of this process: when it first looked for a flow run, and up to which run it knows of records.
 _looked_at: dict[str, float] = {}
-
-
 _known: dict[str, int] = {}
 
 

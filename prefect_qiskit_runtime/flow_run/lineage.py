@@ -67,11 +67,7 @@ def note_job(job_id: str) -> None:
 
 
 _OWN_MODULES = "prefect_qiskit_runtime."
-
-
 _FLOW_TAG = "pqf-"
-
-
 _DIGEST_CHARACTERS = 26
 
 

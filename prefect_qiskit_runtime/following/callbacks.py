@@ -17,8 +17,6 @@ from prefect_qiskit_runtime.records.records import Records
 from prefect_qiskit_runtime.twins.sync import deliver
 
 _SAVE_SECONDS = 1.0
-
-
 _cursors: dict[str, Cursor] = {}
 
 

@@ -34,10 +34,7 @@ from prefect_qiskit_runtime.twins.sync import deliver
 CANCEL_SECONDS = 10.0
 """How long a caller that is going away tries to cancel its job."""
 
-
 LOG_TAIL_CHARACTERS = 4000
-
-
 _SAID = {
     JobStatus.QUEUED: "is queued",
     JobStatus.RUNNING: "is running",

@@ -11,7 +11,6 @@ from prefect_qiskit_runtime.models._wire import Wire
 
 IfExists = Literal["update", "new", "error"]
 
-
 HardwareMode = Literal["session", "batch", "job"]
 """How the jobs of a program belong together on IBM Quantum: its three execution modes."""
 

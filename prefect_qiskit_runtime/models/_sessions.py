@@ -13,8 +13,6 @@ from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.models._wire import Wire
 
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
-
-
 _TEXT = re.compile(r"(\d+[dhms]\s*)+")
 
 

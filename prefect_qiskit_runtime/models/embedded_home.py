@@ -35,7 +35,6 @@ __all__ = [
     "version_key",
 ]
 
-
 # SQLite's write-ahead log needs memory shared between processes, and flock needs one kernel:
 # https://sqlite.org/wal.html ("All processes using a database must be on the same host").
 # FUSE names its file systems `fuse.<program>`; local ones (fuse.ntfs, fuseblk) are fine.

@@ -23,7 +23,6 @@ from prefect_qiskit_runtime.errors import ConfigurationError, DecodingError
 
 logger = get_logger("prefect_qiskit_runtime")
 
-
 FOLDER = "qiskit-runtime"
 """Where they are in the result storage."""
 
@@ -106,8 +105,6 @@ class Records:
 
 
 _DAY_SECONDS = 86_400.0
-
-
 _PRIVATE_RESULTS = "result-*"
 
 

@@ -28,6 +28,5 @@ IsLegacy = Annotated[bool, Depends(_is_legacy)]
 qiskit-ibm-runtime up to 0.15. Later ones say which version of the API they speak, and other
 clients, ours included, do not say that they are IBM's."""
 
-
 FollowsLinks = Annotated[bool, Depends(_follows_links)]
 """Whether it is a qiskit-ibm-runtime up to 0.15, which looks for a link in every result."""

@@ -25,7 +25,7 @@ from prefect_qiskit_runtime.client import (
     start_embedded,
     stop_embedded,
 )
-from prefect_qiskit_runtime.client._process import service_environment
+from prefect_qiskit_runtime.client._embedded import service_environment
 from prefect_qiskit_runtime.errors import ConfigurationError, ConflictError, EmbeddedServiceError
 from prefect_qiskit_runtime.models import Discovery, JobStatus, embedded_home, package_version
 from prefect_qiskit_runtime.models.embedded_home import (

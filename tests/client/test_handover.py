@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from prefect_qiskit_runtime.client._handover import Handover
+from prefect_qiskit_runtime.client._blocking import Handover
 
 
 @pytest.fixture

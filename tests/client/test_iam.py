@@ -9,7 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-from prefect_qiskit_runtime.client import IbmAccount, IbmApi, _iam
+from prefect_qiskit_runtime.client import IbmAccount, IbmApi
+from prefect_qiskit_runtime.client.ibm import _login
 from prefect_qiskit_runtime.errors import AuthenticationError, ServiceUnavailableError
 from prefect_qiskit_runtime.settings import Settings
 
@@ -27,7 +28,7 @@ def token(value: str, expires_in: float = 3600) -> dict[str, object]:
 
 @pytest.fixture(autouse=True)
 def nobody_is_logged_in() -> Iterator[None]:
-    _iam._logins.cache_clear()
+    _login._logins.cache_clear()
     yield
     gc.collect()  # a future whose error nobody took says so here, in the test that left it
 
@@ -137,8 +138,8 @@ async def test_the_identity_service_is_asked_again_after_a_passing_fault(
 async def test_a_token_that_cannot_be_renewed_early_is_used_as_long_as_it_is_good(
     wire: Wire, api: IbmApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_iam, "_RENEW_AT", 0.0)
-    monkeypatch.setattr(_iam, "pauses", lambda: iter([None]))
+    monkeypatch.setattr(_login, "_RENEW_AT", 0.0)
+    monkeypatch.setattr(_login, "pauses", lambda: iter([None]))
     wire.on(TOKENS, answer(token("first")), refuse(503, "busy"))
     for _ in range(3):
         await api.list_backends()
@@ -149,7 +150,7 @@ async def test_a_token_that_cannot_be_renewed_early_is_used_as_long_as_it_is_goo
 async def test_an_identity_service_that_stays_away_is_named(
     wire: Wire, api: IbmApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_iam, "pauses", lambda: iter([None]))
+    monkeypatch.setattr(_login, "pauses", lambda: iter([None]))
     wire.on(TOKENS, cut)
     with pytest.raises(ServiceUnavailableError, match=f"log in to IBM Cloud at {wire.url}"):
         await api.job_result("j1")
@@ -212,4 +213,4 @@ async def test_a_loop_that_ends_while_it_fetches_leaves_that_to_another(
 def test_no_secret_shows() -> None:
     account = IbmAccount(KEY, instance=CRN)
     assert KEY not in repr(account)
-    assert KEY not in repr(_iam.iam_login("https://iam.cloud.ibm.com", KEY))
+    assert KEY not in repr(_login.iam_login("https://iam.cloud.ibm.com", KEY))

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from prefect_qiskit_runtime.client import IbmAccount, IbmApi, RuntimeClient, _iam, _polling
-from prefect_qiskit_runtime.client._polling import JobPoller
+from prefect_qiskit_runtime.client import IbmAccount, IbmApi, RuntimeClient
+from prefect_qiskit_runtime.client.ibm import _login, _polling
+from prefect_qiskit_runtime.client.ibm._polling import JobPoller
 from prefect_qiskit_runtime.errors import (
     ConfigurationError,
     ConflictError,
@@ -40,7 +41,7 @@ SEARCH = "POST /v3/resources/search"
 def nobody_is_logged_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("IAM_URL", "GLOBAL_SEARCH_URL", "GLOBAL_CATALOG_URL"):
         monkeypatch.delenv(name, raising=False)
-    _iam._logins.cache_clear()
+    _login._logins.cache_clear()
     yield
 
 

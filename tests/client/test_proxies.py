@@ -11,14 +11,8 @@ from typing import Any
 
 import pytest
 
-from prefect_qiskit_runtime.client import (
-    IbmAccount,
-    IbmApi,
-    Proxies,
-    RuntimeApi,
-    RuntimeClient,
-    _iam,
-)
+from prefect_qiskit_runtime.client import IbmAccount, IbmApi, Proxies, RuntimeApi, RuntimeClient
+from prefect_qiskit_runtime.client.ibm import _login
 from prefect_qiskit_runtime.errors import ConfigurationError, ServiceUnavailableError
 from prefect_qiskit_runtime.settings import Settings
 
@@ -89,7 +83,7 @@ async def test_encrypted_requests_and_the_login_go_through_it_in_a_tunnel(
         verify=certificate,
         proxies=Proxies.everywhere(proxy.url),
     )
-    _iam._logins.cache_clear()
+    _login._logins.cache_clear()
     async with IbmApi(account) as api:
         assert await api.list_backends() == []
     assert proxy.asked == [f"CONNECT 127.0.0.1:{port} HTTP/1.1"] * 2

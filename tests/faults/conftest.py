@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from prefect_qiskit_runtime import IBMQuantumCredentials, RuntimeBackend
-from prefect_qiskit_runtime.client import _iam
+from prefect_qiskit_runtime.client.ibm import _login
 from prefect_qiskit_runtime.testing import OfflineService, offline_service
 
 PROGRAM = """
@@ -107,7 +107,7 @@ def running_cloud() -> Iterator[OfflineService]:
 @pytest.fixture
 def ibm_cloud(running_cloud: OfflineService) -> Iterator[OfflineService]:
     """One that imitates IBM's, without its limits."""
-    _iam._logins.cache_clear()
+    _login._logins.cache_clear()
     running_cloud.clear()
     yield running_cloud
     running_cloud.clear()

@@ -23,7 +23,7 @@ from prefect_qiskit_runtime import (
     runtime_session,
     submit_sampler,
 )
-from prefect_qiskit_runtime.client import _iam
+from prefect_qiskit_runtime.client.ibm import _login
 from prefect_qiskit_runtime.testing import OfflineService, offline_service
 
 LOGIN = "/identity/token"
@@ -38,7 +38,7 @@ def running() -> Iterator[OfflineService]:
 
 @pytest.fixture
 def cloud(running: OfflineService) -> Iterator[OfflineService]:
-    _iam._logins.cache_clear()
+    _login._logins.cache_clear()
     running.clear()
     yield running
     running.clear()
@@ -172,7 +172,7 @@ async def test_a_token_is_renewed_before_it_ends_while_a_job_waits(
     hold = cloud.add("hold_job")
     call = await waiting(cloud, backend)
     later = SimpleNamespace(monotonic=lambda: time.monotonic() + 0.9 * AN_HOUR)
-    monkeypatch.setattr(_iam, "time", later)
+    monkeypatch.setattr(_login, "time", later)
     cloud.advance(0.9 * AN_HOUR)
     await asked_again(cloud)
     cloud.advance(0.5 * AN_HOUR)  # beyond the end of the first one

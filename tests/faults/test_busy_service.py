@@ -17,7 +17,7 @@ from prefect_qiskit_runtime import (
     run_sampler,
     submit_sampler,
 )
-from prefect_qiskit_runtime.client import _iam
+from prefect_qiskit_runtime.client.ibm import _login
 from prefect_qiskit_runtime.testing import OfflineService, offline_service
 
 
@@ -29,7 +29,7 @@ def running() -> Iterator[OfflineService]:
 
 @pytest.fixture
 def cloud(running: OfflineService) -> OfflineService:
-    _iam._logins.cache_clear()
+    _login._logins.cache_clear()
     running.clear()
     return running
 

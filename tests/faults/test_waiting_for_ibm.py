@@ -15,7 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
-from prefect_qiskit_runtime.client import IbmAccount, IbmApi, _iam, _polling
+from prefect_qiskit_runtime.client import IbmAccount, IbmApi
+from prefect_qiskit_runtime.client.ibm import _login, _polling
 from prefect_qiskit_runtime.models import EndEvent, JobStatus, StatusEvent
 from prefect_qiskit_runtime.testing import OfflineService, offline_service
 
@@ -29,7 +30,7 @@ def running() -> Iterator[OfflineService]:
 @pytest.fixture
 def cloud(running: OfflineService) -> Iterator[OfflineService]:
     """A service like IBM's where submitted jobs stay queued."""
-    _iam._logins.cache_clear()  # each test has a poller of its own
+    _login._logins.cache_clear()  # each test has a poller of its own
     running.clear()
     running.add("hold_job", when={"times": None})
     yield running

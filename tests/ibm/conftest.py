@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from prefect_qiskit_runtime import IBMQuantumCredentials
-from prefect_qiskit_runtime.client import _iam
+from prefect_qiskit_runtime.client.ibm import _login
 
 from ..team import TOKENS, TeamService, start_team  # noqa: TID252 - of two rooms
 
@@ -25,7 +25,7 @@ def ibm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TeamService]:
 def nobody_is_logged_in(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("IAM_URL", "GLOBAL_SEARCH_URL", "GLOBAL_CATALOG_URL"):
         monkeypatch.delenv(name, raising=False)
-    _iam._logins.cache_clear()
+    _login._logins.cache_clear()
 
 
 @pytest.fixture

@@ -35,7 +35,6 @@ _INTERIM_COUNT = (
 )
 _JOB = select(jobs, _INTERIM_COUNT)
 
-
 # A queued job on hardware, as long as the credentials for it are not in the service's memory.
 _WAITING = {
     "reason": "Waits for the credentials of its hardware. The flow that waits for the job hands"

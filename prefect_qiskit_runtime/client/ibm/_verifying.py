@@ -9,11 +9,10 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-from prefect_qiskit_runtime.client._account import IbmAccount
-from prefect_qiskit_runtime.client._iam import iam_login
-from prefect_qiskit_runtime.client._ibm import IbmApi
-from prefect_qiskit_runtime.client._saved_accounts import SavedAccount
+from prefect_qiskit_runtime.client._accounts import IbmAccount, SavedAccount
 from prefect_qiskit_runtime.client._transport import open_http
+from prefect_qiskit_runtime.client.ibm._api import IbmApi
+from prefect_qiskit_runtime.client.ibm._login import iam_login
 from prefect_qiskit_runtime.errors import (
     AccessDeniedError,
     AuthenticationError,

@@ -10,16 +10,14 @@ from typing import Any, ClassVar, Self
 import httpx
 from pydantic import SecretStr
 
-from prefect_qiskit_runtime.client._account import IbmAccount, is_crn
+from prefect_qiskit_runtime.client._accounts import IbmAccount, SavedAccount, is_crn
 from prefect_qiskit_runtime.client._answers import Call
 from prefect_qiskit_runtime.client._api import RuntimeApi
-from prefect_qiskit_runtime.client._auth import Authentication
 from prefect_qiskit_runtime.client._calls import Page, job_call, read_model, read_page
-from prefect_qiskit_runtime.client._iam import IamAuth, IamLogin, iam_login
 from prefect_qiskit_runtime.client._instances import InstanceSearch, choose_instance
-from prefect_qiskit_runtime.client._polling import job_poller
-from prefect_qiskit_runtime.client._saved_accounts import SavedAccount
-from prefect_qiskit_runtime.client._transport import Query, Transport, open_http
+from prefect_qiskit_runtime.client._transport import Authentication, Query, Transport, open_http
+from prefect_qiskit_runtime.client.ibm._login import IamAuth, IamLogin, iam_login
+from prefect_qiskit_runtime.client.ibm._polling import job_poller
 from prefect_qiskit_runtime.errors import (
     ConfigurationError,
     NotFoundError,

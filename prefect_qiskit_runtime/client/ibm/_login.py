@@ -21,9 +21,8 @@ import httpx
 from pydantic import BaseModel, Field
 
 from prefect_qiskit_runtime.client._answers import Call, error_from_fault, error_from_response
-from prefect_qiskit_runtime.client._auth import Authentication
 from prefect_qiskit_runtime.client._calls import read_model
-from prefect_qiskit_runtime.client._transport import pauses
+from prefect_qiskit_runtime.client._transport import Authentication, pauses
 from prefect_qiskit_runtime.errors import (
     AuthenticationError,
     QiskitRuntimeError,
