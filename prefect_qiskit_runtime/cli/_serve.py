@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from prefect_qiskit_runtime.service.server import TlsFiles
+    from prefect_qiskit_runtime.service.http.server import TlsFiles
 
 _TOKEN_VARIABLE = "PREFECT_QISKIT_RUNTIME_TOKEN_"  # noqa: S105 - the name of a variable
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
@@ -62,7 +62,7 @@ def serve(
 
     Prints `ready URL` once it accepts connections.
     """
-    from prefect_qiskit_runtime.service.output import configure_logging
+    from prefect_qiskit_runtime.service.http.server import configure_logging
     from prefect_qiskit_runtime.service.team import TeamOptions, run
     from prefect_qiskit_runtime.settings import Settings
 
@@ -106,7 +106,7 @@ def _variable(name: str) -> str:
 
 
 def _tls(text: str | None) -> str | TlsFiles | None:
-    from prefect_qiskit_runtime.service.server import TlsFiles
+    from prefect_qiskit_runtime.service.http.server import TlsFiles
     from prefect_qiskit_runtime.service.team import SELF_SIGNED
 
     if text is None or text == SELF_SIGNED:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from prefect_qiskit_runtime.errors import QiskitRuntimeError
-from prefect_qiskit_runtime.service.output import configure_logging
+from prefect_qiskit_runtime.service.http.server import configure_logging
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Access tokens: signed statements of this service that stand in for a user's token for a time.
+"""Who has which token, and the access tokens that replace a user's token for a time.
 
 IBM's clients log in with their token once and then send what they got for it. Nothing is stored:
 the signature's key follows from the user's token, so that access tokens outlive a restart of the
@@ -19,8 +19,48 @@ from prefect_qiskit_runtime.errors import AuthenticationError
 from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.store.records import Owner
 
-REFUSED = "The token was refused. Log in again, or correct the block."
 
+class Authenticator:
+    """Knows who has which token, and gives out access tokens that stand in for it for a time.
+
+    Args:
+        owners: The users by their tokens.
+        clock: What access tokens expire by.
+    """
+
+    def __init__(self, owners: Mapping[str, Owner], clock: Clock) -> None:
+        # By digest: how long a look-up takes says nothing of the tokens themselves.
+        self._owners = {_digest(token): owner for token, owner in owners.items()}
+        self.access = AccessTokens({owner: digest for digest, owner in self._owners.items()}, clock)
+
+    def identify(self, token: str) -> Owner:
+        """Return whose token, or access token, it is.
+
+        Raises:
+            AuthenticationError: Nobody's.
+        """
+        return self._find(token) or self.access.read(token, Purpose.API).owner
+
+    def log_in(self, token: str) -> Owner:
+        """Return whose token it is; an access token will not do.
+
+        Raises:
+            AuthenticationError: Nobody's.
+        """
+        owner = self._find(token)
+        if owner is None:
+            raise AuthenticationError(REFUSED)
+        return owner
+
+    def _find(self, token: str) -> Owner | None:
+        return self._owners.get(_digest(token))
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+REFUSED = "The token was refused. Log in again, or correct the block."
 _ALGORITHM = "HS256"
 _REQUIRED = ["sub", "aud", "iat", "exp"]
 
@@ -109,7 +149,3 @@ class AccessTokens:
         now = self._clock.now().timestamp()
         self._ended = {key: until for key, until in self._ended.items() if until > now}
         self._ended[_digest(token)] = access.expires_at
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()

@@ -12,18 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from prefect_qiskit_runtime.service import primitives, public_programs
-from prefect_qiskit_runtime.service.auth import Authenticator
+from prefect_qiskit_runtime.service.access_tokens import Authenticator
 from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.devices import Devices
-from prefect_qiskit_runtime.service.executor import Executor, LaunchError
+from prefect_qiskit_runtime.service.execution.executor import Executor, LaunchError
+from prefect_qiskit_runtime.service.execution.images import Images
+from prefect_qiskit_runtime.service.execution.run import JobFolders
+from prefect_qiskit_runtime.service.execution.scheduler import Interference, Scheduler
 from prefect_qiskit_runtime.service.feed import Feed
-from prefect_qiskit_runtime.service.images import Images
-from prefect_qiskit_runtime.service.interference import Interference
+from prefect_qiskit_runtime.service.http.server import Server
 from prefect_qiskit_runtime.service.retention import forget_old_journals, keep_tidy
-from prefect_qiskit_runtime.service.run import JobFolders
-from prefect_qiskit_runtime.service.scheduler import Scheduler
-from prefect_qiskit_runtime.service.server import Server
 from prefect_qiskit_runtime.service.store import Store
 from prefect_qiskit_runtime.settings import Settings
 

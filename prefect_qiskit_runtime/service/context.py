@@ -6,22 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from prefect_qiskit_runtime.service.access_tokens import Authenticator
 from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.devices import Devices
-from prefect_qiskit_runtime.service.executor import Executor
+from prefect_qiskit_runtime.service.execution.executor import Executor
+from prefect_qiskit_runtime.service.execution.images import Images
+from prefect_qiskit_runtime.service.execution.scheduler import Interference, Scheduler
 from prefect_qiskit_runtime.service.feed import Feed
-from prefect_qiskit_runtime.service.images import Images
 from prefect_qiskit_runtime.service.inputs import InputRules
-from prefect_qiskit_runtime.service.interference import Interference
 from prefect_qiskit_runtime.service.replay import ReplayGuard
-from prefect_qiskit_runtime.service.scheduler import Scheduler
 from prefect_qiskit_runtime.service.store import Store
 from prefect_qiskit_runtime.settings import Settings
-
-if TYPE_CHECKING:
-    from prefect_qiskit_runtime.service.auth import Authenticator
 
 
 class Activity:

@@ -19,8 +19,7 @@ from pathlib import Path
 from prefect_qiskit_runtime.errors import EmbeddedServiceError
 from prefect_qiskit_runtime.models import Discovery, package_version
 from prefect_qiskit_runtime.models.embedded_home import EmbeddedHome, boot_id, host_name
-from prefect_qiskit_runtime.service._fork_executor import ForkExecutor
-from prefect_qiskit_runtime.service.app import create_app
+from prefect_qiskit_runtime.service.access_tokens import Authenticator
 from prefect_qiskit_runtime.service.assembly import (
     ServiceFolders,
     ServiceParts,
@@ -28,12 +27,13 @@ from prefect_qiskit_runtime.service.assembly import (
     open_service,
     wind_down,
 )
-from prefect_qiskit_runtime.service.auth import Authenticator
 from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.context import ServiceContext
-from prefect_qiskit_runtime.service.images import AnyInterpreter
-from prefect_qiskit_runtime.service.run import JobFolders
-from prefect_qiskit_runtime.service.server import Server, listen, until
+from prefect_qiskit_runtime.service.execution.fork_executor import ForkExecutor
+from prefect_qiskit_runtime.service.execution.images import AnyInterpreter
+from prefect_qiskit_runtime.service.execution.run import JobFolders
+from prefect_qiskit_runtime.service.http.app import create_app
+from prefect_qiskit_runtime.service.http.server import Server, listen, until
 from prefect_qiskit_runtime.service.store.jobs import count_pending
 from prefect_qiskit_runtime.service.store.records import Owner
 from prefect_qiskit_runtime.service.store.sessions import count_open

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.models.embedded_home import EmbeddedHome, network_file_system
-from prefect_qiskit_runtime.service._fork_executor import ForkExecutor
-from prefect_qiskit_runtime.service.app import create_app
+from prefect_qiskit_runtime.service.access_tokens import Authenticator
 from prefect_qiskit_runtime.service.assembly import (
     ServiceFolders,
     ServiceParts,
@@ -27,12 +26,17 @@ from prefect_qiskit_runtime.service.assembly import (
     open_service,
     wind_down,
 )
-from prefect_qiskit_runtime.service.auth import Authenticator
 from prefect_qiskit_runtime.service.clock import Clock
-from prefect_qiskit_runtime.service.images import DEFAULT_IMAGE, NamedImages, RegisteredImages
-from prefect_qiskit_runtime.service.interference import Interference
-from prefect_qiskit_runtime.service.run import JobFolders
-from prefect_qiskit_runtime.service.server import Server, TlsFiles, listen, until
+from prefect_qiskit_runtime.service.execution.fork_executor import ForkExecutor
+from prefect_qiskit_runtime.service.execution.images import (
+    DEFAULT_IMAGE,
+    NamedImages,
+    RegisteredImages,
+)
+from prefect_qiskit_runtime.service.execution.run import JobFolders
+from prefect_qiskit_runtime.service.execution.scheduler import Interference
+from prefect_qiskit_runtime.service.http.app import create_app
+from prefect_qiskit_runtime.service.http.server import Server, TlsFiles, listen, until
 from prefect_qiskit_runtime.service.store.records import Owner
 from prefect_qiskit_runtime.settings import Settings
 
@@ -202,7 +206,7 @@ def _tls_files(options: TeamOptions, root: Path) -> TlsFiles | None:
     if isinstance(options.tls, TlsFiles):
         files = options.tls
     else:
-        from prefect_qiskit_runtime.service.certificates import self_signed
+        from prefect_qiskit_runtime.service.http.certificates import self_signed
 
         files = self_signed(root / "tls", options.host)
     try:

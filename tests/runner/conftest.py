@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from prefect_qiskit_runtime.service._fork_executor import ForkExecutor
-from prefect_qiskit_runtime.service.executor import (
+from prefect_qiskit_runtime.service.execution.executor import (
     Event,
     Exited,
     Interim,
@@ -21,6 +20,7 @@ from prefect_qiskit_runtime.service.executor import (
     ProgramError,
     Result,
 )
+from prefect_qiskit_runtime.service.execution.fork_executor import ForkExecutor
 from prefect_qiskit_runtime.settings import Settings
 
 IMAGE = f"python:{sys.executable}"

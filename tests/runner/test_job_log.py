@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from prefect_qiskit_runtime.service._job_log import JobLog
+from prefect_qiskit_runtime.service.execution.job_log import JobLog
 
 
 def _marker(content: bytes) -> int:

@@ -12,8 +12,14 @@ from prefect_qiskit_runtime import models
 from prefect_qiskit_runtime.errors import ProtocolError
 from prefect_qiskit_runtime.runner._failure import ReasonCode
 from prefect_qiskit_runtime.runner._messages import MessageWriter
-from prefect_qiskit_runtime.service._job_messages import MessageParser
-from prefect_qiskit_runtime.service.executor import Interim, ProgramError, Result, Started, Usage
+from prefect_qiskit_runtime.service.execution.executor import (
+    Interim,
+    ProgramError,
+    Result,
+    Started,
+    Usage,
+)
+from prefect_qiskit_runtime.service.execution.job_messages import MessageParser
 
 SCHEMA = json.loads(
     Path(prefect_qiskit_runtime.__file__)

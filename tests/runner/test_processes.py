@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from prefect_qiskit_runtime.service._fork_executor import ForkExecutor
-from prefect_qiskit_runtime.service._job_log import JobLog
-from prefect_qiskit_runtime.service.executor import Exited, Interim, LaunchError, Result
+from prefect_qiskit_runtime.service.execution.executor import Exited, Interim, LaunchError, Result
+from prefect_qiskit_runtime.service.execution.fork_executor import ForkExecutor
+from prefect_qiskit_runtime.service.execution.job_log import JobLog
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -344,8 +344,8 @@ async def test_jobs_and_their_children_die_with_the_service(forked, wait_ended, 
         "import asyncio, sys\n"
         "from pathlib import Path\n"
         "from textwrap import dedent\n"
-        "from prefect_qiskit_runtime.service._fork_executor import ForkExecutor\n"
-        "from prefect_qiskit_runtime.service.executor import Interim, JobLaunch\n"
+        "from prefect_qiskit_runtime.service.execution.fork_executor import ForkExecutor\n"
+        "from prefect_qiskit_runtime.service.execution.executor import Interim, JobLaunch\n"
         "from prefect_qiskit_runtime.settings import Settings\n"
         "async def serve():\n"
         f"    launch = JobLaunch('j', 'p', dedent({source!r}), b'{{}}', 'aer_simulator',\n"

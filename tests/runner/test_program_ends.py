@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from prefect_qiskit_runtime.models import ReasonCode
-from prefect_qiskit_runtime.service.executor import Interim, Result, Started, Usage
+from prefect_qiskit_runtime.service.execution.executor import Interim, Result, Started, Usage
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -22,17 +22,16 @@ import pytest
 
 from prefect_qiskit_runtime.models import Discovery
 from prefect_qiskit_runtime.models.embedded_home import EmbeddedHome
-from prefect_qiskit_runtime.service.app import create_app
-from prefect_qiskit_runtime.service.auth import Authenticator
+from prefect_qiskit_runtime.service.access_tokens import Authenticator
 from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.devices import Devices
-from prefect_qiskit_runtime.service.executor import Event, Exited, JobLaunch
+from prefect_qiskit_runtime.service.execution.executor import Event, Exited, JobLaunch
+from prefect_qiskit_runtime.service.execution.images import AnyInterpreter
+from prefect_qiskit_runtime.service.execution.run import JobFolders
+from prefect_qiskit_runtime.service.execution.scheduler import Interference, Scheduler
 from prefect_qiskit_runtime.service.feed import Feed
-from prefect_qiskit_runtime.service.images import AnyInterpreter
-from prefect_qiskit_runtime.service.interference import Interference
-from prefect_qiskit_runtime.service.run import JobFolders
-from prefect_qiskit_runtime.service.scheduler import Scheduler
+from prefect_qiskit_runtime.service.http.app import create_app
 from prefect_qiskit_runtime.service.store import Store
 from prefect_qiskit_runtime.service.store.records import Owner
 from prefect_qiskit_runtime.settings import Settings
@@ -296,7 +295,7 @@ class LocalService:
 
     async def ended(self, job_id: str) -> None:
         """Wait for the end of a job."""
-        from prefect_qiskit_runtime.service.stream import StreamSource, follow
+        from prefect_qiskit_runtime.service.http.routes.stream import StreamSource, follow
 
         source = StreamSource(self.context.store, self.context.feed, job_id)
         async with asyncio.timeout(DEADLINE_SECONDS):

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from prefect_qiskit_runtime.service import gate
+from prefect_qiskit_runtime.service.http import gate
 
 
 def get(service, path: str, **headers: str) -> httpx.Response:

@@ -8,8 +8,7 @@ import httpx
 import jwt
 import pytest
 
-from prefect_qiskit_runtime.service.access_tokens import Purpose
-from prefect_qiskit_runtime.service.auth import Authenticator
+from prefect_qiskit_runtime.service.access_tokens import Authenticator, Purpose
 from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.store.records import Owner
 

@@ -7,7 +7,7 @@ import pytest
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.errors import NotFoundError
 from prefect_qiskit_runtime.models import RuntimeOptions
-from prefect_qiskit_runtime.service.executor import Exited, Interim, ProgramError, Result
+from prefect_qiskit_runtime.service.execution.executor import Exited, Interim, ProgramError, Result
 
 EXPLICIT = {"Result-Acknowledgement": "explicit"}
 LEGACY = {"X-Qx-Client-Application": "ibmqiskitruntime/0.15.1"}

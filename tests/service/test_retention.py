@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, update
 
-from prefect_qiskit_runtime.service.executor import Exited, Result
+from prefect_qiskit_runtime.service.execution.executor import Exited, Result
 from prefect_qiskit_runtime.service.retention import forget_old_jobs
 from prefect_qiskit_runtime.service.store.tables import jobs
 

@@ -9,8 +9,8 @@ import pytest
 
 from prefect_qiskit_runtime.errors import ServiceUnavailableError
 from prefect_qiskit_runtime.models import ReasonCode
-from prefect_qiskit_runtime.service import run
-from prefect_qiskit_runtime.service.executor import (
+from prefect_qiskit_runtime.service.execution import run
+from prefect_qiskit_runtime.service.execution.executor import (
     Exited,
     Interim,
     LaunchError,

@@ -9,8 +9,8 @@ import pytest
 
 from prefect_qiskit_runtime.errors import ServiceUnavailableError
 from prefect_qiskit_runtime.models import ReasonCode
-from prefect_qiskit_runtime.service import session_rules, session_timers
-from prefect_qiskit_runtime.service.executor import Exited, Result
+from prefect_qiskit_runtime.service.execution import session_rules, session_timers
+from prefect_qiskit_runtime.service.execution.executor import Exited, Result
 from prefect_qiskit_runtime.service.retention import forget_old_jobs
 
 DAY_SECONDS = 86_400

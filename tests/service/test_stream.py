@@ -10,8 +10,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from prefect_qiskit_runtime.models import EndEvent, Heartbeat, InterimEvent, StatusEvent
-from prefect_qiskit_runtime.service.executor import Exited, Interim, Result
-from prefect_qiskit_runtime.service.stream import StreamSource, event_lines, follow
+from prefect_qiskit_runtime.service.execution.executor import Exited, Interim, Result
+from prefect_qiskit_runtime.service.http.routes.stream import StreamSource, event_lines, follow
 
 EVENT = TypeAdapter(InterimEvent | StatusEvent | EndEvent | Heartbeat)
 

@@ -13,7 +13,6 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from prefect_qiskit_runtime.errors import InvalidInputError, NotFoundError
-from prefect_qiskit_runtime.service.auth import Observer
 from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.faults.book import FaultBook
 from prefect_qiskit_runtime.service.faults.journal import Journal
@@ -24,7 +23,8 @@ from prefect_qiskit_runtime.service.faults.scenarios import (
     Pattern,
     Seconds,
 )
-from prefect_qiskit_runtime.service.openapi import answers, list_of, object_of, takes
+from prefect_qiskit_runtime.service.http.auth import Observer
+from prefect_qiskit_runtime.service.http.openapi import answers, list_of, object_of, takes
 from prefect_qiskit_runtime.service.problem import invalid_from
 from prefect_qiskit_runtime.service.request_json import read_model, read_object
 

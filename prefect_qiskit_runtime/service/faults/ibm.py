@@ -15,11 +15,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prefect_qiskit_runtime.errors import AuthenticationError, InvalidInputError
-from prefect_qiskit_runtime.service.access_tokens import Purpose
-from prefect_qiskit_runtime.service.auth import Authenticator, token_of
+from prefect_qiskit_runtime.service.access_tokens import Authenticator, Purpose
 from prefect_qiskit_runtime.service.faults.requests import Exchange
 from prefect_qiskit_runtime.service.faults.scenarios import matches
-from prefect_qiskit_runtime.service.gate import without_prefix
+from prefect_qiskit_runtime.service.http.auth import token_of
+from prefect_qiskit_runtime.service.http.gate import without_prefix
 from prefect_qiskit_runtime.service.instances import crn
 from prefect_qiskit_runtime.service.problem import problem_response
 from prefect_qiskit_runtime.service.request_json import parse_object

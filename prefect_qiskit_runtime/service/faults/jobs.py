@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from prefect_qiskit_runtime.models import JobStatus
 from prefect_qiskit_runtime.service.clock import Clock
+from prefect_qiskit_runtime.service.execution.scheduler import Interference, Scheduler
 from prefect_qiskit_runtime.service.faults.book import FaultBook
 from prefect_qiskit_runtime.service.faults.codes import reason_of, solution_of, status_of
 from prefect_qiskit_runtime.service.faults.scenarios import (
@@ -18,8 +19,6 @@ from prefect_qiskit_runtime.service.faults.scenarios import (
     HoldJob,
     matches,
 )
-from prefect_qiskit_runtime.service.interference import Interference
-from prefect_qiskit_runtime.service.scheduler import Scheduler
 from prefect_qiskit_runtime.service.store.records import Job, JobEnd, NewJob
 
 _ITS_END = "its end"

@@ -10,7 +10,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prefect_qiskit_runtime.errors import AuthenticationError
-from prefect_qiskit_runtime.service.auth import Authenticator, token_of
+from prefect_qiskit_runtime.service.access_tokens import Authenticator
 from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.faults.account import AccountFaults
 from prefect_qiskit_runtime.service.faults.book import Entry, FaultBook, RequestFacts
@@ -18,7 +18,8 @@ from prefect_qiskit_runtime.service.faults.connections import Connections
 from prefect_qiskit_runtime.service.faults.journal import Journal, Record
 from prefect_qiskit_runtime.service.faults.requests import Exchange, cut, keep_silent, refuse
 from prefect_qiskit_runtime.service.faults.scenarios import Cut, ExpireTokens, Refuse, Silence
-from prefect_qiskit_runtime.service.gate import without_prefix
+from prefect_qiskit_runtime.service.http.auth import token_of
+from prefect_qiskit_runtime.service.http.gate import without_prefix
 from prefect_qiskit_runtime.service.problem import error_response
 
 CONTROL_PREFIX = "/fault-mode"

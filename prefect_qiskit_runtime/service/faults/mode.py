@@ -8,10 +8,9 @@ from typing import Literal
 
 from starlette.types import ASGIApp
 
-from prefect_qiskit_runtime.service.app import create_app
-from prefect_qiskit_runtime.service.calibrations import Calibration
 from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.context import ServiceContext
+from prefect_qiskit_runtime.service.devices import Calibration
 from prefect_qiskit_runtime.service.faults import control
 from prefect_qiskit_runtime.service.faults.account import AccountFaults
 from prefect_qiskit_runtime.service.faults.book import FaultBook
@@ -21,6 +20,7 @@ from prefect_qiskit_runtime.service.faults.jobs import JobFaults
 from prefect_qiskit_runtime.service.faults.journal import Journal
 from prefect_qiskit_runtime.service.faults.layer import FaultLayer
 from prefect_qiskit_runtime.service.faults.scenarios import Recalibration, SubmissionLimit
+from prefect_qiskit_runtime.service.http.app import create_app
 
 Imitated = Literal["ibm"]
 

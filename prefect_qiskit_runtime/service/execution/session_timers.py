@@ -7,8 +7,8 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from prefect_qiskit_runtime.service import session_rules
 from prefect_qiskit_runtime.service.clock import Clock, Timer
+from prefect_qiskit_runtime.service.execution import session_rules
 from prefect_qiskit_runtime.service.feed import Feed
 from prefect_qiskit_runtime.service.store import Store, sessions
 from prefect_qiskit_runtime.service.store.records import JobEnd

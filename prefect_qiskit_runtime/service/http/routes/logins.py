@@ -14,8 +14,8 @@ from starlette.requests import HTTPConnection
 from prefect_qiskit_runtime.errors import AuthenticationError
 from prefect_qiskit_runtime.models import package_version
 from prefect_qiskit_runtime.service.access_tokens import Purpose
-from prefect_qiskit_runtime.service.auth import Caller, Context, token_of
-from prefect_qiskit_runtime.service.openapi import answers, object_of, takes
+from prefect_qiskit_runtime.service.http.auth import Caller, Context, token_of
+from prefect_qiskit_runtime.service.http.openapi import answers, object_of, takes
 from prefect_qiskit_runtime.service.request_json import read_model
 
 router = APIRouter()

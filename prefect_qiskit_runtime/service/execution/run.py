@@ -15,9 +15,9 @@ from typing import Any
 
 from prefect_qiskit_runtime.errors import QiskitRuntimeError, ServiceUnavailableError
 from prefect_qiskit_runtime.models import JobStatus, ReasonCode
-from prefect_qiskit_runtime.service._broker import LIMITS, Broker, BrokerError, BrokerOrder
 from prefect_qiskit_runtime.service.clock import Clock
-from prefect_qiskit_runtime.service.executor import (
+from prefect_qiskit_runtime.service.execution.broker import LIMITS, Broker, BrokerError, BrokerOrder
+from prefect_qiskit_runtime.service.execution.executor import (
     Event,
     Execution,
     Executor,
@@ -30,8 +30,8 @@ from prefect_qiskit_runtime.service.executor import (
     Started,
     Usage,
 )
+from prefect_qiskit_runtime.service.execution.recorder import InterimRecorder
 from prefect_qiskit_runtime.service.feed import Feed
-from prefect_qiskit_runtime.service.recorder import InterimRecorder
 from prefect_qiskit_runtime.service.store import Store, jobs as statements
 from prefect_qiskit_runtime.service.store.records import ClaimedJob, JobEnd
 

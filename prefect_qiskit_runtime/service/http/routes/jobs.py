@@ -13,14 +13,14 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from prefect_qiskit_runtime.models import JobInfo, JobMetrics, JobSubmitted
-from prefect_qiskit_runtime.service import jobs, private_results
+from prefect_qiskit_runtime.service import jobs
 from prefect_qiskit_runtime.service.access_tokens import Purpose
-from prefect_qiskit_runtime.service.auth import Caller, Context
 from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.devices import actual_name
-from prefect_qiskit_runtime.service.dialect import FollowsLinks
-from prefect_qiskit_runtime.service.instances import is_ours
-from prefect_qiskit_runtime.service.openapi import (
+from prefect_qiskit_runtime.service.http import private_results
+from prefect_qiskit_runtime.service.http.auth import Caller, Context
+from prefect_qiskit_runtime.service.http.dialect import FollowsLinks
+from prefect_qiskit_runtime.service.http.openapi import (
     TEXT,
     answers,
     list_of,
@@ -28,10 +28,16 @@ from prefect_qiskit_runtime.service.openapi import (
     schema_of,
     takes,
 )
+from prefect_qiskit_runtime.service.http.views import (
+    job_text,
+    job_view,
+    metrics_view,
+    submission_view,
+)
+from prefect_qiskit_runtime.service.instances import is_ours
 from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER, read_model, read_object
 from prefect_qiskit_runtime.service.store import jobs as statements, results
 from prefect_qiskit_runtime.service.store.records import JobFilter, Owner
-from prefect_qiskit_runtime.service.views import job_text, job_view, metrics_view, submission_view
 
 router = APIRouter(prefix="/jobs")
 links = APIRouter()

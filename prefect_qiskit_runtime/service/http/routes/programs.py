@@ -11,12 +11,12 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from prefect_qiskit_runtime.errors import InvalidInputError, NotFoundError
 from prefect_qiskit_runtime.models import ProgramInfo, ProgramUploaded
 from prefect_qiskit_runtime.service import programs
-from prefect_qiskit_runtime.service.auth import Caller, Context
 from prefect_qiskit_runtime.service.context import ServiceContext
-from prefect_qiskit_runtime.service.openapi import TEXT, answers, list_of, object_of, takes
+from prefect_qiskit_runtime.service.http.auth import Caller, Context
+from prefect_qiskit_runtime.service.http.openapi import TEXT, answers, list_of, object_of, takes
+from prefect_qiskit_runtime.service.http.views import program_view
 from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER, read_model
 from prefect_qiskit_runtime.service.store import programs as statements
-from prefect_qiskit_runtime.service.views import program_view
 
 router = APIRouter(prefix="/programs")
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from prefect_qiskit_runtime.service._image_process import ExitStatus, ImageProcess
-from prefect_qiskit_runtime.service.executor import LaunchError
+from prefect_qiskit_runtime.service.execution.executor import LaunchError
+from prefect_qiskit_runtime.service.execution.image_process import ExitStatus, ImageProcess
 
 __all__ = ["JobProcess", "JobSource", "SingleUseSource", "Zygote"]
 

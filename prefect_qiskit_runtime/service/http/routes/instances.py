@@ -9,8 +9,8 @@ from fastapi import APIRouter, Depends
 
 from prefect_qiskit_runtime.errors import NotFoundError
 from prefect_qiskit_runtime.service import instances, jobs
-from prefect_qiskit_runtime.service.auth import Caller, Context
-from prefect_qiskit_runtime.service.routes import backends
+from prefect_qiskit_runtime.service.http.auth import Caller, Context
+from prefect_qiskit_runtime.service.http.routes import backends
 from prefect_qiskit_runtime.service.store.jobs import used_quantum_seconds
 
 router = APIRouter()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from prefect_qiskit_runtime.errors import InvalidInputError
-from prefect_qiskit_runtime.service.executor import Execution, Executor, JobLaunch
+from prefect_qiskit_runtime.service.execution.executor import Execution, Executor, JobLaunch
 
 DEFAULT_IMAGE = "default"
 """Name of a team service's own environment."""

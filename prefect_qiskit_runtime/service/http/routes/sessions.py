@@ -8,11 +8,11 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from prefect_qiskit_runtime.models import SessionInfo
 from prefect_qiskit_runtime.service import sessions
-from prefect_qiskit_runtime.service.auth import Caller, Context
-from prefect_qiskit_runtime.service.openapi import answers, list_of, object_of, takes
+from prefect_qiskit_runtime.service.http.auth import Caller, Context
+from prefect_qiskit_runtime.service.http.openapi import answers, list_of, object_of, takes
+from prefect_qiskit_runtime.service.http.views import session_view
 from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER, read_model
 from prefect_qiskit_runtime.service.store import sessions as statements
-from prefect_qiskit_runtime.service.views import session_view
 
 router = APIRouter(prefix="/sessions")
 

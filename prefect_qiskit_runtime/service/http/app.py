@@ -7,10 +7,11 @@ from collections.abc import Collection, Sequence
 from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp
 
-from prefect_qiskit_runtime.service import openapi, problem
+from prefect_qiskit_runtime.service import problem
 from prefect_qiskit_runtime.service.context import ServiceContext
-from prefect_qiskit_runtime.service.gate import Gate
-from prefect_qiskit_runtime.service.routes import (
+from prefect_qiskit_runtime.service.http import openapi
+from prefect_qiskit_runtime.service.http.gate import Gate
+from prefect_qiskit_runtime.service.http.routes import (
     backends,
     instances,
     jobs,

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from prefect_qiskit_runtime.service.server import TlsFiles
+from prefect_qiskit_runtime.service.http.server import TlsFiles
 
 # Apple's systems trust no server certificate that is valid for longer
 # (https://support.apple.com/en-us/103769).

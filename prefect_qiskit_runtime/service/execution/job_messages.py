@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from prefect_qiskit_runtime.errors import ProtocolError
-from prefect_qiskit_runtime.service.executor import (
+from prefect_qiskit_runtime.service.execution.executor import (
     Event,
     Interim,
     ProgramError,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import Depends
@@ -11,48 +9,10 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.requests import HTTPConnection
 
 from prefect_qiskit_runtime.errors import AuthenticationError, ServiceUnavailableError
-from prefect_qiskit_runtime.service.access_tokens import REFUSED, AccessTokens, Purpose
-from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.store.records import Owner
 
 _SCHEMES = ("bearer", "apikey")
-
-
-class Authenticator:
-    """Knows who has which token, and gives out access tokens that stand in for it for a time.
-
-    Args:
-        owners: The users by their tokens.
-        clock: What access tokens expire by.
-    """
-
-    def __init__(self, owners: Mapping[str, Owner], clock: Clock) -> None:
-        # By digest: how long a look-up takes says nothing of the tokens themselves.
-        self._owners = {_digest(token): owner for token, owner in owners.items()}
-        self.access = AccessTokens({owner: digest for digest, owner in self._owners.items()}, clock)
-
-    def identify(self, token: str) -> Owner:
-        """Return whose token, or access token, it is.
-
-        Raises:
-            AuthenticationError: Nobody's.
-        """
-        return self._find(token) or self.access.read(token, Purpose.API).owner
-
-    def log_in(self, token: str) -> Owner:
-        """Return whose token it is; an access token will not do.
-
-        Raises:
-            AuthenticationError: Nobody's.
-        """
-        owner = self._find(token)
-        if owner is None:
-            raise AuthenticationError(REFUSED)
-        return owner
-
-    def _find(self, token: str) -> Owner | None:
-        return self._owners.get(_digest(token))
 
 
 def get_context(connection: HTTPConnection) -> ServiceContext:
@@ -115,7 +75,3 @@ async def _context(connection: HTTPConnection) -> ServiceContext:
 Caller = Annotated[Owner, Depends(_caller)]
 Observer = Annotated[Owner, Depends(_observer)]
 Context = Annotated[ServiceContext, Depends(_context)]
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()

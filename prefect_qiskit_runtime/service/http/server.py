@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
+import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,18 @@ from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
+
+
+def configure_logging() -> None:
+    """Log what the service does, and only trouble of the libraries that it stands on."""
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
 
 _LAST_ANSWERS_SECONDS = 3
 _BACKLOG = 512

@@ -7,10 +7,10 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from prefect_qiskit_runtime.service.auth import Caller, Context
 from prefect_qiskit_runtime.service.devices import actual_name
-from prefect_qiskit_runtime.service.dialect import IsLegacy
-from prefect_qiskit_runtime.service.openapi import answers, object_of
+from prefect_qiskit_runtime.service.http.auth import Caller, Context
+from prefect_qiskit_runtime.service.http.dialect import IsLegacy
+from prefect_qiskit_runtime.service.http.openapi import answers, object_of
 from prefect_qiskit_runtime.service.store.jobs import count_pending
 
 router = APIRouter(prefix="/backends")

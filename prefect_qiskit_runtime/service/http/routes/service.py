@@ -17,8 +17,8 @@ from prefect_qiskit_runtime.models import (
     package_version,
 )
 from prefect_qiskit_runtime.models.embedded_home import identity_proof
-from prefect_qiskit_runtime.service.auth import Context, Observer
-from prefect_qiskit_runtime.service.openapi import answers
+from prefect_qiskit_runtime.service.http.auth import Context, Observer
+from prefect_qiskit_runtime.service.http.openapi import answers
 from prefect_qiskit_runtime.service.store.jobs import count_pending
 from prefect_qiskit_runtime.service.store.sessions import count_open
 

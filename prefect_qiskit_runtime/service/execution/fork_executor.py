@@ -17,15 +17,20 @@ from pathlib import Path
 
 from prefect_qiskit_runtime.errors import ProtocolError
 from prefect_qiskit_runtime.models import ReasonCode
-from prefect_qiskit_runtime.service._job_log import JobLog
-from prefect_qiskit_runtime.service._job_messages import MessageParser
-from prefect_qiskit_runtime.service._zygote import JobProcess, JobSource, SingleUseSource, Zygote
-from prefect_qiskit_runtime.service.executor import (
+from prefect_qiskit_runtime.service.execution.executor import (
     Event,
     Exited,
     JobLaunch,
     LaunchError,
     ProgramError,
+)
+from prefect_qiskit_runtime.service.execution.job_log import JobLog
+from prefect_qiskit_runtime.service.execution.job_messages import MessageParser
+from prefect_qiskit_runtime.service.execution.job_sources import (
+    JobProcess,
+    JobSource,
+    SingleUseSource,
+    Zygote,
 )
 from prefect_qiskit_runtime.settings import Settings
 

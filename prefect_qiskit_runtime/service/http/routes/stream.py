@@ -1,0 +1,197 @@
+"""The result stream: ours over HTTP, and IBM's form over a websocket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Query, WebSocket, WebSocketDisconnect
+from fastapi.responses import StreamingResponse
+
+from prefect_qiskit_runtime.errors import QiskitRuntimeError
+from prefect_qiskit_runtime.models import JobStatus
+from prefect_qiskit_runtime.service import jobs
+from prefect_qiskit_runtime.service.context import ServiceContext
+from prefect_qiskit_runtime.service.feed import Feed
+from prefect_qiskit_runtime.service.http.auth import Caller, Context, caller, get_context
+from prefect_qiskit_runtime.service.http.openapi import answers
+from prefect_qiskit_runtime.service.http.views import state_view
+from prefect_qiskit_runtime.service.problem import error_response
+from prefect_qiskit_runtime.service.store import Store
+from prefect_qiskit_runtime.service.store.records import InterimPage, Job, Owner
+from prefect_qiskit_runtime.service.store.results import find_result, read_interim
+
+HEARTBEAT_SECONDS = 15.0
+_PAGE_BYTES = 1024**2
+_HEARTBEAT = b'{"type": "heartbeat"}\n'
+
+
+@dataclass(frozen=True)
+class StreamSource:
+    """Where a stream comes from."""
+
+    store: Store
+    feed: Feed
+    job_id: str
+
+
+async def follow(
+    source: StreamSource, from_seq: int, *, heartbeat_seconds: float = HEARTBEAT_SECONDS
+) -> AsyncGenerator[InterimPage | None]:
+    """Give a job's interim results from a number on, as they are stored; None now and then.
+
+    The last page is that of the ended job, complete. It ends without such a page only when the
+    job is deleted or the service goes.
+
+    Args:
+        source: The job.
+        from_seq: The first number to give.
+        heartbeat_seconds: How long to be silent at most; None is given then.
+    """
+    with source.feed.watch(source.job_id) as watch:
+        while not source.feed.closed:
+            watch.expect()  # before the read: what is stored after it ends the wait below
+            page = await source.store.read(
+                read_interim, source.job_id, from_seq, max_bytes=_PAGE_BYTES
+            )
+            if page.job is None:
+                return
+            yield page
+            if page.results:
+                from_seq = page.results[-1][0] + 1
+            if not page.complete:
+                continue
+            if page.job.state.is_terminal:
+                return
+            while not source.feed.closed and not await watch.wait(heartbeat_seconds):
+                yield None
+
+
+async def event_lines(source: StreamSource, from_seq: int) -> AsyncGenerator[bytes]:
+    """Give the stream as newline-delimited JSON, one `models.StreamEvent` a line.
+
+    It begins with the job's state and tells each further one as it is entered; the end of a
+    job comes after all of its results.
+    """
+    told: JobStatus | None = None
+    async with aclosing(follow(source, from_seq)) as pages:
+        async for page in pages:
+            if page is None or page.job is None:
+                yield _HEARTBEAT
+                continue
+            job, lines = page.job, []
+            entered = _entered(told, job)
+            if entered is not None:
+                told = entered
+                lines.append(_status_line(entered))
+            lines += [_interim_line(seq, text) for seq, text in page.results]
+            if page.complete and job.state.is_terminal:
+                if told is not job.state:
+                    lines.append(_status_line(job.state))
+                lines.append(_end_line(job))
+            if lines:
+                yield b"".join(lines)
+
+
+def _entered(told: JobStatus | None, job: Job) -> JobStatus | None:
+    """Return the state to tell before a page's results; None if there is no news."""
+    if told is None:
+        return job.state
+    if told is JobStatus.QUEUED and job.started_at is not None:
+        return JobStatus.RUNNING
+    return None
+
+
+def _status_line(state: JobStatus) -> bytes:
+    return b'{"type": "status", "status": "%s"}\n' % state.value.encode()
+
+
+def _interim_line(seq: int, text: str) -> bytes:
+    # Written by hand: a validated model per result costs more than all the rest of a stream.
+    return b'{"type": "interim", "seq": %d, "data": %s}\n' % (seq, json.dumps(text).encode())
+
+
+def _end_line(job: Job) -> bytes:
+    end = {"type": "end", "state": state_view(job), "interim_count": job.interim_count}
+    return json.dumps(end).encode() + b"\n"
+
+
+router = APIRouter()
+_LARGEST_SEQ = 2**63 - 1
+_CLOSE_GOING_AWAY = 1001
+
+
+@router.get(
+    "/jobs/{job_id}/stream",
+    responses=answers({"type": "string"}, media_type="application/x-ndjson"),
+)
+async def stream_job(
+    job_id: str,
+    context: Context,
+    owner: Caller,
+    from_seq: Annotated[int, Query(alias="from", ge=0, le=_LARGEST_SEQ)] = 0,
+) -> StreamingResponse:
+    """Follow a job from one of its interim results on, as newline-delimited JSON."""
+    job = await jobs.find(context, job_id, owner)
+    lines = event_lines(_source(context, job), from_seq)
+    return StreamingResponse(lines, media_type="application/x-ndjson")
+
+
+@router.websocket("/stream/jobs/{job_id}")
+async def stream_job_to_ibm_client(websocket: WebSocket, job_id: str) -> None:
+    """Follow a job as IBM's clients up to 0.15 do: an ACK, then one frame per result."""
+    context = get_context(websocket)
+    try:
+        owner = await caller(websocket)
+        job = await jobs.find(context, job_id, owner)
+    except QiskitRuntimeError as exc:
+        await websocket.send_denial_response(error_response(exc))
+        return
+    await websocket.accept()
+    listening = asyncio.create_task(_until_disconnected(websocket))
+    sending = asyncio.create_task(_send(websocket, context, owner, job))
+    await asyncio.wait((listening, sending), return_when=asyncio.FIRST_COMPLETED)
+    for task in (listening, sending):
+        task.cancel()
+    outcomes = await asyncio.gather(listening, sending, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, Exception) and not isinstance(outcome, WebSocketDisconnect):
+            raise outcome
+
+
+async def _send(websocket: WebSocket, context: ServiceContext, owner: Owner, job: Job) -> None:
+    await websocket.send_text('{"type": "ack"}')
+    replays = job.state.is_terminal
+    if replays and context.replays.refuses(owner, job.id):
+        await websocket.close()
+        return
+    ended: Job | None = None
+    async with aclosing(follow(_source(context, job), 0)) as pages:
+        async for page in pages:
+            if page is None or page.job is None:
+                continue
+            for _seq, text in page.results:
+                await websocket.send_text(text)
+            ended = page.job if page.complete and page.job.state.is_terminal else None
+    if ended is None:
+        await websocket.close(_CLOSE_GOING_AWAY)  # the client connects again
+        return
+    if ended.state is JobStatus.COMPLETED:
+        result = await context.store.read(find_result, job.id)
+        await websocket.send_text(result or "null")
+    if replays:
+        context.replays.record(owner, job.id)
+    await websocket.close()
+
+
+async def _until_disconnected(websocket: WebSocket) -> None:
+    while (await websocket.receive())["type"] != "websocket.disconnect":
+        pass
+
+
+def _source(context: ServiceContext, job: Job) -> StreamSource:
+    return StreamSource(context.store, context.feed, job.id)
