@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from prefect_qiskit_runtime.client._proxies import Proxies
 from prefect_qiskit_runtime.client._transport import Verify
-from prefect_qiskit_runtime.codec import _seams
+from prefect_qiskit_runtime.codec import seams
 from prefect_qiskit_runtime.errors import ConfigurationError
 
 DEFAULT_REGION = "us-east"
@@ -192,9 +192,7 @@ class SavedAccount:
         doing = f"read {'the account ' + repr(self.name) if self.name else 'an account'}"
         with explained(doing, self.filename):
             path = existing_file(self.filename)
-            saved = _seams.account_manager().get(
-                filename=path, name=self.name, channel=self.channel
-            )
+            saved = seams.account_manager().get(filename=path, name=self.name, channel=self.channel)
             saved.validate()
         account = _account_of(saved)
         asked = {
@@ -225,7 +223,7 @@ def _account_of(saved: Any) -> IbmAccount:
 
 def file_path(filename: str | None) -> Path:
     # qiskit cannot make the folder of a bare name.
-    return Path(filename or _seams.account_file()).expanduser().absolute()
+    return Path(filename or seams.account_file()).expanduser().absolute()
 
 
 def private_file(filename: str | None) -> Path:
@@ -254,7 +252,7 @@ def explained(doing: str, filename: str | None) -> Iterator[None]:
     """Turn what qiskit and the file system raise into an error of this package."""
     try:
         yield
-    except _seams.account_errors() as exc:
+    except seams.account_errors() as exc:
         raise ConfigurationError(
             f"Cannot {doing} in {file_path(filename)}: {getattr(exc, 'message', None) or exc}"
             " RuntimeClient.saved_accounts() shows what is saved, and RuntimeClient.save_account(…)"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect_qiskit_runtime.client._api import RuntimeApi
 from prefect_qiskit_runtime.client._sessions import SessionsClient
-from prefect_qiskit_runtime.codec import _seams
+from prefect_qiskit_runtime.codec import seams
 from prefect_qiskit_runtime.errors import ConfigurationError, NotFoundError, ProtocolError
 from prefect_qiskit_runtime.models import BackendStatus
 
@@ -63,7 +63,7 @@ class RuntimeClientBackend:
             ProtocolError: The service gave something else.
         """
         if self._configuration is None:
-            self._configuration = _seams.backend_configuration(self._raw_configuration)
+            self._configuration = seams.backend_configuration(self._raw_configuration)
         if self._configuration is None:
             raise ProtocolError(f"The configuration of backend {self.name} cannot be read.")
         return self._configuration
@@ -79,7 +79,7 @@ class RuntimeClientBackend:
             before = None if datetime is None else datetime.astimezone(UTC)
             raw = await self._api.backend_properties(self.name, updated_before=before)
             properties = await asyncio.to_thread(
-                _seams.backend_properties, raw, self._raw_configuration
+                seams.backend_properties, raw, self._raw_configuration
             )
             if datetime is not None:
                 return properties
@@ -88,14 +88,14 @@ class RuntimeClientBackend:
 
     async def status(self) -> Any:
         """Ask whether it takes jobs and how many wait, as the Qiskit Runtime client has it."""
-        return _seams.backend_status(self.name, await self._api.backend_status(self.name))
+        return seams.backend_status(self.name, await self._api.backend_status(self.name))
 
     async def target(self) -> Target:
         """Return the transpiler's target: instructions, coupling and errors."""
         properties = await self.properties()
         if self._target is None:
             self._target = await asyncio.to_thread(
-                _seams.backend_target, self.configuration(), properties
+                seams.backend_target, self.configuration(), properties
             )
         return self._target
 

@@ -17,7 +17,7 @@ from prefect_qiskit_runtime.client._accounts import (
 from prefect_qiskit_runtime.client._backends import BackendsClient
 from prefect_qiskit_runtime.client._proxies import Proxies, ProxiesLike
 from prefect_qiskit_runtime.client.ibm._api import IbmApi
-from prefect_qiskit_runtime.codec import _seams
+from prefect_qiskit_runtime.codec import seams
 from prefect_qiskit_runtime.models import Instance, InstanceUsage
 from prefect_qiskit_runtime.settings import Settings
 
@@ -96,14 +96,14 @@ class AccountsClient(BackendsClient):
         }
         with explained("save the account", filename):
             path = private_file(filename)
-            _seams.account_manager().save(
+            seams.account_manager().save(
                 token=token,
                 url=url,
                 instance=instance,
                 channel=channel,
                 filename=str(path),
                 name=name,
-                proxies=_seams.saved_proxies(proxies),
+                proxies=seams.saved_proxies(proxies),
                 verify=verify,
                 overwrite=overwrite,
                 set_as_default=set_as_default,
@@ -135,7 +135,7 @@ class AccountsClient(BackendsClient):
         with explained("list the saved accounts", filename):
             if not file_path(filename).exists():
                 return {}
-            accounts = _seams.account_manager().list(
+            accounts = seams.account_manager().list(
                 default=default, channel=channel, filename=str(file_path(filename)), name=name
             )
             return {name: _shown(account.to_saved_format()) for name, account in accounts.items()}
@@ -160,7 +160,7 @@ class AccountsClient(BackendsClient):
         with explained("delete the account", filename):
             if not file_path(filename).exists():
                 return False
-            return _seams.account_manager().delete(
+            return seams.account_manager().delete(
                 filename=str(file_path(filename)), name=name, channel=channel
             )
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from prefect_qiskit_runtime.codec import _seams
+from prefect_qiskit_runtime.codec import seams
 from prefect_qiskit_runtime.errors import DecodingError
 
 _SETTINGS_PACKAGE = "qiskit.quantum_info."
@@ -216,7 +216,7 @@ def _decode_json_object(obj: dict[str, Any]) -> Any:
 
 
 def _decode_upstream(obj: dict[str, Any]) -> Any:
-    upstream = _seams.upstream_decoder()
+    upstream = seams.upstream_decoder()
     return obj if upstream is None else upstream.object_hook(obj)
 
 

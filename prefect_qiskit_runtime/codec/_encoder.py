@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from typing import Any
 
-from prefect_qiskit_runtime.codec import _seams
+from prefect_qiskit_runtime.codec import seams
 from prefect_qiskit_runtime.codec._paths import refuse
 from prefect_qiskit_runtime.errors import EncodingError
 
@@ -209,7 +209,7 @@ def _encode_by_protocol(o: Any) -> Any:
             return _settings(o, settings)
     # For anything else that is callable qiskit-ibm-runtime warns and writes null.
     if not callable(o):
-        upstream = _seams.upstream_encoder()
+        upstream = seams.upstream_encoder()
         if upstream is not None:
             return upstream.default(o)
     raise TypeError(f"Object of type {type(o).__name__} is not JSON serializable")

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from prefect_qiskit_runtime.codec import _seams
+from prefect_qiskit_runtime.codec import seams
 from prefect_qiskit_runtime.errors import DecodingError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def circuit_to_text(circuit: QuantumCircuit, metadata_encoder: type[json.JSONEnc
         version["version"] = _NEWEST_QPY_VERSION
     refuse_changed_expressions([circuit], **version)
     buffer = io.BytesIO()
-    _seams.qpy_writer()(circuit, buffer, metadata_encoder, **version)
+    seams.qpy_writer()(circuit, buffer, metadata_encoder, **version)
     return base64.standard_b64encode(zlib.compress(buffer.getvalue())).decode("ascii")
 
 

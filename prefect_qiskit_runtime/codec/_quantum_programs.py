@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from prefect_qiskit_runtime.codec import _seams
+from prefect_qiskit_runtime.codec import seams
 from prefect_qiskit_runtime.codec._expressions import refuse_changed_expressions
 from prefect_qiskit_runtime.errors import ConfigurationError, DecodingError, EncodingError
 
@@ -34,7 +34,7 @@ def quantum_program_inputs(
         ConfigurationError: This environment has no quantum programs.
         EncodingError: It is none, cannot be written, or would arrive changed.
     """
-    converter = _seams.executor_converter()
+    converter = seams.executor_converter()
     if converter is None:
         raise ConfigurationError(_NEEDED)
     from qiskit_ibm_runtime import QuantumProgram
@@ -60,7 +60,7 @@ def require_quantum_program(program: Any) -> Any:
         ConfigurationError: This environment has no quantum programs.
         EncodingError: It is none.
     """
-    if _seams.executor_converter() is None:
+    if seams.executor_converter() is None:
         raise ConfigurationError(_NEEDED)
     from samplomatic.quantum_program import QuantumProgram
 
@@ -122,7 +122,7 @@ class QuantumProgramResultDecoder:
             ConfigurationError: This environment has no quantum programs.
             DecodingError: It is none, or of a version that is not known here.
         """
-        decoder = _seams.executor_decoder()
+        decoder = seams.executor_decoder()
         if decoder is None:
             raise ConfigurationError(_NEEDED)
         try:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect_qiskit_runtime.backend import RuntimeBackend, service_identity
 from prefect_qiskit_runtime.client import RuntimeApi
-from prefect_qiskit_runtime.codec import _seams
+from prefect_qiskit_runtime.codec import seams
 from prefect_qiskit_runtime.errors import NotFoundError, ProtocolError
 
 if TYPE_CHECKING:
@@ -104,13 +104,13 @@ class Device:
 
     def _target(self, properties: Mapping[str, Any]) -> Target:
         fractional = self.fractional_gates
-        configuration = _seams.backend_configuration(self.configuration, fractional=fractional)
+        configuration = seams.backend_configuration(self.configuration, fractional=fractional)
         if configuration is None:
             raise ProtocolError(f"The configuration of backend {self.name} cannot be read.")
-        calibration = _seams.backend_properties(
+        calibration = seams.backend_properties(
             properties, self.configuration, fractional=fractional
         )
-        return _seams.backend_target(configuration, calibration)
+        return seams.backend_target(configuration, calibration)
 
 
 def _median(values: Any) -> float | None:

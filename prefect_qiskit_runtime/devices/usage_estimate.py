@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from prefect_qiskit_runtime.program._primitive_options import PrimitiveName
+from prefect_qiskit_runtime.program.primitive_options import PrimitiveName
 
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
@@ -257,8 +257,8 @@ class _Asked:
 
     def _measured(self, pub: Any, seconds: float, lengths: _CircuitLengths) -> tuple[int, float]:
         """Return how many circuits an estimator's PUB is measured with, and their mean length."""
-        from prefect_qiskit_runtime.program._pubs import Evaluations
-        from prefect_qiskit_runtime.program._sampled import num_measured_circuits
+        from prefect_qiskit_runtime.program.evaluations import Evaluations
+        from prefect_qiskit_runtime.program.sampled import num_measured_circuits
 
         num_circuits = num_measured_circuits(Evaluations.of(pub))
         if self.zne:

@@ -14,7 +14,7 @@ from qiskit.providers import BackendV2
 
 from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError, NotFoundError
 from prefect_qiskit_runtime.program._compile import CircuitCompiler
-from prefect_qiskit_runtime.program._isa import require_isa
+from prefect_qiskit_runtime.program.isa import require_isa
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -202,7 +202,7 @@ class ProgramBackend(BackendV2):
             precision: In place of shots: 1/precision**2 shots, rounded up, for each group.
             seed: Makes the sequence of results reproducible. Each call still samples afresh.
         """
-        from prefect_qiskit_runtime.program._estimator import ProgramEstimator
+        from prefect_qiskit_runtime.program.estimator import ProgramEstimator
 
         return ProgramEstimator(self, shots=shots, precision=precision, seed=seed)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
 
     from prefect_qiskit_runtime.program._backend import ProgramBackend
-    from prefect_qiskit_runtime.program._pubs import Evaluations
+    from prefect_qiskit_runtime.program.evaluations import Evaluations
 
 # Amplitudes of one batch: 2**24 complex numbers are 256 MiB.
 BATCH_AMPLITUDES = 2**24

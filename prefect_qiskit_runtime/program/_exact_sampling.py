@@ -9,7 +9,7 @@ import numpy as np
 
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program._exact import is_unitary, state_batches
-from prefect_qiskit_runtime.program._pubs import Evaluations
+from prefect_qiskit_runtime.program.evaluations import Evaluations
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

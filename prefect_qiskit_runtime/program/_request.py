@@ -12,7 +12,7 @@ from qiskit.exceptions import QiskitError
 
 from prefect_qiskit_runtime.errors import InvalidInputError, QiskitRuntimeError
 from prefect_qiskit_runtime.program._backend import ProgramBackend
-from prefect_qiskit_runtime.program._primitive_options import PrimitiveOptions, check_choice
+from prefect_qiskit_runtime.program.primitive_options import PrimitiveOptions, check_choice
 
 logger = logging.getLogger("prefect_qiskit_runtime.primitives")
 

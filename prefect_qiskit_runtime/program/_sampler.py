@@ -15,9 +15,9 @@ from qiskit.primitives import (
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
 from prefect_qiskit_runtime.errors import InvalidInputError
-from prefect_qiskit_runtime.program._estimator import DEFAULT_SHOTS
 from prefect_qiskit_runtime.program._seeds import SeedSource
-from prefect_qiskit_runtime.program._transpiled import bindings_for
+from prefect_qiskit_runtime.program.estimator import DEFAULT_SHOTS
+from prefect_qiskit_runtime.program.transpiled import bindings_for
 
 if TYPE_CHECKING:
     from prefect_qiskit_runtime.program._backend import ProgramBackend

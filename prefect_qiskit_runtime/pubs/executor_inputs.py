@@ -13,7 +13,7 @@ from prefect_qiskit_runtime.codec import (
 )
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.models import RuntimeOptions
-from prefect_qiskit_runtime.program._primitive_options import UnsupportedOptions, read_options
+from prefect_qiskit_runtime.program.primitive_options import UnsupportedOptions, read_options
 from prefect_qiskit_runtime.pubs.primitive_inputs import (
     NO_SEED_ON_DEVICES,
     PrimitiveOptionsLike,

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from prefect_qiskit_runtime.backend import RuntimeBackend
 from prefect_qiskit_runtime.client import RuntimeApi
-from prefect_qiskit_runtime.codec import _seams
+from prefect_qiskit_runtime.codec import seams
 from prefect_qiskit_runtime.devices.device import Device, device_of
 from prefect_qiskit_runtime.devices.usage_estimate import (
     REP_DELAY_SECONDS,
@@ -100,7 +100,7 @@ class PubPreparation:
         """Return the PUBs in the instruction set of a device, and how they came to be so."""
         if device.is_simulator:
             return list(self.inputs["pubs"]), {"ideal": True}
-        from prefect_qiskit_runtime.program._transpiled import PubTranspiler
+        from prefect_qiskit_runtime.program.transpiled import PubTranspiler
 
         block, layout = self.block, self.block.initial_layout
         target = device.target if block.calibration_aware else device.target_without_errors
@@ -158,7 +158,7 @@ def require_isa_circuit(circuit: Any, device: Device) -> None:
     Raises:
         InvalidInputError: It is too wide, or has an instruction the device lacks.
     """
-    from prefect_qiskit_runtime.program._isa import require_isa
+    from prefect_qiskit_runtime.program.isa import require_isa
 
     try:
         require_isa(circuit, device.target, device.name)
@@ -177,7 +177,7 @@ def require_isa_pub(pub: Any, device: Device) -> None:
             has for other angles only.
     """
     require_isa_circuit(pub.circuit, device)
-    if device.fractional_gates and (fault := _seams.rzz_fault(pub)) is not None:
+    if device.fractional_gates and (fault := seams.rzz_fault(pub)) is not None:
         raise InvalidInputError(
             f"{fault.rstrip('.')}. transpile=True, on the call or the RuntimeBackend, brings"
             " constant angles into the range; values of parameters must be in it, or leave"

@@ -14,10 +14,10 @@ from typing import Any, NoReturn
 from pydantic import BaseModel, ValidationError
 
 from prefect_qiskit_runtime.backend import RuntimeBackend, laid_over
-from prefect_qiskit_runtime.codec import _seams
+from prefect_qiskit_runtime.codec import seams
 from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError
 from prefect_qiskit_runtime.models import RuntimeOptions
-from prefect_qiskit_runtime.program._primitive_options import (
+from prefect_qiskit_runtime.program.primitive_options import (
     PrimitiveName,
     UnsupportedOptions,
     read_options,
@@ -132,11 +132,11 @@ class PrimitiveCall:
             )
         _require_shots(self.primitive_options().get("default_shots"))
         try:
-            asked = _seams.primitive_inputs(self.primitive, self.primitive_options())
+            asked = seams.primitive_inputs(self.primitive, self.primitive_options())
         except (ValueError, TypeError) as exc:
             raise InvalidInputError(
                 f"The options are none of the {self.primitive} of qiskit-ibm-runtime"
-                f" {_seams.upstream_version()}: {_first_fault(exc)}",
+                f" {seams.upstream_version()}: {_first_fault(exc)}",
                 path="$.options",
                 rule="options of qiskit-ibm-runtime",
             ) from exc
@@ -256,7 +256,7 @@ def _coerced(primitive: PrimitiveName, pubs: Iterable[Any]) -> list[Any]:
 def _sampler_pub(pub: Any) -> Any:
     from qiskit.primitives.containers.sampler_pub import SamplerPub
 
-    from prefect_qiskit_runtime.program._isa import require_registers
+    from prefect_qiskit_runtime.program.isa import require_registers
 
     coerced = SamplerPub.coerce(pub)
     require_registers(coerced.circuit)

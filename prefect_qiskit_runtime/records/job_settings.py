@@ -12,7 +12,7 @@ from numbers import Integral, Real
 from typing import Any, cast
 
 from prefect_qiskit_runtime.errors import InvalidInputError
-from prefect_qiskit_runtime.program._primitive_options import PrimitiveName, read_options
+from prefect_qiskit_runtime.program.primitive_options import PrimitiveName, read_options
 
 _PRIMITIVES = ("sampler", "estimator", "executor")
 _LONGEST_LIST = 100

@@ -53,7 +53,7 @@ elif __name__ == "__mp_main__":
     # A process that the program started with multiprocessing's "spawn" or "forkserver": it is
     # about to import the program, with the same old imports. The job's own sys.path is left as
     # the image has it: stevedore keeps a file in ~/.cache for each sys.path that it meets.
-    from prefect_qiskit_runtime.program import _legacy_imports
+    from prefect_qiskit_runtime.program.legacy import imports
 
     sys.path.insert(0, os.environ["QISKIT_RUNTIME_JOB_FOLDER"])
-    _legacy_imports.install()
+    imports.install()

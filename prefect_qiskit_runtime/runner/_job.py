@@ -100,7 +100,7 @@ class _Job:
     def _backend(self, name: str) -> program.ProgramBackend:
         if self._hardware is None:
             return program.ProgramBackend.from_name(name)
-        from prefect_qiskit_runtime.program._hardware import HardwareBackend
+        from prefect_qiskit_runtime.program.hardware import HardwareBackend
 
         return HardwareBackend.behind(self._hardware, name)
 

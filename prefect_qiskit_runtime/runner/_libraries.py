@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from prefect_qiskit_runtime.program import _legacy_imports
+from prefect_qiskit_runtime.program.legacy import imports
 
 __all__ = ["load", "site_folders", "thread_count", "use_threads", "versions"]
 
@@ -43,10 +43,10 @@ _USED_IF_THERE = (
     "qiskit_ibm_runtime.transpiler.plugin",
     "qiskit_ibm_runtime.utils.json",
     # Ours, for Qiskit with primitives of the second version.
-    "prefect_qiskit_runtime.program._estimator",
-    "prefect_qiskit_runtime.program._executor",
-    "prefect_qiskit_runtime.program._legacy_primitives",
-    "prefect_qiskit_runtime.program._primitives",
+    "prefect_qiskit_runtime.program.estimator",
+    "prefect_qiskit_runtime.program.executor",
+    "prefect_qiskit_runtime.program.legacy.primitives",
+    "prefect_qiskit_runtime.program.primitives",
 )
 _OURS = (
     "prefect_qiskit_runtime.codec",
@@ -82,7 +82,7 @@ def load() -> None:
             sys.stderr.write(f"not in this environment: {name} ({exc})\n")
     for name in _OURS:
         importlib.import_module(name)
-    _legacy_imports.install()
+    imports.install()
     _thread_setters()
     gc.collect()
     # What is shared with the children stays shared: the collector does not write to it.

@@ -16,7 +16,7 @@ from qiskit.quantum_info import Operator, Pauli, SparsePauliOp
 from qiskit_aer.noise import NoiseModel, depolarizing_error
 from scipy import sparse
 
-from prefect_qiskit_runtime.codec import _seams, decode, encode
+from prefect_qiskit_runtime.codec import decode, encode, seams
 
 
 def upstream_text(value) -> str:
@@ -108,14 +108,14 @@ def test_an_array_of_objects_is_readable_by_upstream():
 
 
 def test_the_seams_find_the_installed_version():
-    assert isinstance(_seams.upstream_encoder(), qiskit_ibm_runtime.RuntimeEncoder)
-    assert isinstance(_seams.upstream_decoder(), qiskit_ibm_runtime.RuntimeDecoder)
+    assert isinstance(seams.upstream_encoder(), qiskit_ibm_runtime.RuntimeEncoder)
+    assert isinstance(seams.upstream_decoder(), qiskit_ibm_runtime.RuntimeDecoder)
 
 
 def test_an_image_without_qiskit_ibm_runtime_encodes_all_but_its_types(monkeypatch):
-    monkeypatch.setattr(_seams, "_HOMES", ("no_such_package",))
-    _seams.upstream_encoder.cache_clear()
-    _seams.upstream_decoder.cache_clear()
+    monkeypatch.setattr(seams, "_HOMES", ("no_such_package",))
+    seams.upstream_encoder.cache_clear()
+    seams.upstream_decoder.cache_clear()
     try:
         value = [np.arange(3), measured_bell(), SparsePauliOp("Z"), 1j]
         back = decode(encode(value))
@@ -125,8 +125,8 @@ def test_an_image_without_qiskit_ibm_runtime_encodes_all_but_its_types(monkeypat
             "__value__": 1,
         }
     finally:
-        _seams.upstream_encoder.cache_clear()
-        _seams.upstream_decoder.cache_clear()
+        seams.upstream_encoder.cache_clear()
+        seams.upstream_decoder.cache_clear()
 
 
 def test_the_seams_ask_upstream_for_angles_that_no_device_takes():
@@ -134,5 +134,5 @@ def test_the_seams_ask_upstream_for_angles_that_no_device_takes():
     circuit = QuantumCircuit(2)
     circuit.rzz(angle, 0, 1)
     good, bad = (EstimatorPub.coerce((circuit, "ZZ", [[value]])) for value in (0.5, -0.5))
-    assert _seams.rzz_fault(good) is None
-    assert "range [0, pi/2]" in _seams.rzz_fault(bad)
+    assert seams.rzz_fault(good) is None
+    assert "range [0, pi/2]" in seams.rzz_fault(bad)

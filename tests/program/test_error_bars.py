@@ -15,7 +15,7 @@ from qiskit.quantum_info import SparsePauliOp
 from scipy.stats import binom
 
 from prefect_qiskit_runtime import primitives
-from prefect_qiskit_runtime.program import ProgramBackend, _sampled
+from prefect_qiskit_runtime.program import ProgramBackend, sampled as _sampled
 
 NOMINAL = {1: 0.6827, 2: 0.9545}
 """How often a normal variable is within so many standard deviations."""

@@ -26,8 +26,8 @@ from samplomatic.transpiler import generate_boxing_pass_manager
 from prefect_qiskit_runtime import codec
 from prefect_qiskit_runtime.errors import ConfigurationError, EncodingError, InvalidInputError
 from prefect_qiskit_runtime.program import ProgramBackend, _executor_schema, _register_bits
-from prefect_qiskit_runtime.program._executor import run_executor
 from prefect_qiskit_runtime.program._register_bits import RegisterSampler, independent_parts
+from prefect_qiskit_runtime.program.executor import run_executor
 
 
 @pytest.fixture

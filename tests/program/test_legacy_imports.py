@@ -32,7 +32,7 @@ def run(program: str) -> str:
     return done.stdout.strip()
 
 
-INSTALL = "from prefect_qiskit_runtime.program._legacy_imports import install; install()\n"
+INSTALL = "from prefect_qiskit_runtime.program.legacy.imports import install; install()\n"
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,10 @@ from qiskit.quantum_info import SparsePauliOp
 from qiskit_aer.noise import NoiseModel, ReadoutError
 
 from prefect_qiskit_runtime.errors import InvalidInputError
-from prefect_qiskit_runtime.program import ProgramBackend, _legacy_primitives
+from prefect_qiskit_runtime.program import ProgramBackend
 from prefect_qiskit_runtime.program._exact_sampling import exact_probabilities
-from prefect_qiskit_runtime.program._legacy_primitives import (
+from prefect_qiskit_runtime.program.legacy import primitives
+from prefect_qiskit_runtime.program.legacy.primitives import (
     run_legacy_estimator,
     run_legacy_sampler,
 )
@@ -180,9 +181,9 @@ def test_what_clients_send_unasked_is_no_unsupported_option(ideal):
 
 def test_equal_circuits_are_transpiled_once(noisy, monkeypatch):
     calls = []
-    transpiled = _legacy_primitives.PubTranspiler.transpiled
+    transpiled = primitives.PubTranspiler.transpiled
     monkeypatch.setattr(
-        _legacy_primitives.PubTranspiler,
+        primitives.PubTranspiler,
         "transpiled",
         lambda self, pub: calls.append(pub) or transpiled(self, pub),
     )

@@ -13,7 +13,7 @@ from qiskit.quantum_info import Operator, SparseObservable, SparsePauliOp, State
 from qiskit_aer.noise import NoiseModel, depolarizing_error
 
 from prefect_qiskit_runtime.errors import InvalidInputError
-from prefect_qiskit_runtime.program import ProgramBackend, _exact, _sampled
+from prefect_qiskit_runtime.program import ProgramBackend, _exact, sampled as _sampled
 
 HAMILTONIAN = SparsePauliOp(
     ["III", "ZII", "IZZ", "XXI", "YYI", "IXZ", "ZIZ", "IIY"],

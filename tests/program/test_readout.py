@@ -8,9 +8,9 @@ from qiskit import QuantumCircuit
 from qiskit_aer.noise import NoiseModel, ReadoutError
 
 from prefect_qiskit_runtime.errors import InvalidInputError
-from prefect_qiskit_runtime.program import ProgramBackend, _readout
-from prefect_qiskit_runtime.program._estimator import ProgramEstimator
-from prefect_qiskit_runtime.program._readout import ReadoutMitigator, final_measurements
+from prefect_qiskit_runtime.program import ProgramBackend, readout as _readout
+from prefect_qiskit_runtime.program.estimator import ProgramEstimator
+from prefect_qiskit_runtime.program.readout import ReadoutMitigator, final_measurements
 
 ERRORS = {0: np.array([[0.95, 0.1], [0.05, 0.9]]), 1: np.array([[0.9, 0.2], [0.1, 0.8]])}
 

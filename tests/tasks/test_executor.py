@@ -20,7 +20,7 @@ from prefect_qiskit_runtime import (
     RuntimeBackend,
     primitives as tasks,
 )
-from prefect_qiskit_runtime.codec import _seams
+from prefect_qiskit_runtime.codec import seams
 
 pytestmark = pytest.mark.usefixtures("service_home")
 
@@ -91,6 +91,6 @@ def test_what_cannot_run_is_an_error_that_says_so(monkeypatch: pytest.MonkeyPatc
         run_executor(quantum_program(), backend="fake_manila")
     with pytest.raises(ProgramFailedError, match="only 'classified' is supported"):
         run_executor(quantum_program(meas_level="kerneled"), backend=IDEAL)
-    monkeypatch.setattr(_seams, "executor_converter", lambda: None)
+    monkeypatch.setattr(seams, "executor_converter", lambda: None)
     with pytest.raises(ConfigurationError, match="qiskit-ibm-runtime that has Executor"):
         run_executor(quantum_program(), backend=IDEAL)

@@ -1,7 +1,7 @@
 """The primitive `estimator`: expectation values of observables."""
 
-from prefect_qiskit_runtime.program._legacy_primitives import run_legacy_estimator
-from prefect_qiskit_runtime.program._primitives import Request, run_estimator
+from prefect_qiskit_runtime.program.legacy.primitives import run_legacy_estimator
+from prefect_qiskit_runtime.program.primitives import Request, run_estimator
 
 
 def main(backend, user_messenger, *, unsupported_options="record", **inputs):

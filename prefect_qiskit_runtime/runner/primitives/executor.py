@@ -1,6 +1,6 @@
 """The primitive `executor`: quantum programs, as `Executor` of qiskit-ibm-runtime sends them."""
 
-from prefect_qiskit_runtime.program._executor import run_executor
+from prefect_qiskit_runtime.program.executor import run_executor
 
 
 def main(backend, user_messenger, *, unsupported_options="record", **inputs):

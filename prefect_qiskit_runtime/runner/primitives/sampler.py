@@ -1,7 +1,7 @@
 """The primitive `sampler`: bit strings measured in circuits."""
 
-from prefect_qiskit_runtime.program._legacy_primitives import run_legacy_sampler
-from prefect_qiskit_runtime.program._primitives import Request, run_sampler
+from prefect_qiskit_runtime.program.legacy.primitives import run_legacy_sampler
+from prefect_qiskit_runtime.program.primitives import Request, run_sampler
 
 
 def main(backend, user_messenger, *, unsupported_options="record", **inputs):

@@ -2,7 +2,7 @@
 
 from qiskit import QuantumCircuit, transpile
 
-from prefect_qiskit_runtime.program._runner_result import run_circuits, run_options
+from prefect_qiskit_runtime.program.legacy.runner_result import run_circuits, run_options
 
 
 def main(

@@ -4,8 +4,8 @@ import sys
 
 from qiskit import QuantumCircuit, transpile
 
-from prefect_qiskit_runtime.program._openqasm3 import read_openqasm3
-from prefect_qiskit_runtime.program._runner_result import run_circuits, run_options
+from prefect_qiskit_runtime.program.legacy.openqasm3 import read_openqasm3
+from prefect_qiskit_runtime.program.legacy.runner_result import run_circuits, run_options
 
 
 def main(

@@ -10,9 +10,9 @@ from qiskit.circuit import ParameterVector
 from qiskit.quantum_info import Operator, Pauli, SparsePauliOp
 from scipy.optimize import minimize
 
-from prefect_qiskit_runtime.program._estimator import ProgramEstimator
-from prefect_qiskit_runtime.program._readout import ReadoutMitigator
-from prefect_qiskit_runtime.program._spsa import Objective, Spsa
+from prefect_qiskit_runtime.program.estimator import ProgramEstimator
+from prefect_qiskit_runtime.program.readout import ReadoutMitigator
+from prefect_qiskit_runtime.program.spsa import Objective, Spsa
 
 DEFAULT_SHOTS = 1024
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from prefect_qiskit_runtime.program._backend import ProgramBackend
-    from prefect_qiskit_runtime.program._pubs import Evaluations
-    from prefect_qiskit_runtime.program._readout import ReadoutMitigator
+    from prefect_qiskit_runtime.program.evaluations import Evaluations
+    from prefect_qiskit_runtime.program.readout import ReadoutMitigator
 
 # Up to here the outcomes of a group are drawn from the probabilities of the state, which is
 # simulated once; beyond, listing all outcomes costs more than simulating once per group.

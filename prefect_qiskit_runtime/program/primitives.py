@@ -15,14 +15,14 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub
 
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program._backend import ProgramBackend
-from prefect_qiskit_runtime.program._isa import require_isa, require_registers
-from prefect_qiskit_runtime.program._primitive_options import (
+from prefect_qiskit_runtime.program._request import handle_unsupported, naming, use_noise
+from prefect_qiskit_runtime.program.isa import require_isa, require_registers
+from prefect_qiskit_runtime.program.primitive_options import (
     PrimitiveName,
     PrimitiveOptions,
     read_options,
 )
-from prefect_qiskit_runtime.program._request import handle_unsupported, naming, use_noise
-from prefect_qiskit_runtime.program._transpiled import PubTranspiler
+from prefect_qiskit_runtime.program.transpiled import PubTranspiler
 
 # Inputs that are no options; clients say with the last two how they send and read.
 _NO_OPTIONS = frozenset({"pubs", "options", "transpile", "version", "support_qiskit"})

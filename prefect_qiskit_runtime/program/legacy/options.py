@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from prefect_qiskit_runtime.program._primitive_options import (
+from prefect_qiskit_runtime.program.primitive_options import (
     PrimitiveOptions,
     read_number,
     require_mapping,

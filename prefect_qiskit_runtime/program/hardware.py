@@ -18,11 +18,11 @@ from qiskit.providers import JobStatus, JobV1, Options
 from qiskit.result import Result
 
 from prefect_qiskit_runtime import codec
-from prefect_qiskit_runtime.codec import _seams
+from prefect_qiskit_runtime.codec import seams
 from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError
 from prefect_qiskit_runtime.program._backend import ProgramBackend
 from prefect_qiskit_runtime.program._hardware_pipe import HardwarePipe
-from prefect_qiskit_runtime.program._isa import require_isa, require_registers
+from prefect_qiskit_runtime.program.isa import require_isa, require_registers
 
 _DEFAULT_SHOTS = 4096
 _RUN_OPTIONS = frozenset({"shots", "memory", "seed_simulator"})
@@ -128,7 +128,7 @@ class HardwareBackend(ProgramBackend):
             sys.stderr.write(f"seed {seed} has no effect: {self.name} is a quantum device.\n")
 
     def _submit(self, primitive: Any, pubs: Sequence[Any], options: dict[str, Any]) -> HardwareJob:
-        inputs = {"pubs": list(pubs), **_seams.primitive_inputs(primitive, options)}
+        inputs = {"pubs": list(pubs), **seams.primitive_inputs(primitive, options)}
         asked = {"primitive": primitive, "backend": self.name, "inputs": inputs}
         answer = self._pipe.ask(
             "run",
@@ -313,9 +313,9 @@ class _Device:
                     " (image) does not have: install it there."
                 ) from exc
 
-        self._configuration = read(_seams.backend_configuration, raw["configuration"])
-        self._properties = read(_seams.backend_properties, raw["properties"], raw["configuration"])
-        self.target = read(_seams.backend_target, self._configuration, self._properties)
+        self._configuration = read(seams.backend_configuration, raw["configuration"])
+        self._properties = read(seams.backend_properties, raw["properties"], raw["configuration"])
+        self.target = read(seams.backend_target, self._configuration, self._properties)
         self.operation_names = list(self.target.operation_names)
         self.coupling_map = self.target.build_coupling_map()
         self.backend_version = raw["configuration"].get("backend_version")

@@ -11,7 +11,7 @@ from qiskit.circuit import QuantumCircuit
 from qiskit.result import marginal_counts
 
 from prefect_qiskit_runtime.errors import InvalidInputError
-from prefect_qiskit_runtime.program._readout import ReadoutMitigator, final_measurements
+from prefect_qiskit_runtime.program.readout import ReadoutMitigator, final_measurements
 
 # Options of devices that change nothing on a simulator, whose shots all begin in 0.
 _WITHOUT_EFFECT = frozenset(

@@ -12,13 +12,13 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program._exact import exact_values
-from prefect_qiskit_runtime.program._pubs import Evaluations
-from prefect_qiskit_runtime.program._sampled import sampled_values
 from prefect_qiskit_runtime.program._seeds import SeedSource
+from prefect_qiskit_runtime.program.evaluations import Evaluations
+from prefect_qiskit_runtime.program.sampled import sampled_values
 
 if TYPE_CHECKING:
     from prefect_qiskit_runtime.program._backend import ProgramBackend
-    from prefect_qiskit_runtime.program._readout import ReadoutMitigator
+    from prefect_qiskit_runtime.program.readout import ReadoutMitigator
 
 DEFAULT_SHOTS = 4096
 

@@ -21,11 +21,11 @@ from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program._backend import ProgramBackend
 from prefect_qiskit_runtime.program._compile import is_same
 from prefect_qiskit_runtime.program._exact_sampling import exact_probabilities
-from prefect_qiskit_runtime.program._isa import require_isa, require_registers
-from prefect_qiskit_runtime.program._legacy_options import Transpilation, read_legacy_options
-from prefect_qiskit_runtime.program._primitive_options import PrimitiveOptions
 from prefect_qiskit_runtime.program._request import handle_unsupported, naming, use_noise
-from prefect_qiskit_runtime.program._transpiled import PubTranspiler
+from prefect_qiskit_runtime.program.isa import require_isa, require_registers
+from prefect_qiskit_runtime.program.legacy.options import Transpilation, read_legacy_options
+from prefect_qiskit_runtime.program.primitive_options import PrimitiveOptions
+from prefect_qiskit_runtime.program.transpiled import PubTranspiler
 
 # What clients send beside the settings; `parameters` are those of the circuits, in their order.
 _LISTS = (

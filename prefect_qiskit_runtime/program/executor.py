@@ -19,11 +19,11 @@ import numpy as np
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program._boxes import without_boxes
 from prefect_qiskit_runtime.program._executor_schema import ChunkTiming, ExecutorParams, ProgramItem
-from prefect_qiskit_runtime.program._isa import require_isa, require_registers
-from prefect_qiskit_runtime.program._primitive_options import read_options
 from prefect_qiskit_runtime.program._register_bits import RegisterSampler
 from prefect_qiskit_runtime.program._request import handle_unsupported, naming, use_noise
 from prefect_qiskit_runtime.program._seeds import SeedSource
+from prefect_qiskit_runtime.program.isa import require_isa, require_registers
+from prefect_qiskit_runtime.program.primitive_options import read_options
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
