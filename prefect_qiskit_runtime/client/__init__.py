@@ -50,14 +50,14 @@ from prefect_qiskit_runtime.client._sources import (
 )
 from prefect_qiskit_runtime.client._spending import Spending, usage_of
 from prefect_qiskit_runtime.client._transport import settings_of_environment
-from prefect_qiskit_runtime.client.ibm._api import PRIMITIVES, IbmApi
-from prefect_qiskit_runtime.client.ibm._limits import (
+from prefect_qiskit_runtime.client.ibm.api import PRIMITIVES, IbmApi
+from prefect_qiskit_runtime.client.ibm.limits import (
     KNOWN_SECONDS,
     TOO_MANY_PENDING,
     instance_name,
     wait_for_room,
 )
-from prefect_qiskit_runtime.client.ibm._verifying import verify_account
+from prefect_qiskit_runtime.client.ibm.verifying import verify_account
 
 __all__ = [
     "KNOWN_SECONDS",

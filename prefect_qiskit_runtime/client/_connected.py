@@ -12,7 +12,7 @@ from prefect_qiskit_runtime.client._delivery import Deliveries
 from prefect_qiskit_runtime.client._embedded import embedded_api
 from prefect_qiskit_runtime.client._proxies import Proxies, ProxiesLike
 from prefect_qiskit_runtime.client._transport import Verify
-from prefect_qiskit_runtime.client.ibm._api import IbmApi
+from prefect_qiskit_runtime.client.ibm.api import IbmApi
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.settings import Settings
 

@@ -16,7 +16,7 @@ from prefect_qiskit_runtime.client._accounts import (
 )
 from prefect_qiskit_runtime.client._backends import BackendsClient
 from prefect_qiskit_runtime.client._proxies import Proxies, ProxiesLike
-from prefect_qiskit_runtime.client.ibm._api import IbmApi
+from prefect_qiskit_runtime.client.ibm.api import IbmApi
 from prefect_qiskit_runtime.codec import seams
 from prefect_qiskit_runtime.models import Instance, InstanceUsage
 from prefect_qiskit_runtime.settings import Settings

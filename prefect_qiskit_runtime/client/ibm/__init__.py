@@ -1,5 +1,5 @@
 """IBM Quantum's service: its login, its polling and its limits, where they differ from ours.
 
-`_api` is the protocol as IBM speaks it, `_login` fetches access tokens, `_polling` follows jobs
-without a stream, `_limits` knows how many jobs may be pending, `_verifying` checks an account.
+`api` is the protocol as IBM speaks it, `_login` fetches access tokens, `_polling` follows jobs
+without a stream, `limits` knows how many jobs may be pending, `verifying` checks an account.
 """

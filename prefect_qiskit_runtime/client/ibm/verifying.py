@@ -11,8 +11,8 @@ import httpx
 
 from prefect_qiskit_runtime.client._accounts import IbmAccount, SavedAccount
 from prefect_qiskit_runtime.client._transport import open_http
-from prefect_qiskit_runtime.client.ibm._api import IbmApi
 from prefect_qiskit_runtime.client.ibm._login import iam_login
+from prefect_qiskit_runtime.client.ibm.api import IbmApi
 from prefect_qiskit_runtime.errors import (
     AccessDeniedError,
     AuthenticationError,
