@@ -8,6 +8,7 @@ are in the stories.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -55,9 +56,9 @@ class FlowProcess:
         raise AssertionError(f"no line begins with {mark!r} in:\n" + "".join(lines))
 
     def kill(self) -> None:
-        """Do what `kill -9` does."""
+        """Do what `kill -9` does, to a flow that is still running."""
         self.process.kill()
-        self.process.wait(DEADLINE_SECONDS)
+        assert self.process.wait(DEADLINE_SECONDS) == -signal.SIGKILL
 
     def terminate(self) -> None:
         """Do what `kill` does, and what ends a container."""
