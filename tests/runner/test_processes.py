@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -17,6 +18,8 @@ from prefect_qiskit_runtime.service.execution.fork_executor import ForkExecutor
 from prefect_qiskit_runtime.service.execution.job_log import JobLog
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SERVICE = Path(__file__).with_name("killed_service.py")
 
 LEAVE_CHILDREN = """
     import os, subprocess, sys
@@ -339,25 +342,10 @@ async def test_jobs_and_their_children_die_with_the_service(forked, wait_ended, 
         signal.pause()
     """
     )
-    service = tmp_path / "service.py"
-    service.write_text(
-        "import asyncio, sys\n"
-        "from pathlib import Path\n"
-        "from textwrap import dedent\n"
-        "from prefect_qiskit_runtime.service.execution.fork_executor import ForkExecutor\n"
-        "from prefect_qiskit_runtime.service.execution.executor import Interim, JobLaunch\n"
-        "from prefect_qiskit_runtime.settings import Settings\n"
-        "async def serve():\n"
-        f"    launch = JobLaunch('j', 'p', dedent({source!r}), b'{{}}', 'aer_simulator',\n"
-        f"        'python:' + sys.executable, 'WARNING', 60, Path({str(tmp_path)!r}, 's'),\n"
-        f"        Path({str(tmp_path)!r}, 'log'))\n"
-        "    async for event in await ForkExecutor(Settings()).launch(launch):\n"
-        "        if isinstance(event, Interim):\n"
-        "            print(event.data, flush=True)\n"
-        "asyncio.run(serve())\n"
-    )
+    program = tmp_path / "program.py"
+    program.write_text(dedent(source))
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(service), stdout=subprocess.PIPE
+        sys.executable, str(SERVICE), str(program), stdout=subprocess.PIPE
     )
     assert process.stdout is not None
     pids = json.loads(await process.stdout.readline())

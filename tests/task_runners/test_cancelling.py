@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 from collections.abc import Callable
@@ -34,6 +33,7 @@ pytestmark = [
 
 T = TypeVar("T")
 BACKEND = "aer_simulator"
+FLOW = Path(__file__).with_name("fan_out.py")
 DEADLINE_SECONDS = 500.0
 SOURCE = """
 import time
@@ -88,30 +88,13 @@ def test_a_flow_cancelled_in_the_ui_leaves_no_job(sleeping: str, runner: Any) ->
 def test_an_interrupted_flow_with_the_hook_leaves_no_job(
     sleeping: str, runner: Any, tmp_path: Path
 ) -> None:
-    file = tmp_path / "a_flow.py"
-    file.write_text(
-        textwrap.dedent(f"""
-        from prefect import flow
-        from prefect.runtime import flow_run
-        from {type(runner).__module__} import {type(runner).__name__} as TaskRunner
-        from prefect_qiskit_runtime import cancel_on_exit, run_program
-
-        @flow(task_runner=TaskRunner(address={runner.address!r}), **cancel_on_exit(crashed=True))
-        def fan_out():
-            print("FLOW", flow_run.id, flush=True)
-            inputs = [{{"number": 1}}, {{"number": 2}}]
-            run_program.map([{sleeping!r}] * 2, inputs, backend={BACKEND!r}).result()
-
-        if __name__ == "__main__":
-            fan_out()
-        """)
-    )
+    task_runner = f"{type(runner).__module__}.{type(runner).__name__}"
     settings = get_current_settings().to_environment_variables(exclude_unset=True)
     log_path = tmp_path / "log"
     with (
         log_path.open("w") as log,
         subprocess.Popen(
-            [sys.executable, "-u", str(file)],
+            [sys.executable, "-u", str(FLOW), task_runner, runner.address, sleeping],
             env={**os.environ, **settings},
             stdout=log,
             stderr=log,

@@ -32,41 +32,13 @@ from prefect_qiskit_runtime import (
     update_program,
     upload_program,
 )
+from tests.tasks.random_value import PUBLISHED
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 CACHED = RuntimeBackend(cache_results=True)
-PUBLISHED = 3
-
-RANDOM = f"""
-import os
-import random
-import time
-
-def main(backend, user_messenger, wait_for=None, fail=False, **kwargs):
-    for number in range({PUBLISHED}):
-        user_messenger.publish(number)
-    while wait_for is not None and not os.path.exists(wait_for):
-        time.sleep(0.01)
-    if fail:
-        raise RuntimeError("as asked")
-    return {{"value": random.random()}}
-"""
-
-CALLER = """
-import json
-import sys
-
-from prefect_qiskit_runtime import RuntimeBackend, run_program
-
-program_id, inputs, block = json.loads(sys.argv[1])
-
-def joined(job_id, interim):
-    print(job_id, flush=True)
-
-backend = RuntimeBackend(**block)
-print(run_program.fn(program_id, inputs, backend=backend, callback=joined)["value"])
-"""
+CALLER = Path(__file__).with_name("cached_call.py")
+PROGRAM = Path(__file__).with_name("random_value.py")
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +51,7 @@ def storage(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def program(service_home: object, request: pytest.FixtureRequest) -> str:
     """Id of a program that returns another number each time it runs; another for each test."""
-    source = f"# for {request.node.name}\n{RANDOM}"
+    source = f"# for {request.node.name}\n{PROGRAM.read_text()}"
     return upload_program.fn(source, name=request.node.name, if_exists="new")
 
 
@@ -362,7 +334,7 @@ def results_of_two_processes(program_id: str, go_on: Path, block: dict[str, Any]
     call = json.dumps([program_id, {"wait_for": str(go_on)}, block])
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", CALLER, call],
+            [sys.executable, str(CALLER), call],
             env={**os.environ, **variables},
             stdout=subprocess.PIPE,
             text=True,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 from uuid import UUID
 
@@ -23,6 +23,7 @@ from prefect_qiskit_runtime.following.following import cancel_quietly
 pytestmark = pytest.mark.usefixtures("service_home", "prefect_server")
 
 BACKEND = "aer_simulator"
+FLOW = Path(__file__).with_name("waiting_in_threads.py")
 NEVER = "/never/there"
 
 
@@ -59,33 +60,12 @@ def test_a_flow_cancelled_in_the_ui_cancels_jobs_that_wait_in_threads(counting: 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_flow_cancels_jobs_that_wait_in_threads(
-    counting: str, tmp_path: Path, sent: signal.Signals
+    counting: str, sent: signal.Signals
 ) -> None:
-    file = tmp_path / "a_flow.py"
-    file.write_text(
-        textwrap.dedent(f"""
-        import sys
-
-        from prefect import flow
-        from prefect_qiskit_runtime import run_program
-
-        @flow
-        def fan_out():
-            futures = run_program.map(
-                [{counting!r}] * 2,
-                [{{"upto": 1, "wait_for": {NEVER!r}}}] * 2,
-                backend={BACKEND!r},
-                # One write: both threads print to one pipe.
-                callback=lambda job_id, interim: sys.stdout.write("JOB " + job_id + "\\n"),
-            )
-            futures.wait()
-
-        fan_out()
-        """)
-    )
     settings = get_current_settings().to_environment_variables(exclude_unset=True)
+    inputs = {"upto": 1, "wait_for": NEVER}
     with subprocess.Popen(
-        [sys.executable, "-u", str(file)],
+        [sys.executable, "-u", str(FLOW), counting, json.dumps(inputs)],
         env={**os.environ, **settings},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -118,16 +118,9 @@ async def test_the_async_twin_closes_at_the_end_of_its_block(counting: str) -> N
 
 
 def test_an_interrupted_script_leaves_no_session_behind(counting: str) -> None:
-    script = (
-        "import sys\n"
-        "from prefect_qiskit_runtime import runtime_session, jobs\n"
-        "inputs = {'upto': 1, 'wait_for': '/never/there'}\n"
-        "with runtime_session('aer_simulator') as session:\n"
-        "    jobs.run_program.fn(sys.argv[1], inputs, backend='aer_simulator', session=session,\n"
-        "        callback=lambda *_: print(session.session_id, flush=True))\n"
-    )
+    script = Path(__file__).with_name("holding_a_session.py")
     process = subprocess.Popen(
-        [sys.executable, "-c", script, counting],
+        [sys.executable, str(script), counting],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
