@@ -1,6 +1,6 @@
 """Make an environment of one of the clients that do not fit beside the package.
 
-    python tests/clients/environments.py runtime-0.15.1
+    python tests/ibm_clients/environments.py runtime-0.15.1
 
 installs what `requirements/runtime-0.15.1.txt` pins into `.run/clients/runtime-0.15.1`, with uv or
 with pip, unless it is there. Standard library only. Ends with 3 where there is no Python that the
