@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from tests.proxy import Fault, Proxy
-from tests.team import TOKENS, TeamService, start_team
+from tests.team import TOKENS, TeamService
 
 DEADLINE_SECONDS = 150.0
 FLOWS = Path(__file__).parent / "flows.py"
@@ -141,28 +141,14 @@ def _environment() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def team_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TeamService]:
-    service = start_team(tmp_path_factory.mktemp("crashes") / "home")
-    yield service
-    service.close()
-
-
-@pytest.fixture(scope="session")
-def publishing(team_service: TeamService) -> str:
+def publishing(team: TeamService) -> str:
     """Id of a program that publishes numbers and returns another number each time."""
     import base64
 
     body = {"name": "publishing", "data": base64.b64encode(PUBLISHING.encode()).decode()}
-    with team_service.client() as client:
+    with team.client() as client:
         answer: httpx.Response = client.post("/programs", json=body)
     return answer.json()["id"]
-
-
-@pytest.fixture
-def proxy(team_service: TeamService) -> Iterator[Proxy]:
-    proxy = Proxy(team_service.url)
-    yield proxy
-    proxy.close()
 
 
 NewFlowRun = Callable[..., FlowRun]
@@ -171,7 +157,7 @@ NewFlowRun = Callable[..., FlowRun]
 @pytest.fixture
 def new_flow_run(
     prefect_server: None,
-    team_service: TeamService,
+    team: TeamService,
     publishing: str,
     proxy: Proxy,
     tmp_path: Path,
@@ -203,7 +189,7 @@ def new_flow_run(
             "inputs": {"upto": 6, "pause": 0.05},
             **settings,
         }
-        made.append(FlowRun(name, flow_run.id, told, proxy, team_service, tmp_path / "notes.txt"))
+        made.append(FlowRun(name, flow_run.id, told, proxy, team, tmp_path / "notes.txt"))
         return made[-1]
 
     yield make

@@ -29,11 +29,11 @@ BAD_LAST = {"id": "bad-last", "qubits": [2, 3, 4], "error_factor": 30}
 
 
 @pytest.fixture
-def calibrated(ibm_cloud: OfflineService) -> OfflineService:
+def calibrated(cloud: OfflineService) -> OfflineService:
     """A device that has two calibrations beside its newest: each with other qubits that are bad."""
     for one in (BAD_FIRST, BAD_LAST):
-        ibm_cloud.add("calibration", backend=DEVICE, **one)
-    return ibm_cloud
+        cloud.add("calibration", backend=DEVICE, **one)
+    return cloud
 
 
 def bell() -> QuantumCircuit:
@@ -110,7 +110,7 @@ def test_another_calibration_is_another_request(at_ibm: AtIbm) -> None:
 
 @pytest.mark.usefixtures("calibrated")
 def test_an_id_that_the_backend_does_not_have_is_refused_before_a_job_is_made(
-    ibm_cloud: OfflineService, at_ibm: AtIbm
+    cloud: OfflineService, at_ibm: AtIbm
 ) -> None:
     for transpile in (True, False):
         block = at_ibm(DEVICE, transpile=transpile, calibration_id="gone")
@@ -120,7 +120,7 @@ def test_an_id_that_the_backend_does_not_have_is_refused_before_a_job_is_made(
         assert f"backend {DEVICE} with calibration 'gone'" in said
         assert "calibration_id of the RuntimeBackend" in said
         assert (caught.value.kind, caught.value.identifier) == ("calibration", "gone")
-    assert ibm_cloud.requests("POST", "/jobs") == []
+    assert cloud.requests("POST", "/jobs") == []
 
 
 @pytest.mark.usefixtures("calibrated")
@@ -132,8 +132,8 @@ def test_a_calibration_is_of_one_backend(at_ibm: AtIbm) -> None:
         at_ibm(DEVICE, calibration_id="bad-first", fallbacks=["fake_lima"])
 
 
-def test_thresholds_go_by_the_newest_calibration(ibm_cloud: OfflineService, at_ibm: AtIbm) -> None:
-    ibm_cloud.add("calibration", backend="fake_lima", id="now", error_factor=50, newest=True)
+def test_thresholds_go_by_the_newest_calibration(cloud: OfflineService, at_ibm: AtIbm) -> None:
+    cloud.add("calibration", backend="fake_lima", id="now", error_factor=50, newest=True)
     block = at_ibm("least_busy", max_readout_error=0.2)
 
     def chosen(name: str) -> str:

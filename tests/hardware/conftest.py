@@ -17,6 +17,7 @@ import pytest
 
 from prefect_qiskit_runtime import IBMQuantumCredentials, RuntimeBackend
 from prefect_qiskit_runtime.testing import OfflineService, offline_service
+from tests.simulated_ibm import ibm_credentials
 
 DEADLINE_SECONDS = 90.0
 
@@ -83,12 +84,11 @@ class Cloud:
             line.unlink()  # the minute of the tests before
         self._before: set[str] = set()
         self._before = {one["id"] for what in ("jobs", "sessions") for one in self.listed(what)}
-        self.service.clear()  # the limit of five submissions a minute, among others
+        self.service.clear()  # its requests until now
 
     @property
     def credentials(self) -> IBMQuantumCredentials:
-        given = {"api_key": self.service.token, "url": f"{self.service.url}/api/v1"}
-        return IBMQuantumCredentials.model_validate(given)
+        return ibm_credentials(self.service.url, self.service.token)
 
     def backend(self, **fields: Any) -> RuntimeBackend:
         """A block whose programs run on the embedded service and use the device."""
@@ -132,15 +132,15 @@ class Cloud:
 
 
 @pytest.fixture(scope="package")
-def running() -> Iterator[OfflineService]:
+def running_cloud() -> Iterator[OfflineService]:
+    """One process for all files here."""
     with offline_service(imitate="ibm") as service:
         yield service
 
 
 @pytest.fixture
-def cloud(running: OfflineService, service_home: Path) -> Iterator[Cloud]:
-    yield Cloud(running, service_home)
-    running.clear()
+def cloud(cloud: OfflineService, service_home: Path) -> Cloud:
+    return Cloud(cloud, service_home)
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,7 @@ from prefect_qiskit_runtime import (
     primitives,
 )
 from prefect_qiskit_runtime.codec import decode
-
-from ..team import TeamService  # noqa: TID252 - of two rooms
+from tests.team import TeamService
 
 run_sampler, submit_sampler = primitives.run_sampler.fn, primitives.submit_sampler.fn
 run_estimator, submit_estimator = primitives.run_estimator.fn, primitives.submit_estimator.fn

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from qiskit_ibm_runtime import Batch, QiskitRuntimeService, RuntimeJobV2, Session
 
-from ..team import TOKENS, TeamService, start_team  # noqa: TID252 - of two rooms
+from tests.simulated_ibm import point_ibms_client_to
+from tests.team import TOKENS, TeamService, running_team
+
 from .surface import Surface
 
 # For environments of their own: see `make clients`.
@@ -22,26 +24,17 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="package")
 def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TeamService]:
-    service = start_team(tmp_path_factory.mktemp("team") / "home")
-    yield service
-    assert service.terminate() == 0
-    service.close()
-    assert "Traceback" not in service.log
+    with running_team(tmp_path_factory.mktemp("team") / "home") as service:
+        yield service
 
 
 @pytest.fixture
 def environment(
     team: TeamService, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """What the documentation tells to set: the service in place of IBM's own."""
-    for name, url in (
-        ("IAM_URL", team.url),
-        ("GLOBAL_SEARCH_URL", team.url),
-        ("GLOBAL_CATALOG_URL", f"{team.url}/catalog/api/v1"),
-        ("NO_PROXY", "*"),
-        ("HOME", str(tmp_path_factory.mktemp("home"))),
-    ):
-        monkeypatch.setenv(name, url)
+    """The login of IBM's client goes to the service, and its saved accounts are a new folder."""
+    point_ibms_client_to(team.url, monkeypatch)
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
 
 
 @pytest.fixture

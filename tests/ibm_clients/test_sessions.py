@@ -17,8 +17,7 @@ from qiskit_ibm_runtime import (
 from qiskit_ibm_runtime.exceptions import IBMInputValueError, IBMRuntimeError
 
 from prefect_qiskit_runtime.client import RuntimeClient
-
-from ..team import TOKENS, TeamService  # noqa: TID252 - of two rooms
+from tests.team import TOKENS, TeamService
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # V2 primitives since 0.50
 
@@ -30,27 +29,6 @@ def main(backend, user_messenger, gate):
     while not os.path.exists(gate):
         time.sleep(0.01)
 """
-
-
-@pytest.fixture
-def connect(team: TeamService, monkeypatch: pytest.MonkeyPatch, tmp_path_factory):
-    for name, value in (
-        ("IAM_URL", team.url),
-        ("GLOBAL_SEARCH_URL", team.url),
-        ("GLOBAL_CATALOG_URL", f"{team.url}/catalog/api/v1"),
-        ("NO_PROXY", "*"),
-        ("HOME", str(tmp_path_factory.mktemp("home"))),
-    ):
-        monkeypatch.setenv(name, value)
-
-    def connect(user: str = "alice") -> QiskitRuntimeService:
-        return QiskitRuntimeService(
-            channel="ibm_quantum_platform",
-            token=TOKENS[user],
-            url=f"{team.url}/experimental/api/v1",
-        )
-
-    return connect
 
 
 @pytest.fixture

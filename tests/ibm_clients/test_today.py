@@ -18,8 +18,7 @@ from qiskit_ibm_runtime.exceptions import (
 
 from prefect_qiskit_runtime.client import RuntimeClient
 from prefect_qiskit_runtime.models import RuntimeOptions
-
-from ..team import TOKENS, TeamService  # noqa: TID252 - of two rooms
+from tests.team import TOKENS, TeamService
 
 PROGRAM = """
 import time

@@ -12,7 +12,8 @@ from qiskit_ibm_runtime import QiskitRuntimeService
 from qiskit_ibm_runtime.accounts import AccountAlreadyExistsError
 from qiskit_ibm_runtime.exceptions import RuntimeInvalidStateError, RuntimeJobTimeoutError
 
-from ..team import TOKENS, TeamService  # noqa: TID252 - of two rooms
+from tests.team import TOKENS, TeamService
+
 from .test_today import (  # noqa: F401 - fixtures
     channel,
     ours,

@@ -19,7 +19,7 @@ from uuid import UUID
 import pytest
 
 from tests.proxy import Fault, Proxy
-from tests.team import TOKENS, TeamService, start_team
+from tests.team import TOKENS, TeamService
 
 DEADLINE_SECONDS = 150.0
 FLOWS = Path(__file__).parent / "flows.py"
@@ -124,21 +124,12 @@ def _environment(threads: int, result_path: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="session")
-def loop_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TeamService]:
-    service = start_team(tmp_path_factory.mktemp("loops") / "home")
-    yield service
-    service.close()
-
-
 NewLoopRun = Callable[..., LoopRun]
 
 
 @pytest.fixture
-def new_loop_run(
-    prefect_server: None, loop_service: TeamService, tmp_path: Path
-) -> Iterator[NewLoopRun]:
-    proxy = WatchedProxy(loop_service.url)
+def new_loop_run(prefect_server: None, team: TeamService, tmp_path: Path) -> Iterator[NewLoopRun]:
+    proxy = WatchedProxy(team.url)
     made: list[LoopRun] = []
 
     def make(**parameters: Any) -> LoopRun:
@@ -151,7 +142,7 @@ def new_loop_run(
             flow_run = client.create_flow_run(minimizing, parameters=told)
         folder = tmp_path / str(len(made))
         folder.mkdir()
-        made.append(LoopRun(flow_run.id, proxy, loop_service, folder))
+        made.append(LoopRun(flow_run.id, proxy, team, folder))
         return made[-1]
 
     yield make

@@ -10,20 +10,13 @@ import sys
 from prefect import flow
 from qiskit import QuantumCircuit
 
-from prefect_qiskit_runtime import IBMQuantumCredentials, RuntimeBackend, arun_sampler
-
-
-def backend_of(told: dict[str, str]) -> RuntimeBackend:
-    """A backend of the account that a process is told of."""
-    credentials = IBMQuantumCredentials.model_validate(
-        {"api_key": told["key"], "url": f"{told['url']}/api/v1"}
-    )
-    return RuntimeBackend(name="aer_simulator", service="ibm", credentials=credentials)
+from prefect_qiskit_runtime import arun_sampler
+from tests.simulated_ibm import ibm_backend
 
 
 @flow(persist_result=False)
 async def sampling(number: int) -> int:
-    backend = backend_of(json.loads(os.environ["MANY_FLOWS"]))
+    backend = ibm_backend(**json.loads(os.environ["MANY_FLOWS"]))
     circuit = QuantumCircuit(1)
     circuit.rx(number, 0)
     circuit.measure_all()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from qiskit import QuantumCircuit
 
 from prefect_qiskit_runtime import (
     BudgetExceededError,
-    IBMQuantumCredentials,
     RuntimeBackend,
     areport_usage,
     arun_sampler,
@@ -23,35 +21,25 @@ from prefect_qiskit_runtime import (
 )
 from prefect_qiskit_runtime.client import Spending
 from prefect_qiskit_runtime.evaluation import budget
-from prefect_qiskit_runtime.testing import OfflineService, offline_service
+from prefect_qiskit_runtime.testing import OfflineService
+from tests.simulated_ibm import ibm_backend
 from tests.tasks.line import set_pace
 
 ESTIMATE = 2.0 + 1000 * (250e-6 + 100e-6)
 """Of `circuit` with 1000 shots: 2 s, and for each shot the delay and a typical circuit."""
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[OfflineService]:
-    with offline_service(imitate="ibm") as service:
-        yield service
-
-
 @pytest.fixture
-def cloud(running: OfflineService, monkeypatch: pytest.MonkeyPatch) -> Iterator[OfflineService]:
+def cloud(cloud: OfflineService, monkeypatch: pytest.MonkeyPatch) -> OfflineService:
     """A service each of whose jobs has used ten seconds."""
     monkeypatch.setattr(budget, "_spending", Spending())
     monkeypatch.setattr(budget, "_granted", {})
-    running.clear()
-    running.add("job_usage", seconds=10)
-    yield running
-    running.clear()
+    cloud.add("job_usage", seconds=10)
+    return cloud
 
 
 def backend_of(cloud: OfflineService, **limits: Any) -> RuntimeBackend:
-    credentials = IBMQuantumCredentials.model_validate(
-        {"api_key": cloud.token, "url": f"{cloud.url}/api/v1"}
-    )
-    return RuntimeBackend(name="aer_simulator", service="ibm", credentials=credentials, **limits)
+    return ibm_backend(cloud.url, cloud.token, **limits)
 
 
 def circuit(number: int = 0) -> QuantumCircuit:

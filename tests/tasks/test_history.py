@@ -8,7 +8,6 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,7 +26,7 @@ from prefect_qiskit_runtime import (
 from prefect_qiskit_runtime.cli import app
 from prefect_qiskit_runtime.programs import upload_program
 from prefect_qiskit_runtime.records.records import forget_records
-from prefect_qiskit_runtime.testing import offline_service
+from prefect_qiskit_runtime.testing import OfflineService
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "service_home")
 
@@ -93,26 +92,25 @@ def test_a_comparison_is_a_table_for_people(jobs: list[str]) -> None:
 
 
 @pytest.fixture
-def elsewhere() -> Iterator[tuple[str, list[str]]]:
+def elsewhere(offline: OfflineService) -> tuple[str, list[str]]:
     """The name of a saved block for another service, and the ids of two jobs there."""
     name = "history-elsewhere"
-    with offline_service() as service:
 
-        async def save() -> RuntimeBackend:
-            await service.credentials().asave(name)
-            credentials = await RuntimeServiceCredentials.aload(name)
-            block = RuntimeBackend(name=BACKEND, service="team", credentials=credentials)
-            await block.asave(name)
-            return block
+    async def save() -> RuntimeBackend:
+        await offline.credentials().asave(name)
+        credentials = await RuntimeServiceCredentials.aload(name)
+        block = RuntimeBackend(name=BACKEND, service="team", credentials=credentials)
+        await block.asave(name)
+        return block
 
-        block = run_coro_as_sync(save())
-        there = upload_program.fn(PROGRAM, name="elsewhere", backend=block)
-        jobs = []
-        for seed in (1, 2):
-            job = submit_program.fn(there, {"seed": seed, "shots": 10}, backend=block)
-            job.wait_for_final_state()
-            jobs.append(job.job_id)
-        yield name, jobs
+    block = run_coro_as_sync(save())
+    there = upload_program.fn(PROGRAM, name="elsewhere", backend=block)
+    jobs = []
+    for seed in (1, 2):
+        job = submit_program.fn(there, {"seed": seed, "shots": 10}, backend=block)
+        job.wait_for_final_state()
+        jobs.append(job.job_id)
+    return name, jobs
 
 
 def test_jobs_of_another_service_are_asked_for_by_its_block(

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from prefect_qiskit_runtime.testing import OfflineService, offline_service
+from tests.simulated_ibm import ibm_backend
 from tests.tasks.line import set_pace
-from tests.tasks.many_flows import backend_of
 
 WORKER = Path(__file__).with_name("many_flows.py")
 
@@ -25,12 +25,12 @@ WORKER = Path(__file__).with_name("many_flows.py")
 def worker(cloud: OfflineService, first: int, count: int) -> Iterator[subprocess.Popen[str]]:
     from prefect.settings import PREFECT_API_URL
 
-    told = json.dumps({"url": cloud.url, "key": cloud.token})
+    account = json.dumps({"url": cloud.url, "api_key": cloud.token})
     process = subprocess.Popen(
         [sys.executable, str(WORKER), str(first), str(count)],
         env={
             **os.environ,
-            "MANY_FLOWS": told,
+            "MANY_FLOWS": account,
             "PREFECT_API_URL": str(PREFECT_API_URL.value()),
             "PREFECT_CLIENT_MAX_RETRIES": "50",  # its SQLite is busy with so many flow runs
         },
@@ -61,7 +61,7 @@ async def test_fifty_flows_at_once_keep_the_limits_of_their_account() -> None:
         cloud.clear()
         cloud.add("submission_limit", submissions=5, seconds=seconds)
         cloud.add("pending_limit", jobs=3)
-        await set_pace(backend_of({"url": cloud.url, "key": cloud.token}), seconds + 1)
+        await set_pace(ibm_backend(cloud.url, cloud.token), seconds + 1)
         die_in_its_turn(cloud)
         cloud.add("hold_job", seconds=2, when={"times": None})
         with worker(cloud, 0, 25) as one, worker(cloud, 25, 25) as two:

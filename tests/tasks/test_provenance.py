@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +13,6 @@ from prefect.runtime import flow_run
 from qiskit import QuantumCircuit
 
 from prefect_qiskit_runtime import (
-    IBMQuantumCredentials,
     ProgramFailedError,
     Provenance,
     RuntimeBackend,
@@ -31,8 +29,9 @@ from prefect_qiskit_runtime import (
 from prefect_qiskit_runtime.records import summaries
 from prefect_qiskit_runtime.records.provenance import own_versions, read_stored
 from prefect_qiskit_runtime.records.records import Records
-from prefect_qiskit_runtime.testing import OfflineService, offline_service
+from prefect_qiskit_runtime.testing import OfflineService
 from prefect_qiskit_runtime.twins.sync import run_sync
+from tests.simulated_ibm import ibm_backend
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "service_home")
 
@@ -153,14 +152,11 @@ def test_a_sampler_tells_its_shots_and_seed() -> None:
     assert provenance.calibration.updated_at is not None
 
 
-@pytest.fixture(scope="module")
-def cloud() -> Iterator[RuntimeBackend]:
+@pytest.fixture
+def at_ibm(cloud: OfflineService) -> RuntimeBackend:
     """A simulator of a service like IBM's, whose jobs have used ten seconds of a QPU."""
-    with offline_service(imitate="ibm") as service:
-        service.add("job_usage", seconds=10)
-        given = {"api_key": service.token, "url": f"{service.url}/api/v1"}
-        credentials = IBMQuantumCredentials.model_validate(given)
-        yield RuntimeBackend(name=BACKEND, service="ibm", credentials=credentials)
+    cloud.add("job_usage", seconds=10)
+    return ibm_backend(cloud.url, cloud.token, BACKEND)
 
 
 ESTIMATE = 2.0 + 1000 * (250e-6 + 100e-6)
@@ -168,26 +164,26 @@ ESTIMATE = 2.0 + 1000 * (250e-6 + 100e-6)
 
 
 def test_a_job_of_ibm_s_tells_its_time_on_the_qpu_and_the_estimate_of_it(
-    cloud: RuntimeBackend,
+    at_ibm: RuntimeBackend,
 ) -> None:
     circuit = bell()
     circuit.measure_all()
 
     @flow
     def sampling() -> str:
-        run_sampler([circuit], backend=cloud, shots=1000)
+        run_sampler([circuit], backend=at_ibm, shots=1000)
         return str(flow_run.id)
 
     (artifact,) = artifacts_of(sampling())
     assert "| Quantum seconds | 10.000 |" in str(artifact.data)
     assert f"| Estimated quantum seconds | {ESTIMATE:.3f} |" in str(artifact.data)
-    provenance = provenance_of(str(artifact.key).removeprefix("qiskit-runtime-job-"), cloud)
+    provenance = provenance_of(str(artifact.key).removeprefix("qiskit-runtime-job-"), at_ibm)
     assert provenance.quantum_seconds == 10
     assert provenance.estimated_quantum_seconds == pytest.approx(ESTIMATE)
 
 
 def test_a_job_that_is_found_again_keeps_the_estimate_of_the_call_that_sent_it(
-    cloud: RuntimeBackend,
+    at_ibm: RuntimeBackend,
 ) -> None:
     circuit = bell()
     circuit.measure_all()
@@ -195,7 +191,7 @@ def test_a_job_that_is_found_again_keeps_the_estimate_of_the_call_that_sent_it(
     @flow
     def submitting() -> list[RuntimeJob]:
         return [
-            submit_sampler([circuit], backend=cloud, shots=1000, durable_key="sent once")
+            submit_sampler([circuit], backend=at_ibm, shots=1000, durable_key="sent once")
             for _ in range(2)
         ]
 
@@ -312,12 +308,6 @@ def test_a_summary_that_cannot_be_made_does_not_fail_the_flow(
 
     assert evaluating() == {"upto": 1, "backend": BACKEND}
     assert "has no summary in Prefect" in caplog.text
-
-
-@pytest.fixture(scope="module")
-def offline() -> Iterator[OfflineService]:
-    with offline_service() as service:
-        yield service
 
 
 async def test_an_asynchronous_flow_shows_its_jobs_too(counting: str) -> None:

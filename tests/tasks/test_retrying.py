@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,8 +22,9 @@ from prefect_qiskit_runtime import (
     upload_program,
 )
 from prefect_qiskit_runtime.client import embedded_api
+from tests.embedded import embedded_home
 from tests.proxy import Fault, Proxy
-from tests.team import TOKENS, TeamService, start_team
+from tests.team import TOKENS
 
 PROGRAM = """
 import os, time
@@ -37,20 +36,6 @@ def main(backend, user_messenger, path="/"):
     return "done"
 """
 SUBMISSION = r"POST /jobs$"
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TeamService]:
-    team = start_team(tmp_path_factory.mktemp("team") / "home")
-    yield team
-    team.close()
-
-
-@pytest.fixture
-def proxy(service: TeamService) -> Iterator[Proxy]:
-    proxy = Proxy(service.url)
-    yield proxy
-    proxy.close()
 
 
 @pytest.fixture
@@ -65,16 +50,10 @@ def program(backend: RuntimeBackend) -> str:
 
 
 @pytest.fixture
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def own_home(tmp_path: Path) -> Iterator[Path]:
     """An embedded service that may be killed."""
-    monkeypatch.setenv("PREFECT_QISKIT_RUNTIME_HOME", str(tmp_path / "home"))
-    yield tmp_path
-    subprocess.run(
-        [sys.executable, "-m", "prefect_qiskit_runtime.cli", "service", "stop", "--force"],
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
+    with embedded_home(tmp_path / "home"):
+        yield tmp_path
 
 
 def kill_embedded_service() -> None:

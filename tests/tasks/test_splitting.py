@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from qiskit_ibm_runtime import QuantumProgram
 
 from prefect_qiskit_runtime import (
     ConfigurationError,
-    IBMQuantumCredentials,
     InvalidInputError,
     JobError,
     RuntimeBackend,
@@ -25,7 +23,8 @@ from prefect_qiskit_runtime import (
     primitives,
     programs,
 )
-from prefect_qiskit_runtime.testing import OfflineService, offline_service
+from prefect_qiskit_runtime.testing import OfflineService
+from tests.simulated_ibm import ibm_backend
 
 ROOT = Path(__file__).parent.parent.parent
 run_sampler, submit_sampler = primitives.run_sampler.fn, primitives.submit_sampler.fn
@@ -33,30 +32,8 @@ run_estimator, submit_estimator = primitives.run_estimator.fn, primitives.submit
 run_executor = primitives.run_executor.fn
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[OfflineService]:
-    with offline_service() as service:
-        yield service
-
-
-@pytest.fixture
-def service(running: OfflineService) -> Iterator[OfflineService]:
-    running.clear()
-    yield running
-    running.clear()
-
-
-@pytest.fixture(scope="module")
-def cloud() -> Iterator[OfflineService]:
-    with offline_service(imitate="ibm") as service:
-        yield service
-
-
 def at_ibm(cloud: OfflineService, name: str = "aer_simulator") -> RuntimeBackend:
-    credentials = IBMQuantumCredentials.model_validate(
-        {"api_key": cloud.token, "url": f"{cloud.url}/api/v1"}
-    )
-    return RuntimeBackend(name=name, service="ibm", credentials=credentials)
+    return ibm_backend(cloud.url, cloud.token, name)
 
 
 def rotation(index: int = 0) -> QuantumCircuit:
@@ -101,10 +78,10 @@ def num_posts(service: OfflineService) -> int:
 # --- what goes into which job ------------------------------------------------------------------
 
 
-def test_a_number_says_how_many_pubs_each_job_has(service: OfflineService) -> None:
+def test_a_number_says_how_many_pubs_each_job_has(offline: OfflineService) -> None:
     pubs = estimator_pubs(5)
-    result: Any = run_estimator(pubs, backend=service.backend(), split=2)
-    assert num_posts(service) == 3
+    result: Any = run_estimator(pubs, backend=offline.backend(), split=2)
+    assert num_posts(offline) == 3
     assert [part["pubs"] for part in result.metadata["parts"]] == [[0, 2], [2, 4], [4, 5]]
     with_ids = {part["job_id"] for part in result.metadata["parts"]}
     assert len(with_ids) == 3
@@ -112,49 +89,49 @@ def test_a_number_says_how_many_pubs_each_job_has(service: OfflineService) -> No
         np.testing.assert_allclose(pub.data.evs[0], np.cos(angles), atol=0.15)
 
 
-def test_by_size_each_job_has_as_many_pubs_as_fit(service: OfflineService) -> None:
+def test_by_size_each_job_has_as_many_pubs_as_fit(offline: OfflineService) -> None:
     pubs = estimator_pubs(5)
-    two = payload_bytes(pubs[:2], service)
+    two = payload_bytes(pubs[:2], offline)
     told: Any = run_estimator(
-        pubs, backend=service.backend(max_payload_bytes=two + 100), split="size", dry_run=True
+        pubs, backend=offline.backend(max_payload_bytes=two + 100), split="size", dry_run=True
     )
     assert told.num_jobs == 3
     assert told.is_accepted
     assert told.payload_bytes <= 3 * (two + 100)
     result: Any = run_estimator(
-        pubs, backend=service.backend(max_payload_bytes=two + 100), split="size", shots=10
+        pubs, backend=offline.backend(max_payload_bytes=two + 100), split="size", shots=10
     )
-    assert num_posts(service) == 3
-    sizes = [request["body_bytes"] for request in service.requests("POST", "/jobs")]
+    assert num_posts(offline) == 3
+    sizes = [request["body_bytes"] for request in offline.requests("POST", "/jobs")]
     assert max(sizes) < two + 1000
     assert [part["pubs"] for part in result.metadata["parts"]] == [[0, 2], [2, 4], [4, 5]]
 
 
-def test_what_fits_into_one_job_is_the_job_without_splitting(service: OfflineService) -> None:
-    backend = service.backend(tags=["fits"])
+def test_what_fits_into_one_job_is_the_job_without_splitting(offline: OfflineService) -> None:
+    backend = offline.backend(tags=["fits"])
     asked: dict[str, Any] = {"backend": backend, "durable_key": "fits"}
     one: Any = run_estimator(estimator_pubs(2), **asked)
     for split in ("size", 2, 100):
         same: Any = run_estimator(estimator_pubs(2), split=split, **asked)
         np.testing.assert_array_equal(one[0].data.evs, same[0].data.evs)
         assert "parts" not in same.metadata
-    assert num_jobs(service, "fits") == 1
+    assert num_jobs(offline, "fits") == 1
 
 
-def test_items_of_a_quantum_program_are_split_likewise(service: OfflineService) -> None:
-    result: Any = run_executor(quantum_program(3), backend=service.backend(), split=2)
+def test_items_of_a_quantum_program_are_split_likewise(offline: OfflineService) -> None:
+    result: Any = run_executor(quantum_program(3), backend=offline.backend(), split=2)
     assert [item["meas"].shape for item in result] == [(100, 1), (100, 2), (100, 3)]
     spans = [part.idx_item for span in result.metadata.chunk_timing for part in span.parts]
     assert sorted(spans) == [0, 1, 2]
-    told: Any = run_executor(quantum_program(3), backend=service.backend(), split=1, dry_run=True)
+    told: Any = run_executor(quantum_program(3), backend=offline.backend(), split=1, dry_run=True)
     assert told.num_jobs == 3
     assert len(told.circuits) == 3
 
 
-def test_items_are_split_by_size(service: OfflineService) -> None:
+def test_items_are_split_by_size(offline: OfflineService) -> None:
     program = quantum_program(4)
-    whole: Any = run_executor(program, backend=service.backend(), dry_run=True)
-    block = service.backend(max_payload_bytes=whole.payload_bytes - 1)
+    whole: Any = run_executor(program, backend=offline.backend(), dry_run=True)
+    block = offline.backend(max_payload_bytes=whole.payload_bytes - 1)
     told: Any = run_executor(program, backend=block, split="size", dry_run=True)
     assert 1 < told.num_jobs <= 4
     assert told.is_accepted
@@ -162,9 +139,9 @@ def test_items_are_split_by_size(service: OfflineService) -> None:
 
 
 @pytest.mark.parametrize("split", [0, -1, True, "bytes", 1.5])
-def test_another_split_is_refused(service: OfflineService, split: Any) -> None:
+def test_another_split_is_refused(offline: OfflineService, split: Any) -> None:
     with pytest.raises(ConfigurationError, match="split is 'size'"):
-        run_sampler([coin()], backend=service.backend(), split=split)
+        run_sampler([coin()], backend=offline.backend(), split=split)
 
 
 # --- seeds -------------------------------------------------------------------------------------
@@ -176,9 +153,9 @@ def counts_of(result: Any) -> list[dict[str, int]]:
 
 @pytest.mark.parametrize("seeded", [{"seed": 3}, {"options": {"simulator": {"seed_simulator": 3}}}])
 def test_a_seed_repeats_the_call_and_no_two_pubs_share_samples(
-    service: OfflineService, seeded: dict[str, Any]
+    offline: OfflineService, seeded: dict[str, Any]
 ) -> None:
-    asked: dict[str, Any] = {"backend": service.backend(), "shots": 200, "split": 2, **seeded}
+    asked: dict[str, Any] = {"backend": offline.backend(), "shots": 200, "split": 2, **seeded}
     first, again = (counts_of(run_sampler([coin()] * 4, **asked)) for _ in range(2))
     assert first == again
     assert len({str(sorted(counts.items())) for counts in first}) == 4
@@ -187,14 +164,14 @@ def test_a_seed_repeats_the_call_and_no_two_pubs_share_samples(
 # --- durable -----------------------------------------------------------------------------------
 
 
-def test_equal_parts_under_one_durable_key_are_each_a_job(service: OfflineService) -> None:
-    backend = service.backend(tags=["equal"])
+def test_equal_parts_under_one_durable_key_are_each_a_job(offline: OfflineService) -> None:
+    backend = offline.backend(tags=["equal"])
     asked: dict[str, Any] = {"backend": backend, "shots": 100, "durable_key": "equal"}
     first: Any = run_sampler([coin()] * 3, split=1, **asked)
     assert len({part["job_id"] for part in first.metadata["parts"]}) == 3
     again: Any = run_sampler([coin()] * 3, split=1, **asked)
     assert counts_of(first) == counts_of(again)
-    assert num_jobs(service, "equal") == 3
+    assert num_jobs(offline, "equal") == 3
 
 
 KILLED = """
@@ -218,7 +195,7 @@ def in_three(backend: RuntimeBackend) -> Any:
 
 @pytest.mark.parametrize(
     ("place", "at"),
-    [("service", at_team), ("cloud", at_ibm)],
+    [("offline", at_team), ("cloud", at_ibm)],
 )
 @pytest.mark.slow
 def test_after_a_kill_between_parts_what_was_sent_is_not_sent_again(
@@ -242,60 +219,60 @@ def test_after_a_kill_between_parts_what_was_sent_is_not_sent_again(
     service.clear()
     before = {job.id for job in jobs.list_jobs.fn(backend=at(service), limit=None, tags=[])}
     result = in_three(at(service))
-    assert num_posts(service) == (3 if place == "service" else 1)
+    assert num_posts(service) == (3 if place == "offline" else 1)
     found = [part["job_id"] in before for part in result.metadata["parts"]]
     assert sorted(found) == [False, True, True]
     assert [pub.data.meas.num_bits for pub in result] == [1, 2, 3]
 
 
-def test_where_a_part_fails_the_others_are_cancelled(service: OfflineService) -> None:
-    service.add("end_job", reason_code=1305)
-    service.add("hold_job", when={"times": None})
+def test_where_a_part_fails_the_others_are_cancelled(offline: OfflineService) -> None:
+    offline.add("end_job", reason_code=1305)
+    offline.add("hold_job", when={"times": None})
     with pytest.raises(JobError, match="ran too long"):
-        run_sampler([coin(1), coin(2)], backend=service.backend(), split=1)
-    pending = jobs.list_jobs.fn(backend=service.backend(), pending=True, limit=None, tags=[])
+        run_sampler([coin(1), coin(2)], backend=offline.backend(), split=1)
+    pending = jobs.list_jobs.fn(backend=offline.backend(), pending=True, limit=None, tags=[])
     assert pending == []
-    assert num_posts(service) == 2
+    assert num_posts(offline) == 2
 
 
 # --- the limit ---------------------------------------------------------------------------------
 
 
-def test_inputs_that_are_too_large_make_no_job(service: OfflineService) -> None:
+def test_inputs_that_are_too_large_make_no_job(offline: OfflineService) -> None:
     pubs = estimator_pubs(2)
-    size = payload_bytes(pubs, service)
-    small = service.backend(max_payload_bytes=size - 1)
+    size = payload_bytes(pubs, offline)
+    small = offline.backend(max_payload_bytes=size - 1)
     with pytest.raises(InvalidInputError, match="split='size'") as caught:
         submit_estimator(pubs, backend=small)
     assert f"{size:,} bytes" in str(caught.value)
     assert f"{size - 1:,} (max_payload_bytes of the backend" in str(caught.value)
-    assert num_posts(service) == 0
-    submit_estimator(pubs, backend=service.backend(max_payload_bytes=size))
-    assert num_posts(service) == 1
+    assert num_posts(offline) == 0
+    submit_estimator(pubs, backend=offline.backend(max_payload_bytes=size))
+    assert num_posts(offline) == 1
 
 
-def test_a_pub_that_is_too_large_by_itself_is_named(service: OfflineService) -> None:
+def test_a_pub_that_is_too_large_by_itself_is_named(offline: OfflineService) -> None:
     pubs = estimator_pubs(3)
     pubs[1] = (rotation(), ["Z"], np.linspace(0, 1, 5000))
-    small = service.backend(max_payload_bytes=payload_bytes(pubs[:1], service) + 50)
+    small = offline.backend(max_payload_bytes=payload_bytes(pubs[:1], offline) + 50)
     with pytest.raises(InvalidInputError, match=r"PUBs 1 to 1,.*cannot be divided"):
         run_estimator(pubs, backend=small, split="size")
 
 
-def test_a_number_that_is_too_high_for_the_limit_says_so(service: OfflineService) -> None:
+def test_a_number_that_is_too_high_for_the_limit_says_so(offline: OfflineService) -> None:
     pubs = estimator_pubs(4)
-    small = service.backend(max_payload_bytes=payload_bytes(pubs[:1], service) + 50)
+    small = offline.backend(max_payload_bytes=payload_bytes(pubs[:1], offline) + 50)
     told: Any = run_estimator(pubs, backend=small, split=2, dry_run=True)
     assert [fault.count("a number below 2") for fault in told.faults] == [1, 1]
 
 
-def test_inputs_of_programs_have_the_limit_too(service: OfflineService) -> None:
+def test_inputs_of_programs_have_the_limit_too(offline: OfflineService) -> None:
     program_id = programs.upload_program.fn(
         "def main(backend, user_messenger, text=''):\n    return len(text)\n",
         name="measuring",
-        backend=service.backend(),
+        backend=offline.backend(),
     )
-    small = service.backend(max_payload_bytes=100)
+    small = offline.backend(max_payload_bytes=100)
     with pytest.raises(InvalidInputError, match="Give the program less"):
         jobs.run_program.fn(program_id, {"text": "x" * 100}, backend=small)
     told: Any = jobs.run_program.fn(program_id, {"text": "x" * 100}, backend=small, dry_run=True)

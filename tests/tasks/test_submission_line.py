@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,27 +18,14 @@ from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
 from qiskit import QuantumCircuit
 
 from prefect_qiskit_runtime import (
-    IBMQuantumCredentials,
     RuntimeBackend,
     arun_sampler,
     asubmit_sampler,
 )
 from prefect_qiskit_runtime.evaluation import submission_line
-from prefect_qiskit_runtime.testing import OfflineService, offline_service
+from prefect_qiskit_runtime.testing import OfflineService
+from tests.simulated_ibm import ibm_backend
 from tests.tasks.line import limits_of, set_pace
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[OfflineService]:
-    with offline_service(imitate="ibm") as service:
-        yield service
-
-
-@pytest.fixture
-def cloud(running: OfflineService) -> Iterator[OfflineService]:
-    running.clear()
-    yield running
-    running.clear()
 
 
 @pytest.fixture(autouse=True)
@@ -49,10 +35,7 @@ def nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def backend(cloud: OfflineService) -> RuntimeBackend:
-    credentials = IBMQuantumCredentials.model_validate(
-        {"api_key": cloud.token, "url": f"{cloud.url}/api/v1"}
-    )
-    return RuntimeBackend(name="aer_simulator", service="ibm", credentials=credentials)
+    return ibm_backend(cloud.url, cloud.token)
 
 
 def circuit(number: int) -> QuantumCircuit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +29,7 @@ from prefect_qiskit_runtime.evaluation import tagged_submission
 from prefect_qiskit_runtime.models import JobInfo
 from prefect_qiskit_runtime.records.records import FOLDER
 from tests.proxy import EMPTY_LISTING, Fault, Proxy
-from tests.team import TOKENS, TeamService, start_team
+from tests.team import TOKENS, TeamService
 
 SUBMISSION = r"POST /jobs$"
 BY_TAG = r"GET /jobs\?.*tags=pqr-"
@@ -40,20 +40,6 @@ class Keyless(RuntimeApi):
     """Our service, asked as one that knows no keys."""
 
     keyed_submission = False
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TeamService]:
-    team = start_team(tmp_path_factory.mktemp("team") / "home")
-    yield team
-    team.close()
-
-
-@pytest.fixture
-def proxy(service: TeamService) -> Iterator[Proxy]:
-    proxy = Proxy(service.url)
-    yield proxy
-    proxy.close()
 
 
 @pytest.fixture
@@ -76,8 +62,8 @@ def program(backend: RuntimeBackend) -> str:
     return upload_program.fn(COUNTING, name="counting", backend=backend)
 
 
-def jobs_of(service: TeamService, program: str) -> list[JobInfo]:
-    with service.client() as client:
+def jobs_of(team: TeamService, program: str) -> list[JobInfo]:
+    with team.client() as client:
         listing = client.get("/jobs", params={"program": program, "limit": 1000}).json()
     return [JobInfo.model_validate(job) for job in listing["jobs"]]
 
@@ -85,18 +71,18 @@ def jobs_of(service: TeamService, program: str) -> list[JobInfo]:
 class CountNew:
     """How many jobs there are more than before."""
 
-    def __init__(self, service: TeamService, program: str) -> None:
-        self._service, self._program = service, program
-        self._before = {job.id for job in jobs_of(service, program)}
+    def __init__(self, team: TeamService, program: str) -> None:
+        self._team, self._program = team, program
+        self._before = {job.id for job in jobs_of(team, program)}
 
     def new(self) -> list[JobInfo]:
-        found = jobs_of(self._service, self._program)
+        found = jobs_of(self._team, self._program)
         return [job for job in found if job.id not in self._before]
 
 
 @pytest.fixture
-def count(service: TeamService, program: str) -> CountNew:
-    return CountNew(service, program)
+def count(team: TeamService, program: str) -> CountNew:
+    return CountNew(team, program)
 
 
 def posts(proxy: Proxy) -> int:
@@ -258,7 +244,7 @@ def test_where_records_of_an_earlier_run_are_lost_a_job_is_looked_for_longer(
 
 @pytest.mark.usefixtures("prefect_server")
 def test_of_two_jobs_of_one_name_the_older_is_kept(
-    proxy: Proxy, backend: RuntimeBackend, service: TeamService, tmp_path: Path
+    proxy: Proxy, backend: RuntimeBackend, team: TeamService, tmp_path: Path
 ) -> None:
     source = """
 import os, time
@@ -272,8 +258,8 @@ def main(backend, user_messenger, path):
 
     def make_twin() -> None:
         """Another process was at the same point, and its job was not visible yet."""
-        (job,) = jobs_of(service, program)
-        with service.client() as client:
+        (job,) = jobs_of(team, program)
+        with team.client() as client:
             body = {"program_id": program, "params": {"path": str(gate)}, "tags": job.tags}
             client.post("/jobs", json=body).raise_for_status()
         gate.touch()
@@ -290,13 +276,13 @@ def main(backend, user_messenger, path):
 
     gate_was_closed = not gate.exists()
     assert (racing(), gate_was_closed) == ("done", True)
-    newer, older = jobs_of(service, program)
+    newer, older = jobs_of(team, program)
     assert older.state.status == "Completed"
     assert newer.state.status in ("Cancelled", "Completed")  # it may end before it is cancelled
 
 
 def test_a_service_that_nobody_answers_at_fails_soon(
-    service: TeamService, proxy: Proxy, backend: RuntimeBackend, program: str
+    team: TeamService, proxy: Proxy, backend: RuntimeBackend, program: str
 ) -> None:
     proxy.close()
     with pytest.raises(ServiceUnavailableError):

@@ -6,7 +6,6 @@ Prefect cancels these through a cancel scope of anyio, which interrupts each `aw
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 from prefect import flow
@@ -23,18 +22,12 @@ from prefect_qiskit_runtime import (
     aruntime_session,
     upload_program,
 )
-from prefect_qiskit_runtime.testing import OfflineService, offline_service
+from prefect_qiskit_runtime.testing import OfflineService
 
 pytestmark = pytest.mark.usefixtures("service_home", "prefect_server")
 
 BACKEND = "aer_simulator"
 HELD = {"upto": 1, "wait_for": "/never/there"}
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[OfflineService]:
-    with offline_service() as service:
-        yield service
 
 
 async def test_one_of_a_task_cancels_its_job(counting: str) -> None:
@@ -74,15 +67,15 @@ async def test_one_of_a_flow_cancels_what_it_gathers_and_closes_its_session(coun
     assert [job.state.status for job in jobs] == [JobStatus.CANCELLED] * 2
 
 
-async def test_one_that_ends_amid_a_submission_cancels_its_job(service: OfflineService) -> None:
+async def test_one_that_ends_amid_a_submission_cancels_its_job(offline: OfflineService) -> None:
     """The service has made the job, and its answer is on the way."""
-    backend = service.backend()
+    backend = offline.backend()
     program_id = upload_program.fn(
         "import time\n\ndef main(backend, user_messenger):\n    time.sleep(60)\n",
         name="sleeping",
         backend=backend,
     )
-    service.add(
+    offline.add(
         "silence",
         when={"method": "POST", "path": "/jobs"},
         moment="after_effect",
@@ -95,12 +88,11 @@ async def test_one_that_ends_amid_a_submission_cancels_its_job(service: OfflineS
     assert job.state.status is JobStatus.CANCELLED
 
 
-async def test_one_cancels_all_parts_of_a_call(service: OfflineService) -> None:
-    service.clear()
-    backend = service.backend()
+async def test_one_cancels_all_parts_of_a_call(offline: OfflineService) -> None:
+    backend = offline.backend()
     await arun_sampler.fn([_coin()], backend=backend)  # loads Qiskit, which may take long
     before = {job.id for job in await alist_jobs.fn(backend=backend)}
-    service.add("hold_job", when={"times": None})
+    offline.add("hold_job", when={"times": None})
     limited = arun_sampler.with_options(timeout_seconds=8)
     state = await limited([_coin()] * 2, split=1, backend=backend, return_state=True)
     assert state.name == "TimedOut"
