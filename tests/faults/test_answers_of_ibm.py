@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from qiskit import QuantumCircuit
 
 from prefect_qiskit_runtime import (
     ConflictError,
@@ -23,6 +22,7 @@ from prefect_qiskit_runtime import (
 )
 from prefect_qiskit_runtime.client.ibm import _login
 from prefect_qiskit_runtime.testing import OfflineService
+from tests.circuits import flip
 from tests.simulated_ibm import ibm_backend
 
 LOGIN = "/identity/token"
@@ -37,13 +37,6 @@ def backend(cloud: OfflineService) -> RuntimeBackend:
 def at_ibm(cloud: OfflineService, name: str = "aer_simulator", **fields: Any) -> RuntimeBackend:
     fields = {"retry_delay_seconds": 0, **fields}
     return ibm_backend(cloud.url, cloud.token, name, **fields)
-
-
-def flip() -> QuantumCircuit:
-    circuit = QuantumCircuit(1)
-    circuit.x(0)
-    circuit.measure_all()
-    return circuit
 
 
 def count(backend: RuntimeBackend, **how: Any) -> dict[str, int]:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from qiskit import QuantumCircuit
 
 from prefect_qiskit_runtime import (
     ConflictError,
@@ -17,18 +16,12 @@ from prefect_qiskit_runtime import (
     submit_sampler,
 )
 from prefect_qiskit_runtime.testing import OfflineService
+from tests.circuits import flip
 
 
 @pytest.fixture
 def backend(at_ibm: Callable[..., RuntimeBackend]) -> RuntimeBackend:
     return at_ibm()
-
-
-def flip() -> QuantumCircuit:
-    circuit = QuantumCircuit(1)
-    circuit.x(0)
-    circuit.measure_all()
-    return circuit
 
 
 def count(backend: RuntimeBackend) -> dict[str, int]:

@@ -17,8 +17,8 @@ from prefect.variables import Variable
 from prefect_qiskit_runtime import NotFoundError, RuntimeBackend, least_busy_backend
 from prefect_qiskit_runtime.models import BackendStatus
 from prefect_qiskit_runtime.program import ProgramBackend
-from tests.deployments.conftest import until
 from tests.flows.shown import artifact
+from tests.waiting import wait_until
 
 ENTRYPOINT = f"{Path(__file__).parents[2] / 'flows' / 'backend_health.py'}:backend_health"
 KEY = "backend-health-embedded"
@@ -72,7 +72,7 @@ def test_a_backend_that_fell_behind_its_history_is_told_of(rows: dict[str, Any])
         with get_client(sync_client=True) as client:
             return client._client.post("/events/filter", json=query).json()["events"]
 
-    (event,) = until(told, "the event")
+    (event,) = wait_until(told, "the event")
     assert event["event"] == "qiskit-runtime.backend.degraded"
     assert event["resource"]["prefect.resource.name"] == "fake_manila"
     assert event["payload"]["ghz_fidelity"] == rows["fake_manila"]["ghz_fidelity"]

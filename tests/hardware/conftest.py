@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,7 @@ import pytest
 from prefect_qiskit_runtime import IBMQuantumCredentials, RuntimeBackend
 from prefect_qiskit_runtime.testing import OfflineService, offline_service
 from tests.simulated_ibm import ibm_credentials
-
-DEADLINE_SECONDS = 90.0
+from tests.waiting import wait_until
 
 # A small VQE with all that a program can ask of its backend; it can be told to wait.
 VQE = """
@@ -62,14 +60,6 @@ def main(backend, user_messenger, points=2, sample=False, wait_for=None, wait_at
         result["memory"] = len(older.get_memory(0))
     return result
 """
-
-
-def wait_until(condition: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, f"waited too long until {what}"
-        time.sleep(0.02)
-    return answer
 
 
 @dataclass

@@ -28,6 +28,7 @@ from prefect_qiskit_runtime import (
     primitives,
     programs,
 )
+from tests.circuits import bell
 from tests.simulated_ibm import point_ibms_client_to
 from tests.team import TOKENS, TeamService
 
@@ -38,15 +39,6 @@ run_estimator, submit_estimator = primitives.run_estimator.fn, primitives.submit
 @pytest.fixture
 def backend(credentials: IBMQuantumCredentials) -> RuntimeBackend:
     return RuntimeBackend(name="aer_simulator", service="ibm", credentials=credentials)
-
-
-def bell(*, measured: bool = False) -> QuantumCircuit:
-    circuit = QuantumCircuit(2)
-    circuit.h(0)
-    circuit.cx(0, 1)
-    if measured:
-        circuit.measure_all()
-    return circuit
 
 
 def sent(ibm: TeamService, job_id: str) -> dict[str, Any]:

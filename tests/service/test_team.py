@@ -14,8 +14,9 @@ from cryptography import x509
 
 from prefect_qiskit_runtime.client import RuntimeClient
 from tests.team import TOKENS, TeamService, running_team, start_team
+from tests.waiting import wait_until
 
-from .conftest import COUNTING, program_body, wait_until
+from .conftest import COUNTING, program_body
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from prefect import flow, get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import Artifact
 from prefect.runtime import flow_run
-from qiskit import QuantumCircuit
 
 from prefect_qiskit_runtime import (
     ProgramFailedError,
@@ -31,6 +30,7 @@ from prefect_qiskit_runtime.records.provenance import own_versions, read_stored
 from prefect_qiskit_runtime.records.records import Records
 from prefect_qiskit_runtime.testing import OfflineService
 from prefect_qiskit_runtime.twins.sync import run_sync
+from tests.circuits import bell
 from tests.simulated_ibm import ibm_backend
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "service_home")
@@ -45,13 +45,6 @@ def artifacts_of(flow_run_id: str) -> list[Artifact]:
     which = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(flow_run_id)]))
     with get_client(sync_client=True) as client:
         return client.read_artifacts(artifact_filter=which)
-
-
-def bell() -> QuantumCircuit:
-    circuit = QuantumCircuit(2)
-    circuit.h(0)
-    circuit.cx(0, 1)
-    return circuit
 
 
 class Jobs:
@@ -134,8 +127,7 @@ def test_what_is_stored_is_the_same_provenance(counting: str) -> None:
 
 
 def test_a_sampler_tells_its_shots_and_seed() -> None:
-    circuit = bell()
-    circuit.measure_all()
+    circuit = bell(measured=True)
 
     @flow
     def sampling() -> str:
@@ -166,8 +158,7 @@ ESTIMATE = 2.0 + 1000 * (250e-6 + 100e-6)
 def test_a_job_of_ibm_s_tells_its_time_on_the_qpu_and_the_estimate_of_it(
     at_ibm: RuntimeBackend,
 ) -> None:
-    circuit = bell()
-    circuit.measure_all()
+    circuit = bell(measured=True)
 
     @flow
     def sampling() -> str:
@@ -185,8 +176,7 @@ def test_a_job_of_ibm_s_tells_its_time_on_the_qpu_and_the_estimate_of_it(
 def test_a_job_that_is_found_again_keeps_the_estimate_of_the_call_that_sent_it(
     at_ibm: RuntimeBackend,
 ) -> None:
-    circuit = bell()
-    circuit.measure_all()
+    circuit = bell(measured=True)
 
     @flow
     def submitting() -> list[RuntimeJob]:
@@ -221,8 +211,7 @@ def test_options_that_were_ignored_are_named() -> None:
 def test_the_jobs_of_earlier_attempts_are_named(offline: OfflineService) -> None:
     offline.add("end_job", reason_code=1500)
     backend = offline.backend(retry_delay_seconds=0)
-    circuit = bell()
-    circuit.measure_all()
+    circuit = bell(measured=True)
 
     @flow
     def sampling() -> str:
@@ -240,8 +229,7 @@ def test_the_jobs_of_earlier_attempts_are_named(offline: OfflineService) -> None
 
 
 def test_a_private_job_tells_nothing_of_its_inputs() -> None:
-    circuit = bell()
-    circuit.measure_all()
+    circuit = bell(measured=True)
     backend = RuntimeBackend(name=BACKEND, private=True)
 
     @flow
