@@ -1,6 +1,6 @@
-"""A team service over TLS for clients in environments of their own.
+"""A team service over TLS for clients in separate environments.
 
-Standard library only. The service runs with the interpreter that `SERVICE_PYTHON` names.
+Standard library and pytest only. The service runs with the interpreter that `SERVICE_PYTHON` names.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 TOKENS = {"alice": "token-of-alice", "bob": "token-of-bob"}
 SIMULATORS = {
@@ -43,6 +45,20 @@ def team_service(home: Path, *options: str) -> Iterator[str]:
         process.send_signal(signal.SIGTERM)
         assert process.wait(SECONDS) == 0
     assert "Traceback" not in log.read_text()
+
+
+@contextmanager
+def trusted_service(home: Path, *options: str) -> Iterator[str]:
+    """The same over TLS, with a certificate that the client's libraries trust."""
+    with (
+        team_service(home, "--tls", "self-signed", *options) as url,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        # Its two libraries look for trusted certificates in different places.
+        for name in ("REQUESTS_CA_BUNDLE", "WEBSOCKET_CLIENT_CA_BUNDLE"):
+            patch.setenv(name, str(certificate(home)))
+        patch.setenv("NO_PROXY", "*")
+        yield url
 
 
 def certificate(home: Path) -> Path:

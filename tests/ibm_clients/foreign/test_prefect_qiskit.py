@@ -6,6 +6,7 @@ import asyncio
 
 import httpx
 import pytest
+from circuits import bell
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect_qiskit.exceptions import RuntimeJobFailure
@@ -13,23 +14,15 @@ from prefect_qiskit.primitives import PrimitiveJob, PrimitiveJobRun
 from prefect_qiskit.runtime import QuantumRuntime
 from prefect_qiskit.vendors.ibm_quantum import IBMQuantumCredentials
 from prefect_qiskit.vendors.ibm_quantum.client import IBMQuantumPlatformClient
-from qiskit import QuantumCircuit
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit.quantum_info import SparsePauliOp
 from qiskit.transpiler import generate_preset_pass_manager
 
 
-def bell() -> QuantumCircuit:
-    circuit = QuantumCircuit(2)
-    circuit.h(0)
-    circuit.cx(0, 1)
-    return circuit
-
-
 def sampled(client: IBMQuantumPlatformClient, backend: str = "aer_simulator") -> str:
     """Run a sampler to its end and return its job."""
-    pub = SamplerPub.coerce(bell().measure_all(inplace=False), shots=100)
+    pub = SamplerPub.coerce(bell(measured=True), shots=100)
 
     async def run() -> str:
         job_id = await client.run_primitive("sampler", [pub], backend, {})
@@ -47,7 +40,7 @@ def sampled_in_a_flow(runtime: QuantumRuntime) -> dict[str, int]:
     @flow
     def sample() -> dict[str, int]:
         passes = generate_preset_pass_manager(target=runtime.get_target(), optimization_level=1)
-        (result,) = runtime.sampler([(passes.run(bell().measure_all(inplace=False)), [], 10)])
+        (result,) = runtime.sampler([(passes.run(bell(measured=True)), [], 10)])
         return result.data.meas.get_counts()
 
     return sample()
@@ -76,7 +69,7 @@ def test_its_client_runs_a_primitive(client: IBMQuantumPlatformClient) -> None:
 
 
 def test_a_failed_job_is_told_as_its_own_error(client: IBMQuantumPlatformClient) -> None:
-    pub = SamplerPub.coerce(bell().measure_all(inplace=False), shots=100)
+    pub = SamplerPub.coerce(bell(measured=True), shots=100)
 
     async def fail() -> None:
         options = {"params": {"unsupported_options": "refuse", "options": {"twirling": {}}}}
@@ -132,7 +125,7 @@ def test_a_flow_samples_and_estimates_with_its_runtime_block(runtime: QuantumRun
     @flow
     def primitives() -> tuple[int, float]:
         passes = generate_preset_pass_manager(target=runtime.get_target(), optimization_level=1)
-        measured = passes.run(bell().measure_all(inplace=False))
+        measured = passes.run(bell(measured=True))
         (counts,) = runtime.sampler([(measured, [], 100)], tags=["contract"])
         circuit = passes.run(bell())
         observable = SparsePauliOp("ZZ").apply_layout(circuit.layout)

@@ -12,7 +12,7 @@ import pytest
 from qiskit.providers.ibmq import AccountProvider, IBMQFactory
 from qiskit.providers.ibmq.runtime import IBMRuntimeService, RuntimeJob, RuntimeProgram
 from qiskit.providers.ibmq.runtime.runtime_program import ParameterNamespace
-from serving import TOKENS, certificate, team_service
+from serving import TOKENS, trusted_service
 from surface import Surface
 
 SURFACE = Surface(
@@ -37,13 +37,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def url(home: Path) -> Iterator[str]:
     """Where a user of the client logs in; the client's libraries trust the certificate."""
-    with (
-        team_service(home, "--tls", "self-signed") as url,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        for name in ("REQUESTS_CA_BUNDLE", "WEBSOCKET_CLIENT_CA_BUNDLE"):
-            patch.setenv(name, str(certificate(home)))
-        patch.setenv("NO_PROXY", "*")
+    with trusted_service(home) as url:
         yield f"{url}/api"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from programs import publishing_program
 from qiskit import QuantumCircuit
 from qiskit.providers.ibmq import AccountProvider
 from qiskit.providers.ibmq.api.exceptions import RequestsApiError
@@ -27,23 +28,7 @@ from qiskit.providers.ibmq.runtime.exceptions import (
     RuntimeProgramNotFound,
 )
 
-SOURCE = """
-import time
-from qiskit.providers.ibmq.runtime import ProgramBackend, UserMessenger
-
-def main(backend: ProgramBackend, user_messenger: UserMessenger, **inputs):
-    print("a line of the log")
-    for i in range(inputs.get("n", 2)):
-        user_messenger.publish({"iteration": i, "values": inputs.get("values")})
-    while inputs.get("forever"):
-        time.sleep(0.01)
-    if inputs.get("fail"):
-        raise ValueError("asked to fail")
-    circuit = inputs.get("circuit")
-    if circuit is not None:
-        return {"qubits": circuit.num_qubits, "backend": backend.name}
-    return inputs.get("result")
-"""
+SOURCE = publishing_program("qiskit.providers.ibmq.runtime")
 SPEC = {
     "backend_requirements": {"min_num_qubits": 1},
     "parameters": {

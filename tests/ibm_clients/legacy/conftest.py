@@ -19,7 +19,7 @@ from qiskit_ibm_runtime import (
     RuntimeProgram,
     Session,
 )
-from serving import TOKENS, certificate, team_service
+from serving import TOKENS, trusted_service
 from surface import Surface
 
 CRN = "crn:v1:bluemix:public:quantum-computing:us-east:a/account:instance::"
@@ -45,14 +45,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def url(home: Path) -> Iterator[str]:
     """Where the service is; the client's libraries trust its certificate."""
     image = [f"--image=qiskit:0.45={os.environ['OLD_IMAGE']}"] if "OLD_IMAGE" in os.environ else []
-    with (
-        team_service(home, "--tls", "self-signed", *image) as url,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        # The two libraries of the client look for trusted certificates in different places.
-        for name in ("REQUESTS_CA_BUNDLE", "WEBSOCKET_CLIENT_CA_BUNDLE"):
-            patch.setenv(name, str(certificate(home)))
-        patch.setenv("NO_PROXY", "*")
+    with trusted_service(home, *image) as url:
         yield url
 
 

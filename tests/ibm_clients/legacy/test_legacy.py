@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from programs import publishing_program
 from qiskit import QuantumCircuit
 from qiskit_ibm_runtime import QiskitRuntimeService
 from qiskit_ibm_runtime.exceptions import (
@@ -21,24 +22,7 @@ from qiskit_ibm_runtime.exceptions import (
     RuntimeProgramNotFound,
 )
 
-PROGRAM = """
-import os, time
-from qiskit_ibm_runtime.program import ProgramBackend, UserMessenger
-
-def main(backend: ProgramBackend, user_messenger: UserMessenger, **inputs):
-    print("a line of the log")
-    for i in range(inputs.get("n", 2)):
-        user_messenger.publish({"iteration": i, "values": inputs.get("values")})
-    while inputs.get("forever"):
-        time.sleep(0.01)
-    if inputs.get("fail"):
-        raise ValueError("asked to fail")
-    circuit = inputs.get("circuit")
-    if circuit is not None:
-        return {"qubits": circuit.num_qubits, "backend": backend.name}
-    return inputs.get("result")
-"""
-
+PROGRAM = publishing_program("qiskit_ibm_runtime.program")
 METADATA = {
     "name": "legacy",
     "description": "Publishes, then returns what it was told to.",

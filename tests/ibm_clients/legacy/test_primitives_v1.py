@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+from circuits import bell
 from qiskit import QuantumCircuit, transpile
 from qiskit.circuit import Parameter
 from qiskit.circuit.library import RealAmplitudes
@@ -14,14 +15,6 @@ from qiskit_ibm_runtime.exceptions import RuntimeJobFailureError
 
 SECONDS = 120
 IDEAL, NOISY = "aer_simulator", "fake_manila"
-
-
-def bell() -> QuantumCircuit:
-    circuit = QuantumCircuit(2)
-    circuit.h(0)
-    circuit.cx(0, 1)
-    circuit.measure_all()
-    return circuit
 
 
 def rotation(*, measured: bool = False) -> QuantumCircuit:
@@ -48,7 +41,9 @@ def test_the_classic_sample_runs_in_a_session(service: QiskitRuntimeService) -> 
         both = estimator.run(
             circuits=[ansatz, ansatz], observables=[second, third], parameter_values=[theta] * 2
         )
-        sampled = Sampler(session=session).run(bell(), shots=1024).result(timeout=SECONDS)
+        sampled = (
+            Sampler(session=session).run(bell(measured=True), shots=1024).result(timeout=SECONDS)
+        )
         # The values in the documentation of the class.
         assert alone.result(timeout=SECONDS).values == pytest.approx([1.5555572817900956])
         assert both.result(timeout=SECONDS).values == pytest.approx(
@@ -82,7 +77,11 @@ def test_shots_and_seed_are_the_clients(service: QiskitRuntimeService) -> None:
     backend = service.backend(IDEAL)
 
     def sample() -> object:
-        return Sampler(backend=backend, options=options).run(bell()).result(timeout=SECONDS)
+        return (
+            Sampler(backend=backend, options=options)
+            .run(bell(measured=True))
+            .result(timeout=SECONDS)
+        )
 
     first = sample()
     assert first.metadata[0]["shots"] == 500
@@ -100,16 +99,16 @@ def test_a_backend_with_noise_transpiles_and_says_what_it_ignored(
     backend = service.backend(NOISY)
     options = Options(simulator={"seed_simulator": 3})
     observable = SparsePauliOp("ZZ")
-    job = Estimator(backend=backend, options=options).run(
-        bell().remove_final_measurements(inplace=False), observable
-    )
+    job = Estimator(backend=backend, options=options).run(bell(), observable)
     result = job.result(timeout=SECONDS)
     assert 0.75 < result.values[0] < 1
     # What these clients ask for unless they are told otherwise.
     assert result.metadata[0]["unsupported_options"] == {"resilience_settings.level": 1}
     assert "resilience_settings.level=1" in job.logs()
     plain = Options(resilience_level=0, optimization_level=0)
-    sampled = Sampler(backend=backend, options=plain).run(bell()).result(timeout=SECONDS)
+    sampled = (
+        Sampler(backend=backend, options=plain).run(bell(measured=True)).result(timeout=SECONDS)
+    )
     assert "unsupported_options" not in sampled.metadata[0]
     assert sampled.metadata[0]["shots"] == 4000
     assert sampled.quasi_dists[0][0] + sampled.quasi_dists[0][3] > 0.8
@@ -119,10 +118,10 @@ def test_what_is_transpiled_already_is_taken_as_it_is(service: QiskitRuntimeServ
     backend = service.backend(NOISY)
     options = Options(transpilation={"skip_transpilation": True}, resilience_level=0)
     sampler = Sampler(backend=backend, options=options)
-    isa = transpile(bell(), backend, optimization_level=1, seed_transpiler=1)
+    isa = transpile(bell(measured=True), backend, optimization_level=1, seed_transpiler=1)
     assert sampler.run(isa).result(timeout=SECONDS).quasi_dists[0][0] > 0.4
     with pytest.raises(RuntimeJobFailureError, match=r"(?i)circuits\[0\].*instruction set"):
-        sampler.run(bell()).result(timeout=SECONDS)
+        sampler.run(bell(measured=True)).result(timeout=SECONDS)
 
 
 def test_an_imitated_coupling_is_respected(service: QiskitRuntimeService) -> None:
@@ -144,7 +143,9 @@ def test_an_imitated_coupling_is_respected(service: QiskitRuntimeService) -> Non
 def test_a_callback_gets_the_result(service: QiskitRuntimeService) -> None:
     received: list[object] = []
     options = Options(environment={"callback": lambda *message: received.append(message)})
-    job = Sampler(backend=service.backend(IDEAL), options=options).run(bell(), shots=100)
+    job = Sampler(backend=service.backend(IDEAL), options=options).run(
+        bell(measured=True), shots=100
+    )
     result = job.result(timeout=SECONDS)
     job._ws_client_future.result(SECONDS)
     ((job_id, delivered),) = received

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from circuits import bell
 from qiskit import QuantumCircuit
 from qiskit_ibm_runtime import QiskitRuntimeService
 from qiskit_ibm_runtime.utils.runner_result import RunnerResult
@@ -37,14 +38,6 @@ def upload(service: QiskitRuntimeService, name: str) -> str:
     path = SOURCES / name / f"{name}.py"
     metadata = {"name": name, "description": "As published.", "max_execution_time": 300}
     return service.upload_program(data=str(path), metadata=metadata)
-
-
-def bell() -> QuantumCircuit:
-    circuit = QuantumCircuit(2)
-    circuit.h(0)
-    circuit.cx(0, 1)
-    circuit.measure_all()
-    return circuit
 
 
 @pytest.mark.parametrize("name", ["hello_world", "sample_program"])
@@ -84,7 +77,11 @@ def test_circuit_runner_in_an_image_of_its_time(
     job = service.run(
         upload(service, "circuit_runner"),
         options={"backend": backend, "image": "qiskit:0.45"},
-        inputs={"circuits": [bell(), bell()], "shots": 500, "optimization_level": 1},
+        inputs={
+            "circuits": [bell(measured=True), bell(measured=True)],
+            "shots": 500,
+            "optimization_level": 1,
+        },
         result_decoder=RunnerResult,
     )
     result = job.result(timeout=SECONDS)
@@ -99,7 +96,7 @@ def test_circuit_runner_needs_that_image(service: QiskitRuntimeService) -> None:
     job = service.run(
         upload(service, "circuit_runner"),
         options={"backend": "aer_simulator"},
-        inputs={"circuits": bell()},
+        inputs={"circuits": bell(measured=True)},
     )
     job.wait_for_final_state(timeout=SECONDS)
     assert "cannot import name 'schedule'" in job.error_message().lower()
@@ -116,7 +113,7 @@ def test_an_image_of_its_time_returns_circuits_that_the_client_reads(
     job = service.run(
         program_id,
         options={"backend": backend, "image": "qiskit:0.45"},
-        inputs={"circuits": [bell(), bell()]},
+        inputs={"circuits": [bell(measured=True), bell(measured=True)]},
     )
     circuits = job.result(timeout=SECONDS)
     assert [type(circuit) for circuit in circuits] == [QuantumCircuit] * 2
