@@ -11,23 +11,23 @@ import numpy as np
 import pytest
 from prefect import flow, get_client
 from prefect.artifacts import create_table_artifact
-from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.flows import Flow
 from prefect.variables import Variable
 
 from prefect_qiskit_runtime import NotFoundError, RuntimeBackend, least_busy_backend
 from prefect_qiskit_runtime.models import BackendStatus
 from prefect_qiskit_runtime.program import ProgramBackend
+from tests.flows.examples import example_flow
 from tests.flows.shown import artifact
 from tests.waiting import wait_until
 
-ENTRYPOINT = f"{Path(__file__).parents[2] / 'flows' / 'backend_health.py'}:backend_health"
 KEY = "backend-health-embedded"
 EARLIER = {"backend": "fake_manila", "ghz_fidelity": 0.999, "operational": True}
 
 
 @pytest.fixture(scope="module")
 def health() -> Flow[..., Any]:
-    return load_flow_from_entrypoint(ENTRYPOINT)
+    return example_flow("backend_health")
 
 
 @pytest.fixture(scope="module")
