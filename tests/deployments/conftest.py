@@ -18,6 +18,7 @@ from uuid import UUID
 import pytest
 
 from prefect_qiskit_runtime.testing import OfflineService, offline_service
+from tests.flow_processes import flow_environment
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -155,21 +156,16 @@ Way = Literal["serve", "work"]
 
 @contextmanager
 def running(way: Way, name: str, folder: Path) -> Iterator[Runner]:
-    from prefect.settings import get_current_settings
-
-    settings = get_current_settings().to_environment_variables(exclude_unset=True)
     notes_path = folder / "notes.txt"
     with (folder / "runner.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, str(Path(__file__).parent / "served.py"), way, name],
-            env={
-                **os.environ,
-                **settings,
-                "PYTHONPATH": str(ROOT),
-                "PREFECT_RUNNER_POLL_FREQUENCY": "1",
-                "PREFECT_WORKER_QUERY_SECONDS": "1",
-                "SERVED_NOTES": str(notes_path),
-            },
+            env=flow_environment(
+                PYTHONPATH=str(ROOT),
+                PREFECT_RUNNER_POLL_FREQUENCY="1",
+                PREFECT_WORKER_QUERY_SECONDS="1",
+                SERVED_NOTES=str(notes_path),
+            ),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

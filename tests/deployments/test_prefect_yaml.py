@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -17,9 +16,9 @@ import pytest
 import yaml
 from prefect import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.settings import get_current_settings
 
 from tests.deployments.conftest import ROOT
+from tests.flow_processes import flow_environment
 from tests.waiting import wait_until
 
 DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
@@ -28,8 +27,7 @@ SCHEDULED = ROOT / "flows" / "cancel_abandoned_jobs.py"
 
 
 def environment(**variables: str) -> dict[str, str]:
-    settings = get_current_settings().to_environment_variables(exclude_unset=True)
-    return {**os.environ, **settings, "PREFECT_RUNNER_POLL_FREQUENCY": "1", **variables}
+    return flow_environment(PREFECT_RUNNER_POLL_FREQUENCY="1", **variables)
 
 
 def deploy(folder: Path) -> None:

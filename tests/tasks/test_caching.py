@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 from prefect import flow
-from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, get_current_settings, temporary_settings
+from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 from pydantic import ValidationError
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
@@ -32,6 +31,7 @@ from prefect_qiskit_runtime import (
     update_program,
     upload_program,
 )
+from tests.flow_processes import flow_environment
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -358,12 +358,11 @@ async def test_a_caller_that_is_cancelled_takes_its_job_along_but_not_the_others
 
 def results_of_two_processes(program_id: str, go_on: Path, block: dict[str, Any]) -> set[str]:
     """Values that two processes get, which make one call while the job of either runs."""
-    variables = get_current_settings().to_environment_variables(exclude_unset=True)
     call = json.dumps([program_id, {"wait_for": str(go_on)}, block])
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", CALLER, call],
-            env={**os.environ, **variables},
+            env=flow_environment(),
             stdout=subprocess.PIPE,
             text=True,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import subprocess
 import sys
@@ -14,11 +13,11 @@ from uuid import UUID
 import pytest
 from prefect import flow, get_client
 from prefect.runtime import flow_run
-from prefect.settings import get_current_settings
 from prefect.states import Cancelling
 
 from prefect_qiskit_runtime import JobStatus, asubmit_program, attach_job, run_program
 from prefect_qiskit_runtime.following.following import cancel_quietly
+from tests.flow_processes import flow_environment
 
 pytestmark = pytest.mark.usefixtures("service_home", "prefect_server")
 
@@ -83,10 +82,9 @@ def test_an_interrupted_flow_cancels_jobs_that_wait_in_threads(
         fan_out()
         """)
     )
-    settings = get_current_settings().to_environment_variables(exclude_unset=True)
     with subprocess.Popen(
         [sys.executable, "-u", str(file)],
-        env={**os.environ, **settings},
+        env=flow_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
