@@ -17,7 +17,20 @@ if TYPE_CHECKING:
     from tests.proxy import Proxy
     from tests.team import TeamService
 
-ROOT = Path(__file__).parent.parent
+COUNTING = '''
+"""Count, publishing each number; wait for a file to appear before the last one."""
+
+import os
+import time
+
+
+def main(backend, user_messenger, *, upto, wait_for=None):
+    for number in range(upto):
+        user_messenger.publish({"number": number})
+    while wait_for is not None and not os.path.exists(wait_for):
+        time.sleep(0.01)
+    return {"upto": upto, "backend": backend.name}
+'''
 
 # Before Prefect is imported, which reads it then: what one run keeps, the next does not find.
 os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-home-")
@@ -54,6 +67,15 @@ def prefect_server() -> Iterator[None]:
         ),
     ):
         yield
+
+
+@pytest.fixture(scope="session")
+def counting(service_home: object) -> str:
+    """Id of a program of the embedded service that counts; it can be held until a file exists."""
+    from prefect_qiskit_runtime import upload_program
+
+    # No page of the documentation uploads a program of this name.
+    return upload_program.fn(COUNTING, name="counting-until")
 
 
 # --- services in separate processes --------------------------------------------------------------

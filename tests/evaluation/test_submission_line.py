@@ -24,8 +24,8 @@ from prefect_qiskit_runtime import (
 )
 from prefect_qiskit_runtime.evaluation import submission_line
 from prefect_qiskit_runtime.testing import OfflineService
+from tests.evaluation.line import limits_of, set_pace
 from tests.simulated_ibm import ibm_backend
-from tests.tasks.line import limits_of, set_pace
 
 
 @pytest.fixture(autouse=True)

@@ -22,8 +22,8 @@ from prefect_qiskit_runtime import (
 from prefect_qiskit_runtime.client import Spending
 from prefect_qiskit_runtime.evaluation import budget
 from prefect_qiskit_runtime.testing import OfflineService
+from tests.evaluation.line import set_pace
 from tests.simulated_ibm import ibm_backend
-from tests.tasks.line import set_pace
 
 ESTIMATE = 2.0 + 1000 * (250e-6 + 100e-6)
 """Of `circuit` with 1000 shots: 2 s, and for each shot the delay and a typical circuit."""

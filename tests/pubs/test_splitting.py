@@ -176,7 +176,7 @@ def test_equal_parts_under_one_durable_key_are_each_a_job(offline: OfflineServic
 
 KILLED = """
 import sys
-from tests.tasks import test_splitting
+from tests.pubs import test_splitting
 from prefect_qiskit_runtime.testing import OfflineService
 
 service = OfflineService(sys.argv[2], sys.argv[3], None)

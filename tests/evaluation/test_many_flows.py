@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from prefect_qiskit_runtime.testing import OfflineService, offline_service
+from tests.evaluation.line import set_pace
 from tests.simulated_ibm import ibm_backend
-from tests.tasks.line import set_pace
 
 WORKER = Path(__file__).with_name("many_flows.py")
 
