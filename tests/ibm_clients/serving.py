@@ -49,7 +49,7 @@ def team_service(home: Path, *options: str) -> Iterator[str]:
 
 @contextmanager
 def trusted_service(home: Path, *options: str) -> Iterator[str]:
-    """The same over TLS, with a certificate that the client's libraries trust."""
+    """Run the service over TLS, with a certificate that the client's libraries trust."""
     with (
         team_service(home, "--tls", "self-signed", *options) as url,
         pytest.MonkeyPatch.context() as patch,
