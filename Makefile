@@ -17,16 +17,17 @@ else
 CREATE := $(PYTHON) -m venv $(VENV)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 endif
-# Clients with environments of their own, and the folder of tests/clients that each runs.
+# Clients with separate environments, and the folder of tests/ibm_clients that each runs.
 CLIENTS := runtime-0.11.3:legacy runtime-0.15.1:legacy ibmq-0.20.2:ibmq prefect-qiskit-0.2.1:foreign
 # The rooms that touch Qiskit, without what came later than the floor (docs/reference/clients.md says what).
 FLOOR := tests/codec tests/program tests/tasks/test_primitives.py tests/ibm \
-	tests/clients/test_today.py tests/clients/test_sessions.py tests/clients/test_today_surface.py \
+	tests/ibm_clients/test_today.py tests/ibm_clients/test_sessions.py \
+	tests/ibm_clients/test_today_surface.py \
 	--ignore tests/program/test_executor.py \
 	-k "not quantum_program and not of_its_type[QuantumCircuit] and not have_their_times" \
 	-W "ignore:The ParameterVector:UserWarning" \
 	-W "ignore:Treating CircuitInstruction:DeprecationWarning"
-CLIENT_ENVIRONMENT := $(PYTHON) tests/clients/environments.py
+CLIENT_ENVIRONMENT := $(PYTHON) tests/ibm_clients/environments.py
 # Program sources that IBM published, and the environment of an image of their time.
 PUBLISHED := .run/published/.ready
 OLD_IMAGE := image-qiskit-0.45
@@ -78,9 +79,9 @@ test-all: $(READY) $(PUBLISHED)  ## All tests
 
 clients: $(READY) $(PUBLISHED)  ## IBM's own clients, of several generations, against the service
 	@$(CLIENT_ENVIRONMENT) $(OLD_IMAGE)
-	SURFACE=whole $(BIN)/python -m pytest tests/clients
+	SURFACE=whole $(BIN)/python -m pytest tests/ibm_clients
 	@set -e; for client in $(CLIENTS); do \
-		name=$${client%%:*}; suite=tests/clients/$${client##*:}; \
+		name=$${client%%:*}; suite=tests/ibm_clients/$${client##*:}; \
 		$(CLIENT_ENVIRONMENT) $$name; \
 		echo "$$name"; \
 		SURFACE=whole SERVICE_PYTHON=$(CURDIR)/$(BIN)/python \
@@ -96,7 +97,7 @@ test-legacy: $(READY)  ## A sample of what qiskit-ibm-runtime 0.15.1 does agains
 	if [ $$made = 3 ]; then echo "The tests of qiskit-ibm-runtime 0.15.1 are skipped."; exit 0; fi; \
 	if [ $$made != 0 ]; then exit $$made; fi; \
 	SERVICE_PYTHON=$(CURDIR)/$(BIN)/python .run/clients/runtime-0.15.1/bin/python -m pytest -q \
-		-c tests/clients/legacy/pytest.ini tests/clients/legacy/test_legacy.py -k ibm_quantum
+		-c tests/ibm_clients/legacy/pytest.ini tests/ibm_clients/legacy/test_legacy.py -k ibm_quantum
 
 test-browser: $(READY)  ## A sample of the UI in a real browser, which is installed where that may be done
 	@tests/browser/install_chromium.sh; installed=$$?; \
@@ -121,7 +122,7 @@ fuzz: $(READY)  ## Many requests of all kinds to a real service: does it answer 
 	FUZZ_EXAMPLES=300 $(BIN)/python -m pytest tests/service/test_openapi.py --timeout 3600
 
 # The wheel has them beside the client of that time; none of it is installed into an environment.
-$(PUBLISHED): tests/clients/published.txt $(READY)
+$(PUBLISHED): tests/ibm_clients/published.txt $(READY)
 	@$(INSTALL) --require-hashes --upgrade --target $(@D) -r $<
 	@touch $@
 
@@ -154,13 +155,13 @@ requirements:  ## Pin the newest versions that pyproject.toml allows (needs uv)
 	uv pip compile pyproject.toml --group dev --constraint requirements.txt --universal \
 		--python-version 3.11 --generate-hashes --upgrade \
 		--custom-compile-command "make requirements" --quiet -o requirements-dev.txt
-	for file in tests/clients/requirements/*.in; do \
+	for file in tests/ibm_clients/requirements/*.in; do \
 		extra=; case $$file in \
 			*/floor.in) extra="pyproject.toml --resolution lowest-direct";; \
 			*/task-runners.in) extra="pyproject.toml --group examples --constraint requirements-dev.txt";; \
 		esac; \
 		uv pip compile $$file $$extra --universal --python-version 3.11 --generate-hashes --upgrade \
-			--build-constraints tests/clients/requirements/build.txt \
+			--build-constraints tests/ibm_clients/requirements/build.txt \
 			--custom-compile-command "make requirements" --quiet -o $${file%.in}.txt || exit 1; \
 	done
 

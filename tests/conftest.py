@@ -1,19 +1,36 @@
-"""Fixtures that several rooms share: a home of their own, a Prefect server, the service's API."""
+"""Fixtures that several rooms share: an embedded home, a Prefect server, services and a proxy."""
 
 from __future__ import annotations
 
 import atexit
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+if TYPE_CHECKING:
+    from prefect_qiskit_runtime.testing import OfflineService
+    from tests.proxy import Proxy
+    from tests.team import TeamService
+
+COUNTING = '''
+"""Count, publishing each number; wait for a file to appear before the last one."""
+
+import os
+import time
+
+
+def main(backend, user_messenger, *, upto, wait_for=None):
+    for number in range(upto):
+        user_messenger.publish({"number": number})
+    while wait_for is not None and not os.path.exists(wait_for):
+        time.sleep(0.01)
+    return {"upto": upto, "backend": backend.name}
+'''
 
 # Before Prefect is imported, which reads it then: what one run keeps, the next does not find.
 os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-home-")
@@ -23,16 +40,10 @@ atexit.register(shutil.rmtree, os.environ["PREFECT_HOME"], ignore_errors=True)
 @pytest.fixture(scope="session")
 def service_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Home of one embedded service for all tests of this process; it is stopped at the end."""
-    home = tmp_path_factory.mktemp("runtime-home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_QISKIT_RUNTIME_HOME", str(home))
+    from tests.embedded import embedded_home
+
+    with embedded_home(tmp_path_factory.mktemp("runtime-home")) as home:
         yield home
-        subprocess.run(
-            [sys.executable, "-m", "prefect_qiskit_runtime.cli", "service", "stop", "--force"],
-            check=True,
-            capture_output=True,
-            timeout=60,
-        )
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +67,71 @@ def prefect_server() -> Iterator[None]:
         ),
     ):
         yield
+
+
+@pytest.fixture(scope="session")
+def counting(service_home: object) -> str:
+    """Id of a program of the embedded service that counts; it can be held until a file exists."""
+    from prefect_qiskit_runtime import upload_program
+
+    # No page of the documentation uploads a program of this name.
+    return upload_program.fn(COUNTING, name="counting-until")
+
+
+# --- services in separate processes --------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TeamService]:
+    """A team service of alice and bob."""
+    from tests.team import running_team
+
+    with running_team(tmp_path_factory.mktemp("team") / "home") as service:
+        yield service
+
+
+@pytest.fixture
+def proxy(team: TeamService) -> Iterator[Proxy]:
+    """A proxy to the team service, which can break requests."""
+    from tests.proxy import Proxy
+
+    proxy = Proxy(team.url)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture(scope="module")
+def running_offline() -> Iterator[OfflineService]:
+    """The process behind `offline`. Starting it takes seconds."""
+    from prefect_qiskit_runtime.testing import offline_service
+
+    with offline_service() as service:
+        yield service
+
+
+@pytest.fixture
+def offline(running_offline: OfflineService) -> Iterator[OfflineService]:
+    """A service with its fault mode; the faults of a test end with it."""
+    running_offline.clear()
+    yield running_offline
+    running_offline.clear()
+
+
+@pytest.fixture(scope="module")
+def running_cloud() -> Iterator[OfflineService]:
+    """The process behind `cloud`. Starting it takes seconds."""
+    from prefect_qiskit_runtime.testing import offline_service
+
+    with offline_service(imitate="ibm") as service:
+        yield service
+
+
+@pytest.fixture
+def cloud(running_cloud: OfflineService) -> Iterator[OfflineService]:
+    """A service that imitates IBM's cloud, without its limits; each test logs in by itself."""
+    from prefect_qiskit_runtime.client.ibm import _login
+
+    _login._logins.cache_clear()
+    running_cloud.clear()
+    yield running_cloud
+    running_cloud.clear()

@@ -9,6 +9,8 @@ import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +64,7 @@ class TeamService:
 def start_team(home: Path, *arguments: str, **variables: str) -> TeamService:
     """Start the service for alice and bob; return once it has said that it is ready."""
     users = [f"--user={name}:{token}" for name, token in TOKENS.items()]
+    home.parent.mkdir(exist_ok=True)
     with (home.parent / "team.log").open("a") as log:
         process = subprocess.Popen(
             [
@@ -84,6 +87,18 @@ def start_team(home: Path, *arguments: str, **variables: str) -> TeamService:
         service.close()
         raise
     return service
+
+
+@contextmanager
+def running_team(home: Path, *arguments: str) -> Iterator[TeamService]:
+    """Run the service while the context is open; it must end cleanly, with no traceback logged."""
+    service = start_team(home, *arguments)
+    try:
+        yield service
+        assert service.terminate() == 0
+        assert "Traceback" not in service.log
+    finally:
+        service.close()
 
 
 def _first_line(process: subprocess.Popen[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -13,7 +12,6 @@ from typing import Any, ClassVar
 import pytest
 from prefect import get_client
 from prefect.blocks.core import Block
-from prefect.settings import get_current_settings
 from prefect.testing.standard_test_suites import BlockStandardTestSuite
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools.validation import validate
@@ -28,6 +26,7 @@ from prefect_qiskit_runtime import (
     RuntimeServiceCredentials,
 )
 from prefect_qiskit_runtime.backend import as_backend
+from tests.flow_processes import flow_environment
 
 BLOCKS: list[type[Block]] = [
     IBMQuantumCredentials,
@@ -221,10 +220,9 @@ def test_loading_the_collections_of_prefect_defines_the_blocks_and_loads_no_qisk
 
 @pytest.mark.usefixtures("prefect_server")
 def test_prefect_registers_the_blocks_of_the_package() -> None:
-    settings = get_current_settings().to_environment_variables(exclude_unset=True)
     done = subprocess.run(
         [PREFECT, "block", "register", "-m", "prefect_qiskit_runtime"],
-        env={**os.environ, **settings, "COLUMNS": "200"},
+        env=flow_environment(COLUMNS="200"),
         capture_output=True,
         text=True,
         check=True,

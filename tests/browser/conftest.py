@@ -17,7 +17,8 @@ import pytest
 
 from prefect_qiskit_runtime.testing import OfflineService, offline_service
 from tests.browser.ui import Ui
-from tests.deployments.conftest import DEADLINE_SECONDS, ROOT, until
+from tests.deployments.conftest import DEADLINE_SECONDS, ROOT
+from tests.waiting import wait_until
 
 COMMAND = str(Path(sys.executable).with_name("prefect-qiskit-runtime"))
 NO_CHROMIUM = "No Chromium here: `make browser` installs it."
@@ -85,7 +86,7 @@ def served(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             start_new_session=True,
         )
     try:
-        until(lambda: serves_blocks(url, process), "the Prefect server and its blocks")
+        wait_until(lambda: serves_blocks(url, process), "the Prefect server and its blocks")
         yield Served(url, environment)
     finally:
         # As Ctrl-C, but not ignored where the tests run in the background of a script.

@@ -14,7 +14,7 @@ from prefect_qiskit_runtime import RuntimeBackend
 from prefect_qiskit_runtime.testing import OfflineService
 from tests.browser.conftest import Served
 from tests.browser.ui import Ui
-from tests.deployments.conftest import until
+from tests.waiting import wait_until
 
 # Each step has a deadline of its own, and some tests have many steps.
 pytestmark = pytest.mark.timeout(600)
@@ -46,7 +46,7 @@ def test_a_run_shows_its_convergence_and_gives_its_table(ui: Ui) -> None:
     ui.open_artifact("convergence")
     plot = ui.page.get_by_role("img", name=re.compile("VQE of h2_0.735"))
     plot.wait_for()
-    until(lambda: plot.evaluate("image => image.complete"), "the picture")
+    wait_until(lambda: plot.evaluate("image => image.complete"), "the picture")
     ui.shoot("convergence")
     assert plot.evaluate("image => image.naturalWidth") == 770
     ui.page.goto(run_page)
@@ -72,7 +72,7 @@ def test_progress_moves_while_vqe_runs(ui: Ui) -> None:
         seen.add(int(shown.removeprefix("Progress: ").removesuffix("%")))
         return len(seen - {0, 100}) >= 2
 
-    until(look, "two values of progress")
+    wait_until(look, "two values of progress")
     ui.page.goto(run_page)
     ui.cancel()
 
@@ -86,7 +86,7 @@ def test_cancelling_in_the_page_cancels_the_job_at_the_service(ui: Ui, served: S
     ui.cancel()
     ui.wait_for_state("unwanted-run", "Cancelled")
     # The state is that of the flow run; its hook may still be at work.
-    until(lambda: served.job_status(told.split()[1]) == "Cancelled", "the job is cancelled")
+    wait_until(lambda: served.job_status(told.split()[1]) == "Cancelled", "the job is cancelled")
 
 
 @pytest.mark.slow

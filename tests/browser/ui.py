@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from tests.deployments.conftest import DEADLINE_SECONDS, until
+from tests.deployments.conftest import DEADLINE_SECONDS
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page, Response
@@ -111,7 +112,9 @@ class Ui:
         """Start a flow from the form of its deployment `example`, and open the page of the run."""
         page = self.page
         # Served flows are registered one after the other, `cancel-abandoned-jobs` last.
-        until(lambda: self.has("deployments/name/cancel-abandoned-jobs/every-5-minutes"), "flows")
+        wait_until(
+            lambda: self.has("deployments/name/cancel-abandoned-jobs/every-5-minutes"), "flows"
+        )
         page.goto("/deployments")
         row = page.get_by_role("row").filter(has=page.get_by_text(flow, exact=True))
         row.wait_for()
@@ -176,7 +179,7 @@ class Ui:
                 cards.evaluate("lists => lists.scrollIntoView({block: 'end'})")
             return "/artifacts/artifact/" in self.page.url
 
-        until(opened, f"the artifact {what}")
+        wait_until(opened, f"the artifact {what}")
 
     def press(self, what: Locator) -> None:
         """Click, unless it goes away before that."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
@@ -15,6 +14,7 @@ from prefect_qiskit_runtime.client import IbmAccount, IbmApi, Proxies, RuntimeAp
 from prefect_qiskit_runtime.client.ibm import _login
 from prefect_qiskit_runtime.errors import ConfigurationError, ServiceUnavailableError
 from prefect_qiskit_runtime.settings import Settings
+from tests.client.proxy_process import pass_on
 
 from .conftest import Wire, answer
 
@@ -38,15 +38,7 @@ class Proxy:
             writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
         else:
             onward[1].write(head)
-        await asyncio.gather(_pass_on(reader, onward[1]), _pass_on(onward[0], writer))
-
-
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
+        await asyncio.gather(pass_on(reader, onward[1]), pass_on(onward[0], writer))
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from qiskit_aer.noise import NoiseModel, depolarizing_error
 from scipy import sparse
 
 from prefect_qiskit_runtime.codec import decode, encode, seams
+from tests.circuits import bell
 
 
 def upstream_text(value) -> str:
@@ -25,14 +26,6 @@ def upstream_text(value) -> str:
 
 def upstream_value(text: str):
     return json.loads(text, cls=qiskit_ibm_runtime.RuntimeDecoder)
-
-
-def measured_bell() -> QuantumCircuit:
-    circuit = QuantumCircuit(2)
-    circuit.h(0)
-    circuit.cx(0, 1)
-    circuit.measure_all()
-    return circuit
 
 
 def noise_model() -> NoiseModel:
@@ -50,7 +43,7 @@ SAME_TEXT = {
     "array": np.linspace(0, 1, 7),
     "int64": np.int64(3),
     "set": {1, 2},
-    "circuit": measured_bell(),
+    "circuit": bell(measured=True),
     "parameter": Parameter("p"),
     "instruction": RXGate(0.5),
     "Pauli": Pauli("XY"),
@@ -73,8 +66,8 @@ def test_the_text_is_upstreams(value):
 
 
 def test_results_of_primitives_come_back():
-    sampled = StatevectorSampler(seed=1).run([measured_bell()], shots=64).result()
-    bare = measured_bell().remove_final_measurements(inplace=False)
+    sampled = StatevectorSampler(seed=1).run([bell(measured=True)], shots=64).result()
+    bare = bell()
     estimated = StatevectorEstimator().run([(bare, ["ZZ", "XX"])]).result()
 
     back = decode(encode({"sampled": sampled, "estimated": estimated}))
@@ -117,7 +110,7 @@ def test_an_image_without_qiskit_ibm_runtime_encodes_all_but_its_types(monkeypat
     seams.upstream_encoder.cache_clear()
     seams.upstream_decoder.cache_clear()
     try:
-        value = [np.arange(3), measured_bell(), SparsePauliOp("Z"), 1j]
+        value = [np.arange(3), bell(measured=True), SparsePauliOp("Z"), 1j]
         back = decode(encode(value))
         assert back[1:] == value[1:]
         assert decode('{"__type__": "BitArray", "__value__": 1}') == {

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.crashes.conftest import DEADLINE_SECONDS, NewFlowRun
+from tests.crashes.conftest import NewFlowRun
 from tests.proxy import Fault
 
 ACKNOWLEDGEMENT = r"DELETE /jobs/\w+/results"
@@ -140,6 +140,7 @@ def test_a_flow_run_that_was_suspended_pays_nothing_again(
 ) -> None:
     """Prefect does not count that it was started again."""
     flow_run = new_flow_run("suspending", is_deployed=True, keyless=keyless)
-    flow_run.start().wait(DEADLINE_SECONDS)
+    flow_run.start()
+    flow_run.wait()
     assert not flow_run.notes("result ")
     assert flow_run.resume() == flow_run.job_result()

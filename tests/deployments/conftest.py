@@ -6,21 +6,20 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 from uuid import UUID
 
 import pytest
 
 from prefect_qiskit_runtime.testing import OfflineService, offline_service
-
-T = TypeVar("T")
+from tests.flow_processes import flow_environment
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 DEADLINE_SECONDS = 150.0
@@ -32,15 +31,6 @@ def main(backend, user_messenger, wait=0, result=None):
     time.sleep(wait)
     return result
 """
-
-
-def until(look: Callable[[], T | None], what: str) -> T:
-    """Look until there is something to see."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (seen := look()):
-        assert time.monotonic() < deadline, f"{what}: not within {DEADLINE_SECONDS} s"
-        time.sleep(0.1)
-    return seen
 
 
 @dataclass
@@ -57,7 +47,7 @@ class ServedRun:
         return [line.removeprefix(prefix) for line in lines if line.startswith(prefix)]
 
     def wait_for_notes(self, kind: str, count: int = 1) -> list[str]:
-        return until(
+        return wait_until(
             lambda: found if len(found := self.notes(kind)) >= count else None,
             f"{count} notes {kind!r}",
         )
@@ -70,7 +60,7 @@ class ServedRun:
             return client.read_flow_run(self.flow_run_id).state
 
     def wait_for_state(self, *names: str) -> None:
-        until(lambda: self.state.name in names, f"state {names}")
+        wait_until(lambda: self.state.name in names, f"state {names}")
 
     def cancel(self) -> datetime:
         """Do what the button in the UI does; return when Prefect's server has noted it."""
@@ -136,7 +126,7 @@ class Runner:
         """Start a run of a flow."""
         from prefect.client.orchestration import get_client
 
-        deployment_id = until(lambda: self._deployment_id(flow), f"deployment of {flow}")
+        deployment_id = wait_until(lambda: self._deployment_id(flow), f"deployment of {flow}")
         with get_client(sync_client=True) as client:
             flow_run = client.create_flow_run_from_deployment(deployment_id, parameters=parameters)
         return ServedRun(flow_run.id, self.notes_path)
@@ -166,21 +156,16 @@ Way = Literal["serve", "work"]
 
 @contextmanager
 def running(way: Way, name: str, folder: Path) -> Iterator[Runner]:
-    from prefect.settings import get_current_settings
-
-    settings = get_current_settings().to_environment_variables(exclude_unset=True)
     notes_path = folder / "notes.txt"
     with (folder / "runner.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, str(Path(__file__).parent / "served.py"), way, name],
-            env={
-                **os.environ,
-                **settings,
-                "PYTHONPATH": str(ROOT),
-                "PREFECT_RUNNER_POLL_FREQUENCY": "1",
-                "PREFECT_WORKER_QUERY_SECONDS": "1",
-                "SERVED_NOTES": str(notes_path),
-            },
+            env=flow_environment(
+                PYTHONPATH=str(ROOT),
+                PREFECT_RUNNER_POLL_FREQUENCY="1",
+                PREFECT_WORKER_QUERY_SECONDS="1",
+                SERVED_NOTES=str(notes_path),
+            ),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

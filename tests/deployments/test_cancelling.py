@@ -19,8 +19,9 @@ import pytest
 from prefect_qiskit_runtime import JobStatus, RuntimeSession, SessionState, list_jobs, wait_for_job
 from prefect_qiskit_runtime.flow_run.lineage import flow_tag
 from prefect_qiskit_runtime.testing import OfflineService
-from tests.deployments.conftest import Runner, ServedRun, StartRun, Way, running, until
+from tests.deployments.conftest import Runner, ServedRun, StartRun, Way, running
 from tests.deployments.served import BLOCK
+from tests.waiting import wait_until
 
 slow = pytest.mark.slow
 
@@ -117,7 +118,7 @@ def test_the_next_run_of_the_reaper_cancels_what_a_runner_that_was_ended_has_lef
     with running("serve", "ended-runner", tmp_path) as runner:
         run = runner.start("plain", program=program)
         job_ids = run.wait_for_notes("job")
-    until(lambda: not run.is_process_alive, "the end of the process")
+    wait_until(lambda: not run.is_process_alive, "the end of the process")
     run.cancel()
     shared_runner.start("cancel_abandoned_jobs", blocks=[BLOCK]).wait_for_state("Completed")
     jobs = list_jobs.fn(backend=service.backend(), pending=True)
@@ -132,7 +133,7 @@ def test_a_killed_process_leaves_no_session_where_hooks_say_so(
     run = start("submitting")
     run.wait_for_notes("job")
     kill(run)
-    until(lambda: has_closed(service, run), "the session closes")
+    wait_until(lambda: has_closed(service, run), "the session closes")
     run.wait_for_state("Crashed")
 
 

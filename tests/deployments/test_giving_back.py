@@ -11,7 +11,8 @@ from prefect_qiskit_runtime.flow_run.lineage import flow_tag
 from prefect_qiskit_runtime.models import JobInfo
 from prefect_qiskit_runtime.testing import OfflineService
 from prefect_qiskit_runtime.workers import AWAITING_QUANTUM_JOB
-from tests.deployments.conftest import ServedRun, StartRun, until
+from tests.deployments.conftest import ServedRun, StartRun
+from tests.waiting import wait_until
 
 
 def jobs_of(service: OfflineService, run: ServedRun) -> list[JobInfo]:
@@ -24,11 +25,11 @@ def wait_for_queued_job(
     service: OfflineService, run: ServedRun, number: int, queue_seconds: float
 ) -> None:
     """Wait until a flow run has so many jobs, and the last one was queued for that long."""
-    found = until(
+    found = wait_until(
         lambda: jobs if len(jobs := jobs_of(service, run)) == number else None, f"job {number}"
     )
     created = found[-1].created
-    until(
+    wait_until(
         lambda: (datetime.now(UTC) - created).total_seconds() >= queue_seconds,
         f"{queue_seconds} s in the queue",
     )
@@ -52,7 +53,7 @@ def test_a_flow_gives_its_worker_back_twice_and_pays_two_jobs(
     run = start("giving_back", check_after_seconds=check_after_seconds)
     for number, hold in enumerate(holds, start=1):
         wait_for_queued_job(service, run, number, queue_seconds)
-        until(lambda: has_no_process(run), "the end of the process")
+        wait_until(lambda: has_no_process(run), "the end of the process")
         service.remove(hold)
     run.wait_for_state("Completed")
     assert run.notes("results") == ["[0, 1]"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -17,9 +16,10 @@ import pytest
 import yaml
 from prefect import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.settings import get_current_settings
 
-from tests.deployments.conftest import ROOT, until
+from tests.deployments.conftest import ROOT
+from tests.flow_processes import flow_environment
+from tests.waiting import wait_until
 
 DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
 PREFECT = Path(sys.executable).with_name("prefect")
@@ -27,8 +27,7 @@ SCHEDULED = ROOT / "flows" / "cancel_abandoned_jobs.py"
 
 
 def environment(**variables: str) -> dict[str, str]:
-    settings = get_current_settings().to_environment_variables(exclude_unset=True)
-    return {**os.environ, **settings, "PREFECT_RUNNER_POLL_FREQUENCY": "1", **variables}
+    return flow_environment(PREFECT_RUNNER_POLL_FREQUENCY="1", **variables)
 
 
 def deploy(folder: Path) -> None:
@@ -149,7 +148,7 @@ def test_what_make_serve_starts_runs_by_its_schedule_and_ends_with_ctrl_c(often:
     script = str(ROOT / "flows" / "serve.py")
     command = [sys.executable, script, "--port", str(port), "--file", str(often / "prefect.yaml")]
     with running(command, often, PREFECT_HOME=str(often / "home"), PREFECT_API_URL="") as process:
-        run = until(lambda: run_of_the_schedule(url), "a run")
+        run = wait_until(lambda: run_of_the_schedule(url), "a run")
         assert run["work_pool_name"] is None
         block = httpx.get(
             f"{url}/block_types/slug/qiskit-runtime-backend/block_documents/name/embedded",
@@ -170,7 +169,7 @@ def test_a_worker_of_a_process_pool_runs_it_by_its_schedule(often: Path) -> None
     server = [str(PREFECT), "server", "start", "--port", str(port)]
     mine = {"PREFECT_HOME": str(often / "home"), "PREFECT_API_URL": url}
     with running(server, often, **{**mine, "PREFECT_API_URL": ""}):
-        until(lambda: answers(url), "the Prefect server")
+        wait_until(lambda: answers(url), "the Prefect server")
         for arguments in (
             # Prefect's client asks again where its server was busy, and the pool may be there then.
             ["work-pool", "create", "--overwrite", "--type", "process", "local"],
@@ -180,7 +179,7 @@ def test_a_worker_of_a_process_pool_runs_it_by_its_schedule(often: Path) -> None
                 [PREFECT, "--no-prompt", *arguments], cwd=often, env=environment(**mine), check=True
             )
         with running([str(PREFECT), "worker", "start", "--pool", "local"], often, **mine) as worker:
-            run = until(lambda: run_of_the_schedule(url), "a run")
+            run = wait_until(lambda: run_of_the_schedule(url), "a run")
         assert run["work_pool_name"] == "local"
         assert run["infrastructure_pid"] is not None  # of a process that the worker has started
         assert worker.returncode == 0

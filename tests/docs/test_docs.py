@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from tests.flow_processes import flow_environment
+
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -65,11 +67,8 @@ def has_code(page: Path) -> bool:
 
 def environment() -> dict[str, str]:
     """The variables of a shell in which the project's environment is active."""
-    from prefect.settings import get_current_settings
-
-    settings = get_current_settings().to_environment_variables(exclude_unset=True)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, **settings, "PATH": path}
+    return flow_environment(PATH=path)
 
 
 def run_console(text: str, folder: Path) -> None:

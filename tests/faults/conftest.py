@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 
-from prefect_qiskit_runtime import IBMQuantumCredentials, RuntimeBackend
-from prefect_qiskit_runtime.client.ibm import _login
+from prefect_qiskit_runtime import RuntimeBackend
 from prefect_qiskit_runtime.testing import OfflineService, offline_service
+from tests.simulated_ibm import ibm_backend, point_ibms_client_to
 
 PROGRAM = """
 import time
@@ -67,16 +68,15 @@ def error_of(answer: httpx.Response) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="package")
-def running() -> Iterator[OfflineService]:
+def running_offline() -> Iterator[OfflineService]:
+    """One process for all files here."""
     with offline_service() as service:
         yield service
 
 
 @pytest.fixture
-def service(running: OfflineService) -> Iterator[OfflineService]:
-    running.clear()
-    yield running
-    running.clear()
+def service(offline: OfflineService) -> OfflineService:
+    return offline
 
 
 @pytest.fixture
@@ -100,43 +100,23 @@ def error() -> Callable[[httpx.Response], dict[str, Any]]:
 
 @pytest.fixture(scope="package")
 def running_cloud() -> Iterator[OfflineService]:
+    """One process for all files here."""
     with offline_service(imitate="ibm") as service:
         yield service
 
 
 @pytest.fixture
-def ibm_cloud(running_cloud: OfflineService) -> Iterator[OfflineService]:
-    """One that imitates IBM's, without its limits."""
-    _login._logins.cache_clear()
-    running_cloud.clear()
-    yield running_cloud
-    running_cloud.clear()
-
-
-@pytest.fixture
-def at_ibm(ibm_cloud: OfflineService) -> Callable[..., RuntimeBackend]:
+def at_ibm(cloud: OfflineService) -> Callable[..., RuntimeBackend]:
     """Makes blocks for it."""
-    fields = {"api_key": ibm_cloud.token, "url": f"{ibm_cloud.url}/api/v1"}
-    credentials = IBMQuantumCredentials.model_validate(fields)
-
-    def block(name: str, **more: Any) -> RuntimeBackend:
-        return RuntimeBackend(name=name, service="ibm", credentials=credentials, **more)
-
-    return block
+    return partial(ibm_backend, cloud.url, cloud.token)
 
 
 @pytest.fixture
-def ibms_client(ibm_cloud: OfflineService, monkeypatch: pytest.MonkeyPatch) -> Any:
+def ibms_client(cloud: OfflineService, monkeypatch: pytest.MonkeyPatch) -> Any:
     """IBM's own client, logged in there."""
     from qiskit_ibm_runtime import QiskitRuntimeService
 
-    for name, path in (
-        ("IAM_URL", ""),
-        ("GLOBAL_SEARCH_URL", ""),
-        ("GLOBAL_CATALOG_URL", "/catalog/api/v1"),
-    ):
-        monkeypatch.setenv(name, ibm_cloud.url + path)
-    monkeypatch.setenv("NO_PROXY", "*")
+    point_ibms_client_to(cloud.url, monkeypatch)
     return QiskitRuntimeService(
-        token=ibm_cloud.token, url=f"{ibm_cloud.url}/experimental/api/v1", instance="team"
+        token=cloud.token, url=f"{cloud.url}/experimental/api/v1", instance="team"
     )

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from qiskit import QuantumCircuit
 
 from prefect_qiskit_runtime import (
     ConflictError,
-    IBMQuantumCredentials,
     JobError,
     NotFoundError,
     RuntimeBackend,
@@ -24,24 +21,12 @@ from prefect_qiskit_runtime import (
     submit_sampler,
 )
 from prefect_qiskit_runtime.client.ibm import _login
-from prefect_qiskit_runtime.testing import OfflineService, offline_service
+from prefect_qiskit_runtime.testing import OfflineService
+from tests.circuits import flip
+from tests.simulated_ibm import ibm_backend
 
 LOGIN = "/identity/token"
 AN_HOUR = 3600
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[OfflineService]:
-    with offline_service(imitate="ibm") as service:
-        yield service
-
-
-@pytest.fixture
-def cloud(running: OfflineService) -> Iterator[OfflineService]:
-    _login._logins.cache_clear()
-    running.clear()
-    yield running
-    running.clear()
 
 
 @pytest.fixture
@@ -50,18 +35,8 @@ def backend(cloud: OfflineService) -> RuntimeBackend:
 
 
 def at_ibm(cloud: OfflineService, name: str = "aer_simulator", **fields: Any) -> RuntimeBackend:
-    credentials = IBMQuantumCredentials.model_validate(
-        {"api_key": cloud.token, "url": f"{cloud.url}/api/v1"}
-    )
     fields = {"retry_delay_seconds": 0, **fields}
-    return RuntimeBackend(name=name, service="ibm", credentials=credentials, **fields)
-
-
-def flip() -> QuantumCircuit:
-    circuit = QuantumCircuit(1)
-    circuit.x(0)
-    circuit.measure_all()
-    return circuit
+    return ibm_backend(cloud.url, cloud.token, name, **fields)
 
 
 def count(backend: RuntimeBackend, **how: Any) -> dict[str, int]:

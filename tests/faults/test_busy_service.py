@@ -2,49 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from qiskit import QuantumCircuit
 
 from prefect_qiskit_runtime import (
     ConflictError,
-    IBMQuantumCredentials,
     InvalidInputError,
     RuntimeBackend,
     list_jobs,
     run_sampler,
     submit_sampler,
 )
-from prefect_qiskit_runtime.client.ibm import _login
-from prefect_qiskit_runtime.testing import OfflineService, offline_service
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[OfflineService]:
-    with offline_service(imitate="ibm") as service:
-        yield service
+from prefect_qiskit_runtime.testing import OfflineService
+from tests.circuits import flip
 
 
 @pytest.fixture
-def cloud(running: OfflineService) -> OfflineService:
-    _login._logins.cache_clear()
-    running.clear()
-    return running
-
-
-@pytest.fixture
-def backend(cloud: OfflineService) -> RuntimeBackend:
-    credentials = IBMQuantumCredentials(api_key=cloud.token, url=f"{cloud.url}/api/v1")
-    return RuntimeBackend(name="aer_simulator", service="ibm", credentials=credentials)
-
-
-def flip() -> QuantumCircuit:
-    circuit = QuantumCircuit(1)
-    circuit.x(0)
-    circuit.measure_all()
-    return circuit
+def backend(at_ibm: Callable[..., RuntimeBackend]) -> RuntimeBackend:
+    return at_ibm()
 
 
 def count(backend: RuntimeBackend) -> dict[str, int]:

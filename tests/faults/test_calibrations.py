@@ -18,6 +18,7 @@ from prefect_qiskit_runtime import (
     primitives,
 )
 from prefect_qiskit_runtime.testing import OfflineService
+from tests.circuits import bell
 
 AtIbm = Callable[..., RuntimeBackend]
 submit_sampler = primitives.submit_sampler.fn
@@ -29,19 +30,11 @@ BAD_LAST = {"id": "bad-last", "qubits": [2, 3, 4], "error_factor": 30}
 
 
 @pytest.fixture
-def calibrated(ibm_cloud: OfflineService) -> OfflineService:
+def calibrated(cloud: OfflineService) -> OfflineService:
     """A device that has two calibrations beside its newest: each with other qubits that are bad."""
     for one in (BAD_FIRST, BAD_LAST):
-        ibm_cloud.add("calibration", backend=DEVICE, **one)
-    return ibm_cloud
-
-
-def bell() -> QuantumCircuit:
-    circuit = QuantumCircuit(2, name="bell")
-    circuit.h(0)
-    circuit.cx(0, 1)
-    circuit.measure_all()
-    return circuit
+        cloud.add("calibration", backend=DEVICE, **one)
+    return cloud
 
 
 @pytest.mark.usefixtures("calibrated")
@@ -50,7 +43,7 @@ def test_qubits_are_chosen_by_the_errors_of_the_calibration_that_is_named(
     at_ibm: AtIbm, calibration_id: str, good: set[int]
 ) -> None:
     block = at_ibm(DEVICE, transpile=True, optimization_level=3, calibration_id=calibration_id)
-    told: Any = run_sampler([bell()], backend=block, dry_run=True)
+    told: Any = run_sampler([bell(measured=True)], backend=block, dry_run=True)
     transpilation = told.preparation["transpilation"]
     assert set(transpilation["layouts"][0]) == good
     assert transpilation["calibration"]["calibration_id"] == calibration_id
@@ -60,7 +53,7 @@ def test_qubits_are_chosen_by_the_errors_of_the_calibration_that_is_named(
 def test_a_layout_that_does_not_look_at_errors_is_the_same_for_each(at_ibm: AtIbm) -> None:
     layouts = [
         run_sampler(
-            [bell()],
+            [bell(measured=True)],
             backend=at_ibm(
                 DEVICE, transpile=True, calibration_aware=False, calibration_id=calibration_id
             ),
@@ -75,11 +68,13 @@ def test_the_job_names_it_and_the_provenance_says_so(
     calibrated: OfflineService, at_ibm: AtIbm
 ) -> None:
     block = at_ibm(DEVICE, transpile=True, calibration_id="bad-last")
-    job = submit_sampler([bell()], backend=block, shots=10)
+    job = submit_sampler([bell(measured=True)], backend=block, shots=10)
     assert job.result()[0].data.meas.num_shots == 10
     (sent,) = calibrated.requests("POST", "/jobs")
     assert sent["status"] == 200
-    of_newest = submit_sampler([bell()], backend=at_ibm(DEVICE, transpile=True), shots=10)
+    of_newest = submit_sampler(
+        [bell(measured=True)], backend=at_ibm(DEVICE, transpile=True), shots=10
+    )
     of_newest.wait_for_final_state()
     named, newest = job.provenance.calibration, of_newest.provenance.calibration
     assert named is not None and newest is not None
@@ -110,30 +105,30 @@ def test_another_calibration_is_another_request(at_ibm: AtIbm) -> None:
 
 @pytest.mark.usefixtures("calibrated")
 def test_an_id_that_the_backend_does_not_have_is_refused_before_a_job_is_made(
-    ibm_cloud: OfflineService, at_ibm: AtIbm
+    cloud: OfflineService, at_ibm: AtIbm
 ) -> None:
     for transpile in (True, False):
         block = at_ibm(DEVICE, transpile=transpile, calibration_id="gone")
         with pytest.raises(NotFoundError) as caught:
-            run_sampler([bell()], backend=block)
+            run_sampler([bell(measured=True)], backend=block)
         said = str(caught.value)
         assert f"backend {DEVICE} with calibration 'gone'" in said
         assert "calibration_id of the RuntimeBackend" in said
         assert (caught.value.kind, caught.value.identifier) == ("calibration", "gone")
-    assert ibm_cloud.requests("POST", "/jobs") == []
+    assert cloud.requests("POST", "/jobs") == []
 
 
 @pytest.mark.usefixtures("calibrated")
 def test_a_calibration_is_of_one_backend(at_ibm: AtIbm) -> None:
     block = at_ibm("fake_lima", transpile=True, calibration_id="bad-first")
     with pytest.raises(NotFoundError, match="fake_lima with calibration 'bad-first'"):
-        run_sampler([bell()], backend=block)
+        run_sampler([bell(measured=True)], backend=block)
     with pytest.raises(ValidationError, match="calibration_id is of one backend, and fallbacks"):
         at_ibm(DEVICE, calibration_id="bad-first", fallbacks=["fake_lima"])
 
 
-def test_thresholds_go_by_the_newest_calibration(ibm_cloud: OfflineService, at_ibm: AtIbm) -> None:
-    ibm_cloud.add("calibration", backend="fake_lima", id="now", error_factor=50, newest=True)
+def test_thresholds_go_by_the_newest_calibration(cloud: OfflineService, at_ibm: AtIbm) -> None:
+    cloud.add("calibration", backend="fake_lima", id="now", error_factor=50, newest=True)
     block = at_ibm("least_busy", max_readout_error=0.2)
 
     def chosen(name: str) -> str:

@@ -46,14 +46,14 @@ def sent(cloud: OfflineService, job_id: str) -> QuantumCircuit:
 
 @pytest.mark.parametrize("angle", [0.7, 2.5, -0.7, -2.5])
 def test_they_stay_with_the_option_and_are_decomposed_without_it(
-    ibm_cloud: OfflineService, at_ibm: AtIbm, angle: float
+    cloud: OfflineService, at_ibm: AtIbm, angle: float
 ) -> None:
     exact = StatevectorEstimator().run([(rotated(angle), OBSERVABLES)]).result()[0].data.evs
     gates = {}
     for fractional in (True, False):
         block = at_ibm(DEVICE, transpile=True, fractional_gates=fractional, default_shots=20_000)
         job = submit_estimator([(rotated(angle), OBSERVABLES)], backend=block)
-        circuit = sent(ibm_cloud, job.job_id)
+        circuit = sent(cloud, job.job_id)
         gates[fractional] = set(circuit.count_ops())
         for instruction in circuit.data:
             if instruction.operation.name == "rzz":

@@ -13,16 +13,9 @@ from prefect_qiskit_runtime.service.faults.ibm import LONGEST_TAG, MOST_TAGS
 from prefect_qiskit_runtime.testing import OfflineService, offline_service
 
 
-@pytest.fixture(scope="module")
-def cloud() -> Iterator[OfflineService]:
-    with offline_service(imitate="ibm") as service:
-        yield service
-
-
 @pytest.fixture
 def http(cloud: OfflineService) -> Iterator[httpx.Client]:
     """A client that has logged in and names its instance, as IBM's clients do."""
-    cloud.clear()
     with httpx.Client(base_url=f"{cloud.url}/api/v1", timeout=30, trust_env=False) as http:
         token = http.post(f"{cloud.url}/identity/token", data={"apikey": cloud.token}).json()
         http.headers["Authorization"] = f"Bearer {token['access_token']}"

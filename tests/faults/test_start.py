@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ..team import TOKENS, start_team  # noqa: TID252 - of two rooms
+from tests.team import TOKENS, start_team
 
 COMMAND = [sys.executable, "-m", "prefect_qiskit_runtime.cli", "serve", "--user=a:t", "--port=0"]
 

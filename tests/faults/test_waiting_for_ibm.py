@@ -16,25 +16,17 @@ import httpx
 import pytest
 
 from prefect_qiskit_runtime.client import IbmAccount, IbmApi
-from prefect_qiskit_runtime.client.ibm import _login, _polling
+from prefect_qiskit_runtime.client.ibm import _polling
 from prefect_qiskit_runtime.models import EndEvent, JobStatus, StatusEvent
-from prefect_qiskit_runtime.testing import OfflineService, offline_service
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[OfflineService]:
-    with offline_service(imitate="ibm") as service:
-        yield service
+from prefect_qiskit_runtime.testing import OfflineService
 
 
 @pytest.fixture
-def cloud(running: OfflineService) -> Iterator[OfflineService]:
-    """A service like IBM's where submitted jobs stay queued."""
-    _login._logins.cache_clear()  # each test has a poller of its own
-    running.clear()
-    running.add("hold_job", when={"times": None})
-    yield running
-    with _connection(running) as http:
+def cloud(cloud: OfflineService) -> Iterator[OfflineService]:
+    """A service like IBM's where submitted jobs stay queued. Each test has its own poller."""
+    cloud.add("hold_job", when={"times": None})
+    yield cloud
+    with _connection(cloud) as http:
         for job in http.get("/jobs", params={"pending": True, "limit": 1000}).json()["jobs"]:
             http.post(f"/jobs/{job['id']}/cancel").raise_for_status()
 

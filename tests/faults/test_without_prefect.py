@@ -24,10 +24,10 @@ for _ in range(2):
 """
 
 
-def test_a_durable_key_on_ibm_starts_no_server(ibm_cloud: OfflineService, tmp_path: Path) -> None:
+def test_a_durable_key_on_ibm_starts_no_server(cloud: OfflineService, tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     ran = subprocess.run(
-        [sys.executable, "-c", SCRIPT, ibm_cloud.token, ibm_cloud.url],
+        [sys.executable, "-c", SCRIPT, cloud.token, cloud.url],
         env={**environment, "PREFECT_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
@@ -37,7 +37,7 @@ def test_a_durable_key_on_ibm_starts_no_server(ibm_cloud: OfflineService, tmp_pa
     assert ran.returncode == 0, ran.stderr
     first, second = ran.stdout.split()
     assert first == second
-    assert len(ibm_cloud.requests("POST", "/jobs")) == 1
+    assert len(cloud.requests("POST", "/jobs")) == 1
     assert "server" not in ran.stderr
     assert list(tmp_path.glob("storage/qiskit-runtime/intent-*"))
     assert not list(tmp_path.glob("*.db"))

@@ -11,23 +11,23 @@ import numpy as np
 import pytest
 from prefect import flow, get_client
 from prefect.artifacts import create_table_artifact
-from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.flows import Flow
 from prefect.variables import Variable
 
 from prefect_qiskit_runtime import NotFoundError, RuntimeBackend, least_busy_backend
 from prefect_qiskit_runtime.models import BackendStatus
 from prefect_qiskit_runtime.program import ProgramBackend
-from tests.deployments.conftest import until
+from tests.flows.examples import example_flow
 from tests.flows.shown import artifact
+from tests.waiting import wait_until
 
-ENTRYPOINT = f"{Path(__file__).parents[2] / 'flows' / 'backend_health.py'}:backend_health"
 KEY = "backend-health-embedded"
 EARLIER = {"backend": "fake_manila", "ghz_fidelity": 0.999, "operational": True}
 
 
 @pytest.fixture(scope="module")
 def health() -> Flow[..., Any]:
-    return load_flow_from_entrypoint(ENTRYPOINT)
+    return example_flow("backend_health")
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_a_backend_that_fell_behind_its_history_is_told_of(rows: dict[str, Any])
         with get_client(sync_client=True) as client:
             return client._client.post("/events/filter", json=query).json()["events"]
 
-    (event,) = until(told, "the event")
+    (event,) = wait_until(told, "the event")
     assert event["event"] == "qiskit-runtime.backend.degraded"
     assert event["resource"]["prefect.resource.name"] == "fake_manila"
     assert event["payload"]["ghz_fidelity"] == rows["fake_manila"]["ghz_fidelity"]

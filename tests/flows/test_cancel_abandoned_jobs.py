@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from uuid import UUID
 
 import pytest
 from prefect import flow, get_client, runtime
-from prefect.flows import load_flow_from_entrypoint
 from prefect.states import Cancelled
 
 from prefect_qiskit_runtime import JobStatus, RuntimeJob, submit_program, upload_program
 from prefect_qiskit_runtime.backend import RuntimeBackend
+from tests.flows.examples import example_flow
 
-ENTRYPOINT = f"{Path(__file__).parents[2] / 'flows' / 'cancel_abandoned_jobs.py'}"
 WAITING = "import time\ndef main(backend, user_messenger):\n    time.sleep(600)\n"
 
 
@@ -25,7 +23,7 @@ def test_it_cancels_the_job_of_a_flow_run_that_was_cancelled() -> None:
         program = upload_program(WAITING, name="waiting")
         return UUID(runtime.flow_run.id), submit_program(program, backend="aer_simulator")
 
-    reaper = load_flow_from_entrypoint(f"{ENTRYPOINT}:cancel_abandoned_jobs")
+    reaper = example_flow("cancel_abandoned_jobs")
     flow_run_id, job = leaving()
     assert asyncio.run(reaper()) == []
     with get_client(sync_client=True) as client:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.flows import Flow
 
+from tests.flows.examples import example_flow
 from tests.flows.shown import artifact
-
-ENTRYPOINT = f"{Path(__file__).parents[2] / 'flows' / 'dissociation_curve.py'}:dissociation_curve"
 
 
 @pytest.fixture(scope="module")
 def curve_flow() -> Flow[..., Any]:
-    return load_flow_from_entrypoint(ENTRYPOINT)
+    return example_flow("dissociation_curve")
 
 
 @pytest.mark.parametrize(

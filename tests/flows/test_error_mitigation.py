@@ -8,18 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.flows import Flow
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import Operator
 
+from tests.flows.examples import example_flow
 from tests.flows.shown import artifact
-
-ENTRYPOINT = f"{Path(__file__).parents[2] / 'flows' / 'error_mitigation.py'}:error_mitigation"
 
 
 @pytest.fixture(scope="module")
 def mitigation() -> Flow[..., Any]:
-    return load_flow_from_entrypoint(ENTRYPOINT)
+    return example_flow("error_mitigation")
 
 
 @pytest.fixture(scope="module")

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.flows import Flow
 
 from prefect_qiskit_runtime import alist_jobs
-
-FLOWS = Path(__file__).parents[2] / "flows"
-ENTRYPOINT = f"{FLOWS / 'program_pipeline.py'}:program_pipeline"
+from tests.flows.examples import example_flow
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "service_home")
 
 
 @pytest.fixture(scope="module")
 def pipeline() -> Flow[..., Any]:
-    return load_flow_from_entrypoint(ENTRYPOINT)
+    return example_flow("program_pipeline")
 
 
 def programs_run() -> list[str]:

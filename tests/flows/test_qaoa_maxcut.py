@@ -8,17 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.flows import Flow
 from pydantic import ValidationError
 
+from tests.flows.examples import example_flow
 from tests.flows.shown import artifact
-
-ENTRYPOINT = f"{Path(__file__).parents[2] / 'flows' / 'qaoa_maxcut.py'}:qaoa_maxcut"
 
 
 @pytest.fixture(scope="module")
 def qaoa() -> Flow[..., Any]:
-    return load_flow_from_entrypoint(ENTRYPOINT)
+    return example_flow("qaoa_maxcut")
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.flows import Flow
 from qiskit.quantum_info import Statevector
 
+from tests.flows.examples import example_flow
 from tests.flows.shown import artifact
 
-ENTRYPOINT = f"{Path(__file__).parents[2] / 'flows' / 'quantum_kernel.py'}:quantum_kernel"
 SHOTS = 1024
 BANDWIDTH = 0.7
 
@@ -20,7 +20,7 @@ BANDWIDTH = 0.7
 @pytest.fixture(scope="module")
 def kernel_flow() -> Flow[..., Any]:
     pytest.importorskip("sklearn", reason="needs the dependency group examples")
-    return load_flow_from_entrypoint(ENTRYPOINT)
+    return example_flow("quantum_kernel")
 
 
 @pytest.fixture(scope="module")

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 from prefect import get_client
 from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
-from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.flows import Flow
 from prefect.utilities.callables import parameter_schema
 
-ENTRYPOINT = f"{Path(__file__).parents[2] / 'flows' / 'vqe.py'}:vqe"
+from tests.flows.examples import example_flow
 
 
 @pytest.fixture(scope="module")
 def vqe_flow() -> Flow[..., Any]:
-    return load_flow_from_entrypoint(ENTRYPOINT)
+    return example_flow("vqe")
 
 
 @pytest.fixture(scope="module")

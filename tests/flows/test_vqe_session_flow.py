@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 
+from tests.flows.examples import example_flow
 from tests.flows.shown import artifact as shown
-
-ENTRYPOINT = f"{Path(__file__).parents[2] / 'flows' / 'vqe_session.py'}:vqe_session"
 
 
 @pytest.fixture(scope="module")
 def summary(prefect_server: None, service_home: object) -> dict[str, Any]:
-    return load_flow_from_entrypoint(ENTRYPOINT)(molecule="h2_0.735")
+    return example_flow("vqe_session")(molecule="h2_0.735")
 
 
 def artifact(what: str) -> Any:
@@ -58,5 +55,5 @@ def test_its_steps_are_a_table_that_the_ui_can_hand_out(summary: dict[str, Any])
 
 
 def test_its_form_has_descriptions() -> None:
-    properties = parameter_schema(load_flow_from_entrypoint(ENTRYPOINT)).properties
+    properties = parameter_schema(example_flow("vqe_session")).properties
     assert all(described.get("description") for described in properties.values())

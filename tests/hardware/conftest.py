@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,8 @@ import pytest
 
 from prefect_qiskit_runtime import IBMQuantumCredentials, RuntimeBackend
 from prefect_qiskit_runtime.testing import OfflineService, offline_service
-
-DEADLINE_SECONDS = 90.0
+from tests.simulated_ibm import ibm_credentials
+from tests.waiting import wait_until
 
 # A small VQE with all that a program can ask of its backend; it can be told to wait.
 VQE = """
@@ -63,14 +62,6 @@ def main(backend, user_messenger, points=2, sample=False, wait_for=None, wait_at
 """
 
 
-def wait_until(condition: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, f"waited too long until {what}"
-        time.sleep(0.02)
-    return answer
-
-
 @dataclass
 class Cloud:
     """The simulated IBM, as its account holder sees it: what is new since the test began."""
@@ -83,12 +74,11 @@ class Cloud:
             line.unlink()  # the minute of the tests before
         self._before: set[str] = set()
         self._before = {one["id"] for what in ("jobs", "sessions") for one in self.listed(what)}
-        self.service.clear()  # the limit of five submissions a minute, among others
+        self.service.clear()  # its requests until now
 
     @property
     def credentials(self) -> IBMQuantumCredentials:
-        given = {"api_key": self.service.token, "url": f"{self.service.url}/api/v1"}
-        return IBMQuantumCredentials.model_validate(given)
+        return ibm_credentials(self.service.url, self.service.token)
 
     def backend(self, **fields: Any) -> RuntimeBackend:
         """A block whose programs run on the embedded service and use the device."""
@@ -132,15 +122,15 @@ class Cloud:
 
 
 @pytest.fixture(scope="package")
-def running() -> Iterator[OfflineService]:
+def running_cloud() -> Iterator[OfflineService]:
+    """One process for all files here."""
     with offline_service(imitate="ibm") as service:
         yield service
 
 
 @pytest.fixture
-def cloud(running: OfflineService, service_home: Path) -> Iterator[Cloud]:
-    yield Cloud(running, service_home)
-    running.clear()
+def cloud(cloud: OfflineService, service_home: Path) -> Cloud:
+    return Cloud(cloud, service_home)
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,8 @@ from prefect_qiskit_runtime import (
     programs,
 )
 from prefect_qiskit_runtime.testing import offline_service
-from tests.hardware.conftest import VQE, Cloud, Embedded, wait_until
+from tests.hardware.conftest import VQE, Cloud, Embedded
+from tests.waiting import wait_until
 
 OPEN_PLAN: dict[str, Any] = {
     "status": 400,

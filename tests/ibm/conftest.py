@@ -8,17 +8,13 @@ import pytest
 
 from prefect_qiskit_runtime import IBMQuantumCredentials
 from prefect_qiskit_runtime.client.ibm import _login
-
-from ..team import TOKENS, TeamService, start_team  # noqa: TID252 - of two rooms
+from tests.team import TOKENS, TeamService, running_team
 
 
 @pytest.fixture(scope="package")
 def ibm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TeamService]:
-    service = start_team(tmp_path_factory.mktemp("ibm") / "home")
-    yield service
-    assert service.terminate() == 0
-    service.close()
-    assert "Traceback" not in service.log
+    with running_team(tmp_path_factory.mktemp("ibm") / "home") as service:
+        yield service
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,7 @@ from qiskit.transpiler import generate_preset_pass_manager
 
 from prefect_qiskit_runtime.client import RuntimeClient, SyncRuntimeClient
 from prefect_qiskit_runtime.errors import ConfigurationError, NotFoundError
-
-from ..team import TOKENS, TeamService  # noqa: TID252 - of two rooms
+from tests.team import TOKENS, TeamService
 
 
 @pytest.fixture(params=["ibm_quantum_platform", "ibm_cloud", "ibm_quantum", None])

@@ -8,8 +8,7 @@ import pytest
 
 from prefect_qiskit_runtime import IBMQuantumCredentials, InvalidInputError
 from prefect_qiskit_runtime.client import LARGEST_BODY_BYTES, RuntimeApi
-
-from ..team import TeamService  # noqa: TID252 - of two rooms
+from tests.team import TeamService
 
 
 def params_text(num_bytes: int) -> str:

@@ -18,8 +18,8 @@ from prefect_qiskit_runtime import (
     primitives,
 )
 from prefect_qiskit_runtime.codec import decode
-
-from ..team import TeamService  # noqa: TID252 - of two rooms
+from tests.circuits import bell
+from tests.team import TeamService
 
 run_sampler, submit_sampler = primitives.run_sampler.fn, primitives.submit_sampler.fn
 run_estimator, submit_estimator = primitives.run_estimator.fn, primitives.submit_estimator.fn
@@ -36,15 +36,6 @@ def changed(block: RuntimeBackend, **fields: Any) -> RuntimeBackend:
     """The block with other fields, validated as a form would."""
     given = {name: getattr(block, name) for name in ("name", "service", "credentials")}
     return RuntimeBackend(**{**given, **fields})
-
-
-def bell(*, measured: bool = False) -> QuantumCircuit:
-    circuit = QuantumCircuit(2, name="bell")
-    circuit.h(0)
-    circuit.cx(0, 1)
-    if measured:
-        circuit.measure_all()
-    return circuit
 
 
 def num_jobs(ibm: TeamService) -> int:

@@ -28,8 +28,9 @@ from prefect_qiskit_runtime import (
     primitives,
     programs,
 )
-
-from ..team import TOKENS, TeamService  # noqa: TID252 - of two rooms
+from tests.circuits import bell
+from tests.simulated_ibm import point_ibms_client_to
+from tests.team import TOKENS, TeamService
 
 run_sampler, submit_sampler = primitives.run_sampler.fn, primitives.submit_sampler.fn
 run_estimator, submit_estimator = primitives.run_estimator.fn, primitives.submit_estimator.fn
@@ -38,15 +39,6 @@ run_estimator, submit_estimator = primitives.run_estimator.fn, primitives.submit
 @pytest.fixture
 def backend(credentials: IBMQuantumCredentials) -> RuntimeBackend:
     return RuntimeBackend(name="aer_simulator", service="ibm", credentials=credentials)
-
-
-def bell(*, measured: bool = False) -> QuantumCircuit:
-    circuit = QuantumCircuit(2)
-    circuit.h(0)
-    circuit.cx(0, 1)
-    if measured:
-        circuit.measure_all()
-    return circuit
 
 
 def sent(ibm: TeamService, job_id: str) -> dict[str, Any]:
@@ -107,13 +99,7 @@ def test_what_is_sent_is_what_ibms_own_client_sends(
     pubs = [(bell(), "ZZ"), (bell(), ["XX", "ZI"], None, 0.2)]
     ours = submit_estimator(pubs, backend=backend, options=options)
 
-    for name, url in (
-        ("IAM_URL", ""),
-        ("GLOBAL_SEARCH_URL", ""),
-        ("GLOBAL_CATALOG_URL", "/catalog/api/v1"),
-    ):
-        monkeypatch.setenv(name, ibm.url + url)
-    monkeypatch.setenv("NO_PROXY", "*")
+    point_ibms_client_to(ibm.url, monkeypatch)
     service = QiskitRuntimeService(
         token=TOKENS["alice"], url=f"{ibm.url}/experimental/api/v1", instance="team"
     )

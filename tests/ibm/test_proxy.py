@@ -17,7 +17,7 @@ from prefect_qiskit_runtime import (
     ServiceUnavailableError,
     list_backends,
 )
-from tests.team import TOKENS, TeamService, start_team
+from tests.team import TOKENS, TeamService, running_team
 
 PROXY = Path(__file__).parent.parent / "client" / "proxy_process.py"
 PASSWORD = "a-very-secret-password"
@@ -66,10 +66,9 @@ def test_login_and_requests_go_through_it_with_user_and_password(ibm: TeamServic
 
 @pytest.fixture(scope="module")
 def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TeamService]:
-    service = start_team(tmp_path_factory.mktemp("tls") / "home", "--tls", "self-signed")
-    yield service
-    service.terminate()
-    service.close()
+    home = tmp_path_factory.mktemp("tls") / "home"
+    with running_team(home, "--tls", "self-signed") as service:
+        yield service
 
 
 def test_encrypted_requests_go_through_a_tunnel_with_user_and_password(

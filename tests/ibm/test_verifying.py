@@ -14,8 +14,7 @@ from prefect_qiskit_runtime import (
     ServiceUnavailableError,
 )
 from prefect_qiskit_runtime.client import _transport
-
-from ..team import TOKENS, TeamService  # noqa: TID252 - of two rooms
+from tests.team import TOKENS, TeamService
 
 
 def test_an_account_that_works_says_what_it_is_good_for(credentials: IBMQuantumCredentials) -> None:

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from prefect_qiskit_runtime import (
     ConfigurationError,
     LoopResult,
-    RuntimeBackend,
-    RuntimeServiceCredentials,
     minimize,
 )
-from prefect_qiskit_runtime.testing import OfflineService, offline_service
+from prefect_qiskit_runtime.testing import OfflineService
 from tests.loops.flows import objective
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
-@pytest.fixture(scope="module")
-def service() -> Iterator[OfflineService]:
+@pytest.fixture
+def service(offline: OfflineService) -> OfflineService:
     """A service each of whose jobs has taken ten seconds."""
-    with offline_service() as service:
-        service.add("job_usage", seconds=10)
-        yield service
+    offline.add("job_usage", seconds=10)
+    return offline
 
 
 def minimised(service: OfflineService, max_qpu_seconds: float) -> LoopResult:
-    credentials = RuntimeServiceCredentials.model_validate(
-        {"url": service.url, "token": service.token}
-    )
     return minimize.fn(
         objective("h2_0.735", shots=50),
         [0.0, 0.0, 0.0],
-        backend=RuntimeBackend(service="team", credentials=credentials),
+        backend=service.backend(),
         method="SPSA",
         max_qpu_seconds=max_qpu_seconds,
         durable_key="qpu-budget",

@@ -15,17 +15,9 @@ from qiskit.quantum_info import SparsePauliOp
 
 from prefect_qiskit_runtime.errors import InvalidInputError, NotFoundError
 from prefect_qiskit_runtime.program import ProgramBackend
+from tests.circuits import bell
 
 NAMES = ["aer_simulator", "fake_manila"]
-
-
-def bell(*, measured: bool = True) -> QuantumCircuit:
-    circuit = QuantumCircuit(2)
-    circuit.h(0)
-    circuit.cx(0, 1)
-    if measured:
-        circuit.measure_all()
-    return circuit
 
 
 @pytest.fixture(params=NAMES)
@@ -51,7 +43,7 @@ def test_an_unknown_name_is_refused(name):
 
 
 def test_transpiled_circuits_run(backend):
-    circuit = transpile(bell(), backend)
+    circuit = transpile(bell(measured=True), backend)
 
     counts = backend.run(circuit, shots=500, seed_simulator=1).result().get_counts()
 
@@ -60,7 +52,9 @@ def test_transpiled_circuits_run(backend):
 
 
 def test_run_takes_several_circuits_and_a_seed(backend):
-    circuits = generate_preset_pass_manager(1, backend=backend).run([bell(), bell()])
+    circuits = generate_preset_pass_manager(1, backend=backend).run(
+        [bell(measured=True), bell(measured=True)]
+    )
 
     first = backend.run(circuits, seed_simulator=7).result().get_counts()
     again = backend.run(circuits, seed_simulator=7).result().get_counts()
@@ -72,7 +66,7 @@ def test_run_takes_several_circuits_and_a_seed(backend):
 
 def test_options_set_on_the_backend_hold_for_its_runs(backend):
     backend.set_options(shots=50, seed_simulator=3)
-    circuit = transpile(bell(), backend)
+    circuit = transpile(bell(measured=True), backend)
 
     first = backend.run(circuit).result().get_counts()
 
@@ -87,8 +81,10 @@ def test_no_circuit_is_an_error(backend):
 
 def test_the_primitives_of_qiskit_take_it(backend):
     pass_manager = generate_preset_pass_manager(1, backend=backend)
-    sampled = BackendSamplerV2(backend=backend).run([pass_manager.run(bell())]).result()
-    bare = pass_manager.run(bell(measured=False))
+    sampled = (
+        BackendSamplerV2(backend=backend).run([pass_manager.run(bell(measured=True))]).result()
+    )
+    bare = pass_manager.run(bell())
     observable = SparsePauliOp("ZZ").apply_layout(bare.layout)
     estimated = BackendEstimatorV2(backend=backend).run([(bare, observable)]).result()
 
@@ -100,8 +96,8 @@ def test_the_primitives_of_qiskit_take_it(backend):
 def test_the_primitives_of_qiskit_ibm_runtime_take_it_as_mode(backend):
     pass_manager = generate_preset_pass_manager(1, backend=backend)
     sampler = qiskit_ibm_runtime.SamplerV2(mode=backend)
-    sampled = sampler.run([pass_manager.run(bell())], shots=64).result()
-    bare = pass_manager.run(bell(measured=False))
+    sampled = sampler.run([pass_manager.run(bell(measured=True))], shots=64).result()
+    bare = pass_manager.run(bell())
     observable = SparsePauliOp("ZZ").apply_layout(bare.layout)
     estimator = qiskit_ibm_runtime.EstimatorV2(mode=backend)
     estimated = estimator.run([(bare, observable)], precision=0.1).result()
@@ -114,8 +110,8 @@ def test_the_primitives_of_qiskit_ibm_runtime_take_it_as_mode(backend):
 def test_the_primitives_of_aer_take_it(backend):
     pass_manager = generate_preset_pass_manager(1, backend=backend)
     sampler = qiskit_aer.primitives.SamplerV2.from_backend(backend)
-    sampled = sampler.run([pass_manager.run(bell())], shots=64).result()
-    bare = pass_manager.run(bell(measured=False))
+    sampled = sampler.run([pass_manager.run(bell(measured=True))], shots=64).result()
+    bare = pass_manager.run(bell())
     observable = SparsePauliOp("ZZ").apply_layout(bare.layout)
     estimator = qiskit_aer.primitives.EstimatorV2.from_backend(backend)
     estimated = estimator.run([(bare, observable)]).result()
@@ -126,7 +122,7 @@ def test_the_primitives_of_aer_take_it(backend):
 
 def test_a_device_has_its_noise():
     backend = ProgramBackend.from_name("fake_manila")
-    circuit = transpile(bell(), backend)
+    circuit = transpile(bell(measured=True), backend)
 
     counts = backend.run(circuit, shots=4000, seed_simulator=1).result().get_counts()
 
@@ -137,7 +133,7 @@ def test_a_device_refuses_circuits_outside_its_instruction_set():
     backend = ProgramBackend.from_name("fake_manila")
 
     with pytest.raises(InvalidInputError, match=r"no 'h' on qubits \(0,\)\. Transpile it first"):
-        backend.run(bell())
+        backend.run(bell(measured=True))
     unconnected = QuantumCircuit(5)
     unconnected.cx(0, 4)
     with pytest.raises(InvalidInputError, match=r"no 'cx' on qubits \(0, 4\)"):
@@ -211,9 +207,9 @@ def test_usage_counts_circuits_and_shots():
     circuit.rx(p, 0)
     circuit.measure_all()
 
-    backend.run([bell(), bell()], shots=100).result()
+    backend.run([bell(measured=True), bell(measured=True)], shots=100).result()
     backend.run(circuit, shots=10, parameter_binds=[{p: [0.1, 0.2, 0.3]}]).result()
-    backend.estimator().run([(bell(measured=False), "ZZ")]).result()
+    backend.estimator().run([(bell(), "ZZ")]).result()
 
     usage = backend.usage
     assert (usage.circuits, usage.shots, usage.quantum_seconds) == (6, 230, 0.0)

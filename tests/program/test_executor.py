@@ -30,16 +30,6 @@ from prefect_qiskit_runtime.program._register_bits import RegisterSampler, indep
 from prefect_qiskit_runtime.program.executor import run_executor
 
 
-@pytest.fixture
-def ideal() -> ProgramBackend:
-    return ProgramBackend.from_name("aer_simulator")
-
-
-@pytest.fixture(scope="module")
-def noisy() -> ProgramBackend:
-    return ProgramBackend.from_name("fake_manila")
-
-
 def rotation() -> QuantumCircuit:
     circuit = QuantumCircuit(2)
     circuit.rx(Parameter("angle"), 0)

@@ -14,23 +14,12 @@ from qiskit.quantum_info import SparsePauliOp
 from qiskit_aer.noise import NoiseModel, ReadoutError
 
 from prefect_qiskit_runtime.errors import InvalidInputError
-from prefect_qiskit_runtime.program import ProgramBackend
 from prefect_qiskit_runtime.program._exact_sampling import exact_probabilities
 from prefect_qiskit_runtime.program.legacy import primitives
 from prefect_qiskit_runtime.program.legacy.primitives import (
     run_legacy_estimator,
     run_legacy_sampler,
 )
-
-
-@pytest.fixture
-def ideal() -> ProgramBackend:
-    return ProgramBackend.from_name("aer_simulator")
-
-
-@pytest.fixture(scope="module")
-def noisy() -> ProgramBackend:
-    return ProgramBackend.from_name("fake_manila")
 
 
 def rotation(*, measured: bool = True) -> QuantumCircuit:

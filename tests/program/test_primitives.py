@@ -13,22 +13,12 @@ from qiskit.quantum_info import Operator, SparseObservable, SparsePauliOp, State
 from qiskit_aer.noise import NoiseModel, depolarizing_error
 
 from prefect_qiskit_runtime.errors import InvalidInputError
-from prefect_qiskit_runtime.program import ProgramBackend, _exact, sampled as _sampled
+from prefect_qiskit_runtime.program import _exact, sampled as _sampled
 
 HAMILTONIAN = SparsePauliOp(
     ["III", "ZII", "IZZ", "XXI", "YYI", "IXZ", "ZIZ", "IIY"],
     [0.7, -0.4, 0.3, 0.5, 0.25, -0.6, 0.2, 0.35],
 )
-
-
-@pytest.fixture
-def ideal() -> ProgramBackend:
-    return ProgramBackend.from_name("aer_simulator")
-
-
-@pytest.fixture(scope="module")
-def noisy() -> ProgramBackend:
-    return ProgramBackend.from_name("fake_manila")
 
 
 def ansatz(num_qubits: int = 3) -> QuantumCircuit:

@@ -371,12 +371,18 @@ async def test_image_that_is_no_interpreter_is_refused(forked, image):
     assert image in str(caught.value)
 
 
-async def test_job_of_another_environment_sees_that_environment(forked, tmp_path):
-    venv = tmp_path / "other"
+def make_environment(venv: Path) -> Path:
+    """Make an environment that has our libraries too; return the folder for further ones."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
     (site_packages,) = venv.glob("lib/python*/site-packages")
     ours = [path for path in sys.path if path.endswith("site-packages")]
     (site_packages / "libraries.pth").write_text("\n".join(ours))
+    return site_packages
+
+
+async def test_job_of_another_environment_sees_that_environment(forked, tmp_path):
+    venv = tmp_path / "other"
+    site_packages = make_environment(venv)
     (site_packages / "only_here.py").write_text("VALUE = 1\n")
     image = f"python:{venv}/bin/python"
     source = "import only_here, sys\ndef main(b, m):\n    return [only_here.VALUE, sys.prefix]"
@@ -385,10 +391,7 @@ async def test_job_of_another_environment_sees_that_environment(forked, tmp_path
 
 async def test_libraries_installed_later_are_seen_by_the_next_job(forked, tmp_path):
     venv = tmp_path / "changing"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
-    (site_packages,) = venv.glob("lib/python*/site-packages")
-    ours = [path for path in sys.path if path.endswith("site-packages")]
-    (site_packages / "libraries.pth").write_text("\n".join(ours))
+    site_packages = make_environment(venv)
     image = f"python:{venv}/bin/python"
     parent = "import os\ndef main(b, m):\n    return os.getppid()"
     first = (await forked.run(parent, image=image)).result

@@ -21,7 +21,8 @@ import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_DATABASE_CONNECTION_URL
 
 from prefect_qiskit_runtime import IBMQuantumCredentials, RuntimeBackend, RuntimeServiceCredentials
-from tests.team import TeamService, start_team
+from tests.embedded import stop_embedded
+from tests.team import running_team
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -54,17 +55,6 @@ class WholeRun:
     def files(self) -> Iterator[Path]:
         for folder in self.folders:
             yield from (path for path in folder.rglob("*") if path.is_file())
-
-
-@contextmanager
-def running(home: Path, *arguments: str) -> Iterator[TeamService]:
-    home.mkdir()
-    service = start_team(home / "home", *arguments)
-    try:
-        yield service
-    finally:
-        service.terminate()
-        service.close()
 
 
 def saved_blocks(team_url: str, ibm_url: str) -> None:
@@ -134,8 +124,10 @@ def whole_run(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) ->
     home = tmp_path_factory.mktemp("whole-run")
     done = home / "done"
     with (
-        running(home / "team", f"--user=carol:{SECRETS['team']}") as team,
-        running(home / "ibm", "--fault-mode", "--as=ibm", f"--user=dave:{SECRETS['ibm']}") as ibm,
+        running_team(home / "team" / "home", f"--user=carol:{SECRETS['team']}") as team,
+        running_team(
+            *(home / "ibm" / "home", "--fault-mode", "--as=ibm"), f"--user=dave:{SECRETS['ibm']}"
+        ) as ibm,
     ):
         with ibm.client() as client:
             client.delete("/fault-mode/scenarios").raise_for_status()
@@ -155,13 +147,7 @@ def whole_run(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) ->
     try:
         yield WholeRun((home / "said.txt").read_text(), [home, database().parent], processes)
     finally:
-        subprocess.run(
-            [sys.executable, "-m", "prefect_qiskit_runtime.cli", "service", "stop", "--force"],
-            env={**os.environ, "PREFECT_QISKIT_RUNTIME_HOME": str(home / "embedded")},
-            check=True,
-            capture_output=True,
-            timeout=60,
-        )
+        stop_embedded(home / "embedded")
 
 
 def database() -> Path:

@@ -13,7 +13,6 @@ from typing import Any
 
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
-from qiskit import QuantumCircuit
 
 from prefect_qiskit_runtime import (
     IBMQuantumCredentials,
@@ -27,6 +26,7 @@ from prefect_qiskit_runtime import (
     submit_sampler,
     upload_program,
 )
+from tests.circuits import bell
 
 PROGRAM = """
 import os
@@ -60,14 +60,6 @@ def main(backend, user_messenger):
 """
 
 
-def bell() -> QuantumCircuit:
-    circuit = QuantumCircuit(2)
-    circuit.h(0)
-    circuit.cx(0, 1)
-    circuit.measure_all()
-    return circuit
-
-
 def told(call: Any, *args: Any, **options: Any) -> None:
     """Call what fails, and show all that it tells."""
     try:
@@ -81,7 +73,7 @@ def told(call: Any, *args: Any, **options: Any) -> None:
 @task(persist_result=True)
 def submitted(backend: RuntimeBackend) -> Any:
     """A job as the result of a task, which Prefect keeps."""
-    return submit_sampler([bell()], backend=backend)
+    return submit_sampler([bell(measured=True)], backend=backend)
 
 
 @flow(log_prints=True, persist_result=True)
@@ -98,10 +90,10 @@ def use_programs(backend: RuntimeBackend) -> Any:
 @flow(log_prints=True, persist_result=True)
 def use_primitives(backend: RuntimeBackend) -> list[str]:
     with runtime_session(backend) as session:
-        print(run_sampler([bell()], backend=backend, session=session))
+        print(run_sampler([bell(measured=True)], backend=backend, session=session))
     job = submitted(backend)
     print(job.result(), job.backend, vars(job), job.info())
-    told(run_sampler, [bell()], backend=backend, session="no-such-session")
+    told(run_sampler, [bell(measured=True)], backend=backend, session="no-such-session")
     return [info.id for info in list_jobs(backend=backend)]
 
 
@@ -119,13 +111,13 @@ def use_wrong_logins(url: str) -> None:
     for login in wrong_logins(url):
         service = "ibm" if isinstance(login, IBMQuantumCredentials) else "team"
         backend = RuntimeBackend(name="aer_simulator", service=service, credentials=login)
-        told(run_sampler, [bell()], backend=backend)
+        told(run_sampler, [bell(measured=True)], backend=backend)
 
 
 @flow(log_prints=True)
 def fail_with(backend: RuntimeBackend) -> None:
     """End as failed, with the error of a login."""
-    run_sampler([bell()], backend=backend)
+    run_sampler([bell(measured=True)], backend=backend)
 
 
 def wrong_logins(url: str) -> list[Any]:

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -35,6 +34,7 @@ from prefect_qiskit_runtime.service.http.app import create_app
 from prefect_qiskit_runtime.service.store import Store
 from prefect_qiskit_runtime.service.store.records import Owner
 from prefect_qiskit_runtime.settings import Settings
+from tests.waiting import wait_until
 
 DEADLINE_SECONDS = 60.0
 
@@ -51,15 +51,6 @@ def main(backend, user_messenger, n=3, wait_for=None, wait_at=0, result="done"):
         user_messenger.publish({"i": i})
     return result
 """
-
-
-def wait_until(condition: Callable[[], Any], what: str) -> Any:
-    """Ask again and again until the answer is truthy; return it."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, f"waited too long until {what}"
-        time.sleep(0.01)
-    return answer
 
 
 class Api:

@@ -21,7 +21,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from ..team import TOKENS, TeamService, start_team  # noqa: TID252 - of two rooms
+from tests.team import TOKENS, TeamService, running_team
+
 from .conftest import program_body
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "3"))
@@ -39,11 +40,8 @@ HEADERS = {"Authorization": f"Bearer {TOKENS['alice']}"}
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TeamService]:
-    service = start_team(tmp_path_factory.mktemp("fuzzed") / "home", "--fault-mode")
-    yield service
-    assert service.terminate() == 0
-    service.close()
-    assert "Traceback" not in service.log
+    with running_team(tmp_path_factory.mktemp("fuzzed") / "home", "--fault-mode") as service:
+        yield service
 
 
 @pytest.fixture(scope="module")

@@ -13,17 +13,18 @@ import pytest
 from cryptography import x509
 
 from prefect_qiskit_runtime.client import RuntimeClient
+from tests.team import TOKENS, TeamService, running_team, start_team
+from tests.waiting import wait_until
 
-from ..team import TOKENS, TeamService, start_team  # noqa: TID252 - of two rooms
-from .conftest import COUNTING, program_body, wait_until
+from .conftest import COUNTING, program_body
 
 
 @pytest.fixture(scope="module")
 def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TeamService]:
     home = tmp_path_factory.mktemp("team") / "home"
-    service = start_team(home, "--tls", "self-signed", "--image", f"other={sys.executable}")
-    yield service
-    service.close()
+    other = f"other={sys.executable}"
+    with running_team(home, "--tls", "self-signed", "--image", other) as service:
+        yield service
 
 
 @pytest.fixture

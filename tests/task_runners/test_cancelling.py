@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
@@ -15,11 +14,11 @@ from uuid import UUID
 import pytest
 from prefect import flow, get_client
 from prefect.runtime import flow_run
-from prefect.settings import get_current_settings
 from prefect.states import Cancelling
 
 from prefect_qiskit_runtime import JobStatus, list_jobs, run_program, upload_program
 from prefect_qiskit_runtime.flow_run.lineage import flow_tag
+from tests.flow_processes import flow_environment
 
 pytest.importorskip("prefect_dask", reason="see make task-runners")
 pytest.importorskip("prefect_ray", reason="see make task-runners")
@@ -89,13 +88,12 @@ def test_an_interrupted_flow_with_the_hook_leaves_no_job(
     sleeping: str, runner: Any, tmp_path: Path
 ) -> None:
     task_runner = f"{type(runner).__module__}.{type(runner).__name__}"
-    settings = get_current_settings().to_environment_variables(exclude_unset=True)
     log_path = tmp_path / "log"
     with (
         log_path.open("w") as log,
         subprocess.Popen(
             [sys.executable, "-u", str(FLOW), task_runner, runner.address, sleeping],
-            env={**os.environ, **settings},
+            env=flow_environment(),
             stdout=log,
             stderr=log,
         ) as process,

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from prefect import flow, task
-from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.flows import Flow
 
-from tests.task_runners.conftest import FLOWS
+from tests.flows.examples import FLOWS, example_flow
 
 pytest.importorskip("prefect_dask", reason="see make task-runners")
 pytest.importorskip("prefect_ray", reason="see make task-runners")
@@ -27,8 +27,7 @@ pytestmark = [
 
 
 def example(name: str, runner: Any) -> Flow[..., Any]:
-    loaded = load_flow_from_entrypoint(f"{FLOWS / f'{name}.py'}:{name}")
-    return loaded.with_options(task_runner=runner)
+    return example_flow(name).with_options(task_runner=runner)
 
 
 def test_tasks_are_run_by_other_processes_in_another_folder(runner: Any, elsewhere: Path) -> None:

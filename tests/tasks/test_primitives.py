@@ -25,6 +25,7 @@ from prefect_qiskit_runtime import (
     list_programs,
     primitives as tasks,
 )
+from tests.circuits import bell
 
 pytestmark = pytest.mark.usefixtures("service_home")
 
@@ -32,15 +33,6 @@ IDEAL, NOISY = "aer_simulator", "fake_manila"
 RECORDING = RuntimeBackend(name=IDEAL, unsupported_options="record")
 run_sampler, submit_sampler = tasks.run_sampler.fn, tasks.submit_sampler.fn
 run_estimator, submit_estimator = tasks.run_estimator.fn, tasks.submit_estimator.fn
-
-
-def bell(*, measured: bool = False) -> QuantumCircuit:
-    circuit = QuantumCircuit(2)
-    circuit.h(0)
-    circuit.cx(0, 1)
-    if measured:
-        circuit.measure_all()
-    return circuit
 
 
 def rotation() -> QuantumCircuit:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,24 +22,10 @@ from prefect_qiskit_runtime import (
 )
 from prefect_qiskit_runtime.records.records import Records
 from tests.proxy import Fault, Proxy
-from tests.team import TOKENS, TeamService, start_team
+from tests.team import TOKENS
 
 PROGRAM = "def main(backend, user_messenger, answer=1):\n    return answer\n"
 READ, ACKNOWLEDGED = r"GET /jobs/\w+/results", r"DELETE /jobs/\w+/results"
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TeamService]:
-    team = start_team(tmp_path_factory.mktemp("team") / "home")
-    yield team
-    team.close()
-
-
-@pytest.fixture
-def proxy(service: TeamService) -> Iterator[Proxy]:
-    proxy = Proxy(service.url)
-    yield proxy
-    proxy.close()
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from prefect_qiskit_runtime import (
@@ -15,7 +13,7 @@ from prefect_qiskit_runtime import (
     runtime_session,
     upload_program,
 )
-from prefect_qiskit_runtime.testing import OfflineService, offline_service
+from prefect_qiskit_runtime.testing import OfflineService
 
 COUNTING = """
 def main(backend, user_messenger, upto):
@@ -25,54 +23,41 @@ def main(backend, user_messenger, upto):
 """
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[OfflineService]:
-    with offline_service() as service:
-        yield service
-
-
-@pytest.fixture
-def service(running: OfflineService) -> Iterator[OfflineService]:
-    running.clear()
-    yield running
-    running.clear()
-
-
 @pytest.mark.parametrize("when_noticed", ["at the next submission", "while a job waits"])
 def test_a_session_that_the_service_closes_is_opened_anew(
-    service: OfflineService, when_noticed: str
+    offline: OfflineService, when_noticed: str
 ) -> None:
-    backend = service.backend(retry_delay_seconds=0)
+    backend = offline.backend(retry_delay_seconds=0)
     program = upload_program.fn(COUNTING, name="counting", backend=backend)
     with runtime_session(backend, max_time=600) as session:
         first = session.session_id
         assert run_program.fn(program, {"upto": 1}, backend=backend, session=session) == 1
         if when_noticed == "while a job waits":
-            service.add("close_session")
+            offline.add("close_session")
         else:
-            service.advance(601)
+            offline.advance(601)
         assert run_program.fn(program, {"upto": 2}, backend=backend, session=session) == 2
         assert (session.earlier_ids, session.session_id != first) == ([first], True)
         second = session.session_id
         assert run_program.fn(program, {"upto": 3}, backend=backend, session=session) == 3
         assert session.session_id == second
-    with SyncRuntimeClient(service.url, service.token) as client:
+    with SyncRuntimeClient(offline.url, offline.token) as client:
         assert {client.session(one).status() for one in (first, second)} == {SessionState.CLOSED}
         seconds = [client.session(one).usage() for one in (first, second)]
     assert session.usage_seconds() == pytest.approx(sum(one or 0.0 for one in seconds))
 
 
-def test_a_session_that_keeps_closing_ends_the_call(service: OfflineService) -> None:
-    backend = service.backend(retry_delay_seconds=0, attempts=2)
+def test_a_session_that_keeps_closing_ends_the_call(offline: OfflineService) -> None:
+    backend = offline.backend(retry_delay_seconds=0, attempts=2)
     program = upload_program.fn(COUNTING, name="counting", backend=backend)
-    service.add("close_session", when={"times": None})
+    offline.add("close_session", when={"times": None})
     with pytest.raises(JobSessionClosedError), runtime_session(backend) as session:
         run_program.fn(program, {"upto": 1}, backend=backend, session=session)
     assert len(session.earlier_ids) == 2
 
 
-def test_a_plan_without_sessions_is_told_in_one_sentence(service: OfflineService) -> None:
-    service.add(
+def test_a_plan_without_sessions_is_told_in_one_sentence(offline: OfflineService) -> None:
+    offline.add(
         "refuse",
         when={"method": "POST", "path": "/sessions"},
         status=400,
@@ -81,6 +66,6 @@ def test_a_plan_without_sessions_is_told_in_one_sentence(service: OfflineService
     )
     with (
         pytest.raises(ConfigurationError, match=r"the plan .* has none\. Use runtime_batch"),
-        runtime_session(service.backend()),
+        runtime_session(offline.backend()),
     ):
         pass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -23,8 +22,9 @@ from prefect_qiskit_runtime import (
     run_program,
     runtime_session,
     submit_program,
+    upload_program,
 )
-from prefect_qiskit_runtime.testing import OfflineService, offline_service
+from prefect_qiskit_runtime.testing import OfflineService
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -32,25 +32,15 @@ PROGRAM = "def main(backend, user_messenger, number=0):\n    return number\n"
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[OfflineService]:
-    with offline_service() as service:
-        yield service
-
-
-@pytest.fixture(scope="module")
-def program(service: OfflineService) -> str:
-    from prefect_qiskit_runtime import upload_program
-
-    return upload_program.fn(PROGRAM, name="numbers", backend=service.backend())
+def program(running_offline: OfflineService) -> str:
+    return upload_program.fn(PROGRAM, name="numbers", backend=running_offline.backend())
 
 
 @pytest.fixture
-def queued(service: OfflineService, program: str) -> Iterator[RuntimeJob]:
+def queued(offline: OfflineService, program: str) -> RuntimeJob:
     """A job that stays queued."""
-    service.clear()
-    service.add("hold_job")
-    yield submit_program.fn(program, backend=service.backend())
-    service.clear()
+    offline.add("hold_job")
+    return submit_program.fn(program, backend=offline.backend())
 
 
 def of_deployment(served: Flow[..., Any], work_pool_name: str | None = None) -> Any:
@@ -150,11 +140,11 @@ def test_wrong_arguments_are_refused(jobs: Any, seconds: float | None, message: 
 
 
 def test_it_returns_at_once_when_one_of_the_jobs_has_ended(
-    service: OfflineService, queued: RuntimeJob, program: str
+    offline: OfflineService, queued: RuntimeJob, program: str
 ) -> None:
     @flow
     def releasing() -> int:
-        job = submit_program(program, {"number": 3}, backend=service.backend())
+        job = submit_program(program, {"number": 3}, backend=offline.backend())
         job.wait_for_final_state()
         release_worker([queued, job])
         return job.result()
@@ -200,11 +190,11 @@ def test_a_deployment_that_nobody_serves_does_not_start_it_again(
 
 
 def test_an_open_session_keeps_the_process(
-    service: OfflineService, queued: RuntimeJob, caplog: pytest.LogCaptureFixture
+    offline: OfflineService, queued: RuntimeJob, caplog: pytest.LogCaptureFixture
 ) -> None:
     @flow
     def releasing() -> None:
-        with runtime_session(service.backend()):
+        with runtime_session(offline.backend()):
             release_worker(queued)
 
     of_deployment(releasing)
@@ -212,17 +202,17 @@ def test_an_open_session_keeps_the_process(
 
 
 def test_calls_that_wait_in_threads_keep_the_process(
-    service: OfflineService, queued: RuntimeJob, program: str, caplog: pytest.LogCaptureFixture
+    offline: OfflineService, queued: RuntimeJob, program: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    hold = service.add("hold_job")
+    hold = offline.add("hold_job")
 
     @flow
     def releasing() -> int:
-        future = run_program.submit(program, {"number": 5}, backend=service.backend())
-        while not service.requests("GET", "/jobs/*/stream"):
+        future = run_program.submit(program, {"number": 5}, backend=offline.backend())
+        while not offline.requests("GET", "/jobs/*/stream"):
             pass
         release_worker(queued)
-        service.remove(hold)
+        offline.remove(hold)
         return future.result()
 
     assert of_deployment(releasing) == 5

@@ -16,6 +16,7 @@ from prefect_qiskit_runtime.testing import OfflineService, offline_service
 from tests.crashes.matrix.account import Account
 from tests.crashes.matrix.cells import Cell, Point, Work
 from tests.crashes.matrix.hosts import FOLDER, ROOT, Host, host_of
+from tests.flow_processes import flow_environment
 from tests.proxy import Proxy
 
 DEADLINE_SECONDS = 150.0
@@ -117,11 +118,8 @@ class Stage:
 
 
 def _environment() -> dict[str, str]:
-    from prefect.settings import get_current_settings
-
-    settings = get_current_settings().to_environment_variables(exclude_unset=True)
     path = os.pathsep.join([str(ROOT), str(FOLDER)])
-    return {**os.environ, **settings, **PATIENCE, "PYTHONPATH": path, "NO_PROXY": "*"}
+    return flow_environment(**PATIENCE, PYTHONPATH=path, NO_PROXY="*")
 
 
 class _Experiment:

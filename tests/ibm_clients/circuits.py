@@ -1,0 +1,15 @@
+"""Small circuits for clients of every generation. Qiskit only: see `serving`."""
+
+from __future__ import annotations
+
+from qiskit import QuantumCircuit
+
+
+def bell(*, measured: bool = False) -> QuantumCircuit:
+    """Two qubits that are both 0 or both 1."""
+    circuit = QuantumCircuit(2)
+    circuit.h(0)
+    circuit.cx(0, 1)
+    if measured:
+        circuit.measure_all()
+    return circuit
