@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prefect_qiskit_runtime.client import PRIMITIVES, RuntimeApi
+from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.codec import encode_inputs
 from prefect_qiskit_runtime.devices.device import Device, device_of
 from prefect_qiskit_runtime.devices.usage_estimate import SOURCE, PubUsage, UsageEstimate
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.evaluation.placement import Placement, payload_fault
 from prefect_qiskit_runtime.evaluation.request import Prepared, Request
-from prefect_qiskit_runtime.models import check_inputs, compile_schema
+from prefect_qiskit_runtime.models import PRIMITIVES, check_inputs, compile_schema
 from prefect_qiskit_runtime.pubs.preparation import (
     ProgramPreparation,
     PubPreparation,

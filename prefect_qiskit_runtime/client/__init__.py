@@ -50,7 +50,7 @@ from prefect_qiskit_runtime.client._sources import (
 )
 from prefect_qiskit_runtime.client._spending import Spending, usage_of
 from prefect_qiskit_runtime.client._transport import settings_of_environment
-from prefect_qiskit_runtime.client.ibm._api import PRIMITIVES, IbmApi
+from prefect_qiskit_runtime.client.ibm._api import IbmApi
 from prefect_qiskit_runtime.client.ibm._limits import (
     KNOWN_SECONDS,
     TOO_MANY_PENDING,
@@ -63,7 +63,6 @@ __all__ = [
     "KNOWN_SECONDS",
     "LARGEST_BODY_BYTES",
     "LEAVE_SECONDS",
-    "PRIMITIVES",
     "TOO_MANY_PENDING",
     "EmbeddedStatus",
     "HardwareAccess",

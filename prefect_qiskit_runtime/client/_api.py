@@ -41,6 +41,7 @@ from prefect_qiskit_runtime.errors import (
     QiskitRuntimeError,
 )
 from prefect_qiskit_runtime.models import (
+    PRIMITIVES,
     BackendStatus,
     EndEvent,
     HardwareMode,
@@ -268,9 +269,6 @@ def _backend_status(device: Mapping[str, Any]) -> BackendStatus:
     )
 
 
-_PRIMITIVES = ("sampler", "estimator", "executor", "noise-learner")
-
-
 @dataclass(frozen=True)
 class HardwareAccess:
     """What programs use of IBM Quantum.
@@ -336,7 +334,7 @@ class HardwareCalls(Transport):
         """
         if self._hardware is None:
             return None
-        if program_id in _PRIMITIVES:
+        if program_id in PRIMITIVES:
             raise ConfigurationError(
                 f"The {program_id} runs at IBM Quantum itself: use RuntimeBackend(service='ibm',"
                 " credentials=...) for it. hardware_credentials are for programs, which run on the"

@@ -50,6 +50,7 @@ from prefect_qiskit_runtime.following.following import (
     follow,
 )
 from prefect_qiskit_runtime.models import (
+    PRIMITIVES,
     JobInfo,
     JobStatus,
     JobSubmitted,
@@ -88,7 +89,6 @@ def tell_shared(job_id: str) -> None:
     )
 
 
-_PRIMITIVES = ("sampler", "estimator", "executor")
 _sent: set[str] = set()  # names of the attempts that this process has submitted or found
 
 
@@ -448,7 +448,7 @@ class Evaluation:
 
     async def _is_current(self, found: JobInfo) -> bool:
         """Say whether a job runs the version of the program that a new one would run."""
-        if found.program.version is None or found.program.id in _PRIMITIVES:
+        if found.program.version is None or found.program.id in PRIMITIVES:
             return True
         try:
             program = await self._policy.ask(lambda: self._api.get_program(found.program.id))

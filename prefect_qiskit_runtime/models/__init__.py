@@ -21,6 +21,8 @@ from prefect_qiskit_runtime.models._jobs import (
 )
 from prefect_qiskit_runtime.models._options import RuntimeOptions
 from prefect_qiskit_runtime.models._programs import (
+    PRIMITIVES,
+    PUB_PRIMITIVES,
     HardwareMode,
     IfExists,
     ProgramInfo,
@@ -46,7 +48,9 @@ from prefect_qiskit_runtime.models._wire import PROTOCOL_VERSION
 
 __all__ = [
     "NO_SESSIONS_IN_PLAN",
+    "PRIMITIVES",
     "PROTOCOL_VERSION",
+    "PUB_PRIMITIVES",
     "BackendStatus",
     "Discovery",
     "EndEvent",

@@ -24,14 +24,11 @@ from prefect_qiskit_runtime.errors import (
     QiskitRuntimeError,
     SessionClosedError,
 )
-from prefect_qiskit_runtime.models import JobInfo, SessionState, StreamEvent
+from prefect_qiskit_runtime.models import PRIMITIVES, JobInfo, SessionState, StreamEvent
 from prefect_qiskit_runtime.settings import Settings
 
 API_VERSION = "2026-04-15"
 """The version of IBM's API whose shapes are sent and read here: that of qiskit-ibm-runtime 0.51."""
-
-PRIMITIVES = ("sampler", "estimator", "executor", "noise-learner")
-"""What IBM runs since custom programs are gone."""
 
 _WHERE_PROGRAMS_RUN = (
     "Programs run on the embedded service (RuntimeBackend(service='embedded'), the default) and on"
