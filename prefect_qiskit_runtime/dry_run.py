@@ -164,7 +164,7 @@ async def _prepared(api: RuntimeApi, request: Request, name: str) -> tuple[Prepa
     if not isinstance(prepare, PubPreparation | ProgramPreparation):
         return Prepared(request.inputs), []
     device = await device_of(api, request.backend, name)
-    if device.is_simulator and request.backend.service != "ibm":
+    if device.is_simulator and not request.backend.kind.transpiles_here:
         return Prepared(request.inputs, device=device), []
     try:
         if isinstance(prepare, PubPreparation):

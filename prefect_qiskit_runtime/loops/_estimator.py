@@ -170,7 +170,7 @@ class EstimatorMeasuring:
             backend=self.backend,
             shots=self.objective.shots,
             precision=self.objective.precision,
-            seed=None if self.backend.service == "ibm" else seed,
+            seed=seed if self.backend.kind.takes_seed else None,
             transpile=False,  # it is
             options=self.objective.options,
             session=session,
