@@ -113,7 +113,7 @@ class DryRun:
 
 
 @dataclass(frozen=True)
-class _Job:
+class _PlannedJob:
     """What one job would send."""
 
     payload_bytes: int
@@ -144,7 +144,7 @@ async def looked_at(requests: Sequence[Request]) -> DryRun:
     )
 
 
-async def _job_of(api: RuntimeApi, request: Request, name: str) -> _Job:
+async def _job_of(api: RuntimeApi, request: Request, name: str) -> _PlannedJob:
     if request.program_id in PRIMITIVES:
         prepared, faults = await _prepared(api, request, name)
     else:
@@ -155,7 +155,7 @@ async def _job_of(api: RuntimeApi, request: Request, name: str) -> _Job:
         faults.append(too_large)
     circuits = await asyncio.to_thread(_circuits_of, request, prepared)
     faults += [one.fault for one in circuits if one.fault is not None]
-    return _Job(payload_bytes, circuits, faults, prepared)
+    return _PlannedJob(payload_bytes, circuits, faults, prepared)
 
 
 async def _prepared(api: RuntimeApi, request: Request, name: str) -> tuple[Prepared, list[str]]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from prefect_qiskit_runtime.broker._budget import Budget, Limits
 from prefect_qiskit_runtime.broker._journal import Journal
-from prefect_qiskit_runtime.broker._line import SubmissionLine
+from prefect_qiskit_runtime.broker._line import BrokerLine
 from prefect_qiskit_runtime.broker._pipe import ProgramPipe
 from prefect_qiskit_runtime.broker._session import HardwareSession
 from prefect_qiskit_runtime.broker._submission import Account, Asked, HardwareCall
@@ -87,7 +87,7 @@ async def run(
                 label=order.label,
                 journal=journal,
                 session=session,
-                line=SubmissionLine(api, order.journal.parent),
+                line=BrokerLine(api, order.journal.parent),
                 settings=settings_of_environment(),
             )
             broker = _Broker(account, pipe)

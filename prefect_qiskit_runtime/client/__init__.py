@@ -49,7 +49,7 @@ from prefect_qiskit_runtime.client._sources import (
     read_source,
 )
 from prefect_qiskit_runtime.client._spending import Spending, usage_of
-from prefect_qiskit_runtime.client._transport import settings_of_environment
+from prefect_qiskit_runtime.client._transport import settings_of_environment, was_sent
 from prefect_qiskit_runtime.client.ibm._api import IbmApi
 from prefect_qiskit_runtime.client.ibm._limits import (
     KNOWN_SECONDS,
@@ -101,4 +101,5 @@ __all__ = [
     "usage_of",
     "verify_account",
     "wait_for_room",
+    "was_sent",
 ]
