@@ -12,5 +12,5 @@ def measurement_seed(seed: int, backend: RuntimeBackend | str) -> int | None:
         seed: What a simulator takes.
         backend: Where it is measured.
     """
-    ibm = isinstance(backend, RuntimeBackend) and backend.service == "ibm"
-    return None if ibm else seed
+    takes_seed = not isinstance(backend, RuntimeBackend) or backend.kind.takes_seed
+    return seed if takes_seed else None

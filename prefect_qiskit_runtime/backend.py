@@ -24,7 +24,7 @@ from prefect_qiskit_runtime.credentials import (
     RuntimeServiceCredentials,
 )
 from prefect_qiskit_runtime.errors import ConfigurationError
-from prefect_qiskit_runtime.models import RuntimeOptions
+from prefect_qiskit_runtime.models import IBM_QUANTUM, OUR_SERVICE, RuntimeOptions, ServiceKind
 
 LEAST_BUSY = "least_busy"
 """As the name of a backend: the one that fits and has the fewest jobs waiting."""
@@ -249,6 +249,7 @@ def laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 OptionsLike = RuntimeOptions | Mapping[str, Any] | None
 """Options as an object, or as a mapping of its fields."""
 
+_KINDS = {"embedded": OUR_SERVICE, "team": OUR_SERVICE, "ibm": IBM_QUANTUM}
 _LOGINS: dict[str, type[CredentialsBlock]] = {
     "team": RuntimeServiceCredentials,
     "ibm": IBMQuantumCredentials,
@@ -511,7 +512,7 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
 
     @model_validator(mode="after")
     def _calibrations_have_ids_at_ibm(self) -> RuntimeBackend:
-        if self.calibration_id is not None and (self.service != "ibm" or self.name == LEAST_BUSY):
+        if self.calibration_id is not None and (self.kind.takes_seed or self.name == LEAST_BUSY):
             raise ValueError(
                 "calibration_id is of a backend of IBM Quantum (service='ibm') that is named."
             )
@@ -529,7 +530,7 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
             if self.hardware_mode != "session":
                 raise ValueError("hardware_mode needs hardware_credentials.")
             return self
-        if self.service == "ibm":
+        if not self.kind.runs_programs:
             raise ValueError(
                 "service='ibm' runs primitives with its credentials. hardware_credentials are for "
                 "programs, which run on service='embedded' or 'team' and send circuits to IBM."
@@ -554,6 +555,11 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
                 "are not kept."
             )
         return self
+
+    @property
+    def kind(self) -> ServiceKind:
+        """What the service does and lacks."""
+        return _KINDS[self.service]
 
     def connect(self) -> AbstractAsyncContextManager[RuntimeApi]:
         """Open a connection to the service of this backend; starts the embedded one if needed."""

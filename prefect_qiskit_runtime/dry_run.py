@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prefect_qiskit_runtime.client import PRIMITIVES, RuntimeApi
+from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.codec import encode_inputs
 from prefect_qiskit_runtime.devices.device import Device, device_of
 from prefect_qiskit_runtime.devices.usage_estimate import SOURCE, PubUsage, UsageEstimate
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.evaluation.placement import Placement, payload_fault
 from prefect_qiskit_runtime.evaluation.request import Prepared, Request
-from prefect_qiskit_runtime.models import check_inputs, compile_schema
+from prefect_qiskit_runtime.models import PRIMITIVES, check_inputs, compile_schema
 from prefect_qiskit_runtime.pubs.preparation import (
     ProgramPreparation,
     PubPreparation,
@@ -113,7 +113,7 @@ class DryRun:
 
 
 @dataclass(frozen=True)
-class _Job:
+class _PlannedJob:
     """What one job would send."""
 
     payload_bytes: int
@@ -144,7 +144,7 @@ async def looked_at(requests: Sequence[Request]) -> DryRun:
     )
 
 
-async def _job_of(api: RuntimeApi, request: Request, name: str) -> _Job:
+async def _job_of(api: RuntimeApi, request: Request, name: str) -> _PlannedJob:
     if request.program_id in PRIMITIVES:
         prepared, faults = await _prepared(api, request, name)
     else:
@@ -155,7 +155,7 @@ async def _job_of(api: RuntimeApi, request: Request, name: str) -> _Job:
         faults.append(too_large)
     circuits = await asyncio.to_thread(_circuits_of, request, prepared)
     faults += [one.fault for one in circuits if one.fault is not None]
-    return _Job(payload_bytes, circuits, faults, prepared)
+    return _PlannedJob(payload_bytes, circuits, faults, prepared)
 
 
 async def _prepared(api: RuntimeApi, request: Request, name: str) -> tuple[Prepared, list[str]]:
@@ -164,7 +164,7 @@ async def _prepared(api: RuntimeApi, request: Request, name: str) -> tuple[Prepa
     if not isinstance(prepare, PubPreparation | ProgramPreparation):
         return Prepared(request.inputs), []
     device = await device_of(api, request.backend, name)
-    if device.is_simulator and request.backend.service != "ibm":
+    if device.is_simulator and not request.backend.kind.transpiles_here:
         return Prepared(request.inputs, device=device), []
     try:
         if isinstance(prepare, PubPreparation):

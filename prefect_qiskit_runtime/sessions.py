@@ -327,7 +327,7 @@ class _Opening:
 
         if self._keys is None:
             return await opened(None)
-        if not api.keyed_submission:
+        if not api.kind.is_keyed:
             # None that it has not named: one without a job costs nothing, and ends by itself.
             if self._session is None:
                 await close_left_by_earlier_runs(api, self._policy)

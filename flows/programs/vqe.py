@@ -1,8 +1,8 @@
 """Find the lowest energy of a Hamiltonian with a variational quantum eigensolver (VQE).
 
-A runtime program: upload it with `vqe.json`; the service calls `main`. It needs qiskit, numpy
-and scipy only. Every iteration asks the estimator once: energy and all shifted energies of its
-gradient are the rows of one PUB.
+A runtime program: upload it with `vqe.json`; the service calls `main`. It needs qiskit, numpy,
+scipy and `prefect_qiskit_runtime.program`, which the service brings. Every iteration asks the
+estimator once: energy and all shifted energies of its gradient are the rows of one PUB.
 
 What was measured is published as checkpoints. If the job is lost, the next attempt gets them back
 and repeats its way from them, without measuring, until it is where the job was.
@@ -12,92 +12,26 @@ Energies are in the unit of the Hamiltonian and include `constant_energy`.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from qiskit.circuit import Parameter, ParameterExpression, ParameterVector, QuantumCircuit
+from qiskit.circuit import ParameterVector, QuantumCircuit
 from qiskit.circuit.library import PauliEvolutionGate
 from qiskit.quantum_info import SparsePauliOp
 from qiskit.transpiler import generate_preset_pass_manager
 from scipy.optimize import minimize
+
+from prefect_qiskit_runtime.program.shifts import ShiftedCircuit, evolution_rule, shifted_circuit
+from prefect_qiskit_runtime.program.spsa import Spsa, SpsaOptions
 
 GRADIENT_OPTIMIZERS = ("L-BFGS-B", "SLSQP")
 OPTIMIZERS = ("auto", *GRADIENT_OPTIMIZERS, "COBYLA", "SPSA")
 ENERGY_TOLERANCE = 1e-10
 REPLAY_TOLERANCE = 1e-6
 TRANSPILER_LEVEL = 2
-
-# Gates exp(-i angle P / 2) with P*P = 1, up to a phase and fixed gates before and after.
-ROTATION_GATES = frozenset({"rx", "ry", "rz", "p", "u", "rxx", "ryy", "rzz", "rzx"})
-
-
-@dataclass(frozen=True)
-class ShiftRule:
-    """An exact derivative as a sum: f'(x) = sum of coefficients[r] * f(x + shifts[r])."""
-
-    shifts: np.ndarray
-    coefficients: np.ndarray
-
-    @classmethod
-    def two_term(cls, frequency: float) -> ShiftRule:
-        """Rule for a function with one frequency."""
-        shift = math.pi / (2 * frequency)
-        return cls(np.array([shift, -shift]), frequency / 2 * np.array([1.0, -1.0]))
-
-    @classmethod
-    def four_term(cls, frequency: float) -> ShiftRule:
-        """Rule for a function with a frequency and its double (Wierichs et al. 2022, eq. 15)."""
-        shifts = np.array([1.0, -1.0, 3.0, -3.0]) * math.pi / 4
-        signs = np.array([1.0, -1.0, -1.0, 1.0])
-        coefficients = signs / (8 * np.sin(shifts / 2) ** 2)
-        return cls(shifts / frequency, frequency * coefficients)
-
-
-@dataclass(frozen=True)
-class Ansatz:
-    """A circuit over angles, each used in one place, and the angles as functions of parameters.
-
-    Attributes:
-        circuit: Its parameters are `angles`.
-        angles: One per place where a parameter is used, so that each can be shifted alone.
-        rules: How to differentiate by each angle.
-        expressions: Each angle as an expression of `parameters`.
-        parameters: What the optimizer varies.
-        starts_at_reference: Whether all zero is a good point to start from, such as the
-            Hartree-Fock state. For a circuit nobody knows: it may be a saddle point.
-    """
-
-    circuit: QuantumCircuit
-    angles: list[Any]
-    rules: list[ShiftRule]
-    expressions: list[Any]
-    parameters: list[Any]
-    starts_at_reference: bool = False
-
-    def angle_values(self, point: np.ndarray) -> np.ndarray:
-        """Return the angles at a point, 1D array in the order of `angles`."""
-        return np.array([self._value(expression, point) for expression in self.expressions])
-
-    def jacobian(self, point: np.ndarray) -> np.ndarray:
-        """Return the derivatives of the angles, 2D array (angle, parameter)."""
-        jacobian = np.zeros((len(self.angles), len(self.parameters)))
-        for row, expression in enumerate(self.expressions):
-            for column, parameter in enumerate(self.parameters):
-                if parameter in expression.parameters:
-                    derivative = expression.gradient(parameter)
-                    jacobian[row, column] = self._value(derivative, point)
-        return jacobian
-
-    def _value(self, expression: Any, point: np.ndarray) -> float:
-        if not isinstance(expression, ParameterExpression):
-            return complex(expression).real
-        values = dict(zip(self.parameters, point.tolist(), strict=True))
-        bound = expression.bind({used: values[used] for used in expression.parameters})
-        return complex(bound.numeric()).real
 
 
 @dataclass(frozen=True)
@@ -130,10 +64,12 @@ def _real_coefficients(operator: SparsePauliOp, where: str) -> np.ndarray:
     return np.real(coefficients)
 
 
-def read_ansatz(ansatz: QuantumCircuit | Mapping[str, Any]) -> Ansatz:
-    """Return the ansatz of a circuit or of excitation generators."""
+def read_ansatz(ansatz: QuantumCircuit | Mapping[str, Any]) -> ShiftedCircuit:
+    """Return the ansatz of a circuit or of excitation generators, with its shift rules."""
     if isinstance(ansatz, QuantumCircuit):
-        return ansatz_from_circuit(ansatz)
+        if not ansatz.parameters:
+            raise ValueError("ansatz: the circuit has no parameters, so there is nothing to vary")
+        return shifted_circuit(ansatz)
     missing = {"hartree_fock_bitstring", "excitation_generators"} - set(ansatz)
     if missing:
         raise ValueError(f"ansatz: neither a QuantumCircuit nor with {sorted(missing)}")
@@ -141,10 +77,10 @@ def read_ansatz(ansatz: QuantumCircuit | Mapping[str, Any]) -> Ansatz:
         SparsePauliOp.from_list([(pauli, value) for pauli, value in generator["paulis"]])
         for generator in ansatz["excitation_generators"]
     ]
-    return ansatz_from_generators(ansatz["hartree_fock_bitstring"], generators)
+    return shifted_circuit(circuit_of_generators(ansatz["hartree_fock_bitstring"], generators))
 
 
-def ansatz_from_generators(bitstring: str, generators: Sequence[SparsePauliOp]) -> Ansatz:
+def circuit_of_generators(bitstring: str, generators: Sequence[SparsePauliOp]) -> QuantumCircuit:
     """Build the product of exp(-i x[k] G[k]) on a computational basis state, G[0] first.
 
     Args:
@@ -153,96 +89,27 @@ def ansatz_from_generators(bitstring: str, generators: Sequence[SparsePauliOp]) 
     """
     circuit = QuantumCircuit(len(bitstring))
     circuit.x([qubit for qubit, bit in enumerate(reversed(bitstring)) if bit == "1"])
-    parameters = list(ParameterVector("x", len(generators)))
-    angles, rules, expressions = [], [], []
+    parameters = ParameterVector("x", len(generators))
     for index, (parameter, generator) in enumerate(zip(parameters, generators, strict=True)):
-        for factor, rule in _factors(generator, f"ansatz.excitation_generators[{index}]"):
-            angle = Parameter(f"angle{len(angles)}")
-            circuit.append(PauliEvolutionGate(factor, time=angle), circuit.qubits)
-            angles.append(angle)
-            rules.append(rule)
-            expressions.append(parameter)
-    return Ansatz(circuit, angles, rules, expressions, parameters, starts_at_reference=True)
+        for factor in _factors(generator, f"ansatz.excitation_generators[{index}]"):
+            circuit.append(PauliEvolutionGate(factor, time=parameter), circuit.qubits)
+    return circuit
 
 
-def _factors(generator: SparsePauliOp, where: str) -> list[tuple[SparsePauliOp, ShiftRule]]:
+def _factors(generator: SparsePauliOp, where: str) -> list[SparsePauliOp]:
     """Split exp(-i x G) into factors with a shift rule: one if the eigenvalues of G allow it."""
     generator = generator.simplify()
     coefficients = _real_coefficients(generator, where)
     if len(generator.group_commuting()) > 1:
         raise ValueError(f"{where}: its Pauli strings must commute with each other")
-    if _is_zero(generator):
+    if np.allclose(coefficients, 0):
         raise ValueError(f"{where}: it is zero, so its parameter would change nothing")
-    square = (generator @ generator).simplify()
-    # If G*G*G = s*G, its eigenvalues are 0 and +-sqrt(s); this is s then.
-    scale = np.sum(_real_coefficients(square, where) ** 2) / np.sum(coefficients**2)
-    frequency = math.sqrt(scale)
-    identity = SparsePauliOp("I" * (generator.num_qubits or 0))
-    if _is_zero(square - scale * identity):
-        return [(generator, ShiftRule.two_term(2 * frequency))]
-    if _is_zero(square @ generator - scale * generator):
-        return [(generator, ShiftRule.four_term(frequency))]
+    if evolution_rule(generator) is not None:
+        return [generator]
     return [
-        (SparsePauliOp(label, np.array([value])), ShiftRule.two_term(2 * abs(value)))
+        SparsePauliOp(label, np.array([value]))
         for label, value in zip(generator.paulis.to_labels(), coefficients, strict=True)
     ]
-
-
-def _is_zero(operator: SparsePauliOp) -> bool:
-    return bool(np.allclose(np.asarray(operator.simplify().coeffs), 0))
-
-
-def ansatz_from_circuit(circuit: QuantumCircuit) -> Ansatz:
-    """Give each place where a parameter is used an angle of its own."""
-    circuit = _unroll(circuit)
-    split = circuit.copy_empty_like()
-    split.global_phase = 0
-    angles: list[Any] = []
-    expressions: list[Any] = []
-    for instruction in circuit.data:
-        operation = instruction.operation
-        if _is_parametrised(operation):
-            operation = operation.to_mutable()
-            for place, value in enumerate(operation.params):
-                if _is_free(value):
-                    operation.params[place] = angle = Parameter(f"angle{len(angles)}")
-                    angles.append(angle)
-                    expressions.append(value)
-        split.append(operation, instruction.qubits)
-    rules = [ShiftRule.two_term(1.0)] * len(angles)
-    return Ansatz(split, angles, rules, expressions, list(circuit.parameters))
-
-
-def _is_free(value: Any) -> bool:
-    return isinstance(value, ParameterExpression) and bool(value.parameters)
-
-
-def _is_parametrised(operation: Any) -> bool:
-    # Not `operation.is_parameterized()`: it is False for controlled gates (qiskit 2.6).
-    return any(_is_free(value) for value in operation.params)
-
-
-def _unroll(circuit: QuantumCircuit) -> QuantumCircuit:
-    """Decompose what uses a parameter until all of it are rotations that can be shifted."""
-    while True:
-        names = set()
-        for instruction in circuit.data:
-            operation = instruction.operation
-            if operation.name in ("measure", "reset") or hasattr(operation, "blocks"):
-                raise ValueError(f"ansatz: '{operation.name}' is not allowed in it, only gates")
-            if _is_parametrised(operation) and operation.name not in ROTATION_GATES:
-                if operation.definition is None:
-                    raise ValueError(
-                        f"ansatz: no shift rule for the parametrised gate '{operation.name}'; "
-                        f"use gates made of {', '.join(sorted(ROTATION_GATES))}"
-                    )
-                names.add(operation.name)
-        if not names:
-            break
-        circuit = circuit.decompose(sorted(names))
-    if not circuit.parameters:
-        raise ValueError("ansatz: the circuit has no parameters, so there is nothing to vary")
-    return circuit
 
 
 class Objective:
@@ -260,7 +127,7 @@ class Objective:
 
     def __init__(
         self,
-        ansatz: Ansatz,
+        ansatz: ShiftedCircuit,
         hamiltonian: SparsePauliOp,
         constant_energy: float,
         backend: Any,
@@ -280,7 +147,8 @@ class Objective:
         self._constant_energy = constant_energy
         self._circuit = pass_manager.run(ansatz.circuit)
         self._observable = hamiltonian.apply_layout(self._circuit.layout)
-        self._columns = [ansatz.angles.index(angle) for angle in self._circuit.parameters]
+        names = [parameter.name for parameter in self._circuit.parameters]
+        self._columns = [ansatz.angle_names.index(name) for name in names]
         self._new_estimator = lambda seed: backend.estimator(shots=shots, seed=seed)
         self._seed = seed
         self._earlier = deque(call for earlier in checkpoints for call in earlier["calls"])
@@ -293,7 +161,7 @@ class Objective:
 
     def energies(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return energies and standard errors at points, a 2D array (point, parameter)."""
-        return self._estimate(np.array([self.ansatz.angle_values(point) for point in points]))
+        return self._estimate(self.ansatz.angles(points))
 
     def evaluate(self, point: np.ndarray) -> Evaluation:
         """Measure the energy at a point."""
@@ -302,18 +170,10 @@ class Objective:
 
     def evaluate_with_gradient(self, point: np.ndarray) -> Evaluation:
         """Measure the energy and, by parameter shifts in the same call, its gradient."""
-        angles = self.ansatz.angle_values(point)
-        rows, weights, owners = [angles], [], []
-        for place, rule in enumerate(self.ansatz.rules):
-            for shift, coefficient in zip(rule.shifts, rule.coefficients, strict=True):
-                shifted = angles.copy()
-                shifted[place] += shift
-                rows.append(shifted)
-                weights.append(coefficient)
-                owners.append(place)
-        energies, stds = self._estimate(np.array(rows))
-        by_angle = np.bincount(owners, np.array(weights) * energies[1:], len(angles))
-        gradient = by_angle @ self.ansatz.jacobian(point)
+        here = self.ansatz.angles(point[np.newaxis])
+        rows = np.concatenate([here, self.ansatz.shifted_angles(point)])
+        energies, stds = self._estimate(rows)
+        gradient, _ = self.ansatz.gradient(point, energies[1:], stds[1:])
         return Evaluation(point.copy(), float(energies[0]), float(stds[0]), gradient)
 
     def _estimate(self, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -402,32 +262,20 @@ def minimize_with_spsa(
 ) -> Outcome:
     """Run SPSA: each iteration measures both perturbed points, and where it is, in one call.
 
-    The gains follow Spall (1998); the first step is calibrated to about 0.1 radian. The last
-    tenth of the points is averaged, which takes out part of the noise.
+    The gain stays about the same for a tenth of the iterations. The last tenth of the points is
+    averaged, which takes out part of the noise.
     """
-    rng = np.random.default_rng(seed)
-    stability = 0.1 * maxiter
-    width, first_step, num_probes = 0.1, 0.1, 10
-
-    probes = width * rng.choice([-1.0, 1.0], (num_probes, len(start)))
-    energies, _ = objective.energies(np.concatenate([start + probes, start - probes, [start]]))
-    above, below, here = energies[:num_probes], energies[num_probes:-1], energies[-1]
-    slope = float(np.mean(np.abs(above - below))) / (2 * width)
-    curvature = float(np.mean(above + below - 2 * here)) / width**2
-    gain = (stability + 1) ** 0.602 / max(slope / first_step, curvature, 1e-8)
-
-    point, tail = start.copy(), []
-    for iteration in range(1, maxiter + 1):
-        direction = rng.choice([-1.0, 1.0], len(start))
-        offset = width / iteration**0.101 * direction
-        energies, stds = objective.energies(np.array([point, point + offset, point - offset]))
-        report(Evaluation(point.copy(), float(energies[0]), float(stds[0])))
-        slope = (energies[1] - energies[2]) / 2 / (width / iteration**0.101)
-        point = point - gain / (stability + iteration) ** 0.602 * slope * direction
-        if iteration > maxiter - max(1, maxiter // 10):
-            tail.append(point)
+    options = SpsaOptions(stability=0.1 * maxiter, average=max(1, maxiter // 10) / maxiter)
+    spsa = Spsa(start, maxiter=maxiter, rng=np.random.default_rng(seed), options=options)
+    while (points := spsa.ask()) is not None:
+        if not spsa.is_calibrated:
+            spsa.tell(objective.energies(points)[0])
+            continue
+        energies, stds = objective.energies(np.concatenate([[spsa.point], points]))
+        report(Evaluation(spsa.point, float(energies[0]), float(stds[0])))
+        spsa.tell(energies[1:])
     message = f"all {maxiter} iterations done; SPSA has no test of convergence"
-    return Outcome(np.mean(tail, axis=0), None, message)
+    return Outcome(spsa.recommend(), None, message)
 
 
 class Progress:
@@ -457,11 +305,14 @@ class Progress:
         self._user_messenger.publish(message)
 
 
-def starting_point(ansatz: Ansatz, given: Sequence[float] | None, seed: int) -> np.ndarray:
-    """Return the given point, or the ansatz's own: a reference state, or small random angles."""
-    count = len(ansatz.parameters)
+def starting_point(
+    count: int, given: Sequence[float] | None, seed: int, *, at_reference: bool
+) -> np.ndarray:
+    """Return the given point, or one for the ansatz: a reference state, or small random angles."""
     if given is None:
-        if ansatz.starts_at_reference:
+        # Zero is the Hartree-Fock state of excitations. In any other circuit it may be a saddle
+        # point.
+        if at_reference:
             return np.zeros(count)
         return np.random.default_rng(seed).uniform(-0.1, 0.1, count)
     point = np.asarray(given, dtype=float)
@@ -501,7 +352,12 @@ def main(
             f"ansatz: it has {form.circuit.num_qubits} qubits, "
             f"the hamiltonian has {operator.num_qubits}"
         )
-    start = starting_point(form, initial_point, seed)
+    start = starting_point(
+        len(form.parameters),
+        initial_point,
+        seed,
+        at_reference=not isinstance(ansatz, QuantumCircuit),
+    )
     objective = Objective(
         form, operator, constant_energy, backend, shots=shots, seed=seed, checkpoints=checkpoints
     )

@@ -12,17 +12,15 @@ from typing import Any, Literal
 
 from prefect_qiskit_runtime.broker._budget import Budget, Limits
 from prefect_qiskit_runtime.broker._journal import Journal
-from prefect_qiskit_runtime.broker._line import SubmissionLine
+from prefect_qiskit_runtime.broker._line import BrokerLine
 from prefect_qiskit_runtime.broker._pipe import ProgramPipe
 from prefect_qiskit_runtime.broker._session import HardwareSession
 from prefect_qiskit_runtime.broker._submission import Account, Asked, HardwareCall
 from prefect_qiskit_runtime.client import IbmAccount, IbmApi, settings_of_environment
 from prefect_qiskit_runtime.errors import InvalidInputError, JobError, QiskitRuntimeError
-from prefect_qiskit_runtime.models import HardwareMode
+from prefect_qiskit_runtime.models import PUB_PRIMITIVES, HardwareMode
 
 logger = logging.getLogger(__name__)
-
-_PRIMITIVES = ("sampler", "estimator")
 
 End = Literal["cancel", "keep"]
 """What becomes of the jobs that still run: they are cancelled, or left to the next attempt."""
@@ -89,7 +87,7 @@ async def run(
                 label=order.label,
                 journal=journal,
                 session=session,
-                line=SubmissionLine(api, order.journal.parent),
+                line=BrokerLine(api, order.journal.parent),
                 settings=settings_of_environment(),
             )
             broker = _Broker(account, pipe)
@@ -149,8 +147,8 @@ class _Broker:
             await self._pipe.answer(number, body)
 
     async def _result(self, header: dict[str, Any], call: HardwareCall) -> bytes:
-        if header["primitive"] not in _PRIMITIVES:
-            raise InvalidInputError(f"Programs run {' and '.join(_PRIMITIVES)} on hardware.")
+        if header["primitive"] not in PUB_PRIMITIVES:
+            raise InvalidInputError(f"Programs run {' and '.join(PUB_PRIMITIVES)} on hardware.")
         return await call.result()
 
     async def _device(self) -> bytes:

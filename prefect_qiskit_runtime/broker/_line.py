@@ -36,7 +36,7 @@ _LONGEST_PAUSE_SECONDS = 2.0
 _REFUSED_SECONDS = 15.0
 
 
-class SubmissionLine:
+class BrokerLine:
     """The line of an instance.
 
     Args:
@@ -54,7 +54,7 @@ class SubmissionLine:
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             await _lock(descriptor)
-            line = _Line(descriptor)
+            line = _LineFile(descriptor)
             await wait_for_room(lambda: line.most_pending, self._pending, _say_full)
             await line.wait_for_pace(self._api.submissions_per_minute or 0)
             try:
@@ -71,7 +71,7 @@ class SubmissionLine:
 class Sending:
     """A submission whose turn it is."""
 
-    def __init__(self, line: _Line, pending: Callable[[], Awaitable[int]]) -> None:
+    def __init__(self, line: _LineFile, pending: Callable[[], Awaitable[int]]) -> None:
         self._line = line
         self._pending = pending
 
@@ -88,7 +88,7 @@ def is_for_the_line(refusal: QiskitRuntimeError) -> bool:
     return refusal.code == TOO_MANY_PENDING or isinstance(refusal, RateLimitedError)
 
 
-class _Line:
+class _LineFile:
     """What the file of a line says, for the one whose turn it is."""
 
     def __init__(self, descriptor: int) -> None:

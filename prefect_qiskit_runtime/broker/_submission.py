@@ -13,12 +13,10 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-import httpx
-
 from prefect_qiskit_runtime.broker._journal import Journal, Submission
-from prefect_qiskit_runtime.broker._line import SubmissionLine, is_for_the_line
+from prefect_qiskit_runtime.broker._line import BrokerLine, is_for_the_line
 from prefect_qiskit_runtime.broker._session import HardwareSession
-from prefect_qiskit_runtime.client import IbmApi, job_error
+from prefect_qiskit_runtime.client import IbmApi, job_error, was_sent
 from prefect_qiskit_runtime.errors import (
     ConflictError,
     NotFoundError,
@@ -46,8 +44,6 @@ _ATTEMPTS = 3
 _REFUSED_PAUSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 15.0
 _LEAVE_SECONDS = 10.0
-# Faults before a byte of the request left.
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,7 @@ class Account:
     label: str
     journal: Journal
     session: HardwareSession
-    line: SubmissionLine
+    line: BrokerLine
     settings: Settings
 
 
@@ -310,6 +306,6 @@ class HardwareCall:
 
 def _is_unclear(error: QiskitRuntimeError) -> bool:
     """Say whether a request may have made a job although it was not answered."""
-    if isinstance(error, RateLimitedError) or isinstance(error.__cause__, _NOT_SENT):
+    if isinstance(error, RateLimitedError) or not was_sent(error):
         return False
     return isinstance(error, ServiceUnavailableError | ProtocolError)

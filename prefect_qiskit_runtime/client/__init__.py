@@ -49,8 +49,8 @@ from prefect_qiskit_runtime.client._sources import (
     read_source,
 )
 from prefect_qiskit_runtime.client._spending import Spending, usage_of
-from prefect_qiskit_runtime.client._transport import settings_of_environment
-from prefect_qiskit_runtime.client.ibm.api import PRIMITIVES, IbmApi
+from prefect_qiskit_runtime.client._transport import settings_of_environment, was_sent
+from prefect_qiskit_runtime.client.ibm.api import IbmApi
 from prefect_qiskit_runtime.client.ibm.limits import (
     KNOWN_SECONDS,
     TOO_MANY_PENDING,
@@ -63,7 +63,6 @@ __all__ = [
     "KNOWN_SECONDS",
     "LARGEST_BODY_BYTES",
     "LEAVE_SECONDS",
-    "PRIMITIVES",
     "TOO_MANY_PENDING",
     "EmbeddedStatus",
     "HardwareAccess",
@@ -102,4 +101,5 @@ __all__ = [
     "usage_of",
     "verify_account",
     "wait_for_room",
+    "was_sent",
 ]

@@ -41,6 +41,8 @@ from prefect_qiskit_runtime.errors import (
     QiskitRuntimeError,
 )
 from prefect_qiskit_runtime.models import (
+    OUR_SERVICE,
+    PRIMITIVES,
     BackendStatus,
     EndEvent,
     HardwareMode,
@@ -55,6 +57,7 @@ from prefect_qiskit_runtime.models import (
     ProgramMetadata,
     ProgramUploaded,
     RuntimeOptions,
+    ServiceKind,
     ServiceStatus,
     SessionInfo,
     SessionMode,
@@ -70,12 +73,10 @@ class SessionCalls(Transport):
     """The part of a service's protocol that is about sessions.
 
     Attributes:
-        keyed_submission: Whether the service makes one job of all submissions with the same
-            key, and one session of all requests for one. Where it does not, whoever submits has
-            to look for the job before and after.
+        kind: What the service does and lacks.
     """
 
-    keyed_submission: ClassVar[bool] = True
+    kind: ClassVar[ServiceKind] = OUR_SERVICE
 
     async def create_session(
         self,
@@ -125,10 +126,10 @@ class SessionCalls(Transport):
             f"open a {kind} on {backend}",
             "backend",
             backend,
-            repeatable=self.keyed_submission,
+            repeatable=self.kind.is_keyed,
         )
-        is_keyed = self.keyed_submission
-        headers = {"Idempotency-Key": key or secrets.token_hex(16)} if is_keyed else None
+        keyed = {"Idempotency-Key": key or secrets.token_hex(16)}
+        headers = keyed if self.kind.is_keyed else None
         fields = {"mode": mode, "backend": backend, "max_ttl": max_time}
         body = json.dumps({name: value for name, value in fields.items() if value is not None})
         return read_model(
@@ -268,9 +269,6 @@ def _backend_status(device: Mapping[str, Any]) -> BackendStatus:
     )
 
 
-_PRIMITIVES = ("sampler", "estimator", "executor", "noise-learner")
-
-
 @dataclass(frozen=True)
 class HardwareAccess:
     """What programs use of IBM Quantum.
@@ -336,7 +334,7 @@ class HardwareCalls(Transport):
         """
         if self._hardware is None:
             return None
-        if program_id in _PRIMITIVES:
+        if program_id in PRIMITIVES:
             raise ConfigurationError(
                 f"The {program_id} runs at IBM Quantum itself: use RuntimeBackend(service='ibm',"
                 " credentials=...) for it. hardware_credentials are for programs, which run on the"
@@ -489,7 +487,7 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
     ) -> JobSubmitted:
         """Submit a job: once, however often the question has to be sent.
 
-        Where `keyed_submission` is False it is sent once, and an unclear outcome is raised.
+        Where `kind.is_keyed` is False it is sent once, and an unclear outcome is raised.
 
         Args:
             program_id: The program to run.
@@ -518,14 +516,14 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
             f"submit a job of program {program_id}" + (f" to {backend}" if backend else ""),
             kind="program",
             identifier=program_id,
-            repeatable=self.keyed_submission,
+            repeatable=self.kind.is_keyed,
         )
         hardware = self._hardware_fields(program_id, hardware_key, hardware_label)
         head = self._job_head(program_id, backend, options or RuntimeOptions(), attempt, hardware)
         # The inputs go in as they are: encoding them again could change them, and costs.
         body = f'{head[:-1]}, "params": {params_text}}}'
         _require_sendable(call, body)
-        headers = _key_headers(idempotency_key, fingerprint) if self.keyed_submission else {}
+        headers = _key_headers(idempotency_key, fingerprint) if self.kind.is_keyed else {}
         try:
             response = await self.request(call, content=body, headers=headers)
         except (ConflictError, InvalidInputError, NotFoundError) as refusal:
@@ -552,7 +550,7 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
             "backend": backend,
             "runtime": options.image or self._default_image(),
             "tags": options.tags,
-            "attempt": attempt if self.keyed_submission else None,
+            "attempt": attempt if self.kind.is_keyed else None,
             "cost": options.max_execution_time,
             "log_level": options.log_level,
             "private": options.private or None,
@@ -566,6 +564,8 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
 
     def _require_program(self, program_id: str) -> None:
         """Refuse a program that this kind of service never has."""
+        if not self.kind.runs_programs and program_id not in PRIMITIVES:
+            raise no_programs(f"run the program {program_id!r}")
 
     async def _require_open_session(self, session_id: str, refusal: QiskitRuntimeError) -> None:
         """Say so if a job was refused because its session is closed; our services do themselves."""
@@ -690,7 +690,13 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
         await self.request(job_call("DELETE", job_id, "delete"))
 
     def require_interim_results(self) -> None:
-        """Refuse to wait for interim results where jobs never publish any."""
+        """Refuse to wait for interim results where jobs never publish any.
+
+        Raises:
+            ConfigurationError: This is such a service.
+        """
+        if not self.kind.has_interim_results:
+            raise no_interim_results("stream interim results")
 
     def stream(self, job_id: str, from_seq: int = 0) -> AsyncGenerator[StreamEvent]:
         """Follow a job: its state, interim results from a number, heartbeats, and its end.
@@ -788,3 +794,26 @@ def _base64(source: str) -> str:
             path="$.data",
             rule="Unicode text",
         ) from exc
+
+
+_WHERE_PROGRAMS_RUN = (
+    "Programs run on the embedded service (RuntimeBackend(service='embedded'), the default) and on"
+    " a team's (service='team'); with hardware_credentials they send their circuits to IBM from"
+    " there."
+)
+
+
+def no_programs(doing: str) -> ConfigurationError:
+    """Return the refusal of a service that only runs primitives."""
+    return ConfigurationError(
+        f"Cannot {doing} on IBM Quantum: IBM removed custom programs from its cloud in 2024 and"
+        f" runs primitives only ({', '.join(PRIMITIVES)}). {_WHERE_PROGRAMS_RUN}"
+    )
+
+
+def no_interim_results(doing: str) -> ConfigurationError:
+    """Return the refusal of a service whose jobs publish nothing before they end."""
+    return ConfigurationError(
+        f"Cannot {doing} on IBM Quantum: IBM removed interim results from its cloud in 2024, along"
+        f" with custom programs. {_WHERE_PROGRAMS_RUN}"
+    )

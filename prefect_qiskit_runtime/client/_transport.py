@@ -67,6 +67,11 @@ Query = Mapping[str, str | int | bool | list[str] | None]
 Verify = bool | str | Path | ssl.SSLContext
 
 
+def was_sent(error: QiskitRuntimeError) -> bool:
+    """Say whether bytes of the request may have left before it failed."""
+    return not isinstance(error.__cause__, _NOT_SENT)
+
+
 class Transport:
     """A connection to one service. An async context manager: it lives in one event loop."""
 
@@ -134,7 +139,7 @@ class Transport:
             try:
                 return await self._send(call, timeout, query, content, headers)
             except QiskitRuntimeError as exc:
-                if not (call.repeatable or isinstance(exc.__cause__, _NOT_SENT)):
+                if not call.repeatable and was_sent(exc):
                     raise
                 wait_seconds = _wait_seconds(exc, pause_seconds)
                 if isinstance(exc.__cause__, _SILENT) and not was_silent:

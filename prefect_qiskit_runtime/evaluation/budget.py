@@ -127,7 +127,7 @@ class Budget:
             block.max_qpu_seconds_per_day,
             block.max_qpu_seconds_of_instance,
         )
-        if block.service != "ibm" or all(limit is None for limit in limits):
+        if not block.kind.is_billed or all(limit is None for limit in limits):
             return None
         return cls(api, policy, block, record, request.options.max_execution_time)
 

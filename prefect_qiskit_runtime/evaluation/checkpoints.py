@@ -11,10 +11,10 @@ import asyncio
 import json
 from typing import Any
 
-from prefect_qiskit_runtime.client import PRIMITIVES, RuntimeApi
+from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.errors import NotFoundError
 from prefect_qiskit_runtime.flow_run.logger import logger_here
-from prefect_qiskit_runtime.models import JobInfo, JobStatus
+from prefect_qiskit_runtime.models import PRIMITIVES, JobInfo, JobStatus
 
 _LAST, _ALL = "checkpoint", "checkpoints"
 

@@ -50,6 +50,7 @@ from prefect_qiskit_runtime.following.following import (
     follow,
 )
 from prefect_qiskit_runtime.models import (
+    PRIMITIVES,
     JobInfo,
     JobStatus,
     JobSubmitted,
@@ -88,7 +89,6 @@ def tell_shared(job_id: str) -> None:
     )
 
 
-_PRIMITIVES = ("sampler", "estimator", "executor")
 _sent: set[str] = set()  # names of the attempts that this process has submitted or found
 
 
@@ -315,7 +315,7 @@ class Evaluation:
         return True
 
     async def _ask_once(self, *, is_first: bool) -> JobSubmitted:
-        if self._api.keyed_submission:
+        if self._api.kind.is_keyed:
             may_ask_again = is_met(self._api)
             await self._policy.ask(self.placement.settle, may_ask_again=may_ask_again)
             submitted = await self._policy.ask(self._post, may_ask_again=may_ask_again)
@@ -346,8 +346,8 @@ class Evaluation:
             job_ids=self._job_ids,
             attempt=self.attempt,
         )
-        is_ibm = self._request.backend.service == "ibm"
-        estimate = self.placement.record.get("estimate", {}) if is_ibm else {}
+        is_billed = self._request.backend.kind.is_billed
+        estimate = self.placement.record.get("estimate", {}) if is_billed else {}
         return replace(sent, estimated_quantum_seconds=estimate.get("quantum_seconds"))
 
     @property
@@ -419,7 +419,7 @@ class Evaluation:
         tags = list(self._request.options.tags)
         if self._identity is not None:
             tags += self._identity.lineage.tags
-        if not self._api.keyed_submission:
+        if not self._api.kind.is_keyed:
             tags.append(self._key)
         changes: dict[str, Any] = {"tags": tuple(dict.fromkeys(tags))}
         if self._request.session is not None:
@@ -448,7 +448,7 @@ class Evaluation:
 
     async def _is_current(self, found: JobInfo) -> bool:
         """Say whether a job runs the version of the program that a new one would run."""
-        if found.program.version is None or found.program.id in _PRIMITIVES:
+        if found.program.version is None or found.program.id in PRIMITIVES:
             return True
         try:
             program = await self._policy.ask(lambda: self._api.get_program(found.program.id))

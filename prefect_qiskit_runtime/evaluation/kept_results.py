@@ -24,7 +24,7 @@ from prefect_qiskit_runtime.flow_run.lineage import flow_tag, lineage_here
 from prefect_qiskit_runtime.flow_run.logger import logger_here
 from prefect_qiskit_runtime.following.callbacks import InterimCallback, InterimDelivery
 from prefect_qiskit_runtime.following.following import decoded, follow
-from prefect_qiskit_runtime.models import JobInfo, JobMetrics, package_version
+from prefect_qiskit_runtime.models import PRIMITIVES, JobInfo, JobMetrics, package_version
 from prefect_qiskit_runtime.records.records import Records
 from prefect_qiskit_runtime.submission.retrying import RetryPolicy
 
@@ -33,8 +33,6 @@ CacheLike = bool | Literal["refresh"] | None
 
 KEY_VERSION = 1
 """Raised when the same request gets another key: what was kept before is then not found again."""
-
-_PRIMITIVES = ("sampler", "estimator", "executor")
 
 
 class KeptResult(BaseModel):
@@ -162,7 +160,7 @@ class CachedEvaluation:
     async def _key(self) -> str:
         """Name what is asked for: the same on every machine, and for every copy of a program."""
         request, content = self._request, None
-        if request.program_id not in _PRIMITIVES:
+        if request.program_id not in PRIMITIVES:
             program = await self._policy.ask(lambda: self._api.get_program(request.program_id))
             content = program.content_hash or [program.id, program.version]
             if program.content_hash is not None:

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefect_qiskit_runtime.backend import LEAST_BUSY, RuntimeBackend
-from prefect_qiskit_runtime.client import LARGEST_BODY_BYTES, PRIMITIVES, RuntimeApi
+from prefect_qiskit_runtime.client import LARGEST_BODY_BYTES, RuntimeApi
 from prefect_qiskit_runtime.codec import encode_inputs
 from prefect_qiskit_runtime.devices.choice import choose_backend
 from prefect_qiskit_runtime.errors import InvalidInputError, NotFoundError
 from prefect_qiskit_runtime.evaluation.request import Request
 from prefect_qiskit_runtime.flow_run.logger import logger_here
+from prefect_qiskit_runtime.models import PRIMITIVES
 
 # Labels and options of a job, which its request has beside the inputs.
 _HEAD_BYTES = 64 * 1024

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from prefect_qiskit_runtime.client import RuntimeApi
+from prefect_qiskit_runtime.client import RuntimeApi, was_sent
 from prefect_qiskit_runtime.errors import (
     BudgetExceededError,
     ProtocolError,
@@ -36,7 +36,7 @@ from prefect_qiskit_runtime.following.following import cancel_quietly
 from prefect_qiskit_runtime.models import JobInfo, JobSubmitted
 from prefect_qiskit_runtime.records.records import Records
 from prefect_qiskit_runtime.settings import Settings
-from prefect_qiskit_runtime.submission.retrying import RetryPolicy, is_met, was_sent
+from prefect_qiskit_runtime.submission.retrying import RetryPolicy, is_met
 
 # When this process was here first; one that was forked from it was not.
 _here_since = {os.getpid(): datetime.now(UTC)}

@@ -21,8 +21,8 @@ from prefect_qiskit_runtime.devices.device import Device, device_of
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.loops._models import Ask, Told
 from prefect_qiskit_runtime.loops._records import LoopRecords
-from prefect_qiskit_runtime.loops._shifts import ShiftedCircuit, shifted_circuit
 from prefect_qiskit_runtime.primitives import arun_estimator
+from prefect_qiskit_runtime.program.shifts import ShiftedCircuit, shifted_circuit
 from prefect_qiskit_runtime.pubs.primitive_inputs import PrimitiveOptionsLike
 from prefect_qiskit_runtime.sessions import RuntimeSession, SessionLike
 
@@ -144,8 +144,16 @@ class EstimatorMeasuring:
         Raises:
             InvalidInputError: There is none for some gate.
         """
-        if self.with_gradients:
+        if not self.with_gradients:
+            return
+        try:
             self._shifted = shifted_circuit(self.objective.ansatz)
+        except InvalidInputError as error:
+            raise InvalidInputError(
+                f"{error} Or minimize without gradients (jac=False, or a method that needs none).",
+                path=error.path,
+                rule=error.rule,
+            ) from error
 
     def evaluations(self, ask: Ask) -> int:
         """Return how many values a step takes."""
@@ -162,7 +170,7 @@ class EstimatorMeasuring:
             backend=self.backend,
             shots=self.objective.shots,
             precision=self.objective.precision,
-            seed=None if self.backend.service == "ibm" else seed,
+            seed=seed if self.backend.kind.takes_seed else None,
             transpile=False,  # it is
             options=self.objective.options,
             session=session,

@@ -16,7 +16,7 @@ import numpy as np
 
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.loops._models import Ask, LoopStep, Recommendation
-from prefect_qiskit_runtime.loops._spsa import Spsa, SpsaOptions
+from prefect_qiskit_runtime.program.spsa import Spsa, SpsaOptions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,13 +48,12 @@ class AskTell(Protocol):
 
 
 class Optimizer(Protocol):
-    """What the loop drives.
+    """What the loop drives."""
 
-    Attributes:
-        iterations: How many it has done.
-    """
-
-    iterations: int
+    @property
+    def iterations(self) -> int:
+        """How many it has done."""
+        ...
 
     def ask(self) -> Ask | None:
         """Return what to measure next; None at the end. It may take its time."""
@@ -117,7 +116,8 @@ class Choice:
             raise ConfigurationError(
                 f"method_options of SPSA: {error}. They are {known}."
             ) from error
-        return Spsa(point, maxiter=self.maxiter, seed=self.seed, options=options)
+        rng = np.random.default_rng(self.seed)
+        return SpsaOptimizer(Spsa(point, maxiter=self.maxiter, rng=rng, options=options))
 
 
 def read_method(method: str | AskTell) -> str | AskTell:
@@ -177,6 +177,35 @@ class UserOptimizer:
 
     def close(self) -> None:
         """It is the user's."""
+
+
+class SpsaOptimizer:
+    """SPSA; each iteration is one pair of points, in one job."""
+
+    def __init__(self, spsa: Spsa) -> None:
+        self._spsa = spsa
+
+    @property
+    def iterations(self) -> int:
+        """How many are done; the calibration is not one."""
+        return self._spsa.iterations
+
+    def ask(self) -> Ask | None:
+        """Return the probes around the start, then a pair for each iteration."""
+        points = self._spsa.ask()
+        return None if points is None else Ask(points)
+
+    def tell(self, step: LoopStep) -> None:
+        """Pass on the values."""
+        self._spsa.tell(step.values)
+
+    def recommend(self) -> Recommendation:
+        """Return the mean of the last points."""
+        message = f"{self.iterations} iterations done; SPSA has no test of convergence of its own"
+        return Recommendation(self._spsa.recommend(), False, message)
+
+    def close(self) -> None:
+        """Nothing is left behind."""
 
 
 class _Stopped(BaseException):

@@ -21,6 +21,8 @@ from prefect_qiskit_runtime.models._jobs import (
 )
 from prefect_qiskit_runtime.models._options import RuntimeOptions
 from prefect_qiskit_runtime.models._programs import (
+    PRIMITIVES,
+    PUB_PRIMITIVES,
     HardwareMode,
     IfExists,
     ProgramInfo,
@@ -31,8 +33,11 @@ from prefect_qiskit_runtime.models._programs import (
 from prefect_qiskit_runtime.models._reason_codes import NO_SESSIONS_IN_PLAN, NextStep, next_step
 from prefect_qiskit_runtime.models._schemas import check_inputs, compile_schema
 from prefect_qiskit_runtime.models._service import (
+    IBM_QUANTUM,
+    OUR_SERVICE,
     Discovery,
     ServiceIdentity,
+    ServiceKind,
     ServiceStatus,
     package_version,
 )
@@ -45,8 +50,12 @@ from prefect_qiskit_runtime.models._sessions import (
 from prefect_qiskit_runtime.models._wire import PROTOCOL_VERSION
 
 __all__ = [
+    "IBM_QUANTUM",
     "NO_SESSIONS_IN_PLAN",
+    "OUR_SERVICE",
+    "PRIMITIVES",
     "PROTOCOL_VERSION",
+    "PUB_PRIMITIVES",
     "BackendStatus",
     "Discovery",
     "EndEvent",
@@ -71,6 +80,7 @@ __all__ = [
     "ReasonCode",
     "RuntimeOptions",
     "ServiceIdentity",
+    "ServiceKind",
     "ServiceStatus",
     "SessionInfo",
     "SessionMode",

@@ -15,6 +15,14 @@ HardwareMode = Literal["session", "batch", "job"]
 """How the jobs of a program belong together on IBM Quantum: its three execution modes."""
 
 
+PUB_PRIMITIVES = ("sampler", "estimator")
+"""The primitives that take PUBs, as program ids."""
+
+PRIMITIVES = (*PUB_PRIMITIVES, "executor", "noise-learner")
+"""Ids of programs that are not uploaded. Our services run all but the noise learner, IBM runs all
+of them, and nothing else since it removed custom programs."""
+
+
 class ProgramSpec(Wire):
     """JSON schemas of what goes into a program and what comes out, and what it needs.
 

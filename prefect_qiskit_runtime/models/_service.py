@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from importlib import metadata
@@ -17,6 +18,51 @@ def package_version() -> str:
         return metadata.version("prefect-qiskit-runtime")
     except metadata.PackageNotFoundError:  # a source tree on the path
         return "0.0.0"
+
+
+@dataclass(frozen=True)
+class ServiceKind:
+    """Differences between services that flows have to know; they never ask for the name.
+
+    Attributes:
+        runs_programs: Whether users upload programs. Where they cannot, only primitives run.
+        has_interim_results: Whether jobs publish results before they end.
+        is_keyed: Whether equal idempotency keys give one job, and one session. Without keys the
+            caller looks for the job before and after a submission.
+        takes_seed: Whether its backends are simulators: jobs take seeds, and options that only a
+            simulator has.
+        transpiles_here: Whether circuits are transpiled before they are sent, because jobs take
+            only the instruction set of a device.
+        is_billed: Whether the seconds on its devices cost money: they are estimated and limited.
+    """
+
+    runs_programs: bool
+    has_interim_results: bool
+    is_keyed: bool
+    takes_seed: bool
+    transpiles_here: bool
+    is_billed: bool
+
+
+OUR_SERVICE = ServiceKind(
+    runs_programs=True,
+    has_interim_results=True,
+    is_keyed=True,
+    takes_seed=True,
+    transpiles_here=False,
+    is_billed=False,
+)
+"""The embedded service, and a team's."""
+
+IBM_QUANTUM = ServiceKind(
+    runs_programs=False,
+    has_interim_results=False,
+    is_keyed=False,
+    takes_seed=False,
+    transpiles_here=True,
+    is_billed=True,
+)
+"""IBM's cloud: devices, without programs and interim results since 2024."""
 
 
 class Discovery(Wire):

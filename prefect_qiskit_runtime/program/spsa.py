@@ -1,16 +1,16 @@
-"""SPSA, and its quantum natural form QN-SPSA, as the public program `vqe` was called with them.
+"""SPSA: simultaneous perturbation stochastic approximation, in steps of ask and tell.
 
-SPSA is that of Spall (1998), with his calibration of the first step; QN-SPSA is that of Gacon,
-Zoufal, Carleo and Woerner, Quantum 5, 567 (2021).
+`minimize`, the program `vqe` of the example flows and the public program `vqe` all step with it.
+The gains are those of Spall, IEEE Transactions on Aerospace and Electronic Systems 34, 817
+(1998). They do not depend on the number of iterations, so that a loop which has ended can be
+extended.
 """
 
 from __future__ import annotations
 
-import itertools
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,167 +18,144 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Point = NDArray[np.float64]
-    Values = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-    Fidelities = Callable[[Point, NDArray[np.float64]], NDArray[np.float64]]
 
-_CALIBRATION_STEPS = 25
-_FIRST_STEP = 2 * np.pi / 10
-_POWERS = (0.602, 0.101)
+_RATE_POWER, _WIDTH_POWER = 0.602, 0.101
 
 
 @dataclass(frozen=True)
-class Objective:
-    """What is minimised.
+class SpsaOptions:
+    """Settings of SPSA.
 
     Attributes:
-        values: Gives the value at each of some points, a 2D array (point, parameter).
-        probe: The same, for the calibration.
-        fidelities: Gives the fidelity of the state of a point with those of some others.
+        perturbation: How far from the point the first pair is measured, in each parameter.
+        first_step: How far the first step should change each parameter; the gain is calibrated
+            for it.
+        calibration_pairs: How many pairs are measured around the start for that; 0 takes
+            `first_step` as the gain itself.
+        stability: Iterations during which the gain stays about the same.
+        average: Part of the iterations whose last points are averaged for the result.
     """
 
-    values: Values
-    probe: Values
-    fidelities: Fidelities
+    perturbation: float = 0.1
+    first_step: float = 0.1
+    calibration_pairs: int = 10
+    stability: float = 10.0
+    average: float = 0.1
 
 
-@dataclass
-class History:
-    """What a minimisation went through.
+@dataclass(frozen=True)
+class Gains:
+    """Sizes as functions of the number of iterations done.
 
     Attributes:
-        losses: Value at each iteration; without blocking, the mean of the perturbed ones.
-        points: Where each iteration led to.
-        times: When each iteration ended, in seconds since 1970.
+        rate: Factor between the estimated gradient and the step.
+        width: Distance of the measured points, in each parameter.
     """
 
-    losses: list[float] = field(default_factory=list)
-    points: list[Point] = field(default_factory=list)
-    times: list[float] = field(default_factory=list)
+    rate: Callable[[int], float]
+    width: Callable[[int], float]
+
+    @classmethod
+    def falling(cls, rate: float, width: float, *, stability: float = 0.0) -> Gains:
+        """Return Spall's gains, which fall as powers of the number of iterations."""
+        return cls(
+            lambda done: rate / (stability + done + 1) ** _RATE_POWER,
+            lambda done: width / (done + 1) ** _WIDTH_POWER,
+        )
 
 
-@dataclass
 class Spsa:
-    """Settings under the names that optimizers of Qiskit had.
+    """The optimizer; each iteration measures pairs of points.
 
     Attributes:
-        learning_rate: Step sizes: a number, or one for each iteration; None calibrates.
-        perturbation: Perturbation sizes, likewise.
-        blocking: Whether to reject steps that make it worse by more than `allowed_increase`.
-        allowed_increase: None measures twice the standard deviation at the start.
-        second_order: Whether to precondition with the metric of the states (QN-SPSA).
+        iterations: How many are done.
+        point: The current point. A caller that rejects a step sets it back.
     """
 
-    maxiter: int = 100
-    blocking: bool = False
-    allowed_increase: float | None = None
-    trust_region: bool = False
-    learning_rate: float | Sequence[float] | None = None
-    perturbation: float | Sequence[float] | None = None
-    last_avg: int = 1
-    resamplings: int = 1
-    regularization: float = 0.01
-    hessian_delay: int = 0
-    second_order: bool = False
+    def __init__(
+        self,
+        start: Point,
+        *,
+        maxiter: int,
+        rng: np.random.Generator,
+        options: SpsaOptions | None = None,
+        gains: Gains | None = None,
+    ) -> None:
+        """Start at a point.
 
-    def __post_init__(self) -> None:
-        if (self.learning_rate is None) != (self.perturbation is None):
-            raise ValueError("optimizer: learning_rate and perturbation are given both or neither")
+        Args:
+            start: 1D array over the parameters.
+            maxiter: Number of iterations after which `ask` returns None.
+            rng: Draws the directions.
+            options: Settings; None means the defaults.
+            gains: Used in place of those that `options` describes, without a calibration.
+        """
+        self.iterations = 0
+        self.point = start.copy()
+        self._maxiter = maxiter
+        self._rng = rng
+        self._options = options or SpsaOptions()
+        self._gains = gains
+        self._offsets = np.zeros((0, len(start)))
+        self._trail: list[Point] = []
+        if gains is None and self._options.calibration_pairs == 0:
+            stability = self._options.stability
+            self._gains = self._falling(self._options.first_step * (stability + 1) ** _RATE_POWER)
 
-    def minimize(
-        self, objective: Objective, start: Point, rng: np.random.Generator
-    ) -> tuple[Point, History]:
-        """Return where it ended, and what it went through."""
-        rates, widths = self._gains(objective.probe, start, rng)
-        metric = np.identity(len(start))
-        point, history = start, History()
-        here = allowed = 0.0
-        if self.blocking:
-            here, allowed = self._blocking_values(objective.probe, start)
-        for iteration in range(self.maxiter):
-            width = next(widths)
-            directions = rng.choice([-1.0, 1.0], (self.resamplings, 2, len(start)))
-            gradient, loss = _gradient(objective.values, point, width * directions[:, 0])
-            if self.second_order:
-                found = _metric(objective.fidelities, point, width * directions, width)
-                metric = (metric * (iteration + 1) + found) / (iteration + 2)
-                if iteration >= self.hessian_delay:
-                    gradient = np.linalg.solve(_regular(metric, self.regularization), gradient)
-            norm = float(np.linalg.norm(gradient))
-            if self.trust_region and norm > 1:
-                gradient = gradient / norm
-            candidate = point - next(rates) * gradient
-            if self.blocking:
-                loss = float(objective.values(candidate[np.newaxis])[0])
-            history.losses.append(loss)
-            history.points.append(candidate)
-            history.times.append(time.time())
-            if self.blocking and loss >= here + allowed:
-                continue
-            point, here = candidate, loss
-        if self.last_avg > 1 and history.points:
-            point = np.mean(history.points[-self.last_avg :], axis=0)
-        return point, history
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the gains are known; until then `ask` returns the probes for them."""
+        return self._gains is not None
 
-    def _gains(
-        self, values: Values, start: Point, rng: np.random.Generator
-    ) -> tuple[Iterator[float], Iterator[float]]:
-        if self.learning_rate is not None and self.perturbation is not None:
-            return _series(self.learning_rate), _series(self.perturbation)
-        width = 0.1
-        offsets = width * rng.choice([-1.0, 1.0], (_CALIBRATION_STEPS, len(start)))
-        both = values(np.concatenate([start + offsets, start - offsets]))
-        above, below = np.split(both, 2)
+    def ask(self) -> Point | None:
+        """Return the points to measure next, a 2D array; None after the last iteration.
+
+        The first are pairs around the start and the start itself, unless the gains are known.
+        """
+        if self._gains is None:
+            shape = (self._options.calibration_pairs, len(self.point))
+            probes = self._options.perturbation * self._rng.choice([-1.0, 1.0], shape)
+            return np.concatenate([self.point + probes, self.point - probes, [self.point]])
+        if self.iterations >= self._maxiter:
+            return None
+        self._offsets = self._gains.width(self.iterations) * self._directions()
+        pairs = np.stack([self.point + self._offsets, self.point - self._offsets], axis=1)
+        return pairs.reshape(-1, len(self.point))
+
+    def tell(self, values: NDArray[np.float64]) -> None:
+        """Use the values at the points that `ask` returned, a 1D array, to step."""
+        if self._gains is None:
+            self._gains = self._falling(self._calibrated(values))
+            return
+        above, below = values.reshape(-1, 2).T
+        slopes = (above - below)[:, np.newaxis] / (2 * self._offsets)
+        gradient = self._improved(slopes.mean(axis=0))
+        self.point = self.point - self._gains.rate(self.iterations) * gradient
+        self._trail.append(self.point)
+        self.iterations += 1
+
+    def recommend(self) -> Point:
+        """Return the mean of the last points, which takes out part of the noise."""
+        last = max(1, round(self._options.average * len(self._trail)))
+        return np.mean(self._trail[-last:], axis=0) if self._trail else self.point
+
+    def _directions(self) -> NDArray[np.float64]:
+        """Draw the directions of the next pairs, a 2D array of signs (pair, parameter)."""
+        return self._rng.choice([-1.0, 1.0], (1, len(self.point)))
+
+    def _improved(self, gradient: Point) -> Point:
+        """Return the direction of a step; a variant of SPSA improves the estimate here."""
+        return gradient
+
+    def _falling(self, rate: float) -> Gains:
+        return Gains.falling(rate, self._options.perturbation, stability=self._options.stability)
+
+    def _calibrated(self, values: NDArray[np.float64]) -> float:
+        """Return the gain with which the first step is about as long as wanted."""
+        pairs, width = self._options.calibration_pairs, self._options.perturbation
+        above, below, here = values[:pairs], values[pairs:-1], values[-1]
         slope = float(np.mean(np.abs(above - below))) / (2 * width)
-        gain = _FIRST_STEP / slope if slope > 1e-10 else _FIRST_STEP
-        rate_power, width_power = _POWERS
-        return (
-            (gain / count**rate_power for count in itertools.count(1)),
-            (width / count**width_power for count in itertools.count(1)),
-        )
-
-    def _blocking_values(self, values: Values, start: Point) -> tuple[float, float]:
-        here = float(values(start[np.newaxis])[0])
-        if self.allowed_increase is not None:
-            return here, self.allowed_increase
-        return here, 2 * float(np.std(values(np.tile(start, (_CALIBRATION_STEPS, 1)))))
-
-
-def _series(gain: float | Sequence[float]) -> Iterator[float]:
-    if isinstance(gain, (int, float)):
-        return itertools.repeat(float(gain))
-    given = [float(value) for value in gain]
-    if not given:
-        raise ValueError("optimizer: a list of gains must not be empty")
-    return itertools.chain(given, itertools.repeat(given[-1]))
-
-
-def _gradient(values: Values, point: Point, offsets: NDArray[Any]) -> tuple[Point, float]:
-    """Return the mean of the estimates along `offsets`, and the mean of what was measured."""
-    pairs = np.stack([point + offsets, point - offsets], axis=1)
-    measured = values(pairs.reshape(-1, len(point))).reshape(-1, 2)
-    slopes = (measured[:, 0] - measured[:, 1])[:, np.newaxis] / (2 * offsets)
-    return slopes.mean(axis=0), float(measured.mean())
-
-
-def _metric(
-    fidelities: Fidelities, point: Point, offsets: NDArray[Any], width: float
-) -> NDArray[Any]:
-    """Return the mean of rank-two estimates of the metric, -1/2 the Hessian of the fidelity."""
-    total = np.zeros((len(point), len(point)))
-    for first, second in offsets:
-        around = np.array(
-            [point + first + second, point + first, point - first + second, point - first]
-        )
-        measured = fidelities(point, around)
-        change = (measured[0] - measured[1]) - (measured[2] - measured[3])
-        outer = np.outer(first, second) / width**2
-        total += -0.5 * change / (2 * width**2) * (outer + outer.T) / 2
-    return total / len(offsets)
-
-
-def _regular(metric: NDArray[Any], regularization: float) -> NDArray[Any]:
-    """Return the positive root of its square, moved a little towards the identity."""
-    values, vectors = np.linalg.eigh(metric)
-    positive = (vectors * np.abs(values)) @ vectors.T
-    size = len(metric)
-    return (1 - regularization) * positive + regularization * np.identity(size)
+        # At a minimum slopes are small and the curvature limits the step.
+        curvature = float(np.mean(above + below - 2 * here)) / width**2
+        wanted = max(slope / self._options.first_step, curvature, 1e-8)
+        return (self._options.stability + 1) ** _RATE_POWER / wanted

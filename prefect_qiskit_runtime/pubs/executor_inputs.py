@@ -54,9 +54,9 @@ class ExecutorCall:
 
     def inputs_on(self, block: RuntimeBackend) -> dict[str, Any]:
         """Return the inputs of the job as the service of a block takes them."""
-        if block.service == "ibm":
-            return self.ibm_inputs()
-        return self.inputs(block.unsupported_options)
+        if block.kind.takes_seed:
+            return self.inputs(block.unsupported_options)
+        return self.ibm_inputs()
 
     def inputs(self, unsupported: UnsupportedOptions) -> dict[str, Any]:
         """Return the inputs of the job, as clients of IBM send them and with ours.

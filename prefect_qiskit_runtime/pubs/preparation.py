@@ -51,8 +51,8 @@ class PubPreparation:
 
         Our services transpile in the job, unless the block has settings of its own.
         """
-        is_ibm = self.block.service == "ibm"
-        return self.transpile and (is_ibm or bool(self.block.transpilation()))
+        always = self.block.kind.transpiles_here
+        return self.transpile and (always or bool(self.block.transpilation()))
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class PubPreparation:
         Raises:
             InvalidInputError: A circuit is not in the instruction set of the backend.
         """
-        if self.block.service != "ibm" and not self.transpiles_here:
+        if not self.block.kind.transpiles_here and not self.transpiles_here:
             return Prepared(self.inputs)
         return await self.for_device(await device_of(api, self.block, name), check=True)
 
@@ -135,7 +135,7 @@ class ProgramPreparation:
 
     async def __call__(self, api: RuntimeApi, name: str) -> Prepared:
         """Estimate what the program takes on a device of IBM."""
-        if self.block.service != "ibm":
+        if not self.block.kind.is_billed:
             return Prepared(self.inputs)
         return await self.for_device(await device_of(api, self.block, name))
 

@@ -79,7 +79,7 @@ def _part_call(call: CallT, part: range, number: int, block: RuntimeBackend) -> 
     With the same seed the first PUBs of all parts would have the same samples.
     """
     only = call.only(part)
-    seed = None if block.service == "ibm" else call.asked_seed
+    seed = call.asked_seed if block.kind.takes_seed else None
     if number == 0 or not isinstance(seed, int) or seed < 0:
         return only
     import numpy as np

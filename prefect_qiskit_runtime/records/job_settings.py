@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program.primitive_options import PrimitiveName, read_options
 
-_PRIMITIVES = ("sampler", "estimator", "executor")
 _LONGEST_LIST = 100
 # Place of what a PUB says, in the lists that PUBs are on the wire.
 _PLACES: dict[tuple[str, str], int] = {("sampler", "shots"): 2, ("estimator", "precision"): 3}
@@ -41,7 +40,7 @@ class JobSettings:
     @classmethod
     def of(cls, program_id: str, inputs: Mapping[str, Any]) -> JobSettings:
         """Read them from the inputs of a job."""
-        if program_id not in _PRIMITIVES:
+        if program_id not in get_args(PrimitiveName):
             return cls(
                 seeds=dict(_seeds(inputs)),
                 shots=_number(inputs.get("shots"), int),

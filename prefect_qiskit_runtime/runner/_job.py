@@ -39,7 +39,7 @@ def run_and_exit(scratch: Path, pipes: JobPipes, versions: Mapping[str, str]) ->
     writer = MessageWriter(pipes.messages)
     writer.started(versions)
     begin = time.monotonic()
-    exit_code = _report(_Job(scratch, job, writer, pipes.hardware), writer)
+    exit_code = _report(_ProgramJob(scratch, job, writer, pipes.hardware), writer)
     writer.usage(seconds=time.monotonic() - begin, quantum_seconds=0.0)
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
@@ -47,7 +47,7 @@ def run_and_exit(scratch: Path, pipes: JobPipes, versions: Mapping[str, str]) ->
     os._exit(exit_code)
 
 
-def _report(job: _Job, writer: MessageWriter) -> int:
+def _report(job: _ProgramJob, writer: MessageWriter) -> int:
     try:
         writer.result(job.run())
     except BaseException as exc:  # noqa: BLE001 - the boundary of the program
@@ -64,7 +64,7 @@ def _report(job: _Job, writer: MessageWriter) -> int:
     return failure.exit_code
 
 
-class _Job:
+class _ProgramJob:
     def __init__(
         self,
         scratch: Path,

@@ -38,7 +38,7 @@ def serve(descriptor: int) -> None:
 
 
 @dataclass
-class _Job:
+class _Child:
     job_id: str
     pid: int
 
@@ -47,7 +47,7 @@ class _Zygote:
     def __init__(self, control: Control, ready: dict[str, Any]) -> None:
         self._control = control
         self._ready = ready
-        self._running: dict[str, _Job] = {}
+        self._running: dict[str, _Child] = {}
         self._ended: list[dict[str, Any]] = []
         self._unkillable: set[int] = set()
         self._selector = selectors.DefaultSelector()
@@ -99,7 +99,7 @@ class _Zygote:
         with contextlib.suppress(OSError):
             os.setpgid(pid, pid)
         pipes.close()
-        self._running[job_id] = _Job(job_id, pid)
+        self._running[job_id] = _Child(job_id, pid)
         self._control.send({"type": "launched", "job_id": job_id})
 
     def _become_job(self, zygote: int, scratch: Path, pipes: JobPipes) -> NoReturn:
@@ -123,7 +123,7 @@ class _Zygote:
         finally:
             os._exit(1)
 
-    def _signal(self, job: _Job, number: int) -> None:
+    def _signal(self, job: _Child, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(job.pid, number)
         if number == signal.SIGKILL:

@@ -13,9 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-import httpx
-
-from prefect_qiskit_runtime.client import RuntimeApi
+from prefect_qiskit_runtime.client import RuntimeApi, was_sent
 from prefect_qiskit_runtime.errors import JobError, QiskitRuntimeError, is_retryable
 from prefect_qiskit_runtime.models import NextStep, RuntimeOptions, next_step
 
@@ -23,8 +21,6 @@ T = TypeVar("T")
 
 _LONGEST_PAUSE_SECONDS = 60.0
 _FIRST_QUESTION_PAUSE_SECONDS = 1.0
-
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 
 @dataclass(frozen=True)
@@ -106,11 +102,6 @@ def is_met(api: RuntimeApi) -> Callable[[QiskitRuntimeError], bool]:
     mends.
     """
     return lambda error: is_retryable(error) and (was_sent(error) or api.has_answered)
-
-
-def was_sent(error: QiskitRuntimeError) -> bool:
-    """Say whether bytes of the request may have left before it failed."""
-    return not isinstance(error.__cause__, _NOT_SENT)
 
 
 def _question_pause_seconds(error: QiskitRuntimeError, tries: int) -> float:

@@ -94,7 +94,7 @@ async def test_a_submission_has_what_ibm_knows_and_nothing_else(wire: Wire, api:
         "params": {"pubs": []},
     }
     assert "idempotency-key" not in seen.headers
-    assert not api.keyed_submission
+    assert not api.kind.is_keyed
 
 
 @pytest.mark.parametrize("fault", [refuse(503, "busy"), refuse(500, "oops"), cut])

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from prefect_qiskit_runtime import (
     submit_program,
 )
 from prefect_qiskit_runtime.client import RuntimeApi
+from prefect_qiskit_runtime.models import OUR_SERVICE
 from prefect_qiskit_runtime.records import records
 
 SETTINGS = json.loads(os.environ.get("CRASH_SETTINGS", "{}"))
@@ -30,7 +32,7 @@ SETTINGS = json.loads(os.environ.get("CRASH_SETTINGS", "{}"))
 class Keyless(RuntimeApi):
     """Our service, asked as one that knows no keys."""
 
-    keyed_submission = False
+    kind = replace(OUR_SERVICE, is_keyed=False)
 
 
 def backend() -> RuntimeBackend:

@@ -17,11 +17,7 @@ from prefect.client.schemas.actions import (
 from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
 from qiskit import QuantumCircuit
 
-from prefect_qiskit_runtime import (
-    RuntimeBackend,
-    arun_sampler,
-    asubmit_sampler,
-)
+from prefect_qiskit_runtime import RuntimeBackend, arun_sampler, asubmit_sampler
 from prefect_qiskit_runtime.evaluation import submission_line
 from prefect_qiskit_runtime.testing import OfflineService
 from tests.evaluation.line import limits_of, set_pace

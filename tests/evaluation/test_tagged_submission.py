@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from prefect_qiskit_runtime import (
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.errors import SubmissionUnclearError
 from prefect_qiskit_runtime.evaluation import tagged_submission
-from prefect_qiskit_runtime.models import JobInfo
+from prefect_qiskit_runtime.models import OUR_SERVICE, JobInfo
 from prefect_qiskit_runtime.records.records import FOLDER
 from tests.proxy import EMPTY_LISTING, Fault, Proxy
 from tests.team import TOKENS, TeamService
@@ -39,7 +40,7 @@ COUNTING = "def main(backend, user_messenger, upto=1):\n    return upto\n"
 class Keyless(RuntimeApi):
     """Our service, asked as one that knows no keys."""
 
-    keyed_submission = False
+    kind = replace(OUR_SERVICE, is_keyed=False)
 
 
 @pytest.fixture

@@ -6,12 +6,7 @@ from collections.abc import Callable
 
 from prefect import flow
 
-from prefect_qiskit_runtime import (
-    RuntimeBackend,
-    RuntimeSession,
-    SessionState,
-    runtime_session,
-)
+from prefect_qiskit_runtime import RuntimeBackend, RuntimeSession, SessionState, runtime_session
 
 
 def test_a_flow_run_that_is_run_again_closes_what_it_had_left_open(

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prefect_qiskit_runtime import (
-    ConfigurationError,
-    LoopResult,
-    minimize,
-)
+from prefect_qiskit_runtime import ConfigurationError, LoopResult, minimize
 from prefect_qiskit_runtime.testing import OfflineService
 from tests.loops.flows import objective
 

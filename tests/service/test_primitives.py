@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import warnings
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -20,6 +20,8 @@ from qiskit_aer import AerSimulator
 from qiskit_ibm_runtime import EstimatorV2, RuntimeDecoder, RuntimeEncoder, SamplerV2
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2
 
+from prefect_qiskit_runtime.models import PRIMITIVES
+from prefect_qiskit_runtime.program.primitive_options import PrimitiveName
 from prefect_qiskit_runtime.service import primitives
 
 IDEAL, NOISY = AerSimulator(), FakeManilaV2()
@@ -252,3 +254,10 @@ async def test_a_new_source_is_a_new_version_and_the_same_one_is_not(local, monk
             await local.context.store.write(primitives.install)
             shown = (await client.get("/programs/sampler")).json()
             assert (shown["version"], shown["description"]) == (version, description)
+
+
+def test_what_runs_here_is_all_that_ibm_runs_but_the_noise_learner() -> None:
+    ours = set(PRIMITIVES) - {"noise-learner"}
+    assert set(primitives.NAMES) == ours
+    # A copy: images need not have pydantic, which `models` needs.
+    assert set(get_args(PrimitiveName)) == ours

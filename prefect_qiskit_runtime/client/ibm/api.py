@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from prefect_qiskit_runtime.client._accounts import IbmAccount, SavedAccount, is_crn
 from prefect_qiskit_runtime.client._answers import Call
-from prefect_qiskit_runtime.client._api import RuntimeApi
+from prefect_qiskit_runtime.client._api import RuntimeApi, no_interim_results, no_programs
 from prefect_qiskit_runtime.client._calls import Page, job_call, read_model, read_page
 from prefect_qiskit_runtime.client._instances import InstanceSearch, choose_instance
 from prefect_qiskit_runtime.client._transport import Authentication, Query, Transport, open_http
@@ -24,20 +24,17 @@ from prefect_qiskit_runtime.errors import (
     QiskitRuntimeError,
     SessionClosedError,
 )
-from prefect_qiskit_runtime.models import JobInfo, SessionState, StreamEvent
+from prefect_qiskit_runtime.models import (
+    IBM_QUANTUM,
+    JobInfo,
+    ServiceKind,
+    SessionState,
+    StreamEvent,
+)
 from prefect_qiskit_runtime.settings import Settings
 
 API_VERSION = "2026-04-15"
 """The version of IBM's API whose shapes are sent and read here: that of qiskit-ibm-runtime 0.51."""
-
-PRIMITIVES = ("sampler", "estimator", "executor", "noise-learner")
-"""What IBM runs since custom programs are gone."""
-
-_WHERE_PROGRAMS_RUN = (
-    "Programs run on the embedded service (RuntimeBackend(service='embedded'), the default) and on"
-    " a team's (service='team'); with hardware_credentials they send their circuits to IBM from"
-    " there."
-)
 
 
 class IbmApi(RuntimeApi):
@@ -51,7 +48,7 @@ class IbmApi(RuntimeApi):
         settings: Timeouts; read from the environment by default.
     """
 
-    keyed_submission: ClassVar[bool] = False
+    kind: ClassVar[ServiceKind] = IBM_QUANTUM
     submissions_per_minute: ClassVar[int | None] = 5
 
     def __init__(
@@ -146,14 +143,6 @@ class IbmApi(RuntimeApi):
         call = job_call("GET", job_id, "get")
         return read_model(call, await self.request(call, query={"exclude_params": True}), JobInfo)
 
-    def require_interim_results(self) -> None:
-        """Refuse: jobs of primitives publish none.
-
-        Raises:
-            ConfigurationError: Always.
-        """
-        raise _no_interim_results("stream interim results")
-
     async def job_logs(self, job_id: str) -> str:
         """Return the log of a job; empty if IBM has none."""
         try:
@@ -168,10 +157,6 @@ class IbmApi(RuntimeApi):
     async def logout(self) -> None:
         """Forget the access token of this process; the next question logs in again."""
         _login_of(self.account).forget()
-
-    def _require_program(self, program_id: str) -> None:
-        if program_id not in PRIMITIVES:
-            raise _no_programs(f"run the program {program_id!r}")
 
     def _auth(self) -> Authentication:
         return _auth_of(self.account, self._instance)
@@ -223,22 +208,8 @@ def _auth_of(account: IbmAccount, instance: str | None) -> IamAuth:
 
 def _require_offered(call: Call) -> None:
     if call.path.startswith("/programs"):
-        raise _no_programs(call.doing)
+        raise no_programs(call.doing)
     if call.path.endswith("/interim_results"):
-        raise _no_interim_results(call.doing)
+        raise no_interim_results(call.doing)
     if call.path.startswith("/service/"):
         raise ConfigurationError(f"Cannot {call.doing}: IBM Quantum has no such endpoint.")
-
-
-def _no_programs(doing: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"Cannot {doing} on IBM Quantum: IBM removed custom programs from its cloud in 2024 and"
-        f" runs primitives only ({', '.join(PRIMITIVES)}). {_WHERE_PROGRAMS_RUN}"
-    )
-
-
-def _no_interim_results(doing: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"Cannot {doing} on IBM Quantum: IBM removed interim results from its cloud in 2024, along"
-        f" with custom programs. {_WHERE_PROGRAMS_RUN}"
-    )

@@ -11,8 +11,8 @@ from qiskit.quantum_info import Operator, Pauli, SparsePauliOp
 from scipy.optimize import minimize
 
 from prefect_qiskit_runtime.program.estimator import ProgramEstimator
+from prefect_qiskit_runtime.program.legacy.spsa import Objective, SpsaSettings
 from prefect_qiskit_runtime.program.readout import ReadoutMitigator
-from prefect_qiskit_runtime.program.spsa import Objective, Spsa
 
 DEFAULT_SHOTS = 1024
 
@@ -174,10 +174,10 @@ def minimize_energy(problem, start, optimizer, rng):
             options=settings,
         )
         return np.asarray(found.x), None
-    unknown = sorted(set(settings) - set(Spsa.__dataclass_fields__))
+    unknown = sorted(set(settings) - set(SpsaSettings.__dataclass_fields__))
     if unknown:
         raise ValueError(f"optimizer: {name} here does not take {', '.join(unknown)}")
-    spsa = Spsa(**settings | {"second_order": SPSA_NAMES[name]})
+    spsa = SpsaSettings(**settings | {"second_order": SPSA_NAMES[name]})
     objective = Objective(problem.energies, problem.probe, problem.fidelities)
     point, history = spsa.minimize(objective, start, rng)
     return point, {"loss": history.losses, "params": history.points, "time": history.times}

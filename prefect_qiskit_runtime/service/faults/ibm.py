@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prefect_qiskit_runtime.errors import AuthenticationError, InvalidInputError
+from prefect_qiskit_runtime.models import PRIMITIVES
 from prefect_qiskit_runtime.service.access_tokens import Authenticator, Purpose
 from prefect_qiskit_runtime.service.faults.requests import Exchange
 from prefect_qiskit_runtime.service.faults.scenarios import matches
@@ -28,7 +29,6 @@ from prefect_qiskit_runtime.service.store.records import Owner
 MOST_TAGS = 2
 LONGEST_TAG = 40
 HIGHEST_MAX_EXECUTION_SECONDS = 3 * 3600
-PRIMITIVES = ("sampler", "estimator", "executor", "noise-learner")
 
 _CONTROL = "/fault-mode/**"
 _LOGIN = "/identity/token"

@@ -3,9 +3,9 @@
     python -m tests.crashes.matrix [--whole] [--workers N] [--minutes N] [--only TEXT]
 
 Without `--whole` each point meets each fault in one of the ways. Outcomes are kept in
-`.run/crashes/outcomes.jsonl`: cells that are there are not run again, `--again` forgets them. So
-it can be ended at any time, by SIGTERM once the cells under way are done, and goes on where it
-was; the page has what is known.
+`.run/crashes/outcomes.jsonl`: cells that are there are not run again, `--again` forgets them. A run
+can be ended at any time, by SIGTERM once the cells under way are done, and the next one continues;
+the page has what is known.
 """
 
 from __future__ import annotations
@@ -13,21 +13,17 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import queue
-import shutil
 import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterable
-from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import asdict
 from pathlib import Path
 
 from prefect.testing.utilities import prefect_test_harness
 
-from tests.crashes.matrix.cells import FOREIGN, WORKS, Cell, Work, deployed, pairs, whole
+from tests.crashes.matrix.cells import FOREIGN, WORKS, Cell, deployed, pairs, whole
 from tests.crashes.matrix.page import PAGE, page
 from tests.crashes.matrix.running import ROOT, Outcome, PointNotReached, Stage
 
@@ -44,7 +40,10 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.again:
         OUTCOMES.unlink(missing_ok=True)
-    cells = [cell for work in WORKS for cell in cells_of(work, is_whole=asked.whole)]
+    cells: list[Cell] = []
+    for work in WORKS:
+        cells += whole(work) if asked.whole else pairs(work)
+        cells += () if work is FOREIGN else deployed(work)
     known = kept()
     left = [cell for cell in cells if str(cell) not in known and asked.only in str(cell)]
     # In an order that is the same each time, and has something of all at each moment.
@@ -53,75 +52,59 @@ def main() -> None:
     PAGE.write_text(page(cells, kept()))
 
 
-def cells_of(work: Work, *, is_whole: bool) -> list[Cell]:
-    """Return the cells of a work: in bare processes, and ours through deployments too."""
-    bare = whole(work) if is_whole else pairs(work)
-    return [*bare, *(() if work is FOREIGN else deployed(work))]
-
-
 def kept() -> dict[str, Outcome]:
     """Return the outcomes so far, by cell."""
     lines = OUTCOMES.read_text().splitlines() if OUTCOMES.exists() else []
     return {(record := json.loads(line)).pop("cell"): Outcome(**record) for line in lines}
 
 
-def run(cells: list[Cell], workers: int, seconds: float) -> None:
+def run(left: list[Cell], workers: int, seconds: float) -> None:
     """Run cells, some at a time, and keep their outcomes."""
-    bare: queue.SimpleQueue[Cell] = queue.SimpleQueue()
-    through_deployments: queue.SimpleQueue[Cell] = queue.SimpleQueue()
-    for cell in cells:
-        (bare if cell.way.by == "process" else through_deployments).put(cell)
     OUTCOMES.parent.mkdir(parents=True, exist_ok=True)
-    until, writing, ending = time.monotonic() + seconds, threading.Lock(), threading.Event()
+    until, lock, ending = time.monotonic() + seconds, threading.Lock(), threading.Event()
 
-    def work(stage: Stage, *waiting: queue.SimpleQueue[Cell]) -> None:
+    def next_cell(*, deployed_first: bool) -> Cell | None:
+        with lock:
+            if not left or time.monotonic() >= until or ending.is_set():
+                return None
+            # Stable: among those of one kind, in their order.
+            cell = min(left, key=lambda one: (one.way.by == "process") is deployed_first)
+            left.remove(cell)
+            return cell
+
+    def work(stage: Stage, *, deployed_first: bool) -> None:
         with stage:
-            while time.monotonic() < until and not ending.is_set():
-                if (cell := _next(waiting)) is None:
-                    return
+            while (cell := next_cell(deployed_first=deployed_first)) is not None:
                 try:
                     outcome = stage.run(cell)
                 except PointNotReached as error:
                     print("NOT RUN", error, flush=True)
                     continue
-                with writing, OUTCOMES.open("a") as outcomes:
+                with lock, OUTCOMES.open("a") as outcomes:
                     outcomes.write(json.dumps({"cell": str(cell), **asdict(outcome)}) + "\n")
-                print(
-                    "ok " if outcome.is_good else "BAD",
-                    outcome.paid,
-                    cell,
-                    outcome.error,
-                    flush=True,
-                )
+                verdict = "ok " if outcome.is_good else "BAD"
+                print(verdict, outcome.paid, cell, outcome.error, flush=True)
 
-    folder = Path(tempfile.mkdtemp(prefix="crash-matrix-"))
-    with prefect_test_harness(server_startup_timeout=120):
-        stages = [Stage(folder / str(number)) for number in range(min(workers, len(cells)))]
-        # With the settings of this thread, which say where Prefect's server is.
-        # Deployments on one stage, as long as there are others: runners and workers keep Prefect's
-        # server busy also while they have nothing to do.
-        both = (through_deployments, bare)
+    with (
+        tempfile.TemporaryDirectory(prefix="crash-matrix-") as folder,
+        prefect_test_harness(server_startup_timeout=120),
+    ):
+        # With the settings of this thread, which say where Prefect's server is. Deployments on one
+        # stage, as long as there are others: runners and workers keep Prefect's server busy also
+        # while they have nothing to do.
         threads = [
             threading.Thread(
                 target=copy_context().run,
-                args=[work, stage, *(both if number == 0 else reversed(both))],
+                args=[work, Stage(Path(folder) / str(number))],
+                kwargs={"deployed_first": number == 0},
             )
-            for number, stage in enumerate(stages)
+            for number in range(min(workers, len(left)))
         ]
         for thread in threads:
             thread.start()
         signal.signal(signal.SIGTERM, lambda *_: ending.set())
         for thread in threads:
             thread.join()
-    shutil.rmtree(folder)
-
-
-def _next(waiting: Iterable[queue.SimpleQueue[Cell]]) -> Cell | None:
-    """Take a cell from the first of the queues that has one."""
-    for cells in waiting:
-        with suppress(queue.Empty):
-            return cells.get_nowait()
-    return None
 
 
 if __name__ == "__main__":

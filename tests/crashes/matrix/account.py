@@ -1,11 +1,11 @@
-"""What a service has for the user whose flows are killed, asked for past all faults."""
+"""The jobs and sessions of the user whose flows are killed, asked for past all faults."""
 
 from __future__ import annotations
 
 import time
 from contextlib import suppress
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any
 
 import httpx
 from prefect import get_client
@@ -30,45 +30,35 @@ def main(backend, user_messenger):
 
 
 class Account:
-    """An account, on one service; a context manager.
+    """An account on one service, which flows reach at `url`.
 
-    Args:
-        service: The service.
-        url: Where the flows reach it.
-        is_ibm: Whether it is one of IBM's.
+    Attributes:
+        crn: Its instance, on the simulated IBM.
+        program_id: The program, on ours.
     """
 
-    program_id = ""
-
     def __init__(self, service: OfflineService, url: str, *, is_ibm: bool) -> None:
-        self._service = service
-        self._url = url
-        self._is_ibm = is_ibm
-        self.crn = ""
-        prefix = "/api/v1" if is_ibm else ""
-        scheme = "apikey" if is_ibm else "Bearer"
+        self.crn = self.program_id = ""
+        self._service, self._url, self._is_ibm = service, url, is_ibm
         self._http = httpx.Client(
-            base_url=service.url + prefix,
-            headers={"Authorization": f"{scheme} {service.token}"},
+            base_url=service.url + ("/api/v1" if is_ibm else ""),
+            headers={"Authorization": f"{'apikey' if is_ibm else 'Bearer'} {service.token}"},
             timeout=60,
             trust_env=False,
         )
-
-    def __enter__(self) -> Self:
-        if self._is_ibm:
-            found = self._http.post(f"{self._service.url}/v3/resources/search").json()
+        if is_ibm:
+            found = self._http.post(f"{service.url}/v3/resources/search").json()
             self.crn = self._http.headers["Service-CRN"] = found["items"][0]["crn"]
         else:
-            with SyncRuntimeClient(self._service.url, self._service.token) as client:
+            with SyncRuntimeClient(service.url, service.token) as client:
                 programs = {program.name: program.program_id for program in client.programs()}
                 self.program_id = programs.get("publishing") or client.upload_program(
                     PROGRAM, name="publishing"
                 )
-        self._service.clear()
+        service.clear()
         self.leave_line()
-        return self
 
-    def __exit__(self, *exc_info: object) -> None:
+    def close(self) -> None:
         self._http.close()
 
     def leave_line(self) -> None:
@@ -86,8 +76,7 @@ class Account:
                         client.delete_global_concurrency_limit_by_name(limit.name)
 
     def jobs(self) -> dict[str, dict[str, Any]]:
-        jobs = self._http.get("/jobs", params={"limit": 1000}).raise_for_status().json()["jobs"]
-        return {job["id"]: job for job in jobs}
+        return {job["id"]: job for job in self._get("/jobs", limit=1000)["jobs"]}
 
     def settled_jobs(self, earlier: set[str]) -> list[str]:
         """Return the jobs that have run, once all have ended."""
@@ -95,15 +84,12 @@ class Account:
         deadline = time.monotonic() + DEADLINE_SECONDS
         while True:
             jobs = {key: job for key, job in self.jobs().items() if key not in earlier}
-            statuses = [job["state"]["status"] for job in jobs.values()]
-            if all(status in ("Completed", "Failed", "Cancelled") for status in statuses):
-                return [job_id for job_id in jobs if self._has_run(job_id)]
+            statuses = {job["state"]["status"] for job in jobs.values()}
+            if statuses <= {"Completed", "Failed", "Cancelled"}:
+                metrics = {key: self._get(f"/jobs/{key}/metrics") for key in jobs}
+                return [key for key in jobs if metrics[key]["timestamps"].get("running")]
             assert time.monotonic() < deadline, statuses
             time.sleep(0.05)
-
-    def _has_run(self, job_id: str) -> bool:
-        metrics = self._http.get(f"/jobs/{job_id}/metrics").raise_for_status().json()
-        return metrics["timestamps"].get("running") is not None
 
     def result(self, job_id: str) -> Any:
         answer = self._http.get(f"/jobs/{job_id}/results").raise_for_status()
@@ -116,7 +102,10 @@ class Account:
         """Return how many sessions are open; close them for the cells that follow."""
         if self._is_ibm:
             return 0
-        listed = self._http.get("/sessions", params={"open": True}).raise_for_status()
-        for session in listed.json()["sessions"]:
+        listed = self._get("/sessions", open=True)
+        for session in listed["sessions"]:
             self._http.delete(f"/sessions/{session['id']}/close")
-        return listed.json()["count"]
+        return listed["count"]
+
+    def _get(self, path: str, **query: Any) -> Any:
+        return self._http.get(path, params=query).raise_for_status().json()

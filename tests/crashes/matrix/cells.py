@@ -1,104 +1,61 @@
-"""The cells of the crash matrix, as data: where a process is killed, what fails then, who returns.
-
-A cell is run by `running.py`, and all of them by `matrix.py`.
-"""
+"""The cells of the crash matrix, as data: where a process is killed, what fails, who returns."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
-
-Moment = Literal["before", "after"]
+from typing import Any, Literal, NamedTuple
 
 
-@dataclass(frozen=True)
-class Request:
-    """A kind of request, as the fault mode tells it."""
+class Request(NamedTuple):
+    """A kind of request, as the fault mode selects it."""
 
     method: str
     path: str
 
-    @property
-    def fields(self) -> dict[str, Any]:
-        return {"method": self.method, "path": self.path}
-
 
 @dataclass(frozen=True)
 class Point:
-    """Where the first process is killed.
-
-    Attributes:
-        name: What it is called.
-        request: The request that the service leaves unanswered, while the process is killed.
-        moment: Before or after the effect of the request, or the writing of the record.
-        note: What the process has noted last, for a point between requests.
-        record: How the name of a record begins that it writes.
-        fault: What fails before that.
-    """
+    """Where the first process is killed."""
 
     name: str
-    request: Request | None = None
-    moment: Moment = "before"
-    note: str | None = None
-    record: str | None = None
-    fault: tuple[Request, dict[str, Any]] | None = None
+    request: Request | None = None  # left unanswered while the process is killed
+    moment: str = "before"  # or after: the effect of the request, or the writing of the record
+    note: str | None = None  # last note of the process, for a point between requests
+    record: str | None = None  # beginning of the name of a record that the process writes
+    fault: tuple[Request, dict[str, Any]] | None = None  # fails before that, in this scenario
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong once with each request of the process that returns.
-
-    Attributes:
-        name: What it is called.
-        scenario: Of the fault mode; the requests are added to it.
-        is_refused: Whether nobody listens for a while, before each request.
-        is_late: Whether jobs are found by their tags a while after they were submitted.
-    """
+    """Failure, once, of each request of the process that returns."""
 
     name: str
-    scenario: dict[str, Any] = field(default_factory=dict)
-    is_refused: bool = False
-    is_late: bool = False
+    scenario: dict[str, Any] = field(default_factory=dict)  # of the fault mode, without requests
+    is_refused: bool = False  # connections, for a while before each request
+    is_late: bool = False  # jobs are found by their tags a while after they were submitted
 
 
 @dataclass(frozen=True)
 class Way:
-    """How the work is taken up again.
-
-    Attributes:
-        name: What it is called.
-        flow: Which flow does the work.
-        is_elsewhere: Whether that is on another machine: what the first has stored is gone.
-        by: What starts the processes: the test itself, or a runner that serves deployments or a
-            worker of a process pool, as Prefect's server tells them to.
-    """
+    """How the work is resumed."""
 
     name: str
     flow: str
-    is_elsewhere: bool = False
-    by: Literal["process", "runner", "worker"] = "process"
+    is_elsewhere: bool = False  # on another machine, without the records of the first
+    by: str = "process"  # or by a "runner" that serves deployments, or a "worker" of a process pool
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a flow does, with one client, on one kind of service.
-
-    Attributes:
-        name: What it is called.
-        client: The module of the flows, and the environment that they run in.
-        imitate: Whose service is imitated; None for ours.
-        requests: Those that a flow makes, in order.
-        points: Where it is killed.
-        interim: How many interim results its job publishes.
-    """
+    """The work of a flow, with one client, on one kind of service."""
 
     name: str
-    client: Literal["ours", "foreign"]
+    client: str  # the module of the flows; "foreign" has another environment
     imitate: Literal["ibm"] | None
-    requests: tuple[Request, ...]
+    requests: tuple[Request, ...]  # of the flow, in order
     points: tuple[Point, ...]
-    interim: int = 0
+    interim: int = 0  # interim results that its job publishes
 
 
 @dataclass(frozen=True)
@@ -127,18 +84,11 @@ RESULT = Request("GET", "/jobs/*/results")
 METRICS = Request("GET", "/jobs/*/metrics")
 CLOSING = Request("PATCH", "/sessions/*")
 
-CURSOR = "pqr-"
-INTENT = "intent-pqr-"
-
 CUT_AFTER = {"fault": "cut", "moment": "after_effect"}
-LOST_ANSWER = (SUBMISSION, CUT_AFTER)
 
 
-def both(name: str, request: Request) -> tuple[Point, Point]:
-    return (
-        Point(f"before {name}", request, "before"),
-        Point(f"after {name}", request, "after"),
-    )
+def both(name: str, request: Request | None = None, **others: Any) -> list[Point]:
+    return [Point(f"{when} {name}", request, when, **others) for when in ("before", "after")]
 
 
 SHARED = (
@@ -156,13 +106,12 @@ PROGRAM = Work(
     (
         *both("the session opens", OPENING),
         *both("the submission", SUBMISSION),
-        Point("before the stream", STREAM, "before"),
+        Point("before the stream", STREAM),
         Point("at the first interim result", note="interim 0"),
         Point("amid the interim results", note="interim 3"),
         Point("at the last interim result", note="interim 5"),
         *both("the result", RESULT),
-        Point("before the record of the callback", record=CURSOR, moment="before"),
-        Point("after the record of the callback", record=CURSOR, moment="after"),
+        *both("the record of the callback", record="pqr-"),
         *both("the session closes", CLOSING),
     ),
     interim=6,
@@ -176,10 +125,8 @@ SAMPLER = Work(
     (
         *SHARED,
         *both("the search for the instance", INSTANCES),
-        Point("before the record of the submission", record=INTENT, moment="before"),
-        Point("after the record of the submission", record=INTENT, moment="after"),
-        Point("before the search for a lost answer", SEARCH, "before", fault=LOST_ANSWER),
-        Point("after the search for a lost answer", SEARCH, "after", fault=LOST_ANSWER),
+        *both("the record of the submission", record="intent-pqr-"),
+        *both("the search for a lost answer", SEARCH, fault=(SUBMISSION, CUT_AFTER)),
     ),
 )
 
@@ -198,6 +145,11 @@ FOREIGN = Work(
 
 WORKS = (PROGRAM, SAMPLER, FOREIGN)
 
+
+def refused(status: int, **others: Any) -> dict[str, Any]:
+    return {"fault": "refuse", "status": status, **others}
+
+
 FAULTS = (
     Fault("nothing"),
     Fault("connection refused", is_refused=True),
@@ -205,13 +157,13 @@ FAULTS = (
     Fault("reset after its effect", CUT_AFTER),
     Fault("no answer and no effect", {"fault": "silence", "moment": "before_effect"}),
     Fault("no answer after its effect", {"fault": "silence", "moment": "after_effect"}),
-    Fault("429", {"fault": "refuse", "status": 429, "retry_after_seconds": 1}),
-    Fault("500", {"fault": "refuse", "status": 500}),
-    Fault("500 after its effect", {"fault": "refuse", "status": 500, "after_effect": True}),
-    Fault("503", {"fault": "refuse", "status": 503}),
-    Fault("503 after its effect", {"fault": "refuse", "status": 503, "after_effect": True}),
-    Fault("504", {"fault": "refuse", "status": 504}),
-    Fault("504 after its effect", {"fault": "refuse", "status": 504, "after_effect": True}),
+    Fault("429", refused(429, retry_after_seconds=1)),
+    Fault("500", refused(500)),
+    Fault("500 after its effect", refused(500, after_effect=True)),
+    Fault("503", refused(503)),
+    Fault("503 after its effect", refused(503, after_effect=True)),
+    Fault("504", refused(504)),
+    Fault("504 after its effect", refused(504, after_effect=True)),
     Fault("half of the answer", {"fault": "cut", "moment": "half_body"}),
     Fault("found by its tag late", is_late=True),
 )
@@ -232,30 +184,28 @@ DEPLOYED_WAYS = (
 )
 
 
+def faults_of(work: Work) -> list[Fault]:
+    # Only a client that searches by tags can meet a late tag.
+    return [fault for fault in FAULTS if not fault.is_late or SEARCH in work.requests]
+
+
 def whole(work: Work) -> Iterator[Cell]:
     """Give each point with each fault and each way."""
     for point in work.points:
-        for fault in _faults(work):
-            for way in WAYS:
-                yield Cell(work, point, fault, way)
+        for fault in faults_of(work):
+            yield from (Cell(work, point, fault, way) for way in WAYS)
 
 
 def pairs(work: Work) -> Iterator[Cell]:
     """Give each point with each fault, in one of the ways; each way meets all points and faults."""
     for row, point in enumerate(work.points):
-        for column, fault in enumerate(_faults(work)):
+        for column, fault in enumerate(faults_of(work)):
             yield Cell(work, point, fault, WAYS[(row + column) % len(WAYS)])
 
 
 def deployed(work: Work) -> Iterator[Cell]:
     """Give each point once, with a way of a deployment and another fault each."""
-    faults, step = _faults(work), 11
+    faults = faults_of(work)
     for row, point in enumerate(work.points):
-        yield Cell(
-            work, point, faults[row * step % len(faults)], DEPLOYED_WAYS[row % len(DEPLOYED_WAYS)]
-        )
-
-
-def _faults(work: Work) -> tuple[Fault, ...]:
-    # Only who searches by tags can meet it.
-    return tuple(fault for fault in FAULTS if not fault.is_late or SEARCH in work.requests)
+        way = DEPLOYED_WAYS[row % len(DEPLOYED_WAYS)]
+        yield Cell(work, point, faults[11 * row % len(faults)], way)

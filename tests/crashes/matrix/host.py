@@ -4,7 +4,7 @@
 
 Reads orders from its standard input, a JSON object a line, and answers each with one: `run` forks a
 process and gives its `pid`; `poll` gives the `status` that one ended with, null while it runs.
-Needs Prefect and one of the clients, in whichever environment.
+Needs Prefect and one of the clients, in either environment.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import anyio
+from prefect import Flow, flow, task
 from prefect.client.orchestration import get_client
 from prefect.flow_engine import run_flow
 from prefect.settings import (
@@ -28,17 +30,14 @@ from prefect.settings import (
     temporary_settings,
 )
 from prefect.states import AwaitingRetry
-from shapes import flows_of
-
-# What a flow run imports on its way.
-LATER = ("prefect.task_engine", "prefect.utilities.visualization", "pydantic.v1")
 
 
 def main(client: str) -> None:
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # libraries print, and must not answer
+    # The client, and what a flow run imports on its way.
     work = importlib.import_module(client)
-    for name in LATER:
+    for name in ("prefect.task_engine", "prefect.utilities.visualization", "pydantic.v1"):
         importlib.import_module(name)
     asyncio.run(anyio.sleep(0))
     gc.freeze()
@@ -70,7 +69,7 @@ def fork(work: Any, order: dict[str, Any]) -> int:
 
 
 def run(work: Any, order: dict[str, Any]) -> None:
-    """Run one flow run, a new one or one that has crashed; what it does is noted in a file."""
+    """Run one flow run, a new one or one that has crashed; its results are noted in a file."""
     work.begin(order)
     flow = flows_of(work.work)[order["flow"]]
     settings: dict[Any, Any] = {
@@ -90,18 +89,50 @@ def run(work: Any, order: dict[str, Any]) -> None:
         note(order, f"result {json.dumps(result)}")
 
 
+def flows_of(work: Callable[[], Any]) -> dict[str, Flow[..., Any]]:
+    """Return flows around one piece of work, by their names: the shapes in which it is resumed."""
+    has_failed = False
+
+    @flow
+    def evaluating() -> Any:
+        return work()
+
+    @task(retries=3)
+    def evaluation() -> Any:
+        nonlocal has_failed
+        result = work()
+        if not has_failed:
+            has_failed = True
+            raise ConnectionError("of the flow, not of the job: the task is retried")
+        return result
+
+    @flow
+    def in_a_task() -> Any:
+        return evaluation()
+
+    @flow
+    def child() -> Any:
+        return work()
+
+    @flow
+    def parent() -> Any:
+        return child()
+
+    return {"evaluating": evaluating, "in_a_task": in_a_task, "parent": parent}
+
+
 def write_to_log(order: dict[str, Any]) -> None:
-    """Let what this process prints go to a file."""
+    """Let this process print to a file."""
     with Path(order["log"]).open("ab") as log, Path(os.devnull).open() as nothing:
         os.dup2(nothing.fileno(), 0)
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
 
 
-def note(order: dict[str, Any], what: str) -> None:
+def note(order: dict[str, Any], line: str) -> None:
     """Write a line that the test reads, however this process ends."""
     with Path(order["notes"]).open("a") as notes:
-        notes.write(f"{what}\n")
+        notes.write(f"{line}\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""What starts the processes of flow runs and kills them: the test itself, or Prefect's own."""
+"""Starts the processes of flow runs and kills them: from the test itself, or through Prefect.
+
+A host runs one flow run at a time. `start` starts a process for an order, `status` returns its exit
+status and None while it runs, `kill` kills it, and first its parent if `is_whole`.
+"""
 
 from __future__ import annotations
 
@@ -10,50 +14,25 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID, uuid4
 
 from prefect import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Pending, Scheduled
 
-from tests.crashes.matrix.cells import DEPLOYED_WAYS, Cell
+from tests.crashes.matrix.cells import DEPLOYED_WAYS
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parent.parent.parent
 FOREIGN_PYTHON = ROOT / ".run" / "clients" / "prefect-qiskit-0.2.1" / "bin" / "python"
 DEPLOYED = sorted({way.flow for way in DEPLOYED_WAYS})
 DEPLOYING_SECONDS = 120.0
-AFTER_REPORT = b"prefect.flow_runs.worker - Check whether"  # what a worker logs once it has
+AFTER_REPORT = b"prefect.flow_runs.worker - Check whether"  # a worker logs it after its report
 
-
-class Host(Protocol):
-    """Runs one flow run at a time, each in a process of its own."""
-
-    def start(self, order: dict[str, Any]) -> None:
-        """Start a process that does what it is told, for a new flow run or one that is back."""
-        ...
-
-    def status(self) -> int | None:
-        """Return what the process has ended with; None while it runs."""
-        ...
-
-    def kill(self, *, is_whole: bool = False) -> None:
-        """Kill the process, and first what has started it, if that is to be lost as well."""
-        ...
-
-    def close(self) -> None:
-        """End it."""
-        ...
-
-
-def host_of(cell: Cell, environment: dict[str, str], folder: Path) -> Host:
-    """Return what a cell runs on."""
-    if cell.way.by == "process":
-        return BareProcesses(cell.work.client, environment)
-    return DeployedProcesses(environment, folder, is_worker=cell.way.by == "worker")
+Order = dict[str, Any]
 
 
 class BareProcesses:
@@ -70,7 +49,7 @@ class BareProcesses:
             text=True,
         )
 
-    def start(self, order: dict[str, Any]) -> None:
+    def start(self, order: Order) -> None:
         self._pid = self._ask({"run": order})["pid"]
 
     def status(self) -> int | None:
@@ -80,81 +59,68 @@ class BareProcesses:
         os.kill(self._pid, signal.SIGKILL)
 
     def close(self) -> None:
-        with self._process:
-            assert self._process.stdin is not None
-            self._process.stdin.close()
+        self._process.communicate()
 
-    def _ask(self, order: dict[str, Any]) -> dict[str, Any]:
+    def _ask(self, order: Order) -> dict[str, Any]:
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
+        print(json.dumps(order), file=self._process.stdin, flush=True)
         return json.loads(self._process.stdout.readline())
 
 
 class DeployedProcesses:
-    """Processes that a runner or a worker starts for the flow runs of deployments.
-
-    Args:
-        environment: Of all processes.
-        folder: For what they write; each runner or worker has a storage of its own.
-        is_worker: Whether it is a worker of a process pool, rather than a runner that serves.
-    """
+    """Processes that a runner, or a worker of a process pool, starts for runs of deployments."""
 
     def __init__(self, environment: dict[str, str], folder: Path, *, is_worker: bool) -> None:
         folder.mkdir(parents=True)
         self._name = f"crashes-{uuid4().hex[:8]}"
         self._folder = folder
         self._is_worker = is_worker
-        self._order_path = folder / "order.json"
         self._environment = {
             **environment,
-            "CRASH_ORDER": str(self._order_path),
+            "CRASH_ORDER": str(folder / "order.json"),
             "PREFECT_RUNNER_POLL_FREQUENCY": "1",
             "PREFECT_WORKER_QUERY_SECONDS": "1",
         }
         self._machines = 0
-        self._notes_path = Path()
-        self._flow_run_id: UUID | None = None
-        self._is_lost = False
-        self._told_earlier = 0
-        if is_worker:
+        if is_worker:  # a runner makes its deployments itself
             self._deploy()
-        self._process = self._begin()
+        self._begin()
 
-    def start(self, order: dict[str, Any]) -> None:
+    def start(self, order: Order) -> None:
         if order["is_elsewhere"]:
             self._end(signal.SIGKILL)
-            self._process = self._begin()
+            self._begin()
         self._is_lost = False
-        self._told_earlier = self._log_path.stat().st_size
+        self._logged_earlier = self._log_path.stat().st_size
         self._notes_path = Path(order["notes"])
-        self._order_path.write_text(json.dumps(order))
+        (self._folder / "order.json").write_text(json.dumps(order))
         with get_client(sync_client=True) as client:
-            if order["flow_run_id"] is None:
-                # Not before it is noted who it is.
-                flow_run = client.create_flow_run_from_deployment(
-                    self._deployment_id(order["flow"]), state=Pending()
-                )
-                self._flow_run_id = flow_run.id
-                with self._notes_path.open("a") as notes:
-                    notes.write(f"flow_run {flow_run.id}\n")
-                client.set_flow_run_state(flow_run.id, Scheduled(), force=True)
-            else:
+            if order["flow_run_id"] is not None:
                 client.set_flow_run_state(order["flow_run_id"], AwaitingRetry(), force=True)
+                return
+            # Not scheduled before its id is noted.
+            deployment_id = self._deployment_id(order["flow"])
+            flow_run = client.create_flow_run_from_deployment(deployment_id, state=Pending())
+            self._flow_run_id = flow_run.id
+            with self._notes_path.open("a") as notes:
+                notes.write(f"flow_run {flow_run.id}\n")
+            client.set_flow_run_state(flow_run.id, Scheduled(), force=True)
 
     def status(self) -> int | None:
-        if self._is_alive():
+        if any(Path(f"/proc/{pid}").exists() for pid in self._pids()):
             return None
-        if self._is_lost:  # and nobody has told Prefect
+        if self._is_lost:  # and no process has reported it to Prefect
             return -signal.SIGKILL
-        state = self._flow_run().state
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(self._flow_run_id).state
         if state is None or not state.is_final():
             return None
-        if state.type is StateType.COMPLETED:
-            return 0
         if state.type is not StateType.CRASHED:
-            return 1
-        return -signal.SIGKILL if self._has_told_crash() else None
+            return 0 if state.type is StateType.COMPLETED else 1
+        # A worker reports a crash after the hooks, over a state that was set since; the process
+        # that it had started has done it before.
+        logged = self._log_path.read_bytes()[self._logged_earlier :]
+        return -signal.SIGKILL if not self._is_worker or AFTER_REPORT in logged else None
 
     def kill(self, *, is_whole: bool = False) -> None:
         if is_whole:
@@ -166,28 +132,11 @@ class DeployedProcesses:
     def close(self) -> None:
         self._end(signal.SIGTERM)
 
-    def _has_told_crash(self) -> bool:
-        """Say whether nobody will report the crash again, over a state that was set since.
-
-        A worker does so after the hooks, and the process that it had started has done it before.
-        """
-        told = self._log_path.read_bytes()[self._told_earlier :]
-        return not self._is_worker or AFTER_REPORT in told
-
     def _pids(self) -> list[int]:
         lines = self._notes_path.read_text().splitlines()
         return [int(line.split()[1]) for line in lines if line.startswith("process ")]
 
-    def _is_alive(self) -> bool:
-        return any(Path(f"/proc/{pid}").exists() for pid in self._pids())
-
-    def _flow_run(self) -> FlowRun:
-        assert self._flow_run_id is not None
-        with get_client(sync_client=True) as client:
-            return client.read_flow_run(self._flow_run_id)
-
     def _deploy(self) -> None:
-        """Make the deployments that a worker takes; a runner makes its own."""
         with get_client(sync_client=True) as client:
             client.create_work_pool(WorkPoolCreate(name=self._name, type="process"))
             for flow in DEPLOYED:
@@ -207,15 +156,16 @@ class DeployedProcesses:
             assert time.monotonic() < deadline, self._log_path.read_text()
             time.sleep(0.1)
 
-    def _begin(self) -> subprocess.Popen[bytes]:
+    def _begin(self) -> None:
+        """Start a runner or worker, with a separate storage: another machine."""
         command = [sys.executable, str(FOLDER / "served.py"), self._name, *DEPLOYED]
         if self._is_worker:
             command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", self._name]
         self._machines += 1
         storage = self._folder / f"machine-{self._machines}"
-        self._log_path = self._folder / f"machine-{self._machines}.log"
+        self._log_path = storage.with_suffix(".log")
         with self._log_path.open("wb") as log:
-            return subprocess.Popen(
+            self._process = subprocess.Popen(
                 command,
                 env={**self._environment, "PREFECT_LOCAL_STORAGE_PATH": str(storage)},
                 cwd=FOLDER,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
 from typing import Any
 
 import qiskit_ibm_runtime  # noqa: F401 - once, rather than in each process that is forked
@@ -68,18 +67,12 @@ def run_the_sampler() -> dict[str, int]:
         {"api_key": ORDER["token"], "url": f"{ORDER['url']}/api/v1"}
     )
     backend = RuntimeBackend(name="aer_simulator", service="ibm", credentials=credentials)
-    result: Any = run_sampler([coins()], backend=backend, shots=20)
+    coins = QuantumCircuit(8)  # its counts hardly ever come twice
+    coins.h(range(8))
+    coins.measure_all()
+    result: Any = run_sampler([coins], backend=backend, shots=20)
     return result[0].data.meas.get_counts()
 
 
-def coins() -> QuantumCircuit:
-    """Return a circuit whose counts hardly ever come twice."""
-    circuit = QuantumCircuit(8)
-    circuit.h(range(8))
-    circuit.measure_all()
-    return circuit
-
-
 def work() -> Any:
-    does: dict[str, Callable[[], Any]] = {"program": run_the_program, "sampler": run_the_sampler}
-    return does[ORDER["does"]]()
+    return run_the_program() if ORDER["program"] else run_the_sampler()

@@ -1,148 +1,116 @@
-"""The page of the documentation that says what came out."""
+"""The page of the documentation with the outcomes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from tests.crashes.matrix.cells import DEPLOYED_WAYS, FAULTS, FOREIGN, WAYS, WORKS, Cell, Work
+from tests.crashes.matrix.cells import DEPLOYED_WAYS, FAULTS, FOREIGN, WAYS, WORKS, Cell
 from tests.crashes.matrix.running import Outcome
 
 HEAD = Path(__file__).with_name("head.md")
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "crash-matrix.md"
 
-SUMMARY = (
-    *("Cells run", "Jobs paid", "More than one job", "No job", "Results returned"),
-    *("Interim as promised", "Sessions left open", "Good"),
-)
-
-Outcomes = list[tuple[Cell, Outcome]]
+Known = list[tuple[Cell, Outcome]]
 
 
 def page(cells: Iterable[Cell], outcomes: Mapping[str, Outcome]) -> str:
-    """Return the page, from what is known of these cells."""
+    """Return the page, from the known outcomes of these cells."""
     cells = list(cells)
     known = [(cell, outcomes[str(cell)]) for cell in cells if str(cell) in outcomes]
-    parts = [HEAD.read_text(), _summary(cells, known)]
-    parts += [_by_point(work, _of(work, known)) for work in WORKS if _of(work, known)]
-    parts.append(_by_fault(known))
-    parts.append(_by_way(known))
-    parts.append(_through_deployments(known))
-    parts.append(_not_good(known))
+    parts = [HEAD.read_text(), _summary(cells, known), *_by_points(known)]
+    # Both clients beside each other.
+    parts.append(_by("what failed then", "What failed", known, "fault", FAULTS))
+    parts.append(_by("how it was taken up", "Way", known, "way", WAYS))
+    parts += [_through_deployments(known), _not_good(known)]
     return "\n".join(parts)
 
 
-def _of(work: Work, known: Outcomes) -> Outcomes:
-    return [(cell, outcome) for cell, outcome in known if cell.work is work]
-
-
-def _summary(cells: list[Cell], known: Outcomes) -> str:
-    lines = [
-        "## In all\n",
-        _header("", *SUMMARY),
-    ]
+def _summary(cells: list[Cell], known: Known) -> str:
+    columns = "Cells run,Jobs paid,More than one job,No job,Results returned,Interim as promised"
+    rows = []
     for work in WORKS:
-        ours = [outcome for _, outcome in _of(work, known)]
-        planned = sum(cell.work is work for cell in cells)
-        interim = str(sum(one.interim_as_promised for one in ours)) if work.interim else "has none"
-        lines.append(
-            f"| {_cap(work.name)} | {len(ours)} of {planned} | {sum(one.paid for one in ours)}"
-            f" | {sum(one.paid > 1 for one in ours)} | {sum(one.paid == 0 for one in ours)}"
-            f" | {sum(one.result_returned for one in ours)} | {interim}"
-            f" | {sum(one.left_open for one in ours)} | {sum(one.is_good for one in ours)} |"
+        here = [outcome for cell, outcome in known if cell.work is work]
+        interim = sum(one.interim_as_promised for one in here)
+        rows.append(
+            (
+                _cap(work.name),
+                f"{len(here)} of {sum(cell.work is work for cell in cells)}",
+                sum(one.paid for one in here),
+                sum(one.paid > 1 for one in here),
+                sum(one.paid == 0 for one in here),
+                sum(one.result_returned for one in here),
+                interim if work.interim else "has none",
+                sum(one.left_open for one in here),
+                sum(one.is_good for one in here),
+            )
         )
-    return "\n".join([*lines, ""])
+    return _table("In all", ["", *columns.split(","), "Sessions left open", "Good"], rows)
 
 
-def _by_point(work: Work, known: Outcomes) -> str:
-    lines = [
-        f"## {_cap(work.name)}, by where it was killed\n",
-        _header("Killed", "Cells", "Jobs paid", "Most in one cell", "Results returned", "Good"),
-    ]
-    for point in work.points:
-        here = [outcome for cell, outcome in known if cell.point is point]
-        if here:
-            lines.append(f"| {_cap(point.name)} | {_row(here)} |")
-    return "\n".join([*lines, ""])
+def _by_points(known: Known) -> Iterable[str]:
+    columns = ["Killed", "Cells", "Jobs paid", "Most in one cell", "Results returned", "Good"]
+    for work in WORKS:
+        rows = []
+        for point in work.points:
+            here = [one for cell, one in known if cell.work is work and cell.point is point]
+            if here:
+                paid = [one.paid for one in here]
+                returned = sum(one.result_returned for one in here)
+                good = sum(one.is_good for one in here)
+                rows.append((_cap(point.name), len(here), sum(paid), max(paid), returned, good))
+        if rows:
+            yield _table(f"{_cap(work.name)}, by where it was killed", columns, rows)
 
 
-def _by_fault(known: Outcomes) -> str:
-    return _side_by_side(
-        "By what failed then",
-        "What failed",
-        known,
-        [(fault.name, lambda cell, fault=fault: cell.fault is fault) for fault in FAULTS],
-    )
-
-
-def _by_way(known: Outcomes) -> str:
-    return _side_by_side(
-        "By how it was taken up",
-        "Way",
-        known,
-        [(way.name, lambda cell, way=way: cell.way is way) for way in WAYS],
-    )
-
-
-def _side_by_side(
-    title: str, name: str, known: Outcomes, kinds: list[tuple[str, Callable[[Cell], bool]]]
-) -> str:
-    """Set both clients beside each other; each entry is jobs paid in so many cells, and good."""
-    lines = [
-        f"## {title}\n",
-        _header(name, "Ours: cells", "jobs paid", "good", "Theirs: cells", "jobs paid", "good"),
-    ]
-    for kind, fits in kinds:
-        columns: list[str] = []
+def _by(title: str, name: str, known: Known, part: str, kinds: Iterable[object]) -> str:
+    rows = []
+    for kind in kinds:
+        row: list[object] = [_cap(kind.name)]  # type: ignore[attr-defined]
         for is_foreign in (False, True):
             there = [
-                outcome
-                for cell, outcome in known
-                if fits(cell) and (cell.work is FOREIGN) is is_foreign
+                one
+                for cell, one in known
+                if getattr(cell, part) is kind and (cell.work is FOREIGN) is is_foreign
             ]
-            paid, good = sum(one.paid for one in there), sum(one.is_good for one in there)
-            columns += [str(len(there)), str(paid), str(good)]
-        lines.append(f"| {_cap(kind)} | {' | '.join(columns)} |")
-    return "\n".join([*lines, ""])
+            row += [len(there), sum(one.paid for one in there), sum(one.is_good for one in there)]
+        rows.append(row)
+    columns = [name, "Ours: cells", "jobs paid", "good", "Theirs: cells", "jobs paid", "good"]
+    return _table(f"By {title}", columns, rows)
 
 
-def _through_deployments(known: Outcomes) -> str:
-    lines = [
-        "## Through deployments\n",
-        _header("What ran", "Killed", "What failed then", "Way", "Jobs paid", "Good"),
-    ]
+def _through_deployments(known: Known) -> str:
+    columns = ["What ran", "Killed", "What failed then", "Way", "Jobs paid", "Good"]
+    rows = []
     for cell, one in known:
         if cell.way in DEPLOYED_WAYS:
-            names = (cell.work.name, cell.point.name, cell.fault.name, cell.way.name)
-            told = f"{one.paid} | {'yes' if one.is_good else 'no'}"
-            lines.append(f"| {' | '.join(_cap(name) for name in names)} | {told} |")
-    return "\n".join([*lines, ""])
+            names = [_cap(part.name) for part in (cell.work, cell.point, cell.fault, cell.way)]
+            rows.append((*names, one.paid, one.is_good))
+    return _table("Through deployments", columns, rows)
 
 
-def _not_good(known: Outcomes) -> str:
-    bad = [(cell, one) for cell, one in known if not one.is_good and cell.work is not FOREIGN]
-    if not bad:
-        return "## Cells of this package that are not good\n\nNone.\n"
-    lines = [
-        "## Cells of this package that are not good\n",
-        _header("Cell", "Jobs paid", "Result returned", "Interim as promised", "Left open"),
+def _not_good(known: Known) -> str:
+    title = "Cells of this package that are not good"
+    rows = [
+        (_cap(str(cell)), one.paid, one.result_returned, one.interim_as_promised, one.left_open)
+        for cell, one in known
+        if not one.is_good and cell.work is not FOREIGN
     ]
-    for cell, one in bad:
-        told = (one.result_returned, one.interim_as_promised)
-        yes_no = " | ".join("yes" if said else "no" for said in told)
-        lines.append(f"| {_cap(str(cell))} | {one.paid} | {yes_no} | {one.left_open} |")
-    return "\n".join([*lines, ""])
+    columns = ["Cell", "Jobs paid", "Result returned", "Interim as promised", "Left open"]
+    return _table(title, columns, rows) if rows else f"## {title}\n\nNone.\n"
 
 
-def _header(*names: str) -> str:
-    return f"| {' | '.join(names)} |\n|{'---|' * len(names)}"
+def _table(title: str, columns: list[str], rows: Iterable[Iterable[object]]) -> str:
+    lines = [f"## {title}\n", _line(columns), f"|{'---|' * len(columns)}"]
+    return "\n".join([*lines, *(_line(map(_text, row)) for row in rows), ""])
 
 
-def _row(outcomes: list[Outcome]) -> str:
-    paid = [one.paid for one in outcomes]
-    returned = sum(one.result_returned for one in outcomes)
-    good = sum(one.is_good for one in outcomes)
-    return f"{len(paid)} | {sum(paid)} | {max(paid)} | {returned} | {good}"
+def _line(texts: Iterable[str]) -> str:
+    return f"| {' | '.join(texts)} |"
+
+
+def _text(value: object) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 def _cap(text: str) -> str:

@@ -2,8 +2,8 @@
 
     python served.py NAME FLOW...
 
-The process of each flow run loads this file too, and finds what it is to do in a file that
-`CRASH_ORDER` names.
+The process of each flow run loads this file too, and finds its order in a file that `CRASH_ORDER`
+names.
 """
 
 from __future__ import annotations
@@ -16,29 +16,27 @@ from pathlib import Path
 from typing import Any
 
 import ours
-from host import note, write_to_log
+from host import flows_of, note, write_to_log
 from prefect import Flow, State
 from prefect.runner import Runner
-from shapes import flows_of
 
-FOLDER = Path(__file__).parent
 ORDER: dict[str, Any] = {}
 
 
-def tell_result(flow: Flow[..., Any], flow_run: object, state: State[Any]) -> None:
+def note_result(flow: Flow[..., Any], flow_run: object, state: State[Any]) -> None:
     note(ORDER, f"result {json.dumps(state.result())}")
 
 
 FLOWS = flows_of(ours.work)
-evaluating = FLOWS["evaluating"].with_options(on_completion=[tell_result])
-parent = FLOWS["parent"].with_options(on_completion=[tell_result])
+evaluating = FLOWS["evaluating"].with_options(on_completion=[note_result])
+parent = FLOWS["parent"].with_options(on_completion=[note_result])
 
 
 async def main(name: str, *flows: str) -> None:
     """Serve flows as deployments of one name."""
     runner = Runner()
     for flow in flows:
-        served = await Flow.afrom_source(str(FOLDER), f"served.py:{flow}")
+        served = await Flow.afrom_source(str(Path(__file__).parent), f"served.py:{flow}")
         await runner.aadd_deployment(await served.ato_deployment(name))
     await runner.start()
 

@@ -19,6 +19,7 @@ from prefect_qiskit_runtime.errors import InvalidInputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from qiskit.circuit import QuantumCircuit
+    from qiskit.quantum_info import SparsePauliOp
 
 _ONE_FREQUENCY = frozenset(
     {"rx", "ry", "rz", "p", "u", "u1", "u2", "u3", "rxx", "ryy", "rzz", "rzx", "cp", "cu1", "mcp",
@@ -206,7 +207,7 @@ def _refuse(name: str, why: str) -> None:
     raise InvalidInputError(
         f"The ansatz has no gradient by parameter shifts because of its instruction {name!r}: "
         f"{why}. There are rules for {rules}, and for what decomposes into them. Write the ansatz "
-        "with these, or minimize without gradients (jac=False, or a method that needs none).",
+        "with these.",
         path="$.ansatz",
         rule="parameter-shift rules",
     )
@@ -240,11 +241,16 @@ def _rules(operation: Any) -> list[ShiftRule] | None:
     return None
 
 
-def _evolution_rule(operation: Any) -> list[ShiftRule] | None:
-    """Return the rule of exp(-i t G), if the eigenvalues of G allow one for the whole of it."""
+def _rules_of_evolution(operation: Any) -> list[ShiftRule] | None:
     generator = operation.operator
     if isinstance(generator, list) or not hasattr(generator, "paulis"):
         return None
+    rule = evolution_rule(generator)
+    return None if rule is None else [rule]
+
+
+def evolution_rule(generator: SparsePauliOp) -> ShiftRule | None:
+    """Return the rule of exp(-i t G) for t, if the eigenvalues of G allow one for all of it."""
     generator = generator.simplify()
     coefficients = np.asarray(generator.coeffs, dtype=complex)
     if not np.allclose(np.imag(coefficients), 0) or len(generator.group_commuting()) > 1:
@@ -255,9 +261,9 @@ def _evolution_rule(operation: Any) -> list[ShiftRule] | None:
     scale = float(np.sum(np.real(np.asarray(square.coeffs, dtype=complex)) ** 2)) / norm
     identity = type(generator)("I" * (generator.num_qubits or 0))
     if _is_zero(square - scale * identity):
-        return [ShiftRule.two_term(2 * math.sqrt(scale))]
+        return ShiftRule.two_term(2 * math.sqrt(scale))
     if _is_zero(square @ generator - scale * generator):
-        return [ShiftRule.four_term(math.sqrt(scale))]
+        return ShiftRule.four_term(math.sqrt(scale))
     return None
 
 
@@ -265,4 +271,6 @@ def _is_zero(operator: Any) -> bool:
     return bool(np.allclose(np.asarray(operator.simplify().coeffs, dtype=complex), 0))
 
 
-_RULES_OF: dict[str, Callable[[Any], list[ShiftRule] | None]] = {"PauliEvolution": _evolution_rule}
+_RULES_OF: dict[str, Callable[[Any], list[ShiftRule] | None]] = {
+    "PauliEvolution": _rules_of_evolution
+}

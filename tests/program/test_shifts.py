@@ -33,7 +33,7 @@ from qiskit.circuit.library import (
 from qiskit.quantum_info import SparsePauliOp, Statevector
 
 from prefect_qiskit_runtime.errors import InvalidInputError
-from prefect_qiskit_runtime.loops._shifts import shifted_circuit
+from prefect_qiskit_runtime.program.shifts import shifted_circuit
 
 A, B, C, D = (Parameter(name) for name in "abcd")
 
