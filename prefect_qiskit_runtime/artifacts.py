@@ -36,7 +36,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.context import SyncClientContext
 
-from prefect_qiskit_runtime.twins.sync import run_sync
+from prefect_qiskit_runtime.twins.sync import blocking
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,9 +112,7 @@ class ProgressReporter:
             await over_open_connection(*update, **told, artifact_id=self.artifact_id)
         return True
 
-    def report(self, percent: float, description: str | None = None) -> bool:
-        """Report progress; the synchronous twin of `areport`."""
-        return run_sync(self.areport(percent, description))
+    report = blocking(areport)
 
 
 async def over_open_connection(
@@ -233,28 +231,14 @@ class LoopReporter:
         self._next_at = started + max(self._min_interval_seconds, 10 * took_seconds)
         return True
 
-    def add(
-        self,
-        value: float,
-        *,
-        std: float = 0.0,
-        parameters: Iterable[float] = (),
-        iteration: int | None = None,
-        **costs: Any,
-    ) -> bool:
-        """Take an iteration; the synchronous twin of `aadd`."""
-        return run_sync(
-            self.aadd(value, std=std, parameters=parameters, iteration=iteration, **costs)
-        )
+    add = blocking(aadd)
 
     async def afinish(self) -> None:
         """Say that the loop has ended, and bring all up to date."""
         await self._show_progress(100.0)
         await self._show_rows()
 
-    def finish(self) -> None:
-        """Say that the loop has ended; the synchronous twin of `afinish`."""
-        run_sync(self.afinish())
+    finish = blocking(afinish)
 
     async def _show_progress(self, percent: float) -> bool:
         said = ", ".join(f"{value} {name}" for name, value in self._costs.items())

@@ -21,7 +21,7 @@ from prefect_qiskit_runtime.client import (
     SavedAccount,
     verify_account,
 )
-from prefect_qiskit_runtime.twins.sync import run_sync
+from prefect_qiskit_runtime.twins.sync import blocking
 
 # Qiskit's picture, on a host that its blocks of other collections use. Prefect takes http addresses
 # only, not data URIs.
@@ -204,9 +204,7 @@ class IBMQuantumCredentials(Referable, CredentialsBlock):
         """
         return await verify_account(self.account())
 
-    def verify(self) -> str:
-        """Log in and ask the instance something that costs nothing; see `averify`."""
-        return run_sync(self.averify())
+    verify = blocking(averify)
 
     def get_client(self) -> RuntimeClient:
         """A client of this service that works without Prefect; an async context manager."""
