@@ -71,8 +71,8 @@ if TYPE_CHECKING:
         SubmissionUnclearError as SubmissionUnclearError,
     )
     from prefect_qiskit_runtime.history import (
-        ajob_history as ajob_history,
-        job_history as job_history,
+        afetch_job_history as afetch_job_history,
+        fetch_job_history as fetch_job_history,
     )
     from prefect_qiskit_runtime.jobs import (
         aattach_job as aattach_job,
@@ -233,8 +233,8 @@ _HOMES = {
         "SubmissionUnclearError",
     ),
     "history": (
-        "ajob_history",
-        "job_history",
+        "afetch_job_history",
+        "fetch_job_history",
     ),
     "jobs": (
         "aattach_job",
@@ -341,6 +341,11 @@ __all__ = [*_HOME_OF]  # noqa: PLE0604 # pyright: ignore[reportUnsupportedDunder
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("job_history", "ajob_history"):
+        from prefect_qiskit_runtime.renamed import FUNCTIONS, warn_renamed
+
+        warn_renamed(name, FUNCTIONS[name])
+        return __getattr__(FUNCTIONS[name])
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)

@@ -1,8 +1,8 @@
 """What a flow shows in Prefect's UI: progress, convergence plots, distributions, tables.
 
-`convergence_plot`, `distribution_plot`, `picture` and `markdown_table` only write markdown; give
-it to Prefect's own `create_markdown_artifact`. `ProgressReporter` keeps one progress artifact up
-to date without asking Prefect's API more often than its limits allow, `LoopReporter` all that
+`plot_convergence`, `plot_distribution`, `render_figure` and `markdown_table` only write markdown;
+give it to Prefect's own `create_markdown_artifact`. `ProgressReporter` keeps one progress artifact
+up to date without asking Prefect's API more often than its limits allow, `LoopReporter` all that
 there is to see of a loop.
 """
 
@@ -36,6 +36,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.context import SyncClientContext
 
+from prefect_qiskit_runtime.renamed import old_functions
 from prefect_qiskit_runtime.twins.sync import blocking
 
 if TYPE_CHECKING:
@@ -164,9 +165,9 @@ class LoopReporter:
             key: Beginning of the artifacts' keys. Lower-case letters, digits and dashes.
             title: What the loop does.
             maxiter: Its most iterations, for the progress.
-            value_label: As in `convergence_plot`.
-            references: As in `convergence_plot`.
-            target: As in `convergence_plot`.
+            value_label: As in `plot_convergence`.
+            references: As in `plot_convergence`.
+            target: As in `plot_convergence`.
             min_interval_seconds: Bring them up to date no more often.
         """
         self._key = key
@@ -282,7 +283,7 @@ class LoopReporter:
 
     def _markdown(self) -> str:
         errors = [row["standard error"] or 0.0 for row in self._rows]
-        plot = convergence_plot(
+        plot = plot_convergence(
             [row["value"] for row in self._rows],
             errors=errors if any(errors) else None,
             iterations=[row["iteration"] for row in self._rows],
@@ -355,7 +356,7 @@ def _known(std: float) -> float | None:
     return None if math.isnan(std) else float(std)
 
 
-def convergence_plot(
+def plot_convergence(
     values: Sequence[float],
     *,
     title: str,
@@ -401,10 +402,10 @@ def convergence_plot(
         axes[1].grid(visible=True, alpha=0.3)
     axes[-1].set(xlabel="iteration")
     axes[-1].xaxis.get_major_locator().set_params(integer=True)
-    return picture(figure, title)
+    return render_figure(figure, title)
 
 
-def picture(figure: Figure, title: str) -> str:
+def render_figure(figure: Figure, title: str) -> str:
     """Write a figure of matplotlib as markdown, a PNG in a data URI: what Prefect's UI renders.
 
     Args:
@@ -425,7 +426,7 @@ def _draw_references(axes: Axes, references: Mapping[str, float]) -> None:
     axes.legend()
 
 
-def distribution_plot(counts: Mapping[str, int], *, title: str, most: int = 16) -> str:
+def plot_distribution(counts: Mapping[str, int], *, title: str, most: int = 16) -> str:
     """Draw how often each outcome was measured, as markdown with the picture in it.
 
     Args:
@@ -446,7 +447,7 @@ def distribution_plot(counts: Mapping[str, int], *, title: str, most: int = 16) 
     axes.bar(list(parts), list(parts.values()), yerr=errors, capsize=2)
     axes.set(title=title, ylabel=f"part of {shots} shots", xlabel="outcome, qubit 0 rightmost")
     axes.tick_params(axis="x", rotation=90 if len(parts) > 4 else 0)
-    return picture(figure, title)
+    return render_figure(figure, title)
 
 
 def markdown_table(rows: Mapping[str, Any], *, header: tuple[str, str] = ("", "")) -> str:
@@ -465,3 +466,7 @@ def markdown_table(rows: Mapping[str, Any], *, header: tuple[str, str] = ("", ""
 
 def _cell(value: object) -> str:
     return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+if not TYPE_CHECKING:  # for type checkers it would make every name of the module right
+    __getattr__ = old_functions(__name__)

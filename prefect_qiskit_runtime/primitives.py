@@ -8,16 +8,20 @@ ideal backend, and IBM Quantum takes its own default. IBM Quantum takes no `seed
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from prefect_qiskit_runtime.backend import BackendLike
 from prefect_qiskit_runtime.codec import Decoders, QuantumProgramResultDecoder
-from prefect_qiskit_runtime.dry_run import looked_at
+from prefect_qiskit_runtime.dry_run import (
+    DryRun,
+    async_dry_run_task,
+    dry_run_of,
+    sync_dry_run_task,
+)
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.evaluation.kept_results import CacheLike
 from prefect_qiskit_runtime.evaluation.request import Request
 from prefect_qiskit_runtime.evaluation.running import run, run_parts, submit
-from prefect_qiskit_runtime.flow_run.tasks import async_task, sync_task
 from prefect_qiskit_runtime.pubs.executor_inputs import ExecutorCall
 from prefect_qiskit_runtime.pubs.primitive_inputs import PrimitiveCall, PrimitiveOptionsLike
 from prefect_qiskit_runtime.pubs.requests import program_requests, pub_requests
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
     from prefect_qiskit_runtime.runtime_job import RuntimeJob
 
 
-@async_task
+@async_dry_run_task
 async def asubmit_sampler(
     pubs: Iterable[Any],
     *,
@@ -44,7 +48,7 @@ async def asubmit_sampler(
     session: SessionLike = None,
     durable_key: str | None = None,
     dry_run: bool = False,
-) -> RuntimeJob:
+) -> RuntimeJob | DryRun:
     """Submit a job of the sampler, and return at once.
 
     Args:
@@ -69,11 +73,11 @@ async def asubmit_sampler(
     return await _submit(requests, dry_run=dry_run)
 
 
-submit_sampler = sync_task(asubmit_sampler)
+submit_sampler = sync_dry_run_task(asubmit_sampler)
 """Synchronous twin of `asubmit_sampler`."""
 
 
-@async_task
+@async_dry_run_task
 async def arun_sampler(
     pubs: Iterable[Any],
     *,
@@ -87,7 +91,7 @@ async def arun_sampler(
     split: SplitLike = None,
     cache: CacheLike = None,
     dry_run: bool = False,
-) -> PrimitiveResult[SamplerPubResult]:
+) -> PrimitiveResult[SamplerPubResult] | DryRun:
     """Sample circuits and wait for the measured bit strings.
 
     If the caller is cancelled, interrupted or times out, the job is cancelled.
@@ -125,11 +129,11 @@ async def arun_sampler(
     return await _run(requests, cache=cache, dry_run=dry_run)
 
 
-run_sampler = sync_task(arun_sampler)
+run_sampler = sync_dry_run_task(arun_sampler)
 """Synchronous twin of `arun_sampler`."""
 
 
-@async_task
+@async_dry_run_task
 async def asubmit_estimator(
     pubs: Iterable[Any],
     *,
@@ -142,7 +146,7 @@ async def asubmit_estimator(
     session: SessionLike = None,
     durable_key: str | None = None,
     dry_run: bool = False,
-) -> RuntimeJob:
+) -> RuntimeJob | DryRun:
     """Submit a job of the estimator, and return at once.
 
     Args:
@@ -169,11 +173,11 @@ async def asubmit_estimator(
     return await _submit(requests, dry_run=dry_run)
 
 
-submit_estimator = sync_task(asubmit_estimator)
+submit_estimator = sync_dry_run_task(asubmit_estimator)
 """Synchronous twin of `asubmit_estimator`."""
 
 
-@async_task
+@async_dry_run_task
 async def arun_estimator(
     pubs: Iterable[Any],
     *,
@@ -188,7 +192,7 @@ async def arun_estimator(
     split: SplitLike = None,
     cache: CacheLike = None,
     dry_run: bool = False,
-) -> PrimitiveResult[PubResult]:
+) -> PrimitiveResult[PubResult] | DryRun:
     """Estimate expectation values and wait for them.
 
     Without shots and precision, anywhere, they are exact on the ideal backend, with standard
@@ -229,11 +233,11 @@ async def arun_estimator(
     return await _run(requests, cache=cache, dry_run=dry_run)
 
 
-run_estimator = sync_task(arun_estimator)
+run_estimator = sync_dry_run_task(arun_estimator)
 """Synchronous twin of `arun_estimator`."""
 
 
-@async_task
+@async_dry_run_task
 async def asubmit_executor(
     program: QuantumProgram,
     *,
@@ -243,7 +247,7 @@ async def asubmit_executor(
     session: SessionLike = None,
     durable_key: str | None = None,
     dry_run: bool = False,
-) -> RuntimeJob:
+) -> RuntimeJob | DryRun:
     """Submit a job of the executor, and return at once.
 
     Args:
@@ -269,11 +273,11 @@ async def asubmit_executor(
     return await _submit(requests, dry_run=dry_run)
 
 
-submit_executor = sync_task(asubmit_executor)
+submit_executor = sync_dry_run_task(asubmit_executor)
 """Synchronous twin of `asubmit_executor`."""
 
 
-@async_task
+@async_dry_run_task
 async def arun_executor(
     program: QuantumProgram,
     *,
@@ -285,7 +289,7 @@ async def arun_executor(
     split: SplitLike = None,
     cache: CacheLike = None,
     dry_run: bool = False,
-) -> QuantumProgramResult:
+) -> QuantumProgramResult | DryRun:
     """Run a quantum program and wait for what it measured.
 
     If the caller is cancelled, interrupted or times out, the job is cancelled.
@@ -319,20 +323,20 @@ async def arun_executor(
     return await _run(requests, cache=cache, dry_run=dry_run)
 
 
-run_executor = sync_task(arun_executor)
+run_executor = sync_dry_run_task(arun_executor)
 """Synchronous twin of `arun_executor`."""
 
 
-async def _submit(requests: list[Request], *, dry_run: bool) -> RuntimeJob:
+async def _submit(requests: list[Request], *, dry_run: bool) -> RuntimeJob | DryRun:
     if dry_run:
-        return cast("Any", await looked_at(requests))
+        return await dry_run_of(requests)
     (request,) = requests
     return await submit(request, _decoders_of(request))
 
 
 async def _run(requests: list[Request], *, cache: CacheLike, dry_run: bool) -> Any:
     if dry_run:
-        return await looked_at(requests)
+        return await dry_run_of(requests)
     decoders = _decoders_of(requests[0])
     if len(requests) > 1:
         return await run_parts(requests, decoders, cache)

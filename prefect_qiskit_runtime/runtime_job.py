@@ -27,6 +27,7 @@ from prefect_qiskit_runtime.provenance import Provenance
 from prefect_qiskit_runtime.records.provenance import Sent, collect, read_stored
 from prefect_qiskit_runtime.records.records import Records
 from prefect_qiskit_runtime.records.summaries import summarised
+from prefect_qiskit_runtime.renamed import Question, warn_renamed
 from prefect_qiskit_runtime.submission.retrying import RetryPolicy, is_met
 from prefect_qiskit_runtime.twins.sync import blocking, run_sync, sync_iterator_twin
 
@@ -93,7 +94,7 @@ class RuntimeJob(JobRun[Any]):
         """Make it from what the service says of a job."""
         return cls(
             info.id,
-            backend.at(info.backend),
+            backend.with_name(info.backend),
             program_id=info.program.id,
             tags=info.tags,
             decoders=decoders,
@@ -126,9 +127,9 @@ class RuntimeJob(JobRun[Any]):
         return self._inputs
 
     @property
-    def inputs(self) -> dict[str, Any]:
-        """The inputs of the job; asked from the service if it was not submitted from here."""
-        return run_sync(self.ainputs())
+    def inputs(self) -> Question[dict[str, Any]]:
+        """Call it for the inputs of the job; asks the service if it was submitted elsewhere."""
+        return Question(lambda: run_sync(self.ainputs()), "RuntimeJob.inputs")
 
     async def alogs(self) -> str:
         """What the program has printed and logged so far."""
@@ -146,7 +147,8 @@ class RuntimeJob(JobRun[Any]):
 
     @property
     def usage(self) -> dict[str, float]:
-        """Wall-clock `seconds` and `quantum_seconds` that the job has used."""
+        """Wall-clock `seconds` and `quantum_seconds`; the old name of `metrics().usage`."""
+        warn_renamed("RuntimeJob.usage", "metrics().usage")
         return self.metrics().usage
 
     async def aerror_message(self) -> str | None:
@@ -170,9 +172,9 @@ class RuntimeJob(JobRun[Any]):
             return await collect(api, self.backend, await api.get_job(self.job_id), self._sent)
 
     @property
-    def provenance(self) -> Provenance:
-        """Where the result comes from; see `aprovenance`."""
-        return run_sync(self.aprovenance())
+    def provenance(self) -> Question[Provenance]:
+        """Call it for where the result comes from; see `aprovenance`."""
+        return Question(lambda: run_sync(self.aprovenance()), "RuntimeJob.provenance")
 
     async def ainterim_results(self, decoder: ResultDecoderLike = None) -> list[Any]:
         """Return the interim results that there are so far, decoded."""

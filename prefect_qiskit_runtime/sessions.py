@@ -264,7 +264,7 @@ class _Opening:
         info = await self._create()
         self._session = RuntimeSession(
             info.id,
-            self._backend.at(info.backend_name),
+            self._backend.with_name(info.backend_name),
             open_another=self._open_another,
         )
         await note_opened(info.id)
