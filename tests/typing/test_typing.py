@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from prefect_qiskit_runtime import run_sampler
 
 CALLS = Path(__file__).parent / "calls.py"
 
@@ -26,3 +31,14 @@ def test_pyright_infers_the_calls_and_finds_the_planted_mistakes() -> None:
         for one in found["generalDiagnostics"]
     ]
     assert lines == []
+
+
+def test_the_signature_of_a_primitive_names_each_argument() -> None:
+    signature = inspect.signature(run_sampler)
+    assert list(signature.parameters) == [
+        "pubs", "backend", "split", "cache", "dry_run",
+        "seed", "options", "session", "durable_key", "shots", "transpile",
+    ]  # fmt: skip
+    assert signature.parameters["shots"].default is None
+    with pytest.raises(TypeError, match="precision"):
+        signature.bind([], backend="aer_simulator", precision=0.1)
