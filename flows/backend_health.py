@@ -31,7 +31,7 @@ from prefect_qiskit_runtime import (
     alist_backends,
     arun_sampler,
 )
-from prefect_qiskit_runtime.artifacts import picture
+from prefect_qiskit_runtime.artifacts import render_figure
 from prefect_qiskit_runtime.models import BackendStatus
 
 VERDICTS = "qiskit_runtime_backend_health"
@@ -265,7 +265,7 @@ async def publish(key: str, rows: list[Row], before: Sequence[Sequence[Row]]) ->
     axes.set(xlabel="run (0 is this one)", ylabel="GHZ fidelity")
     figure.legend(loc="outside right upper", fontsize="small")
     await acreate_markdown_artifact(
-        picture(figure, "GHZ fidelity of each backend"),
+        render_figure(figure, "GHZ fidelity of each backend"),
         key=f"{key}-trend",
         description="GHZ fidelity of each backend over the runs",
     )

@@ -19,7 +19,7 @@ from prefect.utilities.annotations import unmapped
 from pydantic import Field
 
 from prefect_qiskit_runtime import RuntimeBackend, run_program, upload_program
-from prefect_qiskit_runtime.artifacts import picture
+from prefect_qiskit_runtime.artifacts import render_figure
 
 CurveName = Literal["H2", "LiH"]
 FILES: dict[CurveName, tuple[str, str]] = {"H2": ("h2_", ""), "LiH": ("lih_", "_4q")}
@@ -152,7 +152,7 @@ def publish(molecule: CurveName, points: list[dict[str, Any]]) -> None:
     below.set(xlabel="distance (angstrom)", ylabel="error (millihartree)")
     key = f"dissociation-{molecule.lower()}"
     create_markdown_artifact(
-        picture(figure, f"Dissociation of {molecule}"),
+        render_figure(figure, f"Dissociation of {molecule}"),
         key=f"{key}-curve",
         description=f"Energy of {molecule} against the distance of its atoms",
     )

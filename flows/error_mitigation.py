@@ -21,7 +21,7 @@ from qiskit.transpiler import Target, generate_preset_pass_manager
 from seeds import measurement_seed
 
 from prefect_qiskit_runtime import RuntimeBackend, RuntimeClient, arun_sampler
-from prefect_qiskit_runtime.artifacts import markdown_table, picture
+from prefect_qiskit_runtime.artifacts import markdown_table, render_figure
 
 COUPLING, FIELD = 0.4, 0.25
 """Angles of one step of the chain."""
@@ -229,7 +229,7 @@ async def publish(summary: dict[str, Any]) -> None:
     axes.set(xlabel="repetition", ylabel="mean correlation of neighbours")
     axes.legend()
     await acreate_markdown_artifact(
-        picture(figure, "Values by method"),
+        render_figure(figure, "Values by method"),
         key="error-mitigation-values",
         description="Each repetition with its standard error",
     )

@@ -17,7 +17,7 @@ from prefect.artifacts import create_markdown_artifact
 from pydantic import BaseModel, Field, model_validator
 
 from prefect_qiskit_runtime import RuntimeBackend, run_program, run_sampler, upload_program
-from prefect_qiskit_runtime.artifacts import markdown_table, picture
+from prefect_qiskit_runtime.artifacts import markdown_table, render_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -190,7 +190,7 @@ def summarise(graph: Graph, expected: list[float], counts: dict[int, int]) -> di
 def publish(graph: Graph, summary: dict[str, Any]) -> None:
     """Make the picture of the cut and the summary as artifacts of the flow run."""
     create_markdown_artifact(
-        picture(draw(graph, summary), "The best cut that was sampled"),
+        render_figure(draw(graph, summary), "The best cut that was sampled"),
         key="qaoa-maxcut-cut",
         description="The best cut that was sampled, and how the expected cut grows",
     )

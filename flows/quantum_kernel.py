@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from prefect_qiskit_runtime import RuntimeBackend, run_estimator
-from prefect_qiskit_runtime.artifacts import markdown_table, picture
+from prefect_qiskit_runtime.artifacts import markdown_table, render_figure
 
 NUM_FEATURES = 4
 
@@ -168,7 +168,7 @@ def publish(kernel: np.ndarray, classes: np.ndarray, summary: dict[str, Any]) ->
     axes.set(title="overlaps of the flowers to learn from, by class")
     figure.colorbar(image)
     create_markdown_artifact(
-        picture(figure, "Kernel matrix"),
+        render_figure(figure, "Kernel matrix"),
         key="quantum-kernel-matrix",
         description="Overlaps of the flowers to learn from",
     )

@@ -27,7 +27,7 @@ from prefect_qiskit_runtime import (
     run_sampler,
     upload_program,
 )
-from prefect_qiskit_runtime.artifacts import LoopReporter, distribution_plot, markdown_table
+from prefect_qiskit_runtime.artifacts import LoopReporter, markdown_table, plot_distribution
 
 MoleculeName = Literal[
     "h2_0.400",
@@ -104,7 +104,7 @@ def vqe(
     result = run_program(program_id, inputs, backend=backend, callback=watcher)
     seconds = time.monotonic() - started
     watcher.finish()
-    provenance = attach_job(watcher.job_id, backend=backend).provenance
+    provenance = attach_job(watcher.job_id, backend=backend).provenance()
     summary = summarise(chosen, ansatz, result, provenance)
     summary["seconds"] = round(seconds, 2)
     circuit = inputs["ansatz"] if ansatz == "efficient_su2" else chosen.ansatz()
@@ -185,7 +185,7 @@ def show_state(
         transpile=True,
     )
     bits: Any = result[0].join_data()
-    plot = distribution_plot(bits.get_counts(), title="Final state, measured")
+    plot = plot_distribution(bits.get_counts(), title="Final state, measured")
     create_markdown_artifact(plot, key=key, description="Outcomes of the final state")
 
 

@@ -30,6 +30,11 @@ def _modules() -> dict[str, str]:
 def __getattr__(name: str) -> Any:
     if name == "__all__":
         return list(_modules())
+    if name in ("job_history", "ajob_history"):
+        from prefect_qiskit_runtime.renamed import FUNCTIONS, warn_renamed
+
+        warn_renamed(name, FUNCTIONS[name])
+        return __getattr__(FUNCTIONS[name])
     if name.startswith("__") or name not in _modules():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_modules()[name]), name)

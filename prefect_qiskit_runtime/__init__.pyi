@@ -59,8 +59,8 @@ from prefect_qiskit_runtime.errors import (
     SubmissionUnclearError as SubmissionUnclearError,
 )
 from prefect_qiskit_runtime.history import (
-    ajob_history as ajob_history,
-    job_history as job_history,
+    afetch_job_history as afetch_job_history,
+    fetch_job_history as fetch_job_history,
 )
 from prefect_qiskit_runtime.jobs import (
     aattach_job as aattach_job,

@@ -1,8 +1,8 @@
 """What a flow shows in Prefect's UI: progress, convergence plots, distributions, tables.
 
-`convergence_plot`, `distribution_plot`, `picture` and `markdown_table` only write markdown; give
-it to Prefect's own `create_markdown_artifact`. `ProgressReporter` keeps one progress artifact up
-to date without asking Prefect's API more often than its limits allow, `LoopReporter` all that
+`plot_convergence`, `plot_distribution`, `render_figure` and `markdown_table` only write markdown;
+give it to Prefect's own `create_markdown_artifact`. `ProgressReporter` keeps one progress artifact
+up to date without asking Prefect's API more often than its limits allow, `LoopReporter` all that
 there is to see of a loop.
 """
 
@@ -36,7 +36,8 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.context import SyncClientContext
 
-from prefect_qiskit_runtime.twins.sync import run_sync
+from prefect_qiskit_runtime.renamed import old_functions
+from prefect_qiskit_runtime.twins.sync import blocking
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,9 +113,7 @@ class ProgressReporter:
             await over_open_connection(*update, **told, artifact_id=self.artifact_id)
         return True
 
-    def report(self, percent: float, description: str | None = None) -> bool:
-        """Report progress; the synchronous twin of `areport`."""
-        return run_sync(self.areport(percent, description))
+    report = blocking(areport)
 
 
 async def over_open_connection(
@@ -166,9 +165,9 @@ class LoopReporter:
             key: Beginning of the artifacts' keys. Lower-case letters, digits and dashes.
             title: What the loop does.
             maxiter: Its most iterations, for the progress.
-            value_label: As in `convergence_plot`.
-            references: As in `convergence_plot`.
-            target: As in `convergence_plot`.
+            value_label: As in `plot_convergence`.
+            references: As in `plot_convergence`.
+            target: As in `plot_convergence`.
             min_interval_seconds: Bring them up to date no more often.
         """
         self._key = key
@@ -233,28 +232,14 @@ class LoopReporter:
         self._next_at = started + max(self._min_interval_seconds, 10 * took_seconds)
         return True
 
-    def add(
-        self,
-        value: float,
-        *,
-        std: float = 0.0,
-        parameters: Iterable[float] = (),
-        iteration: int | None = None,
-        **costs: Any,
-    ) -> bool:
-        """Take an iteration; the synchronous twin of `aadd`."""
-        return run_sync(
-            self.aadd(value, std=std, parameters=parameters, iteration=iteration, **costs)
-        )
+    add = blocking(aadd)
 
     async def afinish(self) -> None:
         """Say that the loop has ended, and bring all up to date."""
         await self._show_progress(100.0)
         await self._show_rows()
 
-    def finish(self) -> None:
-        """Say that the loop has ended; the synchronous twin of `afinish`."""
-        run_sync(self.afinish())
+    finish = blocking(afinish)
 
     async def _show_progress(self, percent: float) -> bool:
         said = ", ".join(f"{value} {name}" for name, value in self._costs.items())
@@ -298,7 +283,7 @@ class LoopReporter:
 
     def _markdown(self) -> str:
         errors = [row["standard error"] or 0.0 for row in self._rows]
-        plot = convergence_plot(
+        plot = plot_convergence(
             [row["value"] for row in self._rows],
             errors=errors if any(errors) else None,
             iterations=[row["iteration"] for row in self._rows],
@@ -371,7 +356,7 @@ def _known(std: float) -> float | None:
     return None if math.isnan(std) else float(std)
 
 
-def convergence_plot(
+def plot_convergence(
     values: Sequence[float],
     *,
     title: str,
@@ -417,10 +402,10 @@ def convergence_plot(
         axes[1].grid(visible=True, alpha=0.3)
     axes[-1].set(xlabel="iteration")
     axes[-1].xaxis.get_major_locator().set_params(integer=True)
-    return picture(figure, title)
+    return render_figure(figure, title)
 
 
-def picture(figure: Figure, title: str) -> str:
+def render_figure(figure: Figure, title: str) -> str:
     """Write a figure of matplotlib as markdown, a PNG in a data URI: what Prefect's UI renders.
 
     Args:
@@ -441,7 +426,7 @@ def _draw_references(axes: Axes, references: Mapping[str, float]) -> None:
     axes.legend()
 
 
-def distribution_plot(counts: Mapping[str, int], *, title: str, most: int = 16) -> str:
+def plot_distribution(counts: Mapping[str, int], *, title: str, most: int = 16) -> str:
     """Draw how often each outcome was measured, as markdown with the picture in it.
 
     Args:
@@ -462,7 +447,7 @@ def distribution_plot(counts: Mapping[str, int], *, title: str, most: int = 16) 
     axes.bar(list(parts), list(parts.values()), yerr=errors, capsize=2)
     axes.set(title=title, ylabel=f"part of {shots} shots", xlabel="outcome, qubit 0 rightmost")
     axes.tick_params(axis="x", rotation=90 if len(parts) > 4 else 0)
-    return picture(figure, title)
+    return render_figure(figure, title)
 
 
 def markdown_table(rows: Mapping[str, Any], *, header: tuple[str, str] = ("", "")) -> str:
@@ -481,3 +466,7 @@ def markdown_table(rows: Mapping[str, Any], *, header: tuple[str, str] = ("", ""
 
 def _cell(value: object) -> str:
     return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+if not TYPE_CHECKING:  # for type checkers it would make every name of the module right
+    __getattr__ = old_functions(__name__)

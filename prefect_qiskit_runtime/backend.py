@@ -25,6 +25,7 @@ from prefect_qiskit_runtime.credentials import (
 )
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.models import IBM_QUANTUM, OUR_SERVICE, RuntimeOptions, ServiceKind
+from prefect_qiskit_runtime.renamed import old_method
 
 LEAST_BUSY = "least_busy"
 """As the name of a backend: the one that fits and has the fewest jobs waiting."""
@@ -563,7 +564,7 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
 
     def connect(self) -> AbstractAsyncContextManager[RuntimeApi]:
         """Open a connection to the service of this backend; starts the embedded one if needed."""
-        api = embedded_api() if self.credentials is None else self.credentials.api()
+        api = embedded_api() if self.credentials is None else self.credentials.connect()
         access = self.hardware_access()
         return api if access is None else api.with_hardware(access)
 
@@ -581,13 +582,15 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
             max_seconds_of_instance=self.max_qpu_seconds_of_instance,
         )
 
-    def at(self, name: str) -> Self:
+    def with_name(self, name: str) -> Self:
         """Return this block with the backend that was chosen, and nothing left to choose."""
         if name == self.name:
             return self
         fields = ChoiceFields.model_fields
         settled = {filter_: fields[filter_].default for filter_ in self.choice_filters()}
         return self.model_copy(update={**settled, "name": name})
+
+    at = old_method("at", "with_name")
 
     def options(self, given: OptionsLike = None) -> RuntimeOptions:
         """Lay the options of one call over those of the block.

@@ -58,7 +58,7 @@ async def aleast_busy_backend(
         asked["simulators"] = "only" if simulator else "never"
     async with block.connect() as api:
         choice = await choose_backend(api, block.model_copy(update=asked), filters=filters)
-    return block.at(choice.name)
+    return block.with_name(choice.name)
 
 
 least_busy_backend = sync_task(aleast_busy_backend)

@@ -21,7 +21,8 @@ from prefect_qiskit_runtime.client import (
     SavedAccount,
     verify_account,
 )
-from prefect_qiskit_runtime.twins.sync import run_sync
+from prefect_qiskit_runtime.renamed import old_method
+from prefect_qiskit_runtime.twins.sync import blocking
 
 # Qiskit's picture, on a host that its blocks of other collections use. Prefect takes http addresses
 # only, not data URIs.
@@ -79,7 +80,7 @@ class RuntimeServiceCredentials(CredentialsBlock):
         description="Whether to check the service's certificate. Switch off for tests only.",
     )
 
-    def api(self) -> RuntimeApi:
+    def connect(self) -> RuntimeApi:
         """The service's endpoints, logged in; an async context manager."""
         return RuntimeApi(
             str(self.url).rstrip("/"),
@@ -87,6 +88,8 @@ class RuntimeServiceCredentials(CredentialsBlock):
             instance=self.instance,
             verify=self.verify_tls,
         )
+
+    api = old_method("api", "connect")
 
     def get_client(self) -> RuntimeClient:
         """A client of this service that works without Prefect; an async context manager."""
@@ -188,9 +191,11 @@ class IBMQuantumCredentials(Referable, CredentialsBlock):
             Proxies.everywhere(self.proxy_url.get_secret_value())
         return self
 
-    def api(self) -> IbmApi:
+    def connect(self) -> IbmApi:
         """The service's endpoints, logged in; an async context manager."""
         return IbmApi(self.account())
+
+    api = old_method("api", "connect")
 
     async def averify(self) -> str:
         """Log in and ask the instance something that costs nothing.
@@ -204,13 +209,11 @@ class IBMQuantumCredentials(Referable, CredentialsBlock):
         """
         return await verify_account(self.account())
 
-    def verify(self) -> str:
-        """Log in and ask the instance something that costs nothing; see `averify`."""
-        return run_sync(self.averify())
+    verify = blocking(averify)
 
     def get_client(self) -> RuntimeClient:
         """A client of this service that works without Prefect; an async context manager."""
-        return RuntimeClient.of_ibm(self.account())
+        return RuntimeClient.from_ibm_account(self.account())
 
     def account(self) -> IbmAccount | SavedAccount:
         """Which account is meant; a saved one is read when a connection is opened."""

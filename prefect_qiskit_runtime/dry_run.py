@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
+
+from prefect import Task
 
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.codec import encode_inputs
@@ -16,6 +18,7 @@ from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.evaluation.placement import Placement, payload_fault
 from prefect_qiskit_runtime.evaluation.request import Prepared, Request
 from prefect_qiskit_runtime.models import PRIMITIVES, check_inputs, compile_schema
+from prefect_qiskit_runtime.flow_run.tasks import async_task, sync_task
 from prefect_qiskit_runtime.pubs.preparation import (
     ProgramPreparation,
     PubPreparation,
@@ -24,7 +27,11 @@ from prefect_qiskit_runtime.pubs.preparation import (
     require_isa_pub,
 )
 
-__all__ = ["DryRun", "DryRunCircuit", "PubUsage", "UsageEstimate", "looked_at"]
+__all__ = ["DryRun", "DryRunCircuit", "PubUsage", "UsageEstimate"]
+
+R = TypeVar("R")
+D = TypeVar("D")
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,41 @@ class DryRun:
         return "\n".join(lines)
 
 
+if TYPE_CHECKING:
+
+    class DryRunTask(Task[P, R], Generic[P, R, D]):
+        """A task whose argument `dry_run` says what it returns; for type checkers only.
+
+        A call without `dry_run` is checked against the signature of the function. Of a call with
+        it only the kind of its result is known: no signature can be extended by a keyword.
+        """
+
+        @overload
+        def __call__(self, *args: Any, dry_run: Literal[True], **kwargs: Any) -> D: ...
+        @overload
+        def __call__(self, *args: Any, dry_run: Literal[False], **kwargs: Any) -> R: ...
+        @overload
+        def __call__(self, *args: Any, dry_run: bool, **kwargs: Any) -> R | D: ...
+        @overload
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+            """Run the task and return what its function returns."""
+
+
+def async_dry_run_task(
+    function: Callable[P, Coroutine[Any, Any, R | DryRun]],
+) -> DryRunTask[P, Coroutine[Any, Any, R], Coroutine[Any, Any, DryRun]]:
+    """Make a task, as `async_task`, of a function with the argument `dry_run`."""
+    return cast("Any", async_task(function))
+
+
+def sync_dry_run_task(
+    twin: DryRunTask[P, Coroutine[Any, Any, R], Any],
+) -> DryRunTask[P, R, DryRun]:
+    """Make the synchronous task that belongs to one with the argument `dry_run`."""
+    return cast("Any", sync_task(twin))
+
+
 @dataclass(frozen=True)
 class _PlannedJob:
     """What one job would send."""
@@ -122,7 +164,7 @@ class _PlannedJob:
     prepared: Prepared
 
 
-async def looked_at(requests: Sequence[Request]) -> DryRun:
+async def dry_run_of(requests: Sequence[Request]) -> DryRun:
     """Return what the jobs of a call would send. The service is asked, and nothing submitted."""
     first = requests[0]
     async with first.backend.connect() as api:
@@ -139,7 +181,7 @@ async def looked_at(requests: Sequence[Request]) -> DryRun:
         payload_bytes=sum(job.payload_bytes for job in jobs),
         circuits=tuple(circuit for job in jobs for circuit in job.circuits),
         faults=tuple(fault for job in jobs for fault in job.faults),
-        estimate=UsageEstimate.of_jobs(estimates) if estimates else None,
+        estimate=UsageEstimate.combine(estimates) if estimates else None,
         preparation=placement.record | (records[0] if len(jobs) == 1 else {"jobs": records}),
     )
 

@@ -15,17 +15,18 @@ from prefect_qiskit_runtime.models import JobInfo
 from prefect_qiskit_runtime.provenance import Provenance
 from prefect_qiskit_runtime.records.provenance import collect, read_stored
 from prefect_qiskit_runtime.records.records import Records
+from prefect_qiskit_runtime.renamed import old_functions
 
 if TYPE_CHECKING:
     from pandas import DataFrame  # pyright: ignore[reportMissingImports] - an extra
 
-__all__ = ["ajob_history", "job_history"]
+__all__ = ["afetch_job_history", "fetch_job_history"]
 
 _AT_ONCE = 8
 
 
 @async_task
-async def ajob_history(
+async def afetch_job_history(
     *,
     backend: BackendLike,
     program_id: str | None = None,
@@ -49,7 +50,7 @@ async def ajob_history(
         limit: The newest ones, at most this many; None for all.
 
     Returns:
-        A row for each job, its id as index, with the columns of `Provenance.row`.
+        A row for each job, its id as index, with the columns of `Provenance.to_row`.
 
     Raises:
         ConfigurationError: pandas is not installed.
@@ -58,9 +59,9 @@ async def ajob_history(
         from pandas import DataFrame  # pyright: ignore[reportMissingImports] - an extra
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            "job_history returns a pandas frame, and pandas is not installed here: pip install"
-            ' "prefect-qiskit-runtime[history]". Without it, `prefect-qiskit-runtime jobs export`'
-            " writes the same as JSON lines or CSV."
+            "fetch_job_history returns a pandas frame, and pandas is not installed here:"
+            ' pip install "prefect-qiskit-runtime[history]". Without it, `prefect-qiskit-runtime'
+            " jobs export` writes the same as JSON lines or CSV."
         ) from error
     block = as_backend(backend)
     async with block.connect() as api:
@@ -72,13 +73,13 @@ async def ajob_history(
             created_before=created_before,
         )
         found = await provenance_of_jobs(api, block, jobs[::-1])
-    rows = [one.row() for one in found]
+    rows = [one.to_row() for one in found]
     columns = list(dict.fromkeys(name for row in rows for name in row)) or ["job_id"]
     return DataFrame(rows, columns=columns).set_index("job_id")
 
 
-job_history = sync_task(ajob_history)
-"""Synchronous twin of `ajob_history`."""
+fetch_job_history = sync_task(afetch_job_history)
+"""Synchronous twin of `afetch_job_history`."""
 
 
 async def provenance_of_jobs(
@@ -100,3 +101,7 @@ async def provenance_of_jobs(
             return stored or await collect(api, backend, info, None, asks_inputs=False)
 
     return list(await asyncio.gather(*map(one, jobs)))
+
+
+if not TYPE_CHECKING:  # for type checkers it would make every name of the module right
+    __getattr__ = old_functions(__name__)

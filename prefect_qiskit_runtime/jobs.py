@@ -10,12 +10,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from prefect_qiskit_runtime.backend import BackendLike, OptionsLike, as_backend
 from prefect_qiskit_runtime.client import InputsLike, read_inputs
 from prefect_qiskit_runtime.codec import Decoders, ResultDecoderLike
-from prefect_qiskit_runtime.dry_run import looked_at
+from prefect_qiskit_runtime.dry_run import (
+    DryRun,
+    async_dry_run_task,
+    dry_run_of,
+    sync_dry_run_task,
+)
 from prefect_qiskit_runtime.errors import NotFoundError
 from prefect_qiskit_runtime.evaluation.kept_results import CacheLike
 from prefect_qiskit_runtime.evaluation.request import Request
@@ -32,7 +37,7 @@ from prefect_qiskit_runtime.runtime_job import RuntimeJob
 from prefect_qiskit_runtime.sessions import SessionLike, in_session, opened
 
 
-@async_task
+@async_dry_run_task
 async def asubmit_program(
     program_id: str,
     inputs: InputsLike = None,
@@ -43,7 +48,7 @@ async def asubmit_program(
     session: SessionLike = None,
     durable_key: str | None = None,
     dry_run: bool = False,
-) -> RuntimeJob:
+) -> RuntimeJob | DryRun:
     """Submit a job that runs a program, and return at once.
 
     Args:
@@ -75,15 +80,15 @@ async def asubmit_program(
     merged = backend.options(in_session(options, session))
     request = Request(program_id, given, backend, merged, durable_key, session=opened(session))
     if dry_run:
-        return cast("Any", await looked_at([request]))
+        return await dry_run_of([request])
     return await submit(request, decoders)
 
 
-submit_program = sync_task(asubmit_program)
+submit_program = sync_dry_run_task(asubmit_program)
 """Synchronous twin of `asubmit_program`."""
 
 
-@async_task
+@async_dry_run_task
 async def arun_program(
     program_id: str,
     inputs: InputsLike = None,
@@ -97,7 +102,7 @@ async def arun_program(
     durable_key: str | None = None,
     cache: CacheLike = None,
     dry_run: bool = False,
-) -> Any:
+) -> Any | DryRun:
     """Run a program and wait for its result, with its interim results on the way.
 
     In a flow run that runs again, after a crash or as a retry, the call attaches to the job that
@@ -143,11 +148,11 @@ async def arun_program(
     merged = backend.options(in_session(options, session))
     request = Request(program_id, given, backend, merged, durable_key, session=opened(session))
     if dry_run:
-        return await looked_at([request])
+        return await dry_run_of([request])
     return await run(request, decoders, callback=callback, include_final=include_final, cache=cache)
 
 
-run_program = sync_task(arun_program)
+run_program = sync_dry_run_task(arun_program)
 """Synchronous twin of `arun_program`."""
 
 

@@ -8,16 +8,21 @@ ideal backend, and IBM Quantum takes its own default. IBM Quantum takes no `seed
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from prefect_qiskit_runtime.backend import BackendLike
 from prefect_qiskit_runtime.codec import Decoders, QuantumProgramResultDecoder
-from prefect_qiskit_runtime.dry_run import looked_at
+from prefect_qiskit_runtime.dry_run import (
+    DryRun,
+    async_dry_run_task,
+    dry_run_of,
+    sync_dry_run_task,
+)
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.evaluation.kept_results import CacheLike
 from prefect_qiskit_runtime.evaluation.request import Request
 from prefect_qiskit_runtime.evaluation.running import run, run_parts, submit
-from prefect_qiskit_runtime.flow_run.tasks import async_task, sync_task
+from prefect_qiskit_runtime.flow_run.tasks import spelled_out
 from prefect_qiskit_runtime.pubs.executor_inputs import ExecutorCall
 from prefect_qiskit_runtime.pubs.primitive_inputs import PrimitiveCall, PrimitiveOptionsLike
 from prefect_qiskit_runtime.pubs.requests import program_requests, pub_requests
@@ -32,62 +37,90 @@ if TYPE_CHECKING:
     from prefect_qiskit_runtime.runtime_job import RuntimeJob
 
 
-@async_task
+class _Arguments(TypedDict):
+    """Base of those below: the reference shows the keys of classes that are derived from one."""
+
+
+class _Job(_Arguments, total=False):
+    """Arguments of every call that may be left out."""
+
+    seed: int | None
+    """Makes the results reproducible; each PUB still gets different samples. A samplex draws from
+    it too."""
+    options: PrimitiveOptionsLike
+    """Options of the primitive in the form of qiskit-ibm-runtime, as a mapping or as its
+    `SamplerOptions`, `EstimatorOptions` or `ExecutorOptions`. `max_execution_time` and
+    `environment` are those of the job."""
+    session: SessionLike
+    """The session or batch that the job is to belong to, or its id."""
+    durable_key: str | None
+    """As in `run_program`."""
+
+
+class _Sampler(_Job, total=False):
+    """Arguments of the sampler that may be left out."""
+
+    shots: int | None
+    """For PUBs that name none; 4096 if nothing names them."""
+    transpile: bool | None
+    """Whether the circuits are transpiled for the backend, by the settings of its block; default:
+    as the block says. Without it, devices and backends that imitate one refuse circuits outside
+    of their instruction set."""
+
+
+class _Estimator(_Job, total=False):
+    """Arguments of the estimator that may be left out."""
+
+    precision: float | None
+    """For PUBs that name none: 1/precision**2 shots, rounded up, for each group of observables
+    that are measured together. 0 asks for exact values."""
+    shots: int | None
+    """In place of a precision, for PUBs that name none: shots for each group."""
+    transpile: bool | None
+    """As in `run_sampler`; the observables get the layout of the circuits."""
+
+
+@async_dry_run_task
+@spelled_out(_Sampler)
 async def asubmit_sampler(
     pubs: Iterable[Any],
     *,
     backend: BackendLike,
-    shots: int | None = None,
-    seed: int | None = None,
-    transpile: bool | None = None,
-    options: PrimitiveOptionsLike = None,
-    session: SessionLike = None,
-    durable_key: str | None = None,
     dry_run: bool = False,
-) -> RuntimeJob:
+    **arguments: Unpack[_Sampler],
+) -> RuntimeJob | DryRun:
     """Submit a job of the sampler, and return at once.
 
     Args:
         pubs: As in `run_sampler`.
         backend: As in `run_sampler`.
-        shots: As in `run_sampler`.
-        seed: As in `run_sampler`.
-        transpile: As in `run_sampler`.
-        options: As in `run_sampler`.
-        session: As in `run_sampler`.
-        durable_key: As in `run_sampler`.
         dry_run: As in `run_sampler`.
 
     Returns:
         The job; its `result()` is a `PrimitiveResult`. It goes on whatever happens to the flow.
 
     Raises:
-        InvalidInputError: A PUB is none, or an option is not supported.
+        InvalidInputError: A PUB is invalid, or an option is not supported.
     """
-    call = PrimitiveCall("sampler", pubs, options, shots, None, seed, transpile)
-    requests = await pub_requests(call, backend, session, durable_key)
+    requests = await _sampler_requests(pubs, backend, None, arguments)
     return await _submit(requests, dry_run=dry_run)
 
 
-submit_sampler = sync_task(asubmit_sampler)
+submit_sampler = sync_dry_run_task(asubmit_sampler)
 """Synchronous twin of `asubmit_sampler`."""
 
 
-@async_task
+@async_dry_run_task
+@spelled_out(_Sampler)
 async def arun_sampler(
     pubs: Iterable[Any],
     *,
     backend: BackendLike,
-    shots: int | None = None,
-    seed: int | None = None,
-    transpile: bool | None = None,
-    options: PrimitiveOptionsLike = None,
-    session: SessionLike = None,
-    durable_key: str | None = None,
     split: SplitLike = None,
     cache: CacheLike = None,
     dry_run: bool = False,
-) -> PrimitiveResult[SamplerPubResult]:
+    **arguments: Unpack[_Sampler],
+) -> PrimitiveResult[SamplerPubResult] | DryRun:
     """Sample circuits and wait for the measured bit strings.
 
     If the caller is cancelled, interrupted or times out, the job is cancelled.
@@ -96,18 +129,9 @@ async def arun_sampler(
         pubs: Each a circuit with measurements, or (circuit, parameter values, shots), or a
             `SamplerPub`.
         backend: A `RuntimeBackend`, or the name of a backend of the embedded service.
-        shots: For PUBs that name none; 4096 if nothing names them.
-        seed: Makes the results reproducible; each PUB still gets samples of its own.
-        transpile: Whether the circuits are transpiled for the backend, by the settings of its
-            block; default: as the block says. Without it, devices and backends that imitate one
-            refuse circuits outside of their instruction set.
-        options: Options of the sampler in the form of qiskit-ibm-runtime, as a mapping or as its
-            `SamplerOptions`. `max_execution_time` and `environment` are those of the job.
-        session: The session or batch that the job is to belong to, or its id.
-        durable_key: As in `run_program`.
         split: For PUBs that are too many, or too large, for one job: "size" puts as many into each
             job as its inputs may have bytes (300 MB, or `max_payload_bytes` of the block), a number
-            so many at most. Each job is found again like any other. None: one job.
+            at most that many. Each job is found again like any other. None: one job.
         cache: As in `run_program`.
         dry_run: Submit nothing, and return a `DryRun`: checks, sizes, an estimate of QPU time.
 
@@ -117,78 +141,58 @@ async def arun_sampler(
         "parts": of each its id, the range of its PUBs, and its metadata.
 
     Raises:
-        InvalidInputError: A PUB is none, or an option is not supported.
+        InvalidInputError: A PUB is invalid, or an option is not supported.
         JobError: The job ended without a result; the class says how.
     """
-    call = PrimitiveCall("sampler", pubs, options, shots, None, seed, transpile)
-    requests = await pub_requests(call, backend, session, durable_key, split)
+    requests = await _sampler_requests(pubs, backend, split, arguments)
     return await _run(requests, cache=cache, dry_run=dry_run)
 
 
-run_sampler = sync_task(arun_sampler)
+run_sampler = sync_dry_run_task(arun_sampler)
 """Synchronous twin of `arun_sampler`."""
 
 
-@async_task
+@async_dry_run_task
+@spelled_out(_Estimator)
 async def asubmit_estimator(
     pubs: Iterable[Any],
     *,
     backend: BackendLike,
-    precision: float | None = None,
-    shots: int | None = None,
-    seed: int | None = None,
-    transpile: bool | None = None,
-    options: PrimitiveOptionsLike = None,
-    session: SessionLike = None,
-    durable_key: str | None = None,
     dry_run: bool = False,
-) -> RuntimeJob:
+    **arguments: Unpack[_Estimator],
+) -> RuntimeJob | DryRun:
     """Submit a job of the estimator, and return at once.
 
     Args:
         pubs: As in `run_estimator`.
         backend: As in `run_estimator`.
-        precision: As in `run_estimator`.
-        shots: As in `run_estimator`.
-        seed: As in `run_estimator`.
-        transpile: As in `run_estimator`.
-        options: As in `run_estimator`.
-        session: As in `run_estimator`.
-        durable_key: As in `run_estimator`.
         dry_run: As in `run_estimator`.
 
     Returns:
         The job; its `result()` is a `PrimitiveResult`. It goes on whatever happens to the flow.
 
     Raises:
-        InvalidInputError: A PUB is none, or an option is not supported.
+        InvalidInputError: A PUB is invalid, or an option is not supported.
     """
-    _choose_one(shots, precision)
-    call = PrimitiveCall("estimator", pubs, options, shots, precision, seed, transpile)
-    requests = await pub_requests(call, backend, session, durable_key)
+    requests = await _estimator_requests(pubs, backend, None, arguments)
     return await _submit(requests, dry_run=dry_run)
 
 
-submit_estimator = sync_task(asubmit_estimator)
+submit_estimator = sync_dry_run_task(asubmit_estimator)
 """Synchronous twin of `asubmit_estimator`."""
 
 
-@async_task
+@async_dry_run_task
+@spelled_out(_Estimator)
 async def arun_estimator(
     pubs: Iterable[Any],
     *,
     backend: BackendLike,
-    precision: float | None = None,
-    shots: int | None = None,
-    seed: int | None = None,
-    transpile: bool | None = None,
-    options: PrimitiveOptionsLike = None,
-    session: SessionLike = None,
-    durable_key: str | None = None,
     split: SplitLike = None,
     cache: CacheLike = None,
     dry_run: bool = False,
-) -> PrimitiveResult[PubResult]:
+    **arguments: Unpack[_Estimator],
+) -> PrimitiveResult[PubResult] | DryRun:
     """Estimate expectation values and wait for them.
 
     Without shots and precision, anywhere, they are exact on the ideal backend, with standard
@@ -199,17 +203,6 @@ async def arun_estimator(
         pubs: Each (circuit, observables), then optionally parameter values and a precision, or
             an `EstimatorPub`.
         backend: A `RuntimeBackend`, or the name of a backend of the embedded service.
-        precision: For PUBs that name none: 1/precision**2 shots, rounded up, for each group of
-            observables that are measured together. 0 asks for exact values.
-        shots: In place of a precision, for PUBs that name none: shots for each group.
-        seed: Makes the results reproducible; each PUB still gets samples of its own.
-        transpile: Whether the circuits are transpiled for the backend, by the settings of its
-            block, and the observables get their layout; default: as the block says. Without it,
-            devices and backends that imitate one refuse circuits outside of their instruction set.
-        options: Options of the estimator in the form of qiskit-ibm-runtime, as a mapping or as
-            its `EstimatorOptions`. `max_execution_time` and `environment` are those of the job.
-        session: The session or batch that the job is to belong to, or its id.
-        durable_key: As in `run_program`.
         split: As in `run_sampler`.
         cache: As in `run_program`.
         dry_run: Submit nothing, and return a `DryRun`: checks, sizes, an estimate of QPU time.
@@ -220,39 +213,31 @@ async def arun_estimator(
         about.
 
     Raises:
-        InvalidInputError: A PUB is none, or an option is not supported.
+        InvalidInputError: A PUB is invalid, or an option is not supported.
         JobError: The job ended without a result; the class says how.
     """
-    _choose_one(shots, precision)
-    call = PrimitiveCall("estimator", pubs, options, shots, precision, seed, transpile)
-    requests = await pub_requests(call, backend, session, durable_key, split)
+    requests = await _estimator_requests(pubs, backend, split, arguments)
     return await _run(requests, cache=cache, dry_run=dry_run)
 
 
-run_estimator = sync_task(arun_estimator)
+run_estimator = sync_dry_run_task(arun_estimator)
 """Synchronous twin of `arun_estimator`."""
 
 
-@async_task
+@async_dry_run_task
+@spelled_out(_Job)
 async def asubmit_executor(
     program: QuantumProgram,
     *,
     backend: BackendLike,
-    seed: int | None = None,
-    options: PrimitiveOptionsLike = None,
-    session: SessionLike = None,
-    durable_key: str | None = None,
     dry_run: bool = False,
-) -> RuntimeJob:
+    **arguments: Unpack[_Job],
+) -> RuntimeJob | DryRun:
     """Submit a job of the executor, and return at once.
 
     Args:
         program: As in `run_executor`.
         backend: As in `run_executor`.
-        seed: As in `run_executor`.
-        options: As in `run_executor`.
-        session: As in `run_executor`.
-        durable_key: As in `run_executor`.
         dry_run: As in `run_executor`.
 
     Returns:
@@ -261,31 +246,29 @@ async def asubmit_executor(
 
     Raises:
         ConfigurationError: This environment has no quantum programs.
-        EncodingError: `program` is none.
+        EncodingError: `program` is not a quantum program.
         InvalidInputError: An option is not supported.
     """
-    call = ExecutorCall(program, options, seed)
-    requests = await program_requests(call, backend, session, durable_key)
-    return await _submit(requests, dry_run=dry_run)
+    return await _submit(
+        await _executor_requests(program, backend, None, arguments), dry_run=dry_run
+    )
 
 
-submit_executor = sync_task(asubmit_executor)
+submit_executor = sync_dry_run_task(asubmit_executor)
 """Synchronous twin of `asubmit_executor`."""
 
 
-@async_task
+@async_dry_run_task
+@spelled_out(_Job)
 async def arun_executor(
     program: QuantumProgram,
     *,
     backend: BackendLike,
-    seed: int | None = None,
-    options: PrimitiveOptionsLike = None,
-    session: SessionLike = None,
-    durable_key: str | None = None,
     split: SplitLike = None,
     cache: CacheLike = None,
     dry_run: bool = False,
-) -> QuantumProgramResult:
+    **arguments: Unpack[_Job],
+) -> QuantumProgramResult | DryRun:
     """Run a quantum program and wait for what it measured.
 
     If the caller is cancelled, interrupted or times out, the job is cancelled.
@@ -295,44 +278,66 @@ async def arun_executor(
             items: circuits with arrays of arguments, or templates with a samplex that draws
             them.
         backend: A `RuntimeBackend`, or the name of a backend of the embedded service.
-        seed: Makes the draws of samplexes and the samples reproducible.
-        options: Options of the executor in the form of qiskit-ibm-runtime, as a mapping or as
-            its `ExecutorOptions`. `max_execution_time` and `environment` are those of the job.
-        session: The session or batch that the job is to belong to, or its id.
-        durable_key: As in `run_program`.
         split: As in `run_sampler`, for items in place of PUBs.
         cache: As in `run_program`.
         dry_run: Submit nothing, and return a `DryRun`: checks, sizes, an estimate of QPU time.
 
     Returns:
         For each item a mapping from names to arrays: a Boolean one for each classical register
-        (the item's shape, then shot and bit), and what the samplex tells about its draws.
+        (the item's shape, then shot and bit), and the details that the samplex gives of its draws.
 
     Raises:
         ConfigurationError: This environment has no quantum programs.
-        EncodingError: `program` is none.
+        EncodingError: `program` is not a quantum program.
         InvalidInputError: An option is not supported.
         JobError: The job ended without a result; the class says how.
     """
-    call = ExecutorCall(program, options, seed)
-    requests = await program_requests(call, backend, session, durable_key, split)
+    requests = await _executor_requests(program, backend, split, arguments)
     return await _run(requests, cache=cache, dry_run=dry_run)
 
 
-run_executor = sync_task(arun_executor)
+run_executor = sync_dry_run_task(arun_executor)
 """Synchronous twin of `arun_executor`."""
 
 
-async def _submit(requests: list[Request], *, dry_run: bool) -> RuntimeJob:
+async def _sampler_requests(
+    pubs: Iterable[Any], backend: BackendLike, split: SplitLike, arguments: _Sampler
+) -> list[Request]:
+    get = arguments.get
+    shots, seed, transpile = get("shots"), get("seed"), get("transpile")
+    call = PrimitiveCall("sampler", pubs, get("options"), shots, None, seed, transpile)
+    return await pub_requests(call, backend, get("session"), get("durable_key"), split)
+
+
+async def _estimator_requests(
+    pubs: Iterable[Any], backend: BackendLike, split: SplitLike, arguments: _Estimator
+) -> list[Request]:
+    get = arguments.get
+    shots, precision = get("shots"), get("precision")
+    _choose_one(shots, precision)
+    seed, transpile = get("seed"), get("transpile")
+    call = PrimitiveCall("estimator", pubs, get("options"), shots, precision, seed, transpile)
+    return await pub_requests(call, backend, get("session"), get("durable_key"), split)
+
+
+async def _executor_requests(
+    program: QuantumProgram, backend: BackendLike, split: SplitLike, arguments: _Job
+) -> list[Request]:
+    get = arguments.get
+    call = ExecutorCall(program, get("options"), get("seed"))
+    return await program_requests(call, backend, get("session"), get("durable_key"), split)
+
+
+async def _submit(requests: list[Request], *, dry_run: bool) -> RuntimeJob | DryRun:
     if dry_run:
-        return cast("Any", await looked_at(requests))
+        return await dry_run_of(requests)
     (request,) = requests
     return await submit(request, _decoders_of(request))
 
 
 async def _run(requests: list[Request], *, cache: CacheLike, dry_run: bool) -> Any:
     if dry_run:
-        return await looked_at(requests)
+        return await dry_run_of(requests)
     decoders = _decoders_of(requests[0])
     if len(requests) > 1:
         return await run_parts(requests, decoders, cache)

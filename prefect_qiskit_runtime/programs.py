@@ -31,7 +31,7 @@ from prefect_qiskit_runtime.evaluation.request import Request
 from prefect_qiskit_runtime.flow_run.tasks import async_task, sync_task
 from prefect_qiskit_runtime.models import IfExists, ProgramMetadata
 from prefect_qiskit_runtime.runtime_job import RuntimeJob
-from prefect_qiskit_runtime.twins.sync import run_sync
+from prefect_qiskit_runtime.twins.sync import blocking, run_sync
 
 
 def flow_folder() -> Path | None:
@@ -231,7 +231,7 @@ async def aget_program(
         NotFoundError: There is no such program for you.
     """
     async with as_backend(backend or RuntimeBackend()).connect() as api:
-        return RuntimeClientProgram.of(await api.get_program(program_id))
+        return RuntimeClientProgram.from_info(await api.get_program(program_id))
 
 
 get_program = sync_task(aget_program)
@@ -251,7 +251,7 @@ async def alist_programs(
     """
     async with as_backend(backend or RuntimeBackend()).connect() as api:
         infos = await api.list_programs(limit=limit, offset=skip)
-    return [RuntimeClientProgram.of(info) for info in infos]
+    return [RuntimeClientProgram.from_info(info) for info in infos]
 
 
 list_programs = sync_task(alist_programs)
@@ -340,6 +340,8 @@ class RuntimeProgram(Referable, JobBlock[Any]):
             return self.program_id
         assert self.source is not None  # noqa: S101 - the validator has seen to it
         return await aupload_program.fn(self.source, self.metadata, backend=self.backend)
+
+    upload = blocking(aupload)
 
     async def atrigger(self, **inputs: Any) -> RuntimeJob:
         """Submit a job of the program.

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from prefect_qiskit_runtime.models import JobStatus
+from prefect_qiskit_runtime.renamed import old_method
 
 __all__ = ["Calibration", "Provenance"]
 
@@ -118,7 +119,7 @@ class Provenance(BaseModel):
     flow_run_id: str | None = None
     task_run_id: str | None = None
 
-    def row(self, *, as_json: bool = False) -> dict[str, Any]:
+    def to_row(self, *, as_json: bool = False) -> dict[str, Any]:
         """Return it as one flat row: nested values under dotted names, lists as JSON text.
 
         Args:
@@ -126,6 +127,8 @@ class Provenance(BaseModel):
         """
         told = self.model_dump(mode="json" if as_json else "python")
         return dict(_flat(told))
+
+    row = old_method("row", "to_row")
 
 
 def _flat(nested: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -7,7 +7,7 @@ pickled to another worker, and asked again there: where its login is in a saved 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from prefect.blocks.abstract import JobRun
@@ -27,8 +27,9 @@ from prefect_qiskit_runtime.provenance import Provenance
 from prefect_qiskit_runtime.records.provenance import Sent, collect, read_stored
 from prefect_qiskit_runtime.records.records import Records
 from prefect_qiskit_runtime.records.summaries import summarised
+from prefect_qiskit_runtime.renamed import Question, warn_renamed
 from prefect_qiskit_runtime.submission.retrying import RetryPolicy, is_met
-from prefect_qiskit_runtime.twins.sync import iterate_sync, run_sync
+from prefect_qiskit_runtime.twins.sync import blocking, run_sync, sync_iterator_twin
 
 T = TypeVar("T")
 
@@ -93,7 +94,7 @@ class RuntimeJob(JobRun[Any]):
         """Make it from what the service says of a job."""
         return cls(
             info.id,
-            backend.at(info.backend),
+            backend.with_name(info.backend),
             program_id=info.program.id,
             tags=info.tags,
             decoders=decoders,
@@ -110,17 +111,13 @@ class RuntimeJob(JobRun[Any]):
         async with self.backend.connect() as api:
             return await api.get_job(self.job_id)
 
-    def info(self) -> JobInfo:
-        """Everything the service says of the job, but for its inputs and results."""
-        return run_sync(self.ainfo())
+    info = blocking(ainfo)
 
     async def astatus(self) -> JobStatus:
         """Where the job is."""
         return (await self.ainfo()).state.status
 
-    def status(self) -> JobStatus:
-        """Where the job is."""
-        return run_sync(self.astatus())
+    status = blocking(astatus)
 
     async def ainputs(self) -> dict[str, Any]:
         """The inputs of the job; asked from the service if it was not submitted from here."""
@@ -130,31 +127,28 @@ class RuntimeJob(JobRun[Any]):
         return self._inputs
 
     @property
-    def inputs(self) -> dict[str, Any]:
-        """The inputs of the job; asked from the service if it was not submitted from here."""
-        return run_sync(self.ainputs())
+    def inputs(self) -> Question[dict[str, Any]]:
+        """Call it for the inputs of the job; asks the service if it was submitted elsewhere."""
+        return Question(lambda: run_sync(self.ainputs()), "RuntimeJob.inputs")
 
     async def alogs(self) -> str:
         """What the program has printed and logged so far."""
         async with self.backend.connect() as api:
             return await api.job_logs(self.job_id)
 
-    def logs(self) -> str:
-        """What the program has printed and logged so far."""
-        return run_sync(self.alogs())
+    logs = blocking(alogs)
 
     async def ametrics(self) -> JobMetrics:
         """Times and usage of the job."""
         async with self.backend.connect() as api:
             return await api.job_metrics(self.job_id)
 
-    def metrics(self) -> JobMetrics:
-        """Times and usage of the job."""
-        return run_sync(self.ametrics())
+    metrics = blocking(ametrics)
 
     @property
     def usage(self) -> dict[str, float]:
-        """Wall-clock `seconds` and `quantum_seconds` that the job has used."""
+        """Wall-clock `seconds` and `quantum_seconds`; the old name of `metrics().usage`."""
+        warn_renamed("RuntimeJob.usage", "metrics().usage")
         return self.metrics().usage
 
     async def aerror_message(self) -> str | None:
@@ -163,9 +157,7 @@ class RuntimeJob(JobRun[Any]):
             error = await fetch_job_error(api, self.job_id)
         return None if error is None else str(error)
 
-    def error_message(self) -> str | None:
-        """Why the job ended without a result; None if it did not."""
-        return run_sync(self.aerror_message())
+    error_message = blocking(aerror_message)
 
     async def aprovenance(self) -> Provenance:
         """Where the result comes from: ids, versions, calibration, settings, times and usage.
@@ -180,13 +172,9 @@ class RuntimeJob(JobRun[Any]):
             return await collect(api, self.backend, await api.get_job(self.job_id), self._sent)
 
     @property
-    def provenance(self) -> Provenance:
-        """Where the result comes from: ids, versions, calibration, settings, times and usage.
-
-        What a flow run has found out when it waited for the job is taken from Prefect's result
-        storage; the service is asked for what it does not have.
-        """
-        return run_sync(self.aprovenance())
+    def provenance(self) -> Question[Provenance]:
+        """Call it for where the result comes from; see `aprovenance`."""
+        return Question(lambda: run_sync(self.aprovenance()), "RuntimeJob.provenance")
 
     async def ainterim_results(self, decoder: ResultDecoderLike = None) -> list[Any]:
         """Return the interim results that there are so far, decoded."""
@@ -195,9 +183,7 @@ class RuntimeJob(JobRun[Any]):
             texts = await api.job_interim_results(self.job_id)
         return await asyncio.to_thread(lambda: [decoders.decode_interim(text) for text in texts])
 
-    def interim_results(self, decoder: ResultDecoderLike = None) -> list[Any]:
-        """Return the interim results that there are so far, decoded."""
-        return run_sync(self.ainterim_results(decoder))
+    interim_results = blocking(ainterim_results)
 
     def _about(self) -> dict[str, str]:
         """Labels of the job for its events."""
@@ -214,9 +200,7 @@ class RuntimeJob(JobRun[Any]):
                 if isinstance(event, InterimEvent):
                     yield self._decoders.decode_interim(event.data)
 
-    def stream(self, from_: int = 0) -> Generator[Any, None, None]:
-        """Give the interim results from number `from_` on, decoded, until the job has ended."""
-        yield from iterate_sync(self.astream(from_))
+    stream = sync_iterator_twin(astream)
 
     async def await_for_final_state(self, timeout_seconds: float | None = None) -> JobStatus:
         """Wait until the job has ended, however it ends.
@@ -246,13 +230,7 @@ class RuntimeJob(JobRun[Any]):
         policy = RetryPolicy.of(self.backend.options())
         return await policy.ask(question, may_ask_again=is_met(api))
 
-    def wait_for_final_state(self, timeout_seconds: float | None = None) -> JobStatus:
-        """Wait until the job has ended, however it ends.
-
-        Raises:
-            TimeoutError: It has not ended in time; it goes on.
-        """
-        return run_sync(self.await_for_final_state(timeout_seconds))
+    wait_for_final_state = blocking(await_for_final_state)
 
     async def await_for_completion(self) -> None:
         """Wait until the job has ended; the name that Prefect's job runs share."""
@@ -260,7 +238,7 @@ class RuntimeJob(JobRun[Any]):
 
     def wait_for_completion(self) -> None:  # type: ignore[override]
         """Wait until the job has ended; the name that Prefect's job runs share."""
-        run_sync(self.await_for_completion())
+        self.wait_for_final_state()
 
     async def aresult(
         self, decoder: ResultDecoderLike = None, timeout_seconds: float | None = None
@@ -288,20 +266,7 @@ class RuntimeJob(JobRun[Any]):
                 ),
             )
 
-    def result(
-        self, decoder: ResultDecoderLike = None, timeout_seconds: float | None = None
-    ) -> Any:
-        """Wait for the job and return its result, decoded.
-
-        Args:
-            decoder: Instead of the decoder that was given when it was submitted.
-            timeout_seconds: How long to wait for its end at most; the job goes on after that.
-
-        Raises:
-            JobError: The job ended without a result; the class says how.
-            TimeoutError: It has not ended in time.
-        """
-        return run_sync(self.aresult(decoder, timeout_seconds))
+    result = blocking(aresult)
 
     async def afetch_result(self) -> Any:
         """Wait for the job and return its result; the name that Prefect's job runs share."""
@@ -322,13 +287,7 @@ class RuntimeJob(JobRun[Any]):
         async with self.backend.connect() as api:
             await api.cancel_job(self.job_id)
 
-    def cancel(self) -> None:
-        """Cancel the job.
-
-        Raises:
-            ConflictError: It has already ended.
-        """
-        run_sync(self.acancel())
+    cancel = blocking(acancel)
 
     async def aupdate_tags(self, tags: Sequence[str]) -> list[str]:
         """Replace the tags of the job; return the new ones."""
@@ -337,6 +296,4 @@ class RuntimeJob(JobRun[Any]):
         self.tags = list(tags)
         return self.tags
 
-    def update_tags(self, tags: Sequence[str]) -> list[str]:
-        """Replace the tags of the job; return the new ones."""
-        return run_sync(self.aupdate_tags(tags))
+    update_tags = blocking(aupdate_tags)

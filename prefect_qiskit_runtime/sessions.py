@@ -46,7 +46,7 @@ from prefect_qiskit_runtime.models import (
 )
 from prefect_qiskit_runtime.submission.retrying import RetryPolicy, is_met
 from prefect_qiskit_runtime.twins.clean_up import cleaned_up
-from prefect_qiskit_runtime.twins.sync import run_sync
+from prefect_qiskit_runtime.twins.sync import blocking, run_sync
 
 __all__ = [
     "RuntimeSession",
@@ -97,17 +97,13 @@ class RuntimeSession:
         async with self.backend.connect() as api:
             return await api.get_session(self.session_id)
 
-    def details(self) -> SessionInfo:
-        """Everything that the service says of it."""
-        return run_sync(self.adetails())
+    details = blocking(adetails)
 
     async def astatus(self) -> SessionState:
         """Whether it is open, active, inactive or closed."""
         return (await self.adetails()).state
 
-    def status(self) -> SessionState:
-        """Whether it is open, active, inactive or closed."""
-        return run_sync(self.astatus())
+    status = blocking(astatus)
 
     async def ausage_seconds(self) -> float:
         """How long it has held the backend, by the service's clock; with the sessions before."""
@@ -115,9 +111,7 @@ class RuntimeSession:
             infos = [await api.get_session(one) for one in (*self.earlier_ids, self.session_id)]
         return sum(info.elapsed_time or 0.0 for info in infos)
 
-    def usage_seconds(self) -> float:
-        """How long it has held the backend, by the service's clock; with the sessions before."""
-        return run_sync(self.ausage_seconds())
+    usage_seconds = blocking(ausage_seconds)
 
     async def areopened(self, closed_id: str) -> bool:
         """Go on in another session where the service has closed one; say whether there is one.
@@ -138,9 +132,7 @@ class RuntimeSession:
         async with self.backend.connect() as api:
             await api.close_session(self.session_id)
 
-    def close(self) -> None:
-        """Take no more jobs; it closes when those that it has are done."""
-        run_sync(self.aclose())
+    close = blocking(aclose)
 
     async def acancel(self) -> None:
         """Close it now; the jobs that wait in it are cancelled, one that runs goes on."""
@@ -148,9 +140,7 @@ class RuntimeSession:
         async with self.backend.connect() as api:
             await api.cancel_session(self.session_id)
 
-    def cancel(self) -> None:
-        """Close it now; the jobs that wait in it are cancelled, one that runs goes on."""
-        run_sync(self.acancel())
+    cancel = blocking(acancel)
 
 
 SessionLike = RuntimeSession | str | None
@@ -274,7 +264,7 @@ class _Opening:
         info = await self._create()
         self._session = RuntimeSession(
             info.id,
-            self._backend.at(info.backend_name),
+            self._backend.with_name(info.backend_name),
             open_another=self._open_another,
         )
         await note_opened(info.id)

@@ -16,10 +16,10 @@ from prefect_qiskit_runtime import artifacts
 from prefect_qiskit_runtime.artifacts import (
     LoopReporter,
     ProgressReporter,
-    convergence_plot,
-    distribution_plot,
     file_to_save,
     markdown_table,
+    plot_convergence,
+    plot_distribution,
 )
 
 
@@ -151,7 +151,7 @@ def test_progress_goes_on_where_pictures_take_long(prefect_server, clock, monkey
         clock.now += 9
         return "drawn"
 
-    monkeypatch.setattr(artifacts, "convergence_plot", draw)
+    monkeypatch.setattr(artifacts, "plot_convergence", draw)
     reporter = LoopReporter(key="a-loop", title="A loop", maxiter=10)
 
     @flow
@@ -195,8 +195,8 @@ def test_of_long_points_the_table_has_the_best_one(prefect_server, clock):
 
 def test_outcomes_that_are_rare_are_one_bar(monkeypatch):
     drawn = []
-    monkeypatch.setattr(artifacts, "picture", lambda figure, _: drawn.append(figure) or "")
-    distribution_plot({"00": 500, "01": 100, "10": 300, "11": 100}, title="State", most=2)
+    monkeypatch.setattr(artifacts, "render_figure", lambda figure, _: drawn.append(figure) or "")
+    plot_distribution({"00": 500, "01": 100, "10": 300, "11": 100}, title="State", most=2)
 
     (figure,) = drawn
     (axes,) = figure.axes
@@ -205,7 +205,7 @@ def test_outcomes_that_are_rare_are_one_bar(monkeypatch):
 
 
 def test_a_plot_is_a_png_in_a_data_uri():
-    plot = convergence_plot(
+    plot = plot_convergence(
         [3.0, 2.0, 1.5],
         title="A loop",
         errors=[0.1, 0.1, 0.1],
@@ -219,7 +219,7 @@ def test_a_plot_is_a_png_in_a_data_uri():
 
 
 def test_a_plot_of_values_that_hit_the_target_is_drawn():
-    plot = convergence_plot([1.0, 1.0], title="A loop", references={"exact": 1.0}, target="exact")
+    plot = plot_convergence([1.0, 1.0], title="A loop", references={"exact": 1.0}, target="exact")
 
     assert plot.startswith("![A loop](data:image/png;base64,")
 

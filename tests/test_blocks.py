@@ -91,7 +91,7 @@ def test_no_secret_shows(
     assert TOKEN not in str(RuntimeBackend(service="team", credentials=credentials))
     assert TOKEN not in repr(ibm)
     assert TOKEN not in str(RuntimeBackend(service="ibm", credentials=ibm))
-    assert TOKEN not in str(ibm.api().__dict__)
+    assert TOKEN not in str(ibm.connect().__dict__)
 
 
 @pytest.mark.parametrize("service", ["team", "ibm"])

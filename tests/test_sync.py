@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
+import subprocess
+import sys
 import threading
+import warnings
 from collections.abc import AsyncGenerator
+from contextvars import ContextVar
+from types import FrameType
 
 import pytest
 
+from prefect_qiskit_runtime.twins import sync
 from prefect_qiskit_runtime.twins.sync import (
+    blocking,
     deliver,
     iterate_sync,
     run_sync,
@@ -157,3 +165,128 @@ def test_a_twin_has_the_signature_and_the_documentation_of_its_original() -> Non
     assert add.__doc__ == "Add two numbers."
     assert inspect.signature(add) == inspect.signature(aadd)
     assert not inspect.iscoroutinefunction(add)
+
+
+def test_a_call_inside_a_thread_of_a_call_does_not_wait_for_the_loop_that_waits_for_it() -> None:
+    async def innermost() -> int:
+        return 42
+
+    async def inner() -> int:
+        return run_sync(innermost())  # holds up the loop of this call
+
+    async def outer() -> int:
+        return await asyncio.to_thread(run_sync, inner())
+
+    assert run_sync(outer()) == 42
+
+
+def test_a_coroutine_that_exits_does_not_end_the_loop_of_the_others() -> None:
+    async def leave() -> None:
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit, match="3"):
+        run_sync(leave())
+    assert run_sync(aadd(1)) == 2
+
+
+def test_a_coroutine_runs_in_a_copy_of_the_caller_s_context() -> None:
+    colour: ContextVar[str] = ContextVar("colour", default="none")
+
+    async def paint() -> str:
+        before = colour.get()
+        colour.set("red")
+        return before
+
+    colour.set("blue")
+    assert run_sync(paint()) == "blue"
+    assert colour.get() == "blue"
+
+
+def test_the_calls_of_a_process_share_one_loop() -> None:
+    async def loop_here() -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    assert run_sync(loop_here()) is run_sync(loop_here())
+
+
+def test_an_interrupt_before_the_coroutine_is_handed_over_leaves_nothing_running() -> None:
+    """Raised between any two steps of the sync twin: the coroutine has not begun, or has ended."""
+    begun: list[int] = []
+    ended: list[int] = []
+
+    async def wait_for_ever() -> None:
+        begun.append(1)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(1)
+
+    def interrupt_at(step: int) -> None:
+        steps = 0
+
+        def trace(frame: FrameType, event: str, _arg: object) -> object:
+            nonlocal steps
+            # Python does not look for signals where `with lock:` ends, as this would.
+            if frame.f_code.co_filename != sync.__file__ or frame.f_code.co_name == "get":
+                return None
+            steps += event == "line"
+            if steps == step:
+                sys.settrace(None)
+                raise Termination
+            return trace
+
+        coroutine = wait_for_ever()
+        sys.settrace(trace)
+        try:
+            run_sync(coroutine)
+        finally:
+            sys.settrace(None)
+            coroutine.close()
+
+    run_sync(aadd(1))  # the loop runs
+    for step in range(1, 23):
+        with pytest.raises(Termination):
+            interrupt_at(step)
+        assert begun == ended
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_forked_process_has_its_own_loop() -> None:
+    assert run_sync(aadd(1)) == 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
+        child = os.fork()
+    if child == 0:
+        os._exit(run_sync(aadd(40, 2)))
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 42
+    assert run_sync(aadd(1)) == 2
+
+
+def test_the_twin_of_a_method_follows_what_a_subclass_overrides() -> None:
+    class Job:
+        async def astatus(self, detailed: bool = False) -> str:
+            """Where the job is."""
+            return "queued"
+
+        status = blocking(astatus)
+
+    class DoneJob(Job):
+        async def astatus(self, detailed: bool = False) -> str:
+            return "done, in detail" if detailed else "done"
+
+    assert Job().status() == "queued"
+    assert DoneJob().status(detailed=True) == "done, in detail"
+    assert (Job.status.__name__, Job.status.__doc__) == ("status", "Where the job is.")
+    assert inspect.signature(Job.status) == inspect.signature(Job.astatus)
+
+
+def test_importing_the_twins_loads_no_prefect() -> None:
+    script = (
+        "import prefect_qiskit_runtime.twins.sync, prefect_qiskit_runtime.twins.clean_up, sys\n"
+        "print('prefect' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"

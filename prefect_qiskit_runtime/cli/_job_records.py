@@ -63,7 +63,7 @@ def export(
 
     found = _ask(block, all_jobs)
     if as_csv:
-        _write_csv([one.row(as_json=True) for one in found])
+        _write_csv([one.to_row(as_json=True) for one in found])
         return
     for one in found:
         typer.echo(one.model_dump_json())

@@ -75,7 +75,7 @@ async def _connection(
     from prefect_qiskit_runtime.errors import ConfigurationError
 
     if block is None:
-        return IBMQuantumCredentials(account_name=account).api()
+        return IBMQuantumCredentials(account_name=account).connect()
     try:
         return (await RuntimeBackend.aload(block)).connect()
     except ValueError as error:

@@ -5,22 +5,17 @@ Each client has an event loop in a thread of its own; a call hands its coroutine
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import ExitStack
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar
+from collections.abc import Callable, Coroutine, Generator
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 
 from anyio import to_thread
-from anyio.from_thread import start_blocking_portal
 
 from prefect_qiskit_runtime.client._backends import RuntimeClientBackend
 from prefect_qiskit_runtime.client._connected import Channel
 from prefect_qiskit_runtime.client._delivery import Deliveries, InterimCallback
-from prefect_qiskit_runtime.client._jobs import RuntimeClientJob
+from prefect_qiskit_runtime.client._jobs import JobFacts, KnownJob, RuntimeClientJob
 from prefect_qiskit_runtime.client._proxies import ProxiesLike
 from prefect_qiskit_runtime.client._runtime import RuntimeClient
 from prefect_qiskit_runtime.client._sessions import RuntimeClientSession
@@ -30,186 +25,72 @@ from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.models import SessionMode
 from prefect_qiskit_runtime.settings import Settings
 from prefect_qiskit_runtime.twins.ahead import batches
+from prefect_qiskit_runtime.twins.sync import Handover, LoopThread
 
 if TYPE_CHECKING:
     from qiskit.transpiler import Target
 
 
-Answer = TypeVar("Answer")
-_CLEAN_UP_SECONDS = 10.0
-
-
-class Handover(Generic[Answer]):
-    """One call, handed to a loop that runs in another thread.
-
-    Not `asyncio.run_coroutine_threadsafe`, nor a portal: Ctrl-C between their handing over and
-    their giving something that can be cancelled would leave the call running, and what cleans up
-    after it would find it at work. Here there is something to cancel before anything runs.
-
-    Args:
-        ask: Called in the loop; gives what is awaited there.
-        loop: The loop, running in another thread.
-    """
-
-    def __init__(
-        self, ask: Callable[[], Awaitable[Answer]], loop: asyncio.AbstractEventLoop
-    ) -> None:
-        self._ask = ask
-        self._loop = loop
-        self._task: asyncio.Task[Answer] | None = None
-        self._answer: concurrent.futures.Future[Answer] = concurrent.futures.Future()
-
-    def wait(self) -> Answer:
-        """Return what the call gives; interrupted here, it is cancelled there and has ended."""
-        try:
-            self._loop.call_soon_threadsafe(self._start)
-            return self._answer.result()
-        except BaseException:
-            if not self._answer.done():
-                self._loop.call_soon_threadsafe(self._stop)  # after `_start`, if that was taken
-                concurrent.futures.wait([self._answer], _CLEAN_UP_SECONDS)
-            raise
-
-    def _start(self) -> None:
-        self._task = self._loop.create_task(self._run())
-        self._task.add_done_callback(self._hand_back)
-
-    async def _run(self) -> Answer:
-        return await self._ask()
-
-    def _hand_back(self, task: asyncio.Task[Answer]) -> None:
-        if task.cancelled():
-            self._answer.set_exception(concurrent.futures.CancelledError())
-        elif error := task.exception():
-            self._answer.set_exception(error)
-        else:
-            self._answer.set_result(task.result())
-
-    def _stop(self) -> None:
-        if self._task is None:
-            self._answer.set_exception(concurrent.futures.CancelledError())
-        else:
-            self._task.cancel()
-
-
+S = TypeVar("S")
+T = TypeVar("T")
 P = ParamSpec("P")
 
 
-def _of_client(
-    method: Callable[Concatenate[RuntimeClient, P], Awaitable[Answer]],
-) -> Callable[Concatenate[SyncRuntimeClient, P], Answer]:
+class _Twin(Generic[S]):
+    """An object whose calls wait for those of an asynchronous one.
+
+    Args:
+        client: The client whose loop it waits for.
+        original: The asynchronous object.
+    """
+
+    def __init__(self, client: SyncRuntimeClient, original: S) -> None:
+        self._client = client
+        self._original = original
+
+    def __repr__(self) -> str:
+        return f"Sync{self._original!r}"
+
+
+Asking = Callable[Concatenate[S, P], Coroutine[Any, Any, T]]
+Waiting = Callable[Concatenate[_Twin[S], P], T]
+
+
+@overload
+def twin(method: Asking[S, P, RuntimeClientJob]) -> Waiting[S, P, SyncRuntimeClientJob]: ...
+@overload
+def twin(
+    method: Asking[S, P, list[RuntimeClientJob]],
+) -> Waiting[S, P, list[SyncRuntimeClientJob]]: ...
+@overload
+def twin(
+    method: Asking[S, P, RuntimeClientBackend],
+) -> Waiting[S, P, SyncRuntimeClientBackend]: ...
+@overload
+def twin(
+    method: Asking[S, P, list[RuntimeClientBackend]],
+) -> Waiting[S, P, list[SyncRuntimeClientBackend]]: ...
+@overload
+def twin(
+    method: Asking[S, P, RuntimeClientSession],
+) -> Waiting[S, P, SyncRuntimeClientSession]: ...
+@overload
+def twin(
+    method: Asking[S, P, list[RuntimeClientSession]],
+) -> Waiting[S, P, list[SyncRuntimeClientSession]]: ...
+@overload
+def twin(method: Asking[S, P, T]) -> Waiting[S, P, T]: ...
+def twin(method: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
+    """Make the synchronous twin of a method; jobs, sessions and backends become their twins."""
+
     @functools.wraps(method)
-    def call(self: SyncRuntimeClient, *args: P.args, **kwargs: P.kwargs) -> Answer:
-        return self._wait(functools.partial(method, self._client, *args, **kwargs))
-
-    return call
-
-
-def _job_of_client(
-    method: Callable[Concatenate[RuntimeClient, P], Awaitable[RuntimeClientJob]],
-) -> Callable[Concatenate[SyncRuntimeClient, P], SyncRuntimeClientJob]:
-    @functools.wraps(method)
-    def call(self: SyncRuntimeClient, *args: P.args, **kwargs: P.kwargs) -> SyncRuntimeClientJob:
-        job = self._wait(functools.partial(method, self._client, *args, **kwargs))
-        return SyncRuntimeClientJob(self, job)
-
-    return call
-
-
-def _jobs_of_client(
-    method: Callable[Concatenate[RuntimeClient, P], Awaitable[list[RuntimeClientJob]]],
-) -> Callable[Concatenate[SyncRuntimeClient, P], list[SyncRuntimeClientJob]]:
-    @functools.wraps(method)
-    def call(
-        self: SyncRuntimeClient, *args: P.args, **kwargs: P.kwargs
-    ) -> list[SyncRuntimeClientJob]:
-        jobs = self._wait(functools.partial(method, self._client, *args, **kwargs))
-        return [SyncRuntimeClientJob(self, job) for job in jobs]
-
-    return call
-
-
-def _backend_of_client(
-    method: Callable[Concatenate[RuntimeClient, P], Awaitable[RuntimeClientBackend]],
-) -> Callable[Concatenate[SyncRuntimeClient, P], SyncRuntimeClientBackend]:
-    @functools.wraps(method)
-    def call(
-        self: SyncRuntimeClient, *args: P.args, **kwargs: P.kwargs
-    ) -> SyncRuntimeClientBackend:
-        backend = self._wait(functools.partial(method, self._client, *args, **kwargs))
-        return SyncRuntimeClientBackend(self, backend)
-
-    return call
-
-
-def _session_of_client(
-    method: Callable[Concatenate[RuntimeClient, P], Awaitable[RuntimeClientSession]],
-) -> Callable[Concatenate[SyncRuntimeClient, P], SyncRuntimeClientSession]:
-    @functools.wraps(method)
-    def call(
-        self: SyncRuntimeClient, *args: P.args, **kwargs: P.kwargs
-    ) -> SyncRuntimeClientSession:
-        session = self._wait(functools.partial(method, self._client, *args, **kwargs))
-        return SyncRuntimeClientSession(self, session)
-
-    return call
-
-
-def _backends_of_client(
-    method: Callable[Concatenate[RuntimeClient, P], Awaitable[list[RuntimeClientBackend]]],
-) -> Callable[Concatenate[SyncRuntimeClient, P], list[SyncRuntimeClientBackend]]:
-    @functools.wraps(method)
-    def call(
-        self: SyncRuntimeClient, *args: P.args, **kwargs: P.kwargs
-    ) -> list[SyncRuntimeClientBackend]:
-        backends = self._wait(functools.partial(method, self._client, *args, **kwargs))
-        return [SyncRuntimeClientBackend(self, backend) for backend in backends]
-
-    return call
-
-
-def _sessions_of_client(
-    method: Callable[Concatenate[RuntimeClient, P], Awaitable[list[RuntimeClientSession]]],
-) -> Callable[Concatenate[SyncRuntimeClient, P], list[SyncRuntimeClientSession]]:
-    @functools.wraps(method)
-    def call(
-        self: SyncRuntimeClient, *args: P.args, **kwargs: P.kwargs
-    ) -> list[SyncRuntimeClientSession]:
-        sessions = self._wait(functools.partial(method, self._client, *args, **kwargs))
-        return [SyncRuntimeClientSession(self, session) for session in sessions]
-
-    return call
-
-
-def _of_session(
-    method: Callable[Concatenate[RuntimeClientSession, P], Awaitable[Answer]],
-) -> Callable[Concatenate[SyncRuntimeClientSession, P], Answer]:
-    @functools.wraps(method)
-    def call(self: SyncRuntimeClientSession, *args: P.args, **kwargs: P.kwargs) -> Answer:
-        return self._client._wait(functools.partial(method, self._session, *args, **kwargs))
-
-    return call
-
-
-def _job_of_session(
-    method: Callable[Concatenate[RuntimeClientSession, P], Awaitable[RuntimeClientJob]],
-) -> Callable[Concatenate[SyncRuntimeClientSession, P], SyncRuntimeClientJob]:
-    @functools.wraps(method)
-    def call(
-        self: SyncRuntimeClientSession, *args: P.args, **kwargs: P.kwargs
-    ) -> SyncRuntimeClientJob:
-        job = self._client._wait(functools.partial(method, self._session, *args, **kwargs))
-        return SyncRuntimeClientJob(self._client, job)
-
-    return call
-
-
-def _of_job(
-    method: Callable[Concatenate[RuntimeClientJob, P], Awaitable[Answer]],
-) -> Callable[Concatenate[SyncRuntimeClientJob, P], Answer]:
-    @functools.wraps(method)
-    def call(self: SyncRuntimeClientJob, *args: P.args, **kwargs: P.kwargs) -> Answer:
-        return self._client._wait(functools.partial(method, self._job, *args, **kwargs))
+    def call(self: _Twin[Any], *args: Any, **kwargs: Any) -> Any:
+        client = self._client
+        answer = client._wait(method, self._original, *args, **kwargs)
+        if isinstance(answer, list) and answer and type(answer[0]) in _TWINS:
+            return [_TWINS[type(one)](client, one) for one in answer]
+        kind = _TWINS.get(type(answer))
+        return answer if kind is None else kind(client, answer)
 
     return call
 
@@ -230,11 +111,7 @@ class _ThreadedClient(RuntimeClient):
     _deliveries_kind = _ThreadedDeliveries
 
 
-async def _running_loop() -> asyncio.AbstractEventLoop:
-    return asyncio.get_running_loop()
-
-
-class SyncRuntimeClient:
+class SyncRuntimeClient(_Twin[RuntimeClient]):
     """`RuntimeClient` for scripts and notebooks: the same methods, each waiting for its answer.
 
     Use it inside `with`, or call `open()` and `close()`. Callbacks run in a thread of their own
@@ -265,7 +142,7 @@ class SyncRuntimeClient:
         private_endpoint: bool = False,
         settings: Settings | None = None,
     ) -> None:
-        self._client = _ThreadedClient(
+        client = _ThreadedClient(
             url,
             token,
             channel=channel,
@@ -276,35 +153,43 @@ class SyncRuntimeClient:
             private_endpoint=private_endpoint,
             settings=settings,
         )
-        self._start()
+        self._twin(client)
 
     @classmethod
     @functools.wraps(RuntimeClient.from_saved_account.__func__)
     def from_saved_account(cls, *args: Any, **kwargs: Any) -> Self:
         """Return a client with an account that qiskit has saved; see `RuntimeClient`."""
         client = cls.__new__(cls)
-        client._client = _ThreadedClient.from_saved_account(*args, **kwargs)
-        client._start()
+        client._twin(_ThreadedClient.from_saved_account(*args, **kwargs))
         return client
 
-    def _start(self) -> None:
-        self._open = ExitStack()
-        self._loop: asyncio.AbstractEventLoop | None = None
+    def _twin(self, client: RuntimeClient) -> None:
+        super().__init__(self, client)
+        self._thread: LoopThread | None = None
+
+    def __repr__(self) -> str:
+        return object.__repr__(self)
 
     def open(self) -> Self:
         """Connect to the service; starts the embedded one if that is meant and needed."""
-        with ExitStack() as stack:
-            portal = stack.enter_context(
-                start_blocking_portal("asyncio", name="qiskit-runtime-client")
-            )
-            stack.enter_context(portal.wrap_async_context_manager(self._client))
-            self._loop, self._open = portal.call(_running_loop), stack.pop_all()
+        thread = LoopThread("qiskit-runtime-client")
+        try:
+            Handover(self._original.__aenter__(), thread.loop).wait()
+        except BaseException:
+            thread.stop()
+            raise
+        self._thread = thread
         return self
 
     def close(self) -> None:
         """Close the connection. Jobs go on."""
-        self._loop = None
-        self._open.close()
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        try:
+            Handover(self._original.__aexit__(), thread.loop).wait()
+        finally:
+            thread.stop()
 
     def __enter__(self) -> Self:
         return self.open()
@@ -312,201 +197,142 @@ class SyncRuntimeClient:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    upload_program = _of_client(RuntimeClient.upload_program)
-    update_program = _of_client(RuntimeClient.update_program)
-    delete_program = _of_client(RuntimeClient.delete_program)
-    set_program_visibility = _of_client(RuntimeClient.set_program_visibility)
-    program = _of_client(RuntimeClient.program)
-    programs = _of_client(RuntimeClient.programs)
-    pprint_programs = _of_client(RuntimeClient.pprint_programs)
-    run = _job_of_client(RuntimeClient.run)
-    job = _job_of_client(RuntimeClient.job)
-    jobs = _jobs_of_client(RuntimeClient.jobs)
-    delete_job = _of_client(RuntimeClient.delete_job)
-    open_session = _session_of_client(RuntimeClient.open_session)
-    session = _session_of_client(RuntimeClient.session)
-    sessions = _sessions_of_client(RuntimeClient.sessions)
-    logout = _of_client(RuntimeClient.logout)
-    backends = _backends_of_client(RuntimeClient.backends)
-    backend = _backend_of_client(RuntimeClient.backend)
-    get_backend = _backend_of_client(RuntimeClient.get_backend)
-    least_busy = _backend_of_client(RuntimeClient.least_busy)
-    instances = _of_client(RuntimeClient.instances)
-    active_instance = _of_client(RuntimeClient.active_instance)
-    active_account = _of_client(RuntimeClient.active_account)
-    usage = _of_client(RuntimeClient.usage)
+    upload_program = twin(RuntimeClient.upload_program)
+    update_program = twin(RuntimeClient.update_program)
+    delete_program = twin(RuntimeClient.delete_program)
+    set_program_visibility = twin(RuntimeClient.set_program_visibility)
+    program = twin(RuntimeClient.program)
+    programs = twin(RuntimeClient.programs)
+    pprint_programs = twin(RuntimeClient.pprint_programs)
+    run = twin(RuntimeClient.run)
+    job = twin(RuntimeClient.job)
+    jobs = twin(RuntimeClient.jobs)
+    delete_job = twin(RuntimeClient.delete_job)
+    open_session = twin(RuntimeClient.open_session)
+    session = twin(RuntimeClient.session)
+    sessions = twin(RuntimeClient.sessions)
+    logout = twin(RuntimeClient.logout)
+    backends = twin(RuntimeClient.backends)
+    backend = twin(RuntimeClient.backend)
+    get_backend = twin(RuntimeClient.get_backend)
+    least_busy = twin(RuntimeClient.least_busy)
+    instances = twin(RuntimeClient.instances)
+    active_instance = twin(RuntimeClient.active_instance)
+    active_account = twin(RuntimeClient.active_account)
+    usage = twin(RuntimeClient.usage)
     save_account = staticmethod(RuntimeClient.save_account)
     saved_accounts = staticmethod(RuntimeClient.saved_accounts)
     delete_account = staticmethod(RuntimeClient.delete_account)
 
-    def _wait(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    def _wait(
+        self, call: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """Run a coroutine in the loop's thread; interrupted here, it is cancelled there."""
-        if self._loop is None:
+        if self._thread is None:
             raise ConfigurationError(
                 "The client is not open. Use it inside `with`, or call open()."
             )
-        return Handover(ask, self._loop).wait()
+        return Handover(call(*args, **kwargs), self._thread.loop).wait()
 
 
-class SyncRuntimeClientJob:
+class SyncRuntimeClientJob(_Twin[RuntimeClientJob], KnownJob):
     """The synchronous twin of `RuntimeClientJob`."""
-
-    def __init__(self, client: SyncRuntimeClient, job: RuntimeClientJob) -> None:
-        self._client = client
-        self._job = job
-
-    def __repr__(self) -> str:
-        return f"Sync{self._job!r}"
-
-    @property
-    def job_id(self) -> str:
-        """Id of the job."""
-        return self._job.job_id
-
-    @property
-    def program_id(self) -> str:
-        """The program that it runs."""
-        return self._job.program_id
-
-    @property
-    def backend(self) -> str:
-        """The name of the backend that it runs on."""
-        return self._job.backend
-
-    @property
-    def primitive_id(self) -> str:
-        """The program that it runs, by the name that later clients of IBM have for it."""
-        return self._job.primitive_id
-
-    @property
-    def tags(self) -> list[str]:
-        """Its labels, as they were when this object last asked."""
-        return self._job.tags
-
-    @property
-    def image(self) -> str | None:
-        """The Python environment that it runs in; None for the service's default."""
-        return self._job.image
-
-    @property
-    def session_id(self) -> str | None:
-        """The session that it belongs to."""
-        return self._job.session_id
-
-    @property
-    def private(self) -> bool:
-        """Whether its inputs are not shown and its result is given once."""
-        return self._job.private
-
-    @property
-    def creation_date(self) -> datetime | None:
-        """When it was made, in local time; None if the service did not say at submission."""
-        return self._job.creation_date
 
     @property
     def instance(self) -> str | None:
         """The instance that the client works in."""
-        return self._job.instance
+        return self._original.instance
 
-    info = _of_job(RuntimeClientJob.info)
-    status = _of_job(RuntimeClientJob.status)
-    running = _of_job(RuntimeClientJob.running)
-    done = _of_job(RuntimeClientJob.done)
-    errored = _of_job(RuntimeClientJob.errored)
-    cancelled = _of_job(RuntimeClientJob.cancelled)
-    in_final_state = _of_job(RuntimeClientJob.in_final_state)
-    inputs = _of_job(RuntimeClientJob.inputs)
-    wait_for_final_state = _of_job(RuntimeClientJob.wait_for_final_state)
-    result = _of_job(RuntimeClientJob.result)
-    interim_results = _of_job(RuntimeClientJob.interim_results)
-    cancel = _of_job(RuntimeClientJob.cancel)
-    logs = _of_job(RuntimeClientJob.logs)
-    metrics = _of_job(RuntimeClientJob.metrics)
-    update_tags = _of_job(RuntimeClientJob.update_tags)
-    error_message = _of_job(RuntimeClientJob.error_message)
-    usage = _of_job(RuntimeClientJob.usage)
-    usage_estimation = _of_job(RuntimeClientJob.usage_estimation)
-    properties = _of_job(RuntimeClientJob.properties)
-    stream_results = _of_job(RuntimeClientJob.stream_results)
-    cancel_result_streaming = _of_job(RuntimeClientJob.cancel_result_streaming)
+    def _known(self) -> JobFacts:
+        return self._original._known()
+
+    info = twin(RuntimeClientJob.info)
+    status = twin(RuntimeClientJob.status)
+    running = twin(RuntimeClientJob.running)
+    done = twin(RuntimeClientJob.done)
+    errored = twin(RuntimeClientJob.errored)
+    cancelled = twin(RuntimeClientJob.cancelled)
+    in_final_state = twin(RuntimeClientJob.in_final_state)
+    inputs = twin(RuntimeClientJob.inputs)
+    wait_for_final_state = twin(RuntimeClientJob.wait_for_final_state)
+    result = twin(RuntimeClientJob.result)
+    interim_results = twin(RuntimeClientJob.interim_results)
+    cancel = twin(RuntimeClientJob.cancel)
+    logs = twin(RuntimeClientJob.logs)
+    metrics = twin(RuntimeClientJob.metrics)
+    update_tags = twin(RuntimeClientJob.update_tags)
+    error_message = twin(RuntimeClientJob.error_message)
+    usage = twin(RuntimeClientJob.usage)
+    usage_estimation = twin(RuntimeClientJob.usage_estimation)
+    properties = twin(RuntimeClientJob.properties)
+    stream_results = twin(RuntimeClientJob.stream_results)
+    cancel_result_streaming = twin(RuntimeClientJob.cancel_result_streaming)
 
     def stream(self, from_: int = 0, decoder: ResultDecoderLike = None) -> Generator[Any]:
         """Give the decoded interim results from a number on, until the job has ended."""
-        ready = batches(self._job.stream(from_, decoder))
+        ready = batches(self._original.stream(from_, decoder))
+
+        async def take() -> list[Any] | None:
+            return await anext(ready, None)
+
         try:
-            while batch := self._client._wait(functools.partial(anext, ready, None)):
+            while batch := self._client._wait(take):
                 yield from batch
         finally:
             self._client._wait(ready.aclose)
 
 
-class SyncRuntimeClientBackend:
+class SyncRuntimeClientBackend(_Twin[RuntimeClientBackend]):
     """The synchronous twin of `RuntimeClientBackend`.
 
     `target` is an attribute here, as qiskit's transpiler and other code for backends expect it.
     """
 
-    def __init__(self, client: SyncRuntimeClient, backend: RuntimeClientBackend) -> None:
-        self._client = client
-        self._backend = backend
-
-    def __repr__(self) -> str:
-        return f"SyncRuntimeClientBackend({self._backend.name!r})"
-
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        return getattr(self._backend, name)
+        return getattr(self._original, name)
 
-    @functools.wraps(RuntimeClientBackend.properties)
-    def properties(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the calibration; see `RuntimeClientBackend`."""
-        return self._client._wait(functools.partial(self._backend.properties, *args, **kwargs))
-
-    def status(self) -> Any:
-        """Ask whether it takes jobs and how many wait."""
-        return self._client._wait(self._backend.status)
+    properties = twin(RuntimeClientBackend.properties)
+    status = twin(RuntimeClientBackend.status)
 
     @property
     def target(self) -> Target:
         """The transpiler's target: instructions, coupling and errors."""
-        return self._client._wait(self._backend.target)
+        return self._client._wait(self._original.target)
 
 
-class SyncRuntimeClientSession:
-    """The synchronous twin of `RuntimeClientSession`; a context manager that closes it."""
+class SyncRuntimeClientSession(_Twin[RuntimeClientSession]):
+    """The synchronous twin of `RuntimeClientSession`; a context manager that closes it.
 
-    def __init__(self, client: SyncRuntimeClient, session: RuntimeClientSession) -> None:
-        self._client = client
-        self._session = session
+    Attributes:
+        session_id: Its id.
+        backend: Name of the backend that its jobs run on.
+        mode: "dedicated" or "batch".
+    """
 
-    def __repr__(self) -> str:
-        return f"Sync{self._session!r}"
+    def __init__(self, client: SyncRuntimeClient, original: RuntimeClientSession) -> None:
+        super().__init__(client, original)
+        self.session_id = original.session_id
+        self.backend = original.backend
+        self.mode: SessionMode = original.mode
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: Any) -> None:
-        self._client._wait(functools.partial(self._session.__aexit__, *exc_info))
+        self._client._wait(self._original.__aexit__, *exc_info)
 
-    @property
-    def session_id(self) -> str:
-        """Id of the session."""
-        return self._session.session_id
+    run = twin(RuntimeClientSession.run)
+    details = twin(RuntimeClientSession.details)
+    status = twin(RuntimeClientSession.status)
+    usage = twin(RuntimeClientSession.usage)
+    close = twin(RuntimeClientSession.close)
+    cancel = twin(RuntimeClientSession.cancel)
 
-    @property
-    def backend(self) -> str:
-        """The name of the backend that its jobs run on."""
-        return self._session.backend
 
-    @property
-    def mode(self) -> SessionMode:
-        """Whether it is a session ("dedicated") or a batch."""
-        return self._session.mode
-
-    run = _job_of_session(RuntimeClientSession.run)
-    details = _of_session(RuntimeClientSession.details)
-    status = _of_session(RuntimeClientSession.status)
-    usage = _of_session(RuntimeClientSession.usage)
-    close = _of_session(RuntimeClientSession.close)
-    cancel = _of_session(RuntimeClientSession.cancel)
+_TWINS: dict[type, type[_Twin[Any]]] = {
+    RuntimeClientJob: SyncRuntimeClientJob,
+    RuntimeClientBackend: SyncRuntimeClientBackend,
+    RuntimeClientSession: SyncRuntimeClientSession,
+}

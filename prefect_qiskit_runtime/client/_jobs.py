@@ -73,7 +73,60 @@ class JobFacts:
         )
 
 
-class RuntimeClientJob:
+class KnownJob:
+    """What is known of a job without asking, as attributes of the job and of its twin."""
+
+    def _known(self) -> JobFacts:
+        raise NotImplementedError
+
+    @property
+    def job_id(self) -> str:
+        """Id of the job."""
+        return self._known().job_id
+
+    @property
+    def program_id(self) -> str:
+        """The program that it runs."""
+        return self._known().program_id
+
+    @property
+    def primitive_id(self) -> str:
+        """The program that it runs, by the name that later clients of IBM have for it."""
+        return self._known().program_id
+
+    @property
+    def backend(self) -> str:
+        """The name of the backend that it runs on."""
+        return self._known().backend
+
+    @property
+    def tags(self) -> list[str]:
+        """Its labels, as they were when this object last asked."""
+        return list(self._known().tags)
+
+    @property
+    def image(self) -> str | None:
+        """The Python environment that it runs in; None for the service's default."""
+        return self._known().image
+
+    @property
+    def session_id(self) -> str | None:
+        """The session that it belongs to."""
+        return self._known().session_id
+
+    @property
+    def private(self) -> bool:
+        """Whether its inputs are not shown and its result is given once."""
+        return self._known().private
+
+    @property
+    def creation_date(self) -> datetime | None:
+        """When it was made, in local time; None if the service did not say at submission."""
+        created = self._known().created
+        return None if created is None else created.astimezone()
+
+
+class RuntimeClientJob(KnownJob):
     """A job of a Runtime service. It lives in the service, whatever becomes of this object.
 
     What the service says of it once and for all is an attribute; what is asked is a call.
@@ -101,57 +154,13 @@ class RuntimeClientJob:
             f" backend={self.backend!r})"
         )
 
-    # What is known ------------------------------------------------------------------------
-
-    @property
-    def job_id(self) -> str:
-        """Id of the job."""
-        return self._facts.job_id
-
-    @property
-    def program_id(self) -> str:
-        """The program that it runs."""
-        return self._facts.program_id
-
-    @property
-    def primitive_id(self) -> str:
-        """The same, by the name that later clients of IBM have for it."""
-        return self._facts.program_id
-
-    @property
-    def backend(self) -> str:
-        """The name of the backend that it runs on."""
-        return self._facts.backend
-
-    @property
-    def tags(self) -> list[str]:
-        """Its labels."""
-        return list(self._facts.tags)
-
-    @property
-    def image(self) -> str | None:
-        """The Python environment that it runs in; None for the service's default."""
-        return self._facts.image
-
-    @property
-    def session_id(self) -> str | None:
-        """The session that it belongs to."""
-        return self._facts.session_id
-
-    @property
-    def private(self) -> bool:
-        """Whether its inputs are not shown and its result is given once."""
-        return self._facts.private
-
-    @property
-    def creation_date(self) -> datetime | None:
-        """When it was made, in local time; None if the service did not say at submission."""
-        return None if self._facts.created is None else self._facts.created.astimezone()
-
     @property
     def instance(self) -> str | None:
         """The instance that the client works in."""
         return self._api.instance
+
+    def _known(self) -> JobFacts:
+        return self._facts
 
     # Asking -------------------------------------------------------------------------------
 

@@ -21,15 +21,18 @@ from prefect_qiskit_runtime.client._sources import (
 )
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.models import IfExists, ProgramInfo
+from prefect_qiskit_runtime.renamed import old_method
 
 
 class RuntimeClientProgram(ProgramInfo):
     """A program of a Runtime service. `print` shows it as the Qiskit Runtime clients did."""
 
     @classmethod
-    def of(cls, info: ProgramInfo) -> Self:
+    def from_info(cls, info: ProgramInfo) -> Self:
         """Make it from what the service says of a program."""
         return cls(**dict(info))
+
+    of = classmethod(old_method("of", "from_info"))
 
     @property
     def program_id(self) -> str:
@@ -359,14 +362,14 @@ class _KnownPrograms:
     async def programs(self, *, refresh: bool) -> list[RuntimeClientProgram]:
         if self._listed is None or refresh:
             infos = await self._api.list_programs()
-            self._listed = [RuntimeClientProgram.of(info) for info in infos]
+            self._listed = [RuntimeClientProgram.from_info(info) for info in infos]
         return self._listed
 
     async def program(self, program_id: str, *, refresh: bool) -> RuntimeClientProgram:
         if program_id not in self._asked or refresh:
             self._asked.pop(program_id, None)
             info = await self._api.get_program(program_id)
-            self._asked[program_id] = RuntimeClientProgram.of(info)
+            self._asked[program_id] = RuntimeClientProgram.from_info(info)
         return self._asked[program_id]
 
     @contextmanager

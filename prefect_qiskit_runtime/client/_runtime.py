@@ -19,6 +19,7 @@ from prefect_qiskit_runtime.client._proxies import Proxies, ProxiesLike
 from prefect_qiskit_runtime.client.ibm.api import IbmApi
 from prefect_qiskit_runtime.codec import seams
 from prefect_qiskit_runtime.models import Instance, InstanceUsage
+from prefect_qiskit_runtime.renamed import old_method
 from prefect_qiskit_runtime.settings import Settings
 
 _ANY_INSTANCE = "auto"
@@ -243,13 +244,15 @@ class RuntimeClient(AccountsClient):
             verify=verify,
             private_endpoint=private_endpoint,
         )
-        return cls.of_ibm(account, settings=settings)
+        return cls.from_ibm_account(account, settings=settings)
 
     @classmethod
-    def of_ibm(
+    def from_ibm_account(
         cls, account: IbmAccount | SavedAccount, *, settings: Settings | None = None
     ) -> Self:
         """Return a client of IBM Quantum for an account that was read, or can be."""
         client = cls.__new__(cls)
         client._talk_to(IbmApi(account, settings=settings))
         return client
+
+    of_ibm = classmethod(old_method("of_ibm", "from_ibm_account"))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from prefect_qiskit_runtime.program.primitive_options import PrimitiveName
+from prefect_qiskit_runtime.renamed import old_method
 
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
@@ -83,7 +84,7 @@ class UsageEstimate:
         return sum(part.executions for part in (*self.pubs, *self.learning))
 
     @classmethod
-    def of_jobs(cls, estimates: Sequence[UsageEstimate]) -> UsageEstimate:
+    def combine(cls, estimates: Sequence[UsageEstimate]) -> UsageEstimate:
         """Add up the estimates of several jobs."""
         return cls(
             seconds=sum(one.seconds for one in estimates),
@@ -93,6 +94,8 @@ class UsageEstimate:
             learning=tuple(part for one in estimates for part in one.learning),
             assumptions=tuple(dict.fromkeys(said for one in estimates for said in one.assumptions)),
         )
+
+    of_jobs = classmethod(old_method("of_jobs", "combine"))
 
 
 def estimate_usage(

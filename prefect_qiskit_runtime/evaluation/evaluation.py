@@ -467,7 +467,7 @@ class Evaluation:
             cursor = await cursor_of(identity.records, name)
         delivery = InterimDelivery(job_id, callback, decoders, cursor)
         async with (
-            summarised(api, self._request.backend.at(self.backend_name)) as summarise,
+            summarised(api, self._request.backend.with_name(self.backend_name)) as summarise,
             cancelled_with_caller(api, job_id),
             cursor_saved(identity and identity.records, name, job_id, delivery),
         ):

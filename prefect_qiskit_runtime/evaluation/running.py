@@ -24,7 +24,7 @@ async def submit(request: Request, decoders: Decoders) -> RuntimeJob:
         job_id = await evaluation.submit()
     return RuntimeJob(
         job_id,
-        request.backend.at(evaluation.backend_name),
+        request.backend.with_name(evaluation.backend_name),
         program_id=request.program_id,
         inputs=evaluation.placement.inputs,
         decoders=decoders,

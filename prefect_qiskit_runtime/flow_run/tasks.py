@@ -6,6 +6,7 @@ job that no longer exists. What may be cached is decided in `caching`, not here.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
@@ -33,6 +34,30 @@ if TYPE_CHECKING:
         ) -> T:
             """Run the task and return what its function returns."""
             ...
+
+
+def spelled_out(arguments: type) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Give a function each argument of a TypedDict by name, in place of `**arguments`.
+
+    So they are seen in its signature, and Prefect refuses others and knows which are missing.
+
+    Args:
+        arguments: Type of the function's `**arguments`, of which each may be left out: it is None.
+    """
+
+    def spell_out(function: Callable[P, T]) -> Callable[P, T]:
+        signature = inspect.signature(function)
+        kinds = inspect.Parameter
+        before = [one for one in signature.parameters.values() if one.kind is not kinds.VAR_KEYWORD]
+        named = [
+            kinds(name, kinds.KEYWORD_ONLY, annotation=annotation.__forward_arg__, default=None)
+            for name, annotation in arguments.__annotations__.items()
+        ]
+        spelled = signature.replace(parameters=[*before, *named])
+        function.__signature__ = spelled  # pyright: ignore[reportFunctionMemberAccess]
+        return function
+
+    return spell_out
 
 
 def async_task(

@@ -24,7 +24,7 @@ from prefect_qiskit_runtime.loops._models import Ask, LoopResult, LoopStep
 from prefect_qiskit_runtime.loops._optimizers import AskTell, Choice, read_method, takes_gradients
 from prefect_qiskit_runtime.loops._running import LoopSession, LoopSettings, RunningLoop
 from prefect_qiskit_runtime.loops._stopping import Limits
-from prefect_qiskit_runtime.twins.sync import run_sync
+from prefect_qiskit_runtime.twins.sync import blocking
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -115,9 +115,7 @@ class DurableLoop:
             raise ConfigurationError("This loop has no gradients: DurableLoop(…, gradients=True).")
         return await self._loop.step(Ask.of(points, gradient=gradient))
 
-    def evaluate(self, points: ArrayLike, *, gradient: bool = False) -> LoopStep:
-        """Measure at a point, or at several in one job; synchronous twin of `aevaluate`."""
-        return run_sync(self.aevaluate(points, gradient=gradient))
+    evaluate = blocking(aevaluate)
 
     async def __aenter__(self) -> DurableLoop:
         self._loop = await RunningLoop.of(self._objective, self._settings, {})
@@ -132,16 +130,8 @@ class DurableLoop:
         if self._loop is not None:
             await self._loop.__aexit__(kind, error, traceback)
 
-    def __enter__(self) -> DurableLoop:
-        return run_sync(self.__aenter__())
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        run_sync(self.__aexit__(kind, error, traceback))
+    __enter__ = blocking(__aenter__)
+    __exit__ = blocking(__aexit__)
 
 
 @async_task

@@ -206,7 +206,7 @@ class EstimatorMeasuring:
             problem = await asyncio.to_thread(self._transpiled, device)
             record = {"problem": problem, "backend": device.name}
             await self.records.write(name, record)
-        self.backend = self.backend.at(record["backend"])
+        self.backend = self.backend.with_name(record["backend"])
         # Also what has just been made: a circuit that was read back may have parameter
         # expressions of another form, and every process is to send the same.
         kept = await asyncio.to_thread(decode, record["problem"])

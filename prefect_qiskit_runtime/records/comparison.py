@@ -61,7 +61,7 @@ def compare(a: Provenance, b: Provenance, results: tuple[Any, Any] | None) -> li
     """
     differences = [
         Difference(_part(name), name, one, other)
-        for name, one, other in _side_by_side(a.row(as_json=True), b.row(as_json=True))
+        for name, one, other in _side_by_side(a.to_row(as_json=True), b.to_row(as_json=True))
         if name not in _NOT_COMPARED and one != other
     ]
     if results is not None:

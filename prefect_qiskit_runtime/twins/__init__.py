@@ -1,5 +1,6 @@
 """Synchronous twins of asynchronous code, and what both need to be interrupted safely.
 
-`sync` makes the twins, `ahead` reads an async generator ahead of a slower reader, `clean_up` lets
-code that is being cancelled finish its clean-up. Nothing here knows about jobs or services.
+`sync` makes the twins (`blocking` of methods, `sync_twin` of functions) and runs them in one event
+loop of the process, `ahead` reads an async generator ahead of a slower reader, `clean_up` lets code
+that is being cancelled finish its clean-up. Nothing here knows about Prefect, jobs or services.
 """

@@ -1,32 +1,35 @@
 """The one seam between synchronous callers and the asynchronous code.
 
-Every public call is a pair. The async one is written; the sync one waits for it here. Three
-things are done that `run_coro_as_sync` alone does not do:
+Every public call is a pair. The async one is written; the sync one hands it to an event loop in
+another thread and waits here. The loop is a plain one of asyncio, so nothing depends on Prefect:
 
-* the coroutine is cancelled on *any* BaseException in the caller's thread. Prefect ends a
-  cancelled flow by raising `TerminationSignal` there, and only cancels on KeyboardInterrupt;
-* the caller waits, bounded, until the cancelled coroutine has cleaned up behind itself;
+* a call can be cancelled before anything of it runs, and is cancelled on *any* BaseException in
+  the caller's thread. Prefect ends a cancelled flow by raising `TerminationSignal` there;
+* the caller waits, bounded, until the cancelled call has cleaned up behind itself;
 * callbacks run in the caller's thread. All sync calls share one event loop, which a slow
-  callback would stall for everybody, and `print` reaches the flow's log from there only.
+  callback would stall for everybody, and `print` reaches the flow's log from there only;
+* a call within a call gets another loop, since the shared one may be waiting for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import os
+import re
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
-from contextlib import aclosing
+from concurrent.futures import Future
+from contextlib import aclosing, contextmanager
 from contextvars import ContextVar, copy_context
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, ParamSpec, TypeVar
-
-from prefect.utilities.asyncutils import run_coro_as_sync
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 from prefect_qiskit_runtime.errors import QiskitRuntimeError
 from prefect_qiskit_runtime.twins.ahead import batches
 
+S = TypeVar("S")
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -52,8 +55,8 @@ async def deliver(function: Callable[..., Any], *args: object) -> None:
 async def ask(function: Callable[..., Any], *args: object, **kwargs: object) -> Any:
     """Call a user's function where it belongs, and return what it returned.
 
-    Called by a sync caller it runs in their thread; otherwise a plain function runs in a thread
-    of its own, where it may wait.
+    Called by a sync caller it runs in their thread; otherwise a plain function runs in a separate
+    thread, where it may wait.
     """
     mailbox = _mailbox.get()
     if mailbox is None:
@@ -93,41 +96,116 @@ def plainly(error: BaseException) -> BaseException:
     return error
 
 
-class _Call:
-    """One coroutine on its way: runs in a thread that waits for Prefect's shared loop."""
+class LoopThread:
+    """An event loop that runs in a daemon thread until it is stopped.
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        self.mailbox: SimpleQueue[Any] = SimpleQueue()
-        self._coroutine = coroutine
-        self._cancelled = threading.Event()
-        self._started: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
-        self._result: Any = None
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(
-            target=copy_context().run, args=(self._run,), name="qiskit-runtime-call", daemon=True
-        )
+    Attributes:
+        loop: The loop; it runs.
+    """
+
+    def __init__(self, name: str) -> None:
+        started: Future[asyncio.AbstractEventLoop] = Future()
+        self._over = asyncio.Event()
+        self._thread = threading.Thread(target=self._live, args=(started,), name=name, daemon=True)
         self._thread.start()
+        self.loop = started.result()
 
-    def _run(self) -> None:
-        _mailbox.set(self.mailbox)
+    def _live(self, started: Future[asyncio.AbstractEventLoop]) -> None:
         try:
-            self._result = run_coro_as_sync(self._tracked())
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            self._error = error
-        finally:
-            self.mailbox.put(None)
+            asyncio.run(self._run(started))
+        except BaseException as error:
+            if started.done():
+                raise
+            started.set_exception(error)  # no file descriptors left, say
 
-    async def _tracked(self) -> Any:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - for the type checker: a coroutine runs in a task
-        self._started = asyncio.get_running_loop(), task
-        if self._cancelled.is_set():
-            self._coroutine.close()
-            raise asyncio.CancelledError
-        return await self._coroutine
+    async def _run(self, started: Future[asyncio.AbstractEventLoop]) -> None:
+        started.set_result(asyncio.get_running_loop())
+        await self._over.wait()
+
+    def stop(self) -> None:
+        """Cancel the tasks that are left in the loop, and end it with its thread."""
+        self.loop.call_soon_threadsafe(self._over.set)
+        self._thread.join()
+
+
+class _SharedLoop:
+    """The loop of all sync calls of this process, started by the first."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Start another when it is next used: a forked process has the loop but not its thread."""
+        self._lock = threading.Lock()
+        self._thread: LoopThread | None = None
+
+    def get(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._thread is None:
+                self._thread = LoopThread("qiskit-runtime-calls")
+            return self._thread.loop
+
+
+_shared = _SharedLoop()
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_shared.forget)
+
+
+@contextmanager
+def _loop_for_call() -> Iterator[asyncio.AbstractEventLoop]:
+    """Give the shared loop; within a call, for which that loop may be waiting, another one."""
+    if _mailbox.get() is None:
+        yield _shared.get()
+        return
+    thread = LoopThread("qiskit-runtime-inner-call")
+    try:
+        yield thread.loop
+    finally:
+        thread.stop()
+
+
+class Handover(Generic[T]):
+    """One coroutine, handed to a loop that runs in another thread.
+
+    Not `asyncio.run_coroutine_threadsafe`, nor a portal: Ctrl-C between their handing over and
+    their giving something that can be cancelled would leave the call running, and what cleans up
+    after it would find it at work. Here there is something to cancel before anything runs.
+
+    Args:
+        coroutine: The call; it runs in a copy of the context of this one.
+        loop: The loop, running in another thread.
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> None:
+        self._coroutine = coroutine
+        self._loop = loop
+        self._mailbox: SimpleQueue[Any] = SimpleQueue()
+        self._context = copy_context()
+        self._context.run(_mailbox.set, self._mailbox)
+        self._task: asyncio.Task[None] | None = None
+        self._ended = threading.Event()
+        self._answer: T | None = None
+        self._error: BaseException | None = None
+
+    def wait(self, *, plain: bool = False) -> T:
+        """Return what the call gives; interrupted here, it is cancelled there and has ended.
+
+        Args:
+            plain: As in `result`.
+        """
+        try:
+            for letter in self.letters():
+                outcome = letter()
+                if inspect.iscoroutine(outcome):  # an async callback given to a sync call
+                    run_sync(outcome)
+        except BaseException:
+            self.cancel()
+            raise
+        return self.result(plain=plain)
 
     def letters(self) -> Iterator[Any]:
-        """What the coroutine hands to this thread, until it has ended."""
+        """Start the call, and yield what it hands to this thread until it has ended."""
+        self._loop.call_soon_threadsafe(self._start)
         while (letter := self._next_letter()) is not None:
             yield letter
 
@@ -136,24 +214,54 @@ class _Call:
         # there between two steps of Python's: a wait without end would never see it.
         while True:
             try:
-                return self.mailbox.get(timeout=_STEP_SECONDS)
+                return self._mailbox.get(timeout=_STEP_SECONDS)
             except Empty:
                 continue
 
     def cancel(self) -> None:
-        """Cancel the coroutine and wait, bounded, until it has cleaned up."""
-        self._cancelled.set()
-        if self._started is not None and self._thread.is_alive():
-            loop, task = self._started
-            loop.call_soon_threadsafe(task.cancel)
-        self._thread.join(CLEAN_UP_SECONDS)
+        """Cancel the call and wait, bounded, until it has cleaned up."""
+        if not self._ended.is_set():
+            self._loop.call_soon_threadsafe(self._stop)  # after `_start`, if that was taken
+            self._ended.wait(CLEAN_UP_SECONDS)
 
-    def result(self) -> Any:
-        """What the coroutine returned or raised."""
-        self._thread.join()
+    def result(self, *, plain: bool = False) -> T:
+        """Return or raise what the ended call gave.
+
+        Args:
+            plain: Whether errors of the package are raised without its frames; see `plainly`.
+        """
         if self._error is not None:
-            raise plainly(self._error)
-        return self._result
+            try:
+                raise plainly(self._error) if plain else self._error
+            finally:
+                self._error = None  # its traceback has this frame: a circle
+        return cast("T", self._answer)
+
+    # -- in the loop's thread ----------------------------------------------------------------
+
+    def _start(self) -> None:
+        self._task = self._loop.create_task(self._run(), context=self._context)
+        self._task.add_done_callback(self._end)
+
+    async def _run(self) -> None:
+        # Raised by the task, a KeyboardInterrupt or SystemExit would end the loop for all calls.
+        try:
+            self._answer = await self._coroutine
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            self._error = error
+
+    def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        else:
+            self._end(None)
+
+    def _end(self, task: asyncio.Task[None] | None) -> None:
+        if task is None or task.cancelled():  # before its first step
+            self._coroutine.close()
+            self._error = asyncio.CancelledError()
+        self._ended.set()
+        self._mailbox.put(None)
 
 
 def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -163,16 +271,8 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
         BaseException: Whatever the coroutine raised, or whatever was raised in the caller's
             thread meanwhile; the coroutine is then cancelled first.
     """
-    call = _Call(coroutine)
-    try:
-        for letter in call.letters():
-            outcome = letter()
-            if inspect.iscoroutine(outcome):  # an async callback given to a sync call
-                run_sync(outcome)
-    except BaseException:
-        call.cancel()
-        raise
-    return call.result()
+    with _loop_for_call() as loop:
+        return Handover(coroutine, loop).wait(plain=True)
 
 
 def iterate_sync(items: AsyncGenerator[T, None]) -> Iterator[T]:
@@ -180,7 +280,7 @@ def iterate_sync(items: AsyncGenerator[T, None]) -> Iterator[T]:
 
     async def pump() -> None:
         mailbox = _mailbox.get()
-        assert mailbox is not None  # noqa: S101 - for the type checker: _Call has set it
+        assert mailbox is not None  # noqa: S101 - for the type checker: Handover has set it
         loop = asyncio.get_running_loop()
         async with aclosing(batches(items)) as ready:
             async for batch in ready:
@@ -188,15 +288,16 @@ def iterate_sync(items: AsyncGenerator[T, None]) -> Iterator[T]:
                 mailbox.put((batch, partial(loop.call_soon_threadsafe, taken.set)))
                 await taken.wait()
 
-    call = _Call(pump())
-    try:
-        for batch, take_next in call.letters():
-            yield from batch
-            take_next()
-    except BaseException:
-        call.cancel()
-        raise
-    call.result()
+    with _loop_for_call() as loop:
+        call = Handover(pump(), loop)
+        try:
+            for batch, take_next in call.letters():
+                yield from batch
+                take_next()
+        except BaseException:
+            call.cancel()
+            raise
+        call.result(plain=True)
 
 
 def sync_twin(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
@@ -206,6 +307,21 @@ def sync_twin(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
         return run_sync(function(*args, **kwargs))
 
     return _named_after(function, twin)
+
+
+def blocking(
+    method: Callable[Concatenate[S, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[S, P], T]:
+    """Make the synchronous twin of an async method: same signature, name without its `a`.
+
+    A subclass that overrides the method has changed the twin with it.
+    """
+    name = method.__name__
+
+    def twin(self: S, *args: P.args, **kwargs: P.kwargs) -> T:
+        return run_sync(getattr(self, name)(*args, **kwargs))
+
+    return _named_after(method, twin)
 
 
 def sync_iterator_twin(
@@ -220,8 +336,9 @@ def sync_iterator_twin(
 
 
 def _named_after(function: Callable[..., Any], twin: Any) -> Any:
-    twin.__name__ = function.__name__.removeprefix("a")
-    twin.__qualname__ = twin.__name__
+    place, dot, name = function.__qualname__.rpartition(".")
+    twin.__name__ = re.sub("^(__)?a", r"\1", name)
+    twin.__qualname__ = f"{place}{dot}{twin.__name__}"
     twin.__module__ = function.__module__
     twin.__doc__ = function.__doc__
     twin.__annotations__ = dict(function.__annotations__)

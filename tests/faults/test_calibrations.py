@@ -76,12 +76,12 @@ def test_the_job_names_it_and_the_provenance_says_so(
         [bell(measured=True)], backend=at_ibm(DEVICE, transpile=True), shots=10
     )
     of_newest.wait_for_final_state()
-    named, newest = job.provenance.calibration, of_newest.provenance.calibration
+    named, newest = job.provenance().calibration, of_newest.provenance().calibration
     assert named is not None and newest is not None
     assert (named.calibration_id, newest.calibration_id) == ("bad-last", None)
     assert named.updated_at is not None and newest.updated_at is not None
     assert (newest.updated_at - named.updated_at).days == 1
-    attached = attach_job.fn(job.job_id, backend=block).provenance.calibration
+    attached = attach_job.fn(job.job_id, backend=block).provenance().calibration
     assert attached == named
 
 

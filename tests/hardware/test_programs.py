@@ -56,7 +56,7 @@ def test_a_program_uses_the_device_in_one_session_and_never_sees_the_key(
     assert cloud.sessions == {"closed": 1}
     assert {info["session_id"] for info in cloud.jobs} == {cloud.listed("sessions")[0]["id"]}
     used = cloud.listed("sessions")[0]["elapsed_time"]
-    assert job.usage["quantum_seconds"] == pytest.approx(used)
+    assert job.metrics().usage["quantum_seconds"] == pytest.approx(used)
 
     output = capfd.readouterr()
     told = json.dumps([result, job.logs(), job.info().model_dump(mode="json"), *output])
@@ -134,7 +134,7 @@ def test_a_program_needs_no_session(cloud: Cloud, vqe: str, mode: Any) -> None:
     assert [session["mode"] for session in cloud.listed("sessions")] == ["batch"][: mode == "batch"]
     assert len(cloud.jobs) == 2
     if mode == "job":
-        assert job.usage["quantum_seconds"] == 14
+        assert job.metrics().usage["quantum_seconds"] == 14
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ async def test_one_byte_more_than_300_mb_is_not_sent(
     ibm: TeamService, credentials: IBMQuantumCredentials
 ) -> None:
     before = num_jobs(ibm)
-    async with credentials.api() as api:
+    async with credentials.connect() as api:
         with pytest.raises(InvalidInputError, match=r"300,000,000 are allowed\. Nothing was sent"):
             await submit(api, LARGEST_BODY_BYTES)
     assert num_jobs(ibm) == before
@@ -40,7 +40,7 @@ async def test_one_byte_more_than_300_mb_is_not_sent(
 async def test_300_mb_are_sent_and_taken(
     ibm: TeamService, credentials: IBMQuantumCredentials
 ) -> None:
-    async with credentials.api() as api:
+    async with credentials.connect() as api:
         with pytest.raises(InvalidInputError) as caught:
             await submit(api, LARGEST_BODY_BYTES)
         found = re.search(r"would have ([\d,]+)", str(caught.value))

@@ -185,4 +185,4 @@ def test_the_payload_of_a_dry_run_is_what_is_sent(
     with ibm.client() as client:
         params = client.get(f"/jobs/{job.job_id}").json()["params"]
     assert told.payload_bytes == pytest.approx(len(json.dumps(params)), abs=20)
-    assert len(encode_inputs(job.inputs)) == pytest.approx(told.payload_bytes, abs=20)
+    assert len(encode_inputs(job.inputs())) == pytest.approx(told.payload_bytes, abs=20)

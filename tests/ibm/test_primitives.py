@@ -206,7 +206,7 @@ def test_a_job_is_listed_attached_to_and_read(backend: RuntimeBackend) -> None:
     job = submit_sampler([bell(measured=True)], backend=backend, shots=10)
     attached = jobs.attach_job.fn(job.job_id, backend=backend)
     assert attached.result()[0].data.meas.num_shots == 10
-    provenance = attached.provenance
+    provenance = attached.provenance()
     assert (provenance.service, provenance.shots, provenance.status.value) == (
         "ibm",
         10,

@@ -68,7 +68,7 @@ def test_a_device_gets_its_own_gates_and_the_observable_their_layout() -> None:
     with DurableLoop(objective("h2_0.735", shots=20_000), backend="fake_manila") as loop:
         step = loop.evaluate([0.0, 0.0, 0.0])
     (job_id,) = step.job_ids
-    circuit, *_ = attach_job.fn(job_id, backend="fake_manila").inputs["pubs"][0]
+    circuit, *_ = attach_job.fn(job_id, backend="fake_manila").inputs()["pubs"][0]
     assert circuit.num_qubits == 5
     assert set(circuit.count_ops()) <= {"rz", "sx", "x", "cx"}
     # Near the Hartree-Fock energy, as far as the noise of the device allows.
@@ -137,7 +137,7 @@ def test_a_loop_transpiles_once_by_the_settings_of_its_backend(
         steps = [loop.evaluate([angle, 0.0, 0.0]) for angle in (0.0, 0.1)]
     assert [(told["initial_layout"], told["seed_transpiler"]) for told in made] == [([3, 2], 9)]
     for (job_id,) in (step.job_ids for step in steps):
-        inputs = attach_job.fn(job_id, backend=device).inputs
+        inputs = attach_job.fn(job_id, backend=device).inputs()
         circuit = inputs["pubs"][0][0]
         used = {circuit.find_bit(qubit).index for gate in circuit for qubit in gate.qubits}
         assert (used, inputs.get("transpile", False)) == ({2, 3}, False)

@@ -20,7 +20,7 @@ from prefect_qiskit_runtime import (
     ConfigurationError,
     RuntimeBackend,
     RuntimeServiceCredentials,
-    job_history,
+    fetch_job_history,
     submit_program,
 )
 from prefect_qiskit_runtime.cli import app
@@ -129,7 +129,7 @@ def test_a_block_that_is_not_there_is_named() -> None:
 
 
 def test_the_history_of_a_program_is_a_frame(program: str, jobs: list[str]) -> None:
-    history = job_history.fn(backend=BACKEND, program_id=program)
+    history = fetch_job_history.fn(backend=BACKEND, program_id=program)
     assert list(history.index) == jobs
     assert list(history["seeds.seed"]) == [1, 2]
 
@@ -137,7 +137,7 @@ def test_the_history_of_a_program_is_a_frame(program: str, jobs: list[str]) -> N
 def test_without_pandas_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ConfigurationError, match=r"prefect-qiskit-runtime\[history\]"):
-        job_history.fn(backend=BACKEND)
+        fetch_job_history.fn(backend=BACKEND)
 
 
 def test_old_records_are_forgotten_and_results_of_private_jobs_are_not(tmp_path: Path) -> None:

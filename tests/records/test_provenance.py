@@ -58,7 +58,7 @@ class Jobs:
 
 
 def provenance_of(job_id: str, backend: RuntimeBackend | str = BACKEND) -> Provenance:
-    return attach_job.fn(job_id, backend=backend).provenance
+    return attach_job.fn(job_id, backend=backend).provenance()
 
 
 def test_a_job_that_a_flow_waits_for_is_summed_up_in_one_artifact(counting: str) -> None:
@@ -189,7 +189,7 @@ def test_a_job_that_is_found_again_keeps_the_estimate_of_the_call_that_sent_it(
     assert found.job_id == sent.job_id
     assert found.preparation["estimate"] == sent.preparation["estimate"]
     found.wait_for_final_state()
-    assert found.provenance.estimated_quantum_seconds == pytest.approx(ESTIMATE)
+    assert found.provenance().estimated_quantum_seconds == pytest.approx(ESTIMATE)
 
 
 def test_options_that_were_ignored_are_named() -> None:

@@ -81,7 +81,7 @@ def use_programs(backend: RuntimeBackend) -> Any:
     program = upload_program(PROGRAM, name="environment", backend=backend)
     result = run_program(program, backend=backend, callback=print)
     job = submit_program(program, backend=backend)
-    create_markdown_artifact(f"{job!r} {job.backend!r} {job.provenance} {vars(job)}", key="jobs")
+    create_markdown_artifact(f"{job!r} {job.backend!r} {job.provenance()} {vars(job)}", key="jobs")
     print(job.result(), job.logs(), job.backend, repr(backend.credentials))
     told(run_program, program, {"fail": True}, backend=backend)
     return result

@@ -144,7 +144,7 @@ def test_a_job_can_be_found_again_by_its_id(counting: str) -> None:
     job = submit_program(counting, {"upto": 2}, backend=BACKEND)
     again = tasks.attach_job.fn(job.job_id, backend=BACKEND)
     assert again.result() == job.result() == {"upto": 2, "backend": BACKEND}
-    assert again.inputs == {"upto": 2}
+    assert again.inputs() == {"upto": 2}
     assert (again.program_id, again.backend.name) == (counting, BACKEND)
     assert again.status() is JobStatus.COMPLETED
     assert again.error_message() is None
@@ -342,7 +342,7 @@ def test_a_parameter_namespace_is_taken_as_inputs(service_home: object) -> None:
     params.upto = 2
     assert run_program(program_id, params, backend=BACKEND) == 2
     job = submit_program(program_id, params, backend=BACKEND)
-    assert (job.inputs, job.result()) == ({"upto": 2}, 2)
+    assert (job.inputs(), job.result()) == ({"upto": 2}, 2)
 
 
 def test_options_by_the_names_of_ibm_may_name_the_backend_of_the_call(counting: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from prefect_qiskit_runtime.client._blocking import Handover
+from prefect_qiskit_runtime.twins.sync import Handover
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ class Interrupted:
 
 
 def test_it_gives_what_the_call_gives(loop: asyncio.AbstractEventLoop) -> None:
-    assert Handover(lambda: asyncio.sleep(0, "answer"), loop).wait() == "answer"
+    assert Handover(asyncio.sleep(0, "answer"), loop).wait() == "answer"
 
 
 def test_it_raises_what_the_call_raises(loop: asyncio.AbstractEventLoop) -> None:
@@ -51,7 +51,7 @@ def test_it_raises_what_the_call_raises(loop: asyncio.AbstractEventLoop) -> None
         raise ValueError("asked to fail")
 
     with pytest.raises(ValueError, match="asked to fail"):
-        Handover(fail, loop).wait()
+        Handover(fail(), loop).wait()
 
 
 def test_a_call_that_was_taken_has_ended_when_the_interrupt_leaves(
@@ -67,7 +67,7 @@ def test_a_call_that_was_taken_has_ended_when_the_interrupt_leaves(
             events.append("ended")
 
     with pytest.raises(KeyboardInterrupt):
-        Handover(wait, Interrupted(loop, taken=True)).wait()  # type: ignore[arg-type]
+        Handover(wait(), Interrupted(loop, taken=True)).wait()  # type: ignore[arg-type]
     assert events in ([], ["began", "ended"])
     assert not asyncio.all_tasks(loop)
 
@@ -79,5 +79,5 @@ def test_a_call_that_was_not_taken_does_not_begin(loop: asyncio.AbstractEventLoo
         called.append(True)
 
     with pytest.raises(KeyboardInterrupt):
-        Handover(call, Interrupted(loop, taken=False)).wait()  # type: ignore[arg-type]
+        Handover(call(), Interrupted(loop, taken=False)).wait()  # type: ignore[arg-type]
     assert not called
