@@ -17,8 +17,8 @@ from prefect_qiskit_runtime.devices.usage_estimate import SOURCE, PubUsage, Usag
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.evaluation.placement import Placement, payload_fault
 from prefect_qiskit_runtime.evaluation.request import Prepared, Request
-from prefect_qiskit_runtime.models import PRIMITIVES, check_inputs, compile_schema
 from prefect_qiskit_runtime.flow_run.tasks import async_task, sync_task
+from prefect_qiskit_runtime.models import PRIMITIVES, check_inputs, compile_schema
 from prefect_qiskit_runtime.pubs.preparation import (
     ProgramPreparation,
     PubPreparation,

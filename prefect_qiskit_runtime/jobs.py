@@ -15,12 +15,7 @@ from typing import Any
 from prefect_qiskit_runtime.backend import BackendLike, OptionsLike, as_backend
 from prefect_qiskit_runtime.client import InputsLike, read_inputs
 from prefect_qiskit_runtime.codec import Decoders, ResultDecoderLike
-from prefect_qiskit_runtime.dry_run import (
-    DryRun,
-    async_dry_run_task,
-    dry_run_of,
-    sync_dry_run_task,
-)
+from prefect_qiskit_runtime.dry_run import DryRun, async_dry_run_task, dry_run_of, sync_dry_run_task
 from prefect_qiskit_runtime.errors import NotFoundError
 from prefect_qiskit_runtime.evaluation.kept_results import CacheLike
 from prefect_qiskit_runtime.evaluation.request import Request

@@ -12,12 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from prefect_qiskit_runtime.backend import BackendLike
 from prefect_qiskit_runtime.codec import Decoders, QuantumProgramResultDecoder
-from prefect_qiskit_runtime.dry_run import (
-    DryRun,
-    async_dry_run_task,
-    dry_run_of,
-    sync_dry_run_task,
-)
+from prefect_qiskit_runtime.dry_run import DryRun, async_dry_run_task, dry_run_of, sync_dry_run_task
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.evaluation.kept_results import CacheLike
 from prefect_qiskit_runtime.evaluation.request import Request

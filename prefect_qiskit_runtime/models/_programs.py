@@ -14,7 +14,6 @@ IfExists = Literal["update", "new", "error"]
 HardwareMode = Literal["session", "batch", "job"]
 """How the jobs of a program belong together on IBM Quantum: its three execution modes."""
 
-
 PUB_PRIMITIVES = ("sampler", "estimator")
 """The primitives that take PUBs, as program ids."""
 
