@@ -60,7 +60,9 @@ def test_all_our_own_codes_are_in_the_table() -> None:
 
 
 def test_an_unknown_code_is_said_to_be_unknown() -> None:
-    assert "This reason is not known here: it is not sent again by itself." in str(error(4242))
+    assert "This reason code is unknown: the job is not sent again automatically." in str(
+        error(4242)
+    )
 
 
 def test_a_cancelled_job_is_not_sent_again_whatever_its_code() -> None:

@@ -1,9 +1,8 @@
-"""The command line, `prefect-qiskit-runtime`: steer the embedded service, run one for a team.
+"""The command line, `prefect-qiskit-runtime`: control the embedded service, run a team service.
 
-What it does: starts and stops the embedded service, runs the team service, lists backends,
-programs, jobs and sessions, shows and follows them.
-What it never does: start a service only to look at it (`service status`, `service stop`), print
-a token, or load Qiskit and a web server to answer a question.
+The commands start and stop the embedded service, run the team service, and list, show and follow
+backends, programs, jobs and sessions. They never start a service just to inspect it
+(`service status`, `service stop`), print a token, or load Qiskit or a web server for a query.
 
 Entry point: `app`.
 """
@@ -32,7 +31,7 @@ __all__ = ["app"]
 
 
 class _Commands(TyperGroup):
-    """Shows errors of this package as one line instead of a traceback."""
+    """Shows this package's errors as one line instead of a traceback."""
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         try:
@@ -80,7 +79,7 @@ def main(
         help="Show the version and exit.",
     ),
 ) -> None:
-    """Programs, jobs, sessions and the embedded Qiskit Runtime service of this machine.
+    """Manage programs, jobs, sessions and this machine's embedded Qiskit Runtime service.
 
-    The service's folder is set by PREFECT_QISKIT_RUNTIME_HOME. Each listing takes --json.
+    PREFECT_QISKIT_RUNTIME_HOME sets the service's folder. Every listing accepts --json.
     """

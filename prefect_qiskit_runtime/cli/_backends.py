@@ -6,17 +6,19 @@ import typer
 
 from prefect_qiskit_runtime.cli._output import Json, ask, show_json, show_table
 
-app = typer.Typer(no_args_is_help=True, help="Backends: where circuits go.")
+app = typer.Typer(
+    no_args_is_help=True, help="Backends: the devices and simulators that run circuits."
+)
 
 
 @app.callback()
 def backends() -> None:
-    """Backends: where circuits go."""
+    """Backends: the devices and simulators that run circuits."""
 
 
 @app.command("ls")
 def list_backends(*, as_json: Json = False) -> None:
-    """List backends with their qubits and queues."""
+    """List backends with their number of qubits and queue length."""
     found = ask(lambda api: api.list_backends())
     if as_json:
         show_json([backend.model_dump(mode="json") for backend in found])

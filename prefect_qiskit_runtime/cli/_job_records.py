@@ -1,4 +1,4 @@
-"""Commands on what is known of jobs: export, compare, and forgetting what Prefect keeps of them."""
+"""Commands on the provenance of jobs: export, compare."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Block = Annotated[
     str | None,
     typer.Option(
         "--block",
-        help="A saved RuntimeBackend block, whose service is asked. Default: the embedded one.",
+        help="A saved RuntimeBackend block whose service is queried. Default: the embedded one.",
     ),
 ]
 
@@ -32,20 +32,22 @@ Block = Annotated[
 def export(
     *,
     as_jsonl: Annotated[bool, typer.Option("--jsonl", help="JSON lines (the default).")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="CSV, nested values as columns.")] = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="CSV, with nested values as columns.")
+    ] = False,
     block: Block = None,
-    program: Annotated[str | None, typer.Option(help="Only those of this program id.")] = None,
+    program: Annotated[str | None, typer.Option(help="Only jobs of this program id.")] = None,
     tag: Annotated[
-        list[str] | None, typer.Option(help="Only those with this tag; repeat for several.")
+        list[str] | None, typer.Option(help="Only jobs with this tag; repeat for several.")
     ] = None,
     after: Annotated[
-        datetime | None, typer.Option(help="Only those made at this time or later.")
+        datetime | None, typer.Option(help="Only jobs created at this time or later.")
     ] = None,
     before: Annotated[
-        datetime | None, typer.Option(help="Only those made at this time or before.")
+        datetime | None, typer.Option(help="Only jobs created at this time or earlier.")
     ] = None,
 ) -> None:
-    """Write where the results of all jobs come from, the oldest job first: a line for each."""
+    """Write the provenance of all jobs, one line per job, oldest first."""
     from prefect_qiskit_runtime.history import provenance_of_jobs
 
     if as_jsonl and as_csv:
@@ -71,14 +73,14 @@ def export(
 
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="Id of a job.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="Id of another.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Id of another job.")],
     *,
     block: Block = None,
     as_json: Json = False,
 ) -> None:
-    """Compare two jobs: settings, calibration, versions, results and what they have spent.
+    """Compare two jobs: settings, calibration, versions, results and usage.
 
-    Results of private jobs are not read, since that can be done once.
+    Results of private jobs are not read, because each can be read only once.
     """
     from prefect_qiskit_runtime.records.comparison import compare as differences_of
 
@@ -126,7 +128,7 @@ def _ask(
             backend = RuntimeBackend() if block is None else await RuntimeBackend.aload(block)
         except ValueError as error:
             raise ConfigurationError(
-                f"There is no RuntimeBackend block {block!r}: {error}"
+                f"Cannot load the RuntimeBackend block {block!r}: {error}"
             ) from error
         async with backend.connect() as api:
             return await question(api, backend)

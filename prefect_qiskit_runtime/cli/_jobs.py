@@ -34,17 +34,17 @@ def list_jobs(
     *,
     limit: Limit = 20,
     pending: Annotated[
-        bool | None, typer.Option("--pending/--ended", help="Only those (not) yet ended.")
+        bool | None, typer.Option("--pending/--ended", help="Only pending, or only ended, jobs.")
     ] = None,
-    program: Annotated[str | None, typer.Option(help="Only those of this program id.")] = None,
-    backend: Annotated[str | None, typer.Option(help="Only those on this backend.")] = None,
+    program: Annotated[str | None, typer.Option(help="Only jobs of this program id.")] = None,
+    backend: Annotated[str | None, typer.Option(help="Only jobs on this backend.")] = None,
     tag: Annotated[
-        list[str] | None, typer.Option(help="Only those with this tag; repeat for several.")
+        list[str] | None, typer.Option(help="Only jobs with this tag; repeat for several.")
     ] = None,
-    session: Annotated[str | None, typer.Option(help="Only those of this session id.")] = None,
+    session: Annotated[str | None, typer.Option(help="Only jobs of this session id.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List jobs, the newest first."""
+    """List jobs, newest first."""
     jobs = ask(
         lambda api: api.list_jobs(
             limit=limit,
@@ -77,8 +77,8 @@ def list_jobs(
 
 @app.command()
 def show(job_id: JobId, *, as_json: Json = False) -> None:
-    """Show a job: where it is, its times, and why it failed if it did."""
-    job, metrics, error = ask(lambda api: _look_at(api, job_id))
+    """Show a job: its state, its times and, if it failed, the reason."""
+    job, metrics, error = ask(lambda api: _inspect(api, job_id))
     if as_json:
         failed = {"error": error and str(error), "traceback": error and error.traceback}
         show_json({**_as_json(job), **failed, "metrics": metrics.model_dump(mode="json")})
@@ -117,10 +117,10 @@ def stream(
         bool, typer.Option("--numbered", help='Write {"seq": …, "interim": …} instead.')
     ] = False,
 ) -> None:
-    """Write interim results as JSON lines while they come, until the job has ended.
+    """Write interim results as JSON lines as they arrive, until the job ends.
 
-    It works the same for a job that ended long ago. States go to standard error. The exit code
-    is 0 if the job has completed, 1 otherwise.
+    This also works for a job that has already ended. States go to standard error. The exit code
+    is 0 if the job completed, 1 otherwise.
     """
     from prefect_qiskit_runtime.models import JobStatus
 
@@ -131,14 +131,14 @@ def stream(
 
 @app.command()
 def result(job_id: JobId) -> None:
-    """Write the result of a job as JSON, once it has ended.
+    """Wait for a job to end, then write its result as JSON.
 
-    Values of Qiskit stay encoded. If the job has no result, the exit code is 1.
+    Qiskit values stay encoded. If the job has no result, the exit code is 1.
     """
 
     async def wait(api: RuntimeApi) -> str:
         await api.wait_for_job(job_id)
-        _, _, error = await _look_at(api, job_id)
+        _, _, error = await _inspect(api, job_id)
         if error is not None:
             raise error
         return (await api.job_result(job_id) or b"null").decode()
@@ -166,7 +166,7 @@ def cancel(
     ask(cancel_all)
 
 
-async def _look_at(api: RuntimeApi, job_id: str) -> tuple[JobInfo, JobMetrics, JobError | None]:
+async def _inspect(api: RuntimeApi, job_id: str) -> tuple[JobInfo, JobMetrics, JobError | None]:
     from prefect_qiskit_runtime.client import job_error
     from prefect_qiskit_runtime.models import JobStatus
 
@@ -187,13 +187,13 @@ async def _follow(api: RuntimeApi, job_id: str, from_seq: int, *, numbered: bool
         if isinstance(event, InterimEvent):
             typer.echo(_json_line(event, numbered=numbered))
         elif isinstance(event, StatusEvent):
-            if not event.status.is_terminal:  # told by the end, with the reason
+            if not event.status.is_terminal:  # the end event reports it, with the reason
                 typer.echo(f"Job {job_id} is {event.status.value.lower()}.", err=True)
         elif isinstance(event, EndEvent):
             reason = f": {event.state.reason}" if event.state.reason else ""
             typer.echo(f"Job {job_id} {event.state.status.value.lower()}{reason}.", err=True)
             return event.state
-    raise ProtocolError(f"The stream of job {job_id} ended without saying how the job did.")
+    raise ProtocolError(f"The stream of job {job_id} closed before the job's end was reported.")
 
 
 def _rounded(seconds: float | None) -> str | None:
@@ -201,10 +201,10 @@ def _rounded(seconds: float | None) -> str | None:
 
 
 def _json_line(event: InterimEvent, *, numbered: bool) -> str:
-    """Return an interim result on one line, still encoded: values of Qiskit are not loaded."""
+    """Return an interim result on one line, still encoded, so Qiskit is not loaded."""
     try:
         interim = json.loads(event.data)
-    except ValueError:  # an encoder of the program's own that writes something else
+    except ValueError:  # the program's own encoder may write something other than JSON
         interim = event.data
     line = {"seq": event.seq, "interim": interim} if numbered else interim
     return json.dumps(line, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""How commands ask the service and show what comes back."""
+"""Query the service and print the answers, for all commands."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 
-Json = Annotated[bool, typer.Option("--json", help="Write JSON, for programs to read.")]
+Json = Annotated[bool, typer.Option("--json", help="Write machine-readable JSON.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="Show at most this many.")]
 
 
 def ask(question: Callable[[RuntimeApi], Awaitable[Answer]]) -> Answer:
-    """Ask the embedded service of this machine; it is started if it does not run."""
+    """Query this machine's embedded service, starting it if it is not running."""
     from prefect_qiskit_runtime.client import embedded_api
 
     async def connected() -> Answer:
@@ -37,12 +37,12 @@ def show_json(value: Any) -> None:
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
-    """Write a table for a terminal; lines with tabs for everything else.
+    """Write a table to a terminal, or tab-separated lines to anything else.
 
     Args:
-        columns: Their titles.
-        rows: A text for each column.
-        empty: What to say when there are no rows.
+        columns: The column titles.
+        rows: The rows, each with one text per column.
+        empty: The message shown when there are no rows.
     """
     rows = list(rows)
     if not sys.stdout.isatty():
@@ -59,19 +59,19 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, empty: 
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for number, title in enumerate(columns):
-        table.add_column(title, no_wrap=number < 2)  # ids are there to be copied
+        table.add_column(title, no_wrap=number < 2)  # ids must stay easy to copy
     for row in rows:
         table.add_row(*(Text(cell, overflow="fold") for cell in row))
     Console().print(table)
 
 
 def show_fields(fields: Iterable[tuple[str, Any]]) -> None:
-    """Write names and values below each other; what is None or empty is left out."""
+    """Write one name and value per line, omitting values that are None or empty."""
     for name, value in fields:
         if value not in (None, "", [], {}):
             typer.echo(f"{name + ':':<20} {value}")
 
 
 def local_time(moment: datetime | None) -> str:
-    """Return a time for people: in their time zone, to the second."""
+    """Return a time in the user's time zone, to the second."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else ""

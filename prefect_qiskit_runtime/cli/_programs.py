@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from prefect_qiskit_runtime.client import RuntimeApi
     from prefect_qiskit_runtime.models import ProgramInfo, ProgramUploaded
 
-app = typer.Typer(no_args_is_help=True, help="Programs: uploaded Python with a main.")
+app = typer.Typer(
+    no_args_is_help=True, help="Programs: uploaded Python files with a main function."
+)
 
 ProgramId = Annotated[str, typer.Argument(metavar="PROGRAM_ID", help="Id of the program.")]
 
 
 class IfExists(StrEnum):
-    """What an upload does when there is a program of its name."""
+    """How an upload treats an existing program with the same name."""
 
     UPDATE = "update"
     NEW = "new"
@@ -31,10 +33,10 @@ class IfExists(StrEnum):
 def list_programs(
     *,
     limit: Limit = 20,
-    name: Annotated[str | None, typer.Option(help="Those of this name only.")] = None,
+    name: Annotated[str | None, typer.Option(help="Only programs of this name.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List programs, the newest first."""
+    """List programs, newest first."""
     programs = ask(lambda api: api.list_programs(limit=limit, name=name))
     if as_json:
         show_json([_as_json(program) for program in programs])
@@ -60,7 +62,7 @@ def list_programs(
 def show(
     program_id: ProgramId,
     *,
-    source: Annotated[bool, typer.Option("--source", help="Write its source only.")] = False,
+    source: Annotated[bool, typer.Option("--source", help="Write only its source.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show a program: its description, limits and schemas, or its source."""
@@ -81,20 +83,22 @@ def upload(
     *,
     metadata: Annotated[
         Path | None,
-        typer.Option("--metadata", "-m", dir_okay=False, exists=True, help="Its JSON file."),
+        typer.Option(
+            "--metadata", "-m", dir_okay=False, exists=True, help="Its JSON metadata file."
+        ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Default: the name of the file.")] = None,
-    description: Annotated[str | None, typer.Option(help="What it does.")] = None,
+    name: Annotated[str | None, typer.Option(help="Default: the file's name.")] = None,
+    description: Annotated[str | None, typer.Option(help="A short description.")] = None,
     max_execution_time: Annotated[
         int | None, typer.Option(min=1, help="Wall-clock limit of its jobs, in seconds.")
     ] = None,
     public: Annotated[bool, typer.Option("--public", help="Let other users run it.")] = False,
     if_exists: Annotated[
-        IfExists, typer.Option(help="What to do with a program of that name and other content.")
+        IfExists, typer.Option(help="How to treat a program with this name and other content.")
     ] = IfExists.UPDATE,
     as_json: Json = False,
 ) -> None:
-    """Upload a program and print its id. The same content again gives the same id."""
+    """Upload a program and print its id. Uploading the same content again gives the same id."""
     from prefect_qiskit_runtime.client import read_program
 
     draft = read_program(

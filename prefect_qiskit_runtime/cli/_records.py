@@ -7,13 +7,13 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(
-    no_args_is_help=True, help="What Prefect's result storage keeps of jobs, on this machine."
+    no_args_is_help=True, help="Job records in Prefect's result storage on this machine."
 )
 
 
 @app.callback()
 def records() -> None:
-    """What Prefect's result storage keeps of jobs, on this machine."""
+    """Job records in Prefect's result storage on this machine."""
 
 
 @app.command()
@@ -23,19 +23,21 @@ def clean(
         float | None,
         typer.Option(
             min=0,
-            help="Delete what was last written this many days ago or earlier. Default:"
-            " PREFECT_QISKIT_RUNTIME_RECORD_DAYS, which is 90.",
+            help="Delete records last written this many days ago or earlier. Default:"
+            " PREFECT_QISKIT_RUNTIME_RECORD_DAYS (90 unless set).",
         ),
     ] = None,
     private_results: Annotated[
         bool,
         typer.Option(
-            "--private-results", help="Also results of private jobs: there is no other copy."
+            "--private-results", help="Include results of private jobs: no other copy exists."
         ),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it would be.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only report; delete nothing.")
+    ] = False,
 ) -> None:
-    """Delete old records: provenance, kept results, and what durable calls remember."""
+    """Delete old records: provenance, kept results, and the memory of durable calls."""
     from prefect_qiskit_runtime.client import settings_of_environment
     from prefect_qiskit_runtime.records.records import forget_records
 

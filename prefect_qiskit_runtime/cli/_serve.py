@@ -18,47 +18,47 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
 
 def serve(
     *,
-    home: Annotated[Path, typer.Option(help="Folder of the service, on a local disk.")],
+    home: Annotated[Path, typer.Option(help="The service's folder, on a local disk.")],
     user: Annotated[
         list[str],
         typer.Option(
             metavar="NAME[:TOKEN]",
-            help="A user; give it again for each. Without a token here, it is taken from the"
-            f" variable {_TOKEN_VARIABLE}<NAME>, which no list of processes shows.",
+            help="A user; repeat for several. Without a token here, it is read from the variable"
+            f" {_TOKEN_VARIABLE}<NAME>, which process listings do not show.",
         ),
     ],
-    host: Annotated[str, typer.Option(help="Name or address to listen at.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Host name or address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for a free one.")] = 8642,
     tls: Annotated[
         str | None,
         typer.Option(
             metavar="self-signed|CERT:KEY",
-            help="Serve over TLS, with a certificate made on first use or with two PEM files.",
+            help="Serve over TLS, with a certificate created on first use or from two PEM files.",
         ),
     ] = None,
     image: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=PYTHON",
-            help="A Python environment in which jobs may run; give it again for each.",
+            help="A Python environment in which jobs may run; repeat for several.",
         ),
     ] = None,
     fault_mode: Annotated[
         bool,
         typer.Option(
             "--fault-mode",
-            help="Let tests make the service fail, move its clock and read what it was asked."
+            help="Let tests make the service fail, move its clock and read its requests."
             " On loopback only.",
         ),
     ] = False,
     imitate: Annotated[
         str | None,
         typer.Option(
-            "--as", metavar="ibm", help="In the fault mode: behave as IBM's cloud does today."
+            "--as", metavar="ibm", help="In fault mode: behave as IBM's cloud does today."
         ),
     ] = None,
 ) -> None:
-    """Run a service for a team, in the foreground, until SIGTERM or Ctrl-C.
+    """Run a team service in the foreground until SIGTERM or Ctrl-C.
 
     Prints `ready URL` once it accepts connections.
     """
@@ -81,12 +81,12 @@ def serve(
 
 
 def _tokens(users: list[str]) -> dict[str, str]:
-    """Return the tokens by user; the order of arguments never decides which of two counts."""
+    """Return the tokens by user; duplicates are refused, so argument order never matters."""
     tokens: dict[str, str] = {}
     for text in users:
         name, _, token = text.partition(":")
         if not _NAME.fullmatch(name):
-            raise typer.BadParameter(f"{name!r} is no name of a user.", param_hint="--user")
+            raise typer.BadParameter(f"{name!r} is not a valid user name.", param_hint="--user")
         token = token or os.environ.get(_variable(name), "")
         if not token:
             raise typer.BadParameter(
@@ -127,10 +127,10 @@ def _imitated(name: str | None) -> Literal["ibm"] | None:
 
 def _image(text: str) -> tuple[str, Path]:
     name, separator, interpreter = text.partition("=")
-    # Made absolute but not resolved: a virtual environment's `python` is a link out of it.
+    # Absolute but not resolved: a virtual environment's `python` is a link that leaves it.
     path = Path(interpreter).expanduser().absolute()
     if not (name and separator) or not (path.is_file() and os.access(path, os.X_OK)):
         raise typer.BadParameter(
-            f"{text!r} is not NAME=PYTHON with the path of an interpreter.", param_hint="--image"
+            f"{text!r} is not NAME=PYTHON with an interpreter's path.", param_hint="--image"
         )
     return name, path

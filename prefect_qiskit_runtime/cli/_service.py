@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from prefect_qiskit_runtime.client import EmbeddedStatus
 
 NOT_RUNNING = 3
-"""Exit code of `service status` when none runs, as for the status of a system service (LSB)."""
+"""Exit code of `service status` if none is running, as for system services (LSB)."""
 
-app = typer.Typer(no_args_is_help=True, help="The embedded service of this machine.")
+app = typer.Typer(no_args_is_help=True, help="This machine's embedded service.")
 
 
 @app.command()
 def start(*, as_json: Json = False) -> None:
-    """Start the embedded service, unless it runs. Flows do this by themselves."""
+    """Start the embedded service if it is not running. Flows start it automatically."""
     from prefect_qiskit_runtime.client import start_embedded
 
     _show(asyncio.run(start_embedded()), as_json=as_json)
@@ -29,7 +29,7 @@ def start(*, as_json: Json = False) -> None:
 
 @app.command()
 def status(*, as_json: Json = False) -> None:
-    """Show where the embedded service is and what it does. Exit code 3 if it does not run."""
+    """Show the embedded service's address and load. The exit code is 3 if it is not running."""
     from prefect_qiskit_runtime.client import embedded_status
 
     running = asyncio.run(embedded_status())
@@ -39,7 +39,7 @@ def status(*, as_json: Json = False) -> None:
     if as_json:
         show_json({"running": False})
     else:
-        typer.echo("The embedded service does not run. It starts with the first use.")
+        typer.echo("The embedded service is not running. It starts on first use.")
     raise typer.Exit(NOT_RUNNING)
 
 
@@ -47,10 +47,11 @@ def status(*, as_json: Json = False) -> None:
 def stop(
     *,
     force: Annotated[
-        bool, typer.Option("--force", help="Stop it even if jobs run or wait; they are lost.")
+        bool,
+        typer.Option("--force", help="Stop it even if jobs are running or queued; they are lost."),
     ] = False,
 ) -> None:
-    """Stop the embedded service. Programs, jobs and results are kept for its next start."""
+    """Stop the embedded service. It keeps programs, jobs and results for its next start."""
     from prefect_qiskit_runtime.client import stop_embedded
     from prefect_qiskit_runtime.errors import ConflictError
 
@@ -58,15 +59,15 @@ def stop(
         stopped = asyncio.run(stop_embedded(only_if_idle=not force))
     except ConflictError as exc:
         raise ConflictError(f"{exc} To stop it anyway, add --force.") from exc
-    typer.echo("Stopped." if stopped else "The embedded service does not run.")
+    typer.echo("Stopped." if stopped else "The embedded service is not running.")
 
 
 @app.command()
 def logs(
     *,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many.")] = 200,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="Number of lines.")] = 200,
 ) -> None:
-    """Show the last lines that the service itself has written. A job's own: `jobs logs`."""
+    """Show the last lines of the service's own log. For a job's log, use `jobs logs`."""
     from prefect_qiskit_runtime.client import settings_of_environment
     from prefect_qiskit_runtime.errors import NotFoundError
     from prefect_qiskit_runtime.models import PROTOCOL_VERSION
@@ -77,7 +78,7 @@ def logs(
         with path.open(encoding="utf-8", errors="replace") as log:
             last = deque(log, maxlen=lines)
     except FileNotFoundError as exc:
-        raise NotFoundError(f"There is no log at {path}: no service has run there.") from exc
+        raise NotFoundError(f"No log at {path}: no service has run there.") from exc
     typer.echo("".join(last), nl=False)
 
 

@@ -33,11 +33,11 @@ def list_sessions(
     *,
     limit: Limit = 20,
     is_open: Annotated[
-        bool | None, typer.Option("--open/--closed", help="Only those (not) yet closed.")
+        bool | None, typer.Option("--open/--closed", help="Only open, or only closed, sessions.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List sessions and batches, the newest first."""
+    """List sessions and batches, newest first."""
     sessions = ask(lambda api: api.list_sessions(limit=limit, is_open=is_open))
     if as_json:
         show_json([_as_json(session) for session in sessions])
@@ -61,7 +61,7 @@ def list_sessions(
 
 @app.command()
 def show(session_id: SessionId, *, as_json: Json = False) -> None:
-    """Show a session: its state, its times and what it has used."""
+    """Show a session: its state, its times and its usage."""
     session = ask(lambda api: api.get_session(session_id))
     if as_json:
         show_json(_as_json(session))
@@ -87,7 +87,7 @@ def show(session_id: SessionId, *, as_json: Json = False) -> None:
 
 @app.command()
 def close(session_ids: SessionIds) -> None:
-    """Take no more jobs into sessions; they close when those that they have are done."""
+    """Close sessions to new jobs; each closes fully once its jobs are done."""
 
     async def close_all(api: RuntimeApi) -> None:
         for session_id in session_ids:
@@ -99,7 +99,7 @@ def close(session_ids: SessionIds) -> None:
 
 @app.command()
 def cancel(session_ids: SessionIds) -> None:
-    """Close sessions now and cancel the jobs that wait in them."""
+    """Close sessions now and cancel their queued jobs."""
 
     async def cancel_all(api: RuntimeApi) -> None:
         for session_id in session_ids:

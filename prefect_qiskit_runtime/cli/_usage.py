@@ -1,4 +1,4 @@
-"""The command usage: what jobs have used, day by day."""
+"""The command `usage`: time used by jobs, day by day."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def usage(
     *,
     block: Annotated[
         str | None,
-        typer.Option(help="Of the service of this saved RuntimeBackend block, team or IBM."),
+        typer.Option(help="Query the service of this saved RuntimeBackend block, team or IBM."),
     ] = None,
     account: Annotated[
-        str | None, typer.Option(help="Of this account of IBM Quantum that qiskit has saved.")
+        str | None, typer.Option(help="Query this IBM Quantum account, as saved by qiskit.")
     ] = None,
-    days: Annotated[int, typer.Option(min=1, help="How many days back, today included.")] = 7,
+    days: Annotated[int, typer.Option(min=1, help="Number of days, including today.")] = 7,
     as_json: Json = False,
 ) -> None:
-    """Show what jobs have used: time on a QPU, and on the clock; each day (UTC) and backend.
+    """Show the QPU time and wall-clock time used by jobs, per day (UTC) and backend.
 
-    Without a block or an account it is those of the embedded service.
+    Without a block or an account, the embedded service is queried.
     """
     if block is not None and account is not None:
         raise typer.BadParameter("Give --block or --account, not both.")
@@ -49,7 +49,7 @@ def usage(
     if block is None and account is None:
         jobs, sessions, instance = ask(look)
     else:
-        jobs, sessions, instance = asyncio.run(_asked(look, block, account))
+        jobs, sessions, instance = asyncio.run(_query(look, block, account))
     if as_json:
         show_json(
             {
@@ -62,7 +62,7 @@ def usage(
     _show(jobs, sessions, instance)
 
 
-async def _asked(look: Any, block: str | None, account: str | None) -> Any:
+async def _query(look: Any, block: str | None, account: str | None) -> Any:
     async with await _connection(block, account) as api:
         return await look(api)
 
@@ -80,7 +80,7 @@ async def _connection(
         return (await RuntimeBackend.aload(block)).connect()
     except ValueError as error:
         raise ConfigurationError(
-            f"There is no RuntimeBackend block {block!r} in Prefect. See `prefect block ls`."
+            f"Prefect has no RuntimeBackend block {block!r}. See `prefect block ls`."
         ) from error
 
 
@@ -105,7 +105,7 @@ def _show(jobs: list[JobUsage], sessions: dict[str, float], instance: InstanceUs
     if sessions:
         typer.echo(
             f"{len(sessions)} sessions were active for {sum(sessions.values()):.1f} s: IBM bills"
-            " that in place of the QPU time of their jobs."
+            " this time instead of their jobs' QPU time."
         )
     limit = instance.usage_limit_seconds
     typer.echo(

@@ -1,7 +1,7 @@
-"""What client and service say to each other, as typed objects: the written protocol in code.
+"""The protocol between client and service, as typed objects.
 
-Both ends import this package and nothing of each other. Encoded values (inputs, interim
-results, results) are never in a model: they travel as the bytes they are.
+Both ends import this package and nothing from each other. Encoded values (inputs, interim
+results, results) are never part of a model: they travel unchanged, as bytes.
 """
 
 from prefect_qiskit_runtime.models._accounts import BackendStatus, Instance, InstanceUsage, JobUsage

@@ -1,4 +1,4 @@
-"""What an account has and has used: backends, instances, time."""
+"""An account's backends, instances and used time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prefect_qiskit_runtime.models._wire import Wire
 
 
 class BackendStatus(Wire):
-    """Whether a backend takes jobs and how many wait."""
+    """Whether a backend accepts jobs, and how many are queued."""
 
     name: str
     qubits: int
@@ -21,12 +21,12 @@ class BackendStatus(Wire):
 
 
 class Instance(Wire):
-    """An instance of an account: where its jobs belong, and which plan pays for them.
+    """An instance of an account. Its jobs belong to it and are billed to its plan.
 
     Attributes:
         crn: Its cloud resource name.
-        plan: Name of the plan, in small letters; "unknown" for plans that are no longer sold.
-        pricing_type: How it is paid, such as "free", "paygo" or "subscription".
+        plan: Name of the plan in lower case; "unknown" for plans that are no longer sold.
+        pricing_type: How the plan is billed, such as "free", "paygo" or "subscription".
     """
 
     crn: str
@@ -37,12 +37,12 @@ class Instance(Wire):
 
 
 class JobUsage(Wire):
-    """What a job has used so far.
+    """The time that a job has used so far.
 
     Attributes:
-        session_id: The session or batch that it belongs to.
-        seconds: On the clock, while it ran.
-        quantum_seconds: On a QPU; 0 on simulators.
+        session_id: The session or batch that the job belongs to.
+        seconds: Wall-clock time while it was running.
+        quantum_seconds: QPU time; 0 on simulators.
     """
 
     job_id: str
@@ -56,10 +56,10 @@ class JobUsage(Wire):
 
 
 class InstanceUsage(Wire):
-    """How much time of backends the jobs of an instance have used.
+    """The backend time that an instance's jobs have used.
 
     Attributes:
-        usage_limit_seconds: What the plan allows; None for no limit.
+        usage_limit_seconds: The plan's limit; None if it has none.
     """
 
     usage_consumed_seconds: float = 0.0

@@ -1,4 +1,4 @@
-"""Jobs: their states, what the service shows of them, and their streams."""
+"""Jobs: their states, the service's view of them, and their streams."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prefect_qiskit_runtime.models._wire import Wire
 
 
 class ReasonCode:
-    """Numbers for the end of a job. Four digits are IBM's, five digits are ours."""
+    """Codes for why a job ended. Four-digit codes are IBM's, five-digit codes are ours."""
 
     RAN_TOO_LONG = 1305
     INTERRUPTED = 1500
@@ -28,7 +28,7 @@ class ReasonCode:
 
 
 class JobStatus(StrEnum):
-    """States of a job. It goes down this list and ends in one of the last three.
+    """States of a job, in order. A job ends in one of the last three.
 
     Qiskit's names are aliases: `JobStatus.DONE is JobStatus.COMPLETED`.
     """
@@ -39,18 +39,18 @@ class JobStatus(StrEnum):
     FAILED = "Failed"
     CANCELLED = "Cancelled"
 
-    INITIALIZING = "Queued"  # a service knows no state before it
+    INITIALIZING = "Queued"  # no service has an earlier state
     DONE = "Completed"
     ERROR = "Failed"
 
     @property
     def qiskit_name(self) -> str:
-        """The name that Qiskit has for it: QUEUED, RUNNING, DONE, ERROR or CANCELLED."""
+        """Qiskit's name for the state: QUEUED, RUNNING, DONE, ERROR or CANCELLED."""
         return {"COMPLETED": "DONE", "FAILED": "ERROR"}.get(self.name, self.name)
 
     @classmethod
     def _missing_(cls, value: object) -> JobStatus | None:
-        # Services of several generations write them in small or capital letters.
+        # Older and newer services differ in upper and lower case.
         return next((one for one in cls if one.value.lower() == str(value).lower()), None)
 
     @property
@@ -60,7 +60,7 @@ class JobStatus(StrEnum):
 
 
 class JobState(Wire):
-    """Where a job is, why it ended, and what to do about it."""
+    """A job's state, why it ended, and what to do about it."""
 
     status: JobStatus
     reason: str | None = None
@@ -72,31 +72,31 @@ class JobState(Wire):
     @property
     def ran_too_long(self) -> bool:
         """Whether the service ended the job because of its time limit."""
-        # Older services say it in words only, without a code.
+        # Older services report this as text only, without a code.
         return self.reason_code == ReasonCode.RAN_TOO_LONG or (
             self.reason_code is None and "ran too long" in (self.reason or "").lower()
         )
 
 
 class JobProgram(Wire):
-    """Which program, in which version, a job runs."""
+    """The program, and its version, that a job runs."""
 
     id: str
     version: int | None = None
 
 
 class JobInfo(Wire):
-    """A job as the service shows it, without its inputs.
+    """The service's view of a job, without its inputs.
 
     Attributes:
         runtime: The image: the Python environment that the job runs in.
-        cost: Its max_execution_time in seconds.
-        attempt: Which attempt of one evaluation it is, from 1.
-        idempotency_key: What it was submitted with, where the service knows keys.
-        usage: As in `JobMetrics`; None where the service tells it there only.
-        versions: Likewise; None also before the job has ended.
-        interim_count: How many interim results it has published so far.
-        estimated_running_time_seconds: How long the service expects it to run at most.
+        cost: The job's max_execution_time in seconds.
+        attempt: Number of this attempt at its evaluation, from 1.
+        idempotency_key: The key of the submission, if the service supports keys.
+        usage: As in `JobMetrics`; None if the service reports it only there.
+        versions: As in `JobMetrics`; None if reported only there, or before the job has ended.
+        interim_count: Number of interim results published so far.
+        estimated_running_time_seconds: The service's estimate of the longest running time.
     """
 
     id: str
@@ -123,13 +123,13 @@ class JobSubmitted(Wire):
     """Answer to a submission.
 
     Attributes:
-        created: When the job was made; None where the service does not say.
-        runtime: The image that it runs in; likewise.
-        session_id: The session that it belongs to, if any.
-        tags: Its tags; None where the service does not say.
-        messages: Warnings of the service, each `{"data": text}`.
-        replayed: Whether the idempotency key was known: this is the job of the first submission.
-            Set by the client from the header `Idempotent-Replayed`.
+        created: When the job was created; None if the service does not report it.
+        runtime: The image that the job runs in; None if not reported.
+        session_id: The session that the job belongs to, if any.
+        tags: The job's tags; None if not reported.
+        messages: Warnings from the service, each `{"data": text}`.
+        replayed: Whether the service already knew the idempotency key, so that this is the job
+            of the first submission. The client reads it from the header `Idempotent-Replayed`.
     """
 
     id: str
@@ -147,7 +147,7 @@ class JobMetrics(Wire):
 
     Attributes:
         timestamps: `created`, `running`, `finished` as ISO 8601 UTC, or None.
-        usage: `seconds` (wall clock while running) and `quantum_seconds` (time on a device;
+        usage: `seconds` (wall-clock time while running) and `quantum_seconds` (device time;
             0 on a simulator).
     """
 
@@ -158,7 +158,7 @@ class JobMetrics(Wire):
 
 
 class InterimEvent(Wire):
-    """One interim result of the stream; `data` is its encoded text."""
+    """One interim result in the stream; `data` is its encoded text."""
 
     type: Literal["interim"] = "interim"
     seq: int
@@ -173,7 +173,7 @@ class StatusEvent(Wire):
 
 
 class EndEvent(Wire):
-    """The job has ended; nothing follows. `state` says how."""
+    """The job has ended in `state`. This is the last event."""
 
     type: Literal["end"] = "end"
     state: JobState
@@ -181,7 +181,7 @@ class EndEvent(Wire):
 
 
 class Heartbeat(Wire):
-    """Nothing happened, the connection lives."""
+    """Nothing has happened, but the connection is alive."""
 
     type: Literal["heartbeat"] = "heartbeat"
 

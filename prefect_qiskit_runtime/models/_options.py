@@ -1,4 +1,4 @@
-"""What a caller says of how a job is to run."""
+"""The caller's options for running a job."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ _IBM_OPTION_NAMES = {"backend_name": "backend", "job_tags": "tags"}
 
 
 class RuntimeOptions(BaseModel):
-    """How one job is to run. What is left out follows the backend block, then the program.
+    """Options of one job. Omitted options come from the backend block, then from the program.
 
-    IBM's names `backend_name` and `job_tags` are taken for `backend` and `tags`.
+    IBM's names `backend_name` and `job_tags` are accepted for `backend` and `tags`.
 
     Attributes:
-        max_execution_time: Wall-clock limit in seconds; never above the program's own.
+        max_execution_time: Wall-clock limit in seconds; never above the program's limit.
         log_level: Level of the job's `logging`: DEBUG, INFO, WARNING, ERROR or CRITICAL.
-        tags: Labels to find the job by.
-        image: The Python environment that the job runs in; default: the caller's own on the
-            embedded service, the service's default elsewhere.
-        private: Whether the service keeps the inputs to itself, and the result only until it is
+        tags: Labels by which the job can be found.
+        image: The Python environment that the job runs in. Default: the caller's environment on
+            the embedded service, the service's default elsewhere.
+        private: Whether the service never returns the inputs, and deletes the result once it is
             acknowledged.
-        backend: Name of the backend, where the call does not name one.
-        instance: The instance to run in; it must be the one that the client works in.
+        backend: Name of the backend, if the call does not name one.
+        instance: The instance to run in; it must be the client's instance.
         session_id: The session or batch that the job belongs to.
-        start_session: Make a session whose first job this is, and whose id is the job's. That
-            is how IBM's older clients open one; `runtime_session` also closes it.
-        session_time: Max time in seconds of the session that it makes.
-        attempts: How many jobs one evaluation may take: one that ended for a passing reason is
-            sent again. 1 never sends again.
+        start_session: Open a session with this job as its first; the session takes the job's
+            id. IBM's older clients open sessions this way; `runtime_session` also closes them.
+        session_time: Max time, in seconds, of the session that the job opens.
+        attempts: How many jobs one evaluation may use: after a transient failure, the job is
+            sent again. With 1, it is never sent again.
         retry_delay_seconds: Wait before sending again; doubled each time, with jitter.
-        retry_deadline_seconds: How long a service that has answered before may be away, or
-            refuse for being busy, before that is an error.
+        retry_deadline_seconds: How long a service that has answered before may be unreachable,
+            or too busy, before an error is raised.
         calibration_id: The calibration that the circuits were made for; IBM Quantum only.
     """
 
@@ -43,7 +43,7 @@ class RuntimeOptions(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _by_our_names(cls, given: Any) -> Any:
+    def _translate_ibm_names(cls, given: Any) -> Any:
         if not isinstance(given, Mapping):
             return given
         fields: dict[str, Any] = {}
@@ -75,10 +75,10 @@ class RuntimeOptions(BaseModel):
 
     @classmethod
     def read(cls, given: RuntimeOptions | Mapping[str, Any] | None) -> RuntimeOptions:
-        """Take options as an object or as a mapping of their fields.
+        """Read options from an object or from a mapping of their fields.
 
         Raises:
-            ConfigurationError: There is no such option, or it has a wrong value.
+            ConfigurationError: An option is unknown or has an invalid value.
         """
         if isinstance(given, RuntimeOptions):
             return given

@@ -1,4 +1,4 @@
-"""Programs, as they are uploaded and shown."""
+"""Programs as uploaded, and as shown by the service."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prefect_qiskit_runtime.models._wire import Wire
 IfExists = Literal["update", "new", "error"]
 
 HardwareMode = Literal["session", "batch", "job"]
-"""How the jobs of a program belong together on IBM Quantum: its three execution modes."""
+"""How a program's jobs are grouped on IBM Quantum: its three execution modes."""
 
 PUB_PRIMITIVES = ("sampler", "estimator")
 """The primitives that take PUBs, as program ids."""
@@ -23,13 +23,13 @@ of them, and nothing else since it removed custom programs."""
 
 
 class ProgramSpec(Wire):
-    """JSON schemas of what goes into a program and what comes out, and what it needs.
+    """JSON schemas of a program's inputs and outputs, and its backend requirements.
 
     Attributes:
-        parameters: JSON schema of the inputs, as they are on the wire.
+        parameters: JSON schema of the inputs in their wire format.
         return_values: JSON schema of the result.
         interim_results: JSON schema of an interim result.
-        backend_requirements: What a backend must have, e.g. `{"min_num_qubits": 5}`.
+        backend_requirements: Properties that a backend must have, e.g. `{"min_num_qubits": 5}`.
     """
 
     parameters: dict[str, Any] | None = None
@@ -39,10 +39,11 @@ class ProgramSpec(Wire):
 
 
 class ProgramMetadata(Wire):
-    """What a program says of itself. Immutable with its source: a change is a new version.
+    """A program's metadata. Immutable, like its source: a change makes a new version.
 
     Attributes:
-        is_public: Whether other users may run it; None leaves it as it is. No part of a version.
+        is_public: Whether other users may run the program; None leaves it unchanged. Not part
+            of a version.
     """
 
     name: str = Field(min_length=1, max_length=200)
@@ -55,13 +56,13 @@ class ProgramMetadata(Wire):
 
 
 class ProgramInfo(Wire):
-    """A program as the service shows it.
+    """The service's view of a program.
 
     Attributes:
-        cost: IBM's name for max_execution_time, in seconds; 0 means the service's limit.
+        cost: IBM's name for max_execution_time, in seconds; 0 for the service's limit.
         version: Number of the current version, from 1.
         content_hash: SHA-256 of the version's source and metadata.
-        data: The source; only for the owner, and only when one program is asked for.
+        data: The source; only for the owner, and only when a single program is requested.
     """
 
     id: str

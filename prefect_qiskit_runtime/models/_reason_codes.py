@@ -1,6 +1,6 @@
-"""What to do after a job has ended without a result: the one table of reason codes.
+"""The table of reason codes: the next step after a job has ended without a result.
 
-The codes are IBM's (https://quantum.cloud.ibm.com/docs/errors) and, with five digits, ours.
+Four-digit codes are IBM's (https://quantum.cloud.ibm.com/docs/errors), five-digit codes ours.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from prefect_qiskit_runtime.models._jobs import ReasonCode
 __all__ = ["NO_SESSIONS_IN_PLAN", "NextStep", "next_step"]
 
 NO_SESSIONS_IN_PLAN = 1352
-"""IBM's answer (400) to whoever opens a session on the open plan: "You are not authorized to run a
-session when using the open plan." """
+"""Code of IBM's answer (400) to opening a session on the open plan: "You are not authorized to run
+a session when using the open plan." """
 
 
 class NextStep(StrEnum):
-    """What the caller does next; the value says it in words."""
+    """The caller's next step; the value describes it."""
 
-    SEND_AGAIN = "The fault may pass: the same job can be sent again."
-    SEND_AGAIN_ONCE = "An unknown fault of the service: the same job can be sent once again."
-    WAIT = "The service takes no job now: send it later."
-    FETCH_AGAIN = "The job has a result that did not arrive: fetch it again, do not send the job."
-    OTHER_BACKEND = "This backend cannot run it: choose another one."
-    NEW_SESSION = "Its session has ended: open another one and send the job there."
+    SEND_AGAIN = "The fault may be transient: the same job can be sent again."
+    SEND_AGAIN_ONCE = "An unknown fault of the service: the same job can be sent again once."
+    WAIT = "The service is not accepting jobs now: send the job later."
+    FETCH_AGAIN = "The job has a result that did not arrive: fetch the result again, do not resend."
+    OTHER_BACKEND = "This backend cannot run the job: choose another one."
+    NEW_SESSION = "The job's session has ended: open another one and send the job there."
     MAKE_SMALLER = "Make the job smaller, or raise its limit."
-    STOP = "Change what is wrong before you send it again."
-    UNKNOWN = "This reason is not known here: it is not sent again by itself."
+    STOP = "Correct the error before you send the job again."
+    UNKNOWN = "This reason code is unknown: the job is not sent again automatically."
 
     @property
     def sends_again(self) -> bool:
@@ -36,7 +36,7 @@ class NextStep(StrEnum):
 
 
 def _codes(text: str) -> frozenset[int]:
-    """Read numbers and ranges of them."""
+    """Parse numbers and ranges of numbers."""
     found: set[int] = set()
     for part in text.split():
         first, _, last = part.partition("-")
@@ -51,7 +51,7 @@ _TABLE = {
     | {ReasonCode.CREDENTIALS_MISSING},
     NextStep.SEND_AGAIN_ONCE: _codes("9999"),
     NextStep.FETCH_AGAIN: _codes("3208 3253"),
-    # 423 is the status of a reserved device, which an answer may repeat as its code.
+    # 423 is the HTTP status of a reserved device, which an answer may repeat as its code.
     NextStep.WAIT: _codes("423 1012 1202 1233 1999 3458"),
     NextStep.OTHER_BACKEND: _codes("1004 1007 1009 2002 2615 3245 3246"),
     NextStep.NEW_SESSION: _codes("4001") | {ReasonCode.SESSION_CLOSED},
@@ -73,5 +73,5 @@ _STEPS = {code: step for step, codes in _TABLE.items() for code in codes}
 
 
 def next_step(reason_code: int | None) -> NextStep:
-    """Return what to do after a job that ended with a code. Without one nothing is sent again."""
+    """Return the next step after a job ended with a code. Without a code, it is STOP."""
     return NextStep.STOP if reason_code is None else _STEPS.get(reason_code, NextStep.UNKNOWN)

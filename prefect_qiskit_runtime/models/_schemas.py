@@ -1,6 +1,6 @@
-"""JSON schemas of programs: the one way in which client and service check inputs against them.
+"""JSON schemas of programs: the input check that client and service share.
 
-jsonschema is imported when a schema is first met: it takes longer than a request.
+jsonschema is imported when a schema is first used: the import takes longer than a request.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ _LONGEST_RULE = 200
 
 
 def compile_schema(schema: dict[str, Any]) -> Validator:
-    """Make a validator of a schema."""
+    """Return a validator for a schema."""
     from jsonschema.validators import Draft202012Validator, validator_for
     from referencing import Registry
 
-    # An empty registry: a schema must not make anybody fetch something from elsewhere.
+    # An empty registry: a schema must not cause a download.
     return validator_for(schema, default=Draft202012Validator)(schema, registry=Registry())
 
 
 def check_inputs(validator: Validator, inputs: Any, program: str) -> None:
-    """Check encoded inputs, parsed, against the schema of a program.
+    """Check encoded inputs, already parsed, against a program's schema.
 
     Args:
-        validator: Of the program's schema.
+        validator: The validator for the program's schema.
         inputs: The inputs.
-        program: What the error calls the program, as in "program abc".
+        program: The program's name in the error, such as "program abc".
 
     Raises:
-        InvalidInputError: They break a rule; the error names the path and the rule, never
+        InvalidInputError: The inputs break a rule; the error names the path and the rule, never
             the values.
     """
     from jsonschema.exceptions import best_match
@@ -45,14 +45,14 @@ def check_inputs(validator: Validator, inputs: Any, program: str) -> None:
         fault = best_match(validator.iter_errors(inputs))
     except RecursionError as exc:
         raise InvalidInputError(
-            f"The schema of {program} refers to itself without end, or the inputs"
+            f"The schema of {program} refers to itself endlessly, or the inputs"
             " are nested too deeply to be checked.",
             rule="$ref",
         ) from exc
     except Unresolvable as exc:
         raise InvalidInputError(
             f"The schema of {program} refers to {exc.ref!r}, which it does not"
-            " contain. Put the definition into the schema (`$defs`).",
+            " contain. Add the definition to the schema (`$defs`).",
             rule="$ref",
         ) from exc
     if fault is not None:
@@ -65,7 +65,7 @@ def check_inputs(validator: Validator, inputs: Any, program: str) -> None:
 
 
 def _rule(fault: ValidationError) -> str:
-    """Return the broken rule of the schema in words, without any of the inputs' values."""
+    """Describe the broken rule of the schema, without any of the inputs' values."""
     value = fault.validator_value
     if fault.validator == "required" and isinstance(fault.instance, dict):
         names = fault.validator_value if isinstance(fault.validator_value, list) else []

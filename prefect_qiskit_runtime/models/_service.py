@@ -1,4 +1,4 @@
-"""What a service says of itself, and how the embedded one is found."""
+"""A service's identity and status, and the discovery of the embedded service."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def package_version() -> str:
     """Return the version of this package."""
     try:
         return metadata.version("prefect-qiskit-runtime")
-    except metadata.PackageNotFoundError:  # a source tree on the path
+    except metadata.PackageNotFoundError:  # imported from a source tree
         return "0.0.0"
 
 
@@ -66,11 +66,11 @@ IBM_QUANTUM = ServiceKind(
 
 
 class Discovery(Wire):
-    """How a client finds the embedded service of a home. Holds no token.
+    """The discovery file, by which clients find the embedded service of a home. No token in it.
 
     Attributes:
-        host: Name of the machine it runs on.
-        boot_id: The kernel's id of this boot; a file of another boot is stale.
+        host: Name of the machine that the service runs on.
+        boot_id: The kernel's id of this boot; a file from another boot is stale.
     """
 
     url: str
@@ -83,10 +83,10 @@ class Discovery(Wire):
 
 
 class ServiceIdentity(Wire):
-    """Answer of `/.well-known/qiskit-runtime`: who listens, and proof that it knows the token.
+    """Answer of `/.well-known/qiskit-runtime`: the service's identity and proof of its token.
 
     Attributes:
-        proof: Hex HMAC-SHA256 of the caller's nonce under the token, where a nonce was given.
+        proof: Hex HMAC-SHA256 of the caller's nonce, keyed with the token; None without a nonce.
     """
 
     product: Literal["prefect-qiskit-runtime"]
@@ -96,7 +96,7 @@ class ServiceIdentity(Wire):
 
 
 class ServiceStatus(Wire):
-    """What a running service says of itself."""
+    """The status of a running service."""
 
     package_version: str
     protocol_version: int

@@ -21,12 +21,12 @@ def read_seconds(duration: float | str, name: str) -> int:
 
     Args:
         duration: Seconds, or text such as "2h 30m 40s" with d, h, m and s.
-        name: What it is of, for the error.
+        name: Name of the setting, for the error.
 
     Raises:
-        ConfigurationError: It is neither, or not at least one second.
+        ConfigurationError: The duration cannot be read or is shorter than one second.
     """
-    seconds = _of_text(duration) if isinstance(duration, str) else int(duration)
+    seconds = _parse_seconds(duration) if isinstance(duration, str) else int(duration)
     if seconds < 1:
         raise ConfigurationError(
             f"{name} must be at least one second, as a number of seconds or as text such as"
@@ -35,21 +35,21 @@ def read_seconds(duration: float | str, name: str) -> int:
     return seconds
 
 
-def _of_text(text: str) -> int:
+def _parse_seconds(text: str) -> int:
     if not _TEXT.fullmatch(text.strip()):
         return 0
     return sum(int(part[:-1]) * _UNITS[part[-1]] for part in re.findall(r"\d+[dhms]", text))
 
 
 SessionMode = Literal["dedicated", "batch"]
-"""A dedicated session holds a slot of the service for its jobs; a batch only groups jobs."""
+"""A dedicated session holds one of the service's slots for its jobs; a batch only groups jobs."""
 
 
 class SessionState(StrEnum):
     """States of a session, in IBM's words.
 
-    It is open until its first job starts. After that it is active, or inactive while it has
-    had nothing to do for a time, until it is closed for good.
+    A session is open until its first job starts. It is then active, or inactive after some time
+    without a job, until it is closed.
     """
 
     OPEN = "open"
@@ -59,18 +59,18 @@ class SessionState(StrEnum):
 
 
 class SessionInfo(Wire):
-    """A session or batch as the service shows it, under IBM's names.
+    """The service's view of a session or batch, with IBM's field names.
 
     Attributes:
         mode: "dedicated" or "batch".
-        max_ttl: Seconds after its first job's start at which it closes.
-        interactive_ttl: Seconds without a job after which it becomes inactive.
-        active_ttl: Seconds for which it can be active at most.
+        max_ttl: Seconds from the start of its first job until it closes.
+        interactive_ttl: Seconds without a job until it becomes inactive.
+        active_ttl: Maximum seconds for which it can be active.
         started_at: When its first job started.
         activated_at: When it last became active.
-        elapsed_time: Seconds used: of a dedicated session those in which it held its slot, of
-            a batch those that its ended jobs ran.
-        timestamps: Each change of its state, as `{"status", "timestamp"}`.
+        elapsed_time: Seconds used: the time for which a dedicated session held its slot, or the
+            running time of a batch's ended jobs.
+        timestamps: Every change of state, as `{"status", "timestamp"}`.
     """
 
     id: str

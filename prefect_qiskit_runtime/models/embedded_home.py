@@ -1,7 +1,7 @@
-"""The folder through which a client and the embedded service of one machine find each other.
+"""The folder through which clients and the embedded service of one machine find each other.
 
-Paths, locks, the token, the discovery file and the proof of identity, for both ends. Nothing
-here talks over a socket or starts a process.
+It defines paths, locks, the token, the discovery file and the proof of identity, for both ends.
+Nothing here uses a socket or starts a service.
 """
 
 from __future__ import annotations
@@ -47,28 +47,28 @@ _NETWORK_FILE_SYSTEM = re.compile(
 
 @dataclass(frozen=True)
 class EmbeddedHome:
-    """Paths in the folder of an embedded service (`Settings.embedded_dir`), and what is in them."""
+    """The folder of an embedded service (`Settings.embedded_dir`): its paths and their content."""
 
     root: Path
 
     @property
     def token_path(self) -> Path:
-        """The token, readable by its owner only."""
+        """The token, readable only by its owner."""
         return self.root / "token"
 
     @property
     def discovery_path(self) -> Path:
-        """Where the service says who and where it is."""
+        """The discovery file, with the service's identity and address."""
         return self.root / "service.json"
 
     @property
     def start_lock_path(self) -> Path:
-        """Held while somebody starts the service, and while it decides to end idle."""
+        """Held while the service is starting, and while it decides whether to stop as idle."""
         return self.root / "start.lock"
 
     @property
     def service_lock_path(self) -> Path:
-        """Held by the service process for all its life."""
+        """Held by the service process for its whole lifetime."""
         return self.root / "service.lock"
 
     @property
@@ -83,24 +83,24 @@ class EmbeddedHome:
 
     @property
     def hardware_dir(self) -> Path:
-        """Folder of what programs have submitted to quantum devices, to be found again."""
+        """Folder with the records of what programs have submitted to quantum devices."""
         return self.root / "hardware"
 
     @property
     def job_logs_dir(self) -> Path:
-        """Folder of the logs of the jobs."""
+        """Folder of the jobs' logs."""
         return self.root / "logs"
 
     @property
     def scratch_dir(self) -> Path:
-        """Folder of the working folders of running jobs."""
+        """Folder of the running jobs' working folders."""
         return self.root / "scratch"
 
     def ensure(self) -> None:
-        """Create the folder, for its owner only.
+        """Create the folder, accessible only to its owner.
 
         Raises:
-            EmbeddedServiceError: It lies on a network file system or cannot be written.
+            EmbeddedServiceError: The folder is on a network file system or cannot be written.
         """
         file_system = network_file_system(self.root)
         if file_system is not None:
@@ -114,47 +114,48 @@ class EmbeddedHome:
             self.root.chmod(0o700)
         except OSError as exc:
             raise EmbeddedServiceError(
-                f"Cannot create the folder of the embedded service, {self.root}: {exc.strerror}."
-                " Set PREFECT_QISKIT_RUNTIME_HOME to a folder that you may write."
+                f"Cannot create the embedded service's folder {self.root}: {exc.strerror}."
+                " Set PREFECT_QISKIT_RUNTIME_HOME to a folder that you can write to."
             ) from exc
 
     def read_token(self) -> str | None:
-        """Return the token, or None where there is none yet.
+        """Return the token, or None if it does not exist yet.
 
         Raises:
-            EmbeddedServiceError: It may not be read, or is no text.
+            EmbeddedServiceError: The token cannot be read, or is not text.
         """
         content = _read_if_there(self.token_path)
         try:
             return content.decode("ascii").strip() or None if content else None
         except UnicodeDecodeError as exc:
             raise EmbeddedServiceError(
-                f"{self.token_path} is damaged. Remove it: the next service makes a new one."
+                f"{self.token_path} is damaged. Delete it: the service creates a new one at its"
+                " next start."
             ) from exc
 
     def read_or_create_token(self) -> str:
-        """Return the token of this home; the first caller makes it, all get the same."""
+        """Return this home's token; the first caller creates it, and all get the same one."""
         token = self.read_token()
         if token is not None:
             return token
-        # Written whole under another name and linked: no reader can see half a token, and
-        # of several processes that make one at once exactly one wins.
+        # Written under another name, then linked: a reader never sees half a token, and if
+        # several processes create one at once, exactly one wins.
         token = secrets.token_urlsafe(32)
         draft = _write_private(self.token_path, token)
         try:
             os.link(draft, self.token_path)
         except FileExistsError:
-            # Never written empty: where it is, something has damaged it.
+            # The file is never written empty: an empty one is damaged and is replaced.
             return self.read_token() or draft.replace(self.token_path).read_text(encoding="ascii")
         finally:
             draft.unlink(missing_ok=True)
         return token
 
     def read_discovery(self) -> Discovery | None:
-        """Return what the discovery file says, or None where there is none or it is damaged.
+        """Return the content of the discovery file, or None if it is missing or damaged.
 
         Raises:
-            EmbeddedServiceError: It may not be read.
+            EmbeddedServiceError: The file cannot be read.
         """
         content = _read_if_there(self.discovery_path)
         try:
@@ -163,24 +164,24 @@ class EmbeddedHome:
             return None
 
     def write_discovery(self, discovery: Discovery) -> None:
-        """Write the discovery file in one step."""
+        """Write the discovery file atomically."""
         draft = _write_private(self.discovery_path, discovery.model_dump_json())
         draft.replace(self.discovery_path)
 
     def remove_discovery(self) -> None:
-        """Remove the discovery file, if it is there."""
+        """Remove the discovery file if it exists."""
         self.discovery_path.unlink(missing_ok=True)
 
     @contextmanager
     def try_lock(self, path: Path, *, wait_seconds: float = 0.0) -> Iterator[bool]:
-        """Lock one of the lock files; give whether that worked.
+        """Lock one of the lock files; yield whether that succeeded.
 
-        The kernel frees a lock with its process, however that ends.
+        The kernel releases the lock when its process ends, in whatever way.
 
         Args:
             path: The lock file.
-            wait_seconds: How long to try. The service gives its own lock a second, because
-                `service_lives` touches it for a moment.
+            wait_seconds: How long to keep trying. The service tries for a while, because
+                `service_lives` holds the lock for a moment.
         """
         import fcntl
 
@@ -202,7 +203,7 @@ class EmbeddedHome:
             os.close(descriptor)
 
     def service_lives(self) -> bool:
-        """Say whether a service process holds this home."""
+        """Return whether a service process holds this home."""
         import fcntl
 
         try:
@@ -210,7 +211,7 @@ class EmbeddedHome:
         except FileNotFoundError:
             return False
         try:
-            # A shared lock, so that two who look at once do not see each other.
+            # A shared lock, so that two simultaneous checks do not detect each other.
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -220,18 +221,18 @@ class EmbeddedHome:
 
 
 def identity_proof(token: str, nonce: str) -> str:
-    """Return the proof that its maker knows the token: hex HMAC-SHA256 of the nonce under it."""
+    """Return the proof of knowing the token: hex HMAC-SHA256 of the nonce, keyed with it."""
     return hmac.new(token.encode(), nonce.encode(), hashlib.sha256).hexdigest()
 
 
 def host_name() -> str:
-    """Return the name of this machine (in a container: of the container)."""
+    """Return the name of this machine, or of the container."""
     return socket.gethostname()
 
 
 @cache
 def boot_id() -> str:
-    """Return the kernel's id of this boot: process ids of another boot mean nothing."""
+    """Return the kernel's id of this boot; process ids from another boot are meaningless."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
@@ -245,7 +246,7 @@ def boot_id() -> str:
 
 
 def process_exists(pid: int) -> bool:
-    """Say whether this machine has a process of that id (it may be another by now)."""
+    """Return whether this machine has a process with this id, which may have been reused."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -256,19 +257,19 @@ def process_exists(pid: int) -> bool:
 
 
 def version_key(version: str) -> tuple[int, ...]:
-    """Return the release numbers of a version, to compare two of them."""
+    """Return the release numbers of a version, for comparing versions."""
     release = re.match(r"\d+(\.\d+)*", version)
     return tuple(int(number) for number in release[0].split(".")) if release else ()
 
 
 def network_file_system(path: Path) -> str | None:
-    """Return the name of the network file system that a path lies on; None if on a local one."""
+    """Return the name of the network file system that holds a path; None if it is local."""
     name = _file_system(path)
     return name if _NETWORK_FILE_SYSTEM.fullmatch(name) else None
 
 
 def _file_system(path: Path) -> str:
-    """Return the type of the file system of a path that need not exist, "" where unknown."""
+    """Return the file system type of a path, which need not exist; "" if unknown."""
     longest, found = -1, ""
     for mount_point, name in _mounts():
         if path.is_relative_to(mount_point) and len(mount_point.parts) >= longest:
@@ -289,7 +290,7 @@ def _mounts() -> Iterator[tuple[Path, str]]:
     except OSError:
         return
     for line in table.splitlines():
-        # man 5 proc_pid_mountinfo: the type follows a lone hyphen; blanks are octal escapes.
+        # man 5 proc_pid_mountinfo: the type follows a single hyphen; spaces are octal escapes.
         fields, _, rest = line.partition(" - ")
         mount_point = re.sub(r"\\(\d{3})", lambda m: chr(int(m[1], 8)), fields.split(" ")[4])
         yield Path(mount_point), rest.split(" ")[0]
@@ -302,13 +303,13 @@ def _read_if_there(path: Path) -> bytes | None:
         return None
     except OSError as exc:
         raise EmbeddedServiceError(
-            f"Cannot read {path}: {exc.strerror}. Set PREFECT_QISKIT_RUNTIME_HOME to a folder of"
-            " your own."
+            f"Cannot read {path}: {exc.strerror}. Set PREFECT_QISKIT_RUNTIME_HOME to a folder that"
+            " you own."
         ) from exc
 
 
 def _write_private(target: Path, text: str) -> Path:
-    """Write text to a new 0600 file beside the target, safe on disk; return its path."""
+    """Write text to a new 0600 file next to the target, flushed to disk; return its path."""
     descriptor, draft = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)

@@ -12,7 +12,7 @@ from prefect_qiskit_runtime.service.http.server import configure_logging
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the service until its end; return the exit code of the process."""
+    """Run the service until it ends; return the exit code of the process."""
     options = _parse(arguments)
     configure_logging()
     from prefect_qiskit_runtime.service.embedded import EmbeddedOptions, run
@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         run(embedded, settings)
     except QiskitRuntimeError as exc:
-        logging.getLogger(__name__).error("%s", exc)  # noqa: TRY400 - the message says it all
+        logging.getLogger(__name__).error("%s", exc)  # noqa: TRY400 - no traceback needed
         return 1
     return 0
 
@@ -40,16 +40,16 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--embedded",
         action="store_true",
         required=True,
-        help="serve this user on this machine, and end when idle",
+        help="serve this user on this machine, and stop when idle",
     )
     parser.add_argument("--home", type=Path, required=True, help="folder of the service")
     parser.add_argument(
         "--warm-image",
         default=f"python:{sys.executable}",
-        help="Python environment to have ready for the first job, and the default of jobs",
+        help="Python environment to preload for the first job; also the jobs' default",
     )
     parser.add_argument(
-        "--idle-seconds", type=float, help="end after this time without use (default: settings)"
+        "--idle-seconds", type=float, help="stop after this time without use (default: settings)"
     )
     return parser.parse_args(arguments)
 

@@ -1,8 +1,8 @@
-"""Who has which token, and the access tokens that replace a user's token for a time.
+"""The users' tokens, and the access tokens that replace them for a limited time.
 
-IBM's clients log in with their token once and then send what they got for it. Nothing is stored:
-the signature's key follows from the user's token, so that access tokens outlive a restart of the
-service and end with the token.
+IBM's clients log in with their token once and then send the access token that they received.
+Nothing is stored: the signing key is derived from the user's token, so access tokens survive a
+restart of the service and become invalid with the token.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from prefect_qiskit_runtime.service.store.records import Owner
 
 
 class Authenticator:
-    """Knows who has which token, and gives out access tokens that stand in for it for a time.
+    """Identifies users by their tokens, and issues access tokens.
 
     Args:
         owners: The users by their tokens.
-        clock: What access tokens expire by.
+        clock: The clock by which access tokens expire.
     """
 
     def __init__(self, owners: Mapping[str, Owner], clock: Clock) -> None:
-        # By digest: how long a look-up takes says nothing of the tokens themselves.
+        # By digest, so that the time of a look-up reveals nothing about the tokens.
         self._owners = {_digest(token): owner for token, owner in owners.items()}
         self.access = AccessTokens({owner: digest for digest, owner in self._owners.items()}, clock)
 
     def identify(self, token: str) -> Owner:
-        """Return whose token, or access token, it is.
+        """Return the owner of a token or access token.
 
         Raises:
-            AuthenticationError: Nobody's.
+            AuthenticationError: The token is invalid.
         """
         return self._find(token) or self.access.read(token, Purpose.API).owner
 
     def log_in(self, token: str) -> Owner:
-        """Return whose token it is; an access token will not do.
+        """Return the owner of a token; access tokens are refused.
 
         Raises:
-            AuthenticationError: Nobody's.
+            AuthenticationError: The token is invalid.
         """
         owner = self._find(token)
         if owner is None:
@@ -66,7 +66,7 @@ _REQUIRED = ["sub", "aud", "iat", "exp"]
 
 
 class Purpose(StrEnum):
-    """What an access token is good for."""
+    """The use that an access token permits."""
 
     API = "api"
     RESULT = "result"
@@ -74,10 +74,10 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True)
 class Access:
-    """What an access token says.
+    """The content of an access token.
 
     Attributes:
-        subject: The one thing that it opens; empty for all that the user may do.
+        subject: The only object that it gives access to; empty for everything the user may do.
     """
 
     owner: Owner
@@ -86,24 +86,24 @@ class Access:
 
 
 class AccessTokens:
-    """Gives out access tokens and reads them.
+    """Issues access tokens and reads them.
 
     Args:
-        known: What only the service and one user can know, by user.
-        clock: What they expire by.
+        shared_secrets: For each user, a secret known only to the service and that user.
+        clock: The clock by which access tokens expire.
     """
 
-    def __init__(self, known: Mapping[Owner, bytes], clock: Clock) -> None:
+    def __init__(self, shared_secrets: Mapping[Owner, bytes], clock: Clock) -> None:
         self._keys = {
             owner.user: (owner, hmac.digest(secret, b"access token", hashlib.sha256))
-            for owner, secret in known.items()
+            for owner, secret in shared_secrets.items()
         }
         self._clock = clock
         self._ended: dict[bytes, int] = {}
 
     def issue(self, owner: Owner, purpose: Purpose, *, seconds: int, subject: str = "") -> str:
-        """Return a JSON web token with times of issue and expiry, as IBM's clients read them."""
-        import jwt  # takes 0.4 s, which services that nobody logs in to need not wait for
+        """Return a JSON web token with the times of issue and expiry that IBM's clients read."""
+        import jwt  # takes 0.4 s; services without logins need not wait for it
 
         now = int(self._clock.now().timestamp())
         claims = {
@@ -112,16 +112,16 @@ class AccessTokens:
             "iat": now,
             "exp": now + seconds,
             "subject": subject,
-            "jti": secrets.token_hex(8),  # so that of two logins each can end by itself
+            "jti": secrets.token_hex(8),  # so that each of two logins can be revoked separately
         }
         return jwt.encode(claims, self._keys[owner.user][1], algorithm=_ALGORITHM)
 
     def read(self, token: str, purpose: Purpose) -> Access:
-        """Return what an access token says.
+        """Return the content of an access token.
 
         Raises:
-            AuthenticationError: It is not from here, has expired or ended, or is for another
-                purpose.
+            AuthenticationError: The token is not from this service, has expired or been revoked,
+                or is for another purpose.
         """
         if token.count(".") != 2 or _digest(token) in self._ended:
             raise AuthenticationError(REFUSED)
@@ -135,7 +135,7 @@ class AccessTokens:
                 key,
                 algorithms=[_ALGORITHM],
                 audience=purpose.value,
-                # Times are compared below: the library knows the machine's clock only.
+                # Times are compared below: the library knows only the machine's clock.
                 options={"require": _REQUIRED, "verify_exp": False, "verify_iat": False},
             )
         except (jwt.InvalidTokenError, KeyError) as exc:
@@ -145,7 +145,7 @@ class AccessTokens:
         return Access(owner, str(claims.get("subject", "")), int(claims["exp"]))
 
     def end(self, token: str, access: Access) -> None:
-        """Take an access token back, for as long as this process lives."""
+        """Revoke an access token for the lifetime of this process."""
         now = self._clock.now().timestamp()
         self._ended = {key: until for key, until in self._ended.items() if until > now}
         self._ended[_digest(token)] = access.expires_at

@@ -1,4 +1,4 @@
-"""Put the parts of a service together, and take them apart in the right order."""
+"""Assemble the parts of a service, and close them in the right order."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _CLOSE_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class ServiceFolders:
-    """Where a service keeps what it has."""
+    """The folders of a service."""
 
     database: Path
     jobs: JobFolders
 
     def prepare(self) -> None:
-        """Make the folders, and clear up after a service that was killed: its jobs ended too."""
+        """Create the folders, and clean up after a service that was killed with its jobs."""
         shutil.rmtree(self.jobs.scratch, ignore_errors=True)
         for folder in (self.jobs.scratch, self.jobs.logs, self.jobs.hardware):
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -47,11 +47,11 @@ class ServiceFolders:
 
 @dataclass(frozen=True)
 class ServiceParts:
-    """What is particular to one service.
+    """The parts that differ between services.
 
     Attributes:
-        embedded_token: The token that the service proves to know; None for a team service.
-        request_end: Asks the process to end; None where that is not a client's to ask.
+        embedded_token: The token that the service proves it knows; None for a team service.
+        request_end: Requests the end of the process; None if clients may not request it.
     """
 
     folders: ServiceFolders
@@ -66,7 +66,7 @@ class ServiceParts:
 
 @asynccontextmanager
 async def open_service(parts: ServiceParts, settings: Settings) -> AsyncIterator[ServiceContext]:
-    """Open the parts of a service and close them again."""
+    """Open the parts of a service, and close them on exit."""
     store = await asyncio.to_thread(Store.open, parts.folders.database)
     executor = parts.executor
     feed = Feed()
@@ -108,7 +108,7 @@ async def open_service(parts: ServiceParts, settings: Settings) -> AsyncIterator
 
 @asynccontextmanager
 async def housekeeping(context: ServiceContext, *more: Any) -> AsyncIterator[None]:
-    """Warm the default image, keep the store tidy, and run further coroutines, meanwhile."""
+    """Warm the default image, tidy the store and run further coroutines in the background."""
     settings = context.settings
     tidying = keep_tidy(
         context.store,
@@ -127,7 +127,7 @@ async def housekeeping(context: ServiceContext, *more: Any) -> AsyncIterator[Non
 
 
 async def wind_down(context: ServiceContext, server: Server) -> None:
-    """Take no more requests, end the jobs, let the streams tell of it, then stop listening."""
+    """Refuse new requests, end the jobs, let the streams report it, then stop listening."""
     context.activity.ending = True
     await context.scheduler.close()
     context.feed.close()
@@ -135,17 +135,17 @@ async def wind_down(context: ServiceContext, server: Server) -> None:
 
 
 async def _close_executor(executor: Executor) -> None:
-    # Bounded: a process that cannot be killed must not keep the home locked. Whatever is left
-    # dies with this process.
+    # Bounded: a process that cannot be killed must not keep the home locked. Anything left over
+    # ends with this process.
     try:
         async with asyncio.timeout(_CLOSE_SECONDS):
             await executor.close()
     except TimeoutError:
-        logger.warning("The processes of the jobs did not end within %.0f s", _CLOSE_SECONDS)
+        logger.warning("The jobs' processes did not end within %.0f s", _CLOSE_SECONDS)
 
 
 async def _warm(context: ServiceContext) -> None:
-    """Have the first job's libraries, and the schema checker, loaded before they are asked for."""
+    """Load the first job's libraries and the schema checker before they are needed."""
     image = context.images.choose(None)
     try:
         await context.executor.warm(image)

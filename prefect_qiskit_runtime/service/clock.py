@@ -1,8 +1,8 @@
-"""The service's time: what it stamps, and what it waits for.
+"""The service's clock, for timestamps and waits.
 
-Everything that ends after a time (a job's limit, a session's, a token's) asks this clock, so
-that tests can move it. What protects the service itself (timeouts of its processes and its
-disk) does not.
+Everything that ends after a time (a job's limit, a session's, a token's) uses this clock, so
+that tests can move it. Timeouts that protect the service itself (of its processes and its disk)
+do not use it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Clock", "Timer"]
 
 
 class Timer:
-    """A call that will be made at a time, unless it is cancelled."""
+    """A call scheduled for a time, unless it is cancelled."""
 
     def __init__(self, due: float, ring: Callable[[], object]) -> None:
         self.due = due
@@ -27,7 +27,7 @@ class Timer:
         self._rung: object = None
 
     def cancel(self) -> None:
-        """Do not make the call. Afterwards it does nothing."""
+        """Cancel the call; no effect if it has already been made."""
         self.cancelled = True
 
     def ring(self) -> None:
@@ -38,7 +38,7 @@ class Timer:
 
 
 class Clock:
-    """The time of the machine, and as much more as it was moved by. Belongs to one event loop."""
+    """The machine's time plus the time it was moved forward. Belongs to one event loop."""
 
     def __init__(self) -> None:
         self._moved = 0.0
@@ -48,7 +48,7 @@ class Clock:
 
     @property
     def moved_seconds(self) -> float:
-        """How far it was moved, in all."""
+        """The total time by which the clock was moved."""
         return self._moved
 
     def now(self) -> datetime:
@@ -56,7 +56,7 @@ class Clock:
         return datetime.now(UTC) + timedelta(seconds=self._moved)
 
     def monotonic(self) -> float:
-        """Return seconds that only ever grow."""
+        """Return seconds that never decrease."""
         return time.monotonic() + self._moved
 
     def call_later(self, seconds: float, ring: Callable[[], object]) -> Timer:
@@ -76,13 +76,13 @@ class Clock:
             timer.cancel()
 
     def advance(self, seconds: float) -> None:
-        """Move the time forward; what is due by then happens now, in its order.
+        """Move the time forward; calls due by then are made now, in order.
 
         Raises:
-            ValueError: Back in time.
+            ValueError: The time would move backward.
         """
         if seconds < 0:
-            raise ValueError(f"The clock goes forward only, not by {seconds} s.")
+            raise ValueError(f"The clock only moves forward, not by {seconds} s.")
         self._moved += seconds
         self._ring_due()
 
@@ -92,7 +92,7 @@ class Clock:
         self._arm()
 
     def _arm(self) -> None:
-        """Have the loop wake at the first timer that still counts."""
+        """Schedule a wake-up for the first timer that is not cancelled."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None

@@ -1,4 +1,4 @@
-"""The parts of one running service, as its routes find them."""
+"""The parts of one running service, as its routes use them."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from prefect_qiskit_runtime.settings import Settings
 
 
 class Activity:
-    """When the service was last used, and whether it is about to end.
+    """When the service was last used, and whether it is ending.
 
     Attributes:
-        ending: Set once, when the service will take no more requests.
+        ending: Set once, when the service stops accepting requests.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -33,7 +33,7 @@ class Activity:
         self._last = clock.monotonic()
 
     def touch(self) -> None:
-        """Take note that somebody uses the service."""
+        """Record that the service is in use."""
         self._last = self._clock.monotonic()
 
     @property
@@ -44,12 +44,12 @@ class Activity:
 
 @dataclass
 class ServiceContext:
-    """What a request can reach.
+    """The parts of the service that requests use.
 
     Attributes:
-        journals_dir: Where brokers note what they have submitted to hardware.
-        embedded_token: The token that the service proves to know; None for a team service.
-        request_end: Asks the process to end; None where that is not a client's to ask.
+        journals_dir: Folder in which brokers record their submissions to hardware.
+        embedded_token: The token that the service proves it knows; None for a team service.
+        request_end: Requests the end of the process; None if clients may not request it.
     """
 
     settings: Settings
@@ -77,5 +77,5 @@ class ServiceContext:
         self.started_at = self.clock.now()
 
     def log_path(self, job_id: str) -> Path:
-        """Return where the log of a job is kept."""
+        """Return the path of a job's log."""
         return self.job_logs_dir / f"{job_id}.log"

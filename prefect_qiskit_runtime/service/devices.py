@@ -1,7 +1,7 @@
 """The backends of the service, as JSON: the ideal simulator and the noisy fake devices.
 
-The snapshots are read as the files that qiskit-ibm-runtime installs; importing that package
-takes seconds and is left to the jobs.
+The snapshots are read from the files that qiskit-ibm-runtime installs. Importing that package
+takes seconds, so only jobs do it.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _ERRORS_OF_GATES = ("gate_error",)
 
 @dataclass(frozen=True)
 class Calibration:
-    """A calibration, as what it changes in that of the snapshot.
+    """A calibration, as its changes to the snapshot's calibration.
 
     Attributes:
-        id: By which IBM's clients ask for it.
-        error_factor: By how much errors are multiplied; none is larger than a half.
-        qubits: Of which qubits, and gates on them; None for all.
-        is_newest: Whether it is the one that is meant where none is named.
+        id: The id by which IBM's clients request it.
+        error_factor: Factor by which errors are multiplied; no error exceeds one half.
+        qubits: The qubits affected, including gates on them; None for all.
+        is_newest: Whether it is the default when no calibration is named.
     """
 
     id: str
@@ -44,8 +44,8 @@ class Calibration:
     qubits: frozenset[int] | None = None
     is_newest: bool = False
 
-    def laid_over(self, properties: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the calibration of the snapshot as changed by this one: a day older, or newer."""
+    def apply_to(self, properties: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the snapshot's calibration with these changes, dated a day older or newer."""
         changed = copy.deepcopy(dict(properties))
         updated_at = datetime.fromisoformat(changed["last_update_date"])
         days = 1 if self.is_newest else -1
@@ -57,28 +57,28 @@ class Calibration:
         return changed
 
     def _change(
-        self, qubits: list[int], told: list[dict[str, Any]], names: tuple[str, ...]
+        self, qubits: list[int], values: list[dict[str, Any]], names: tuple[str, ...]
     ) -> None:
         if self.qubits is not None and self.qubits.isdisjoint(qubits):
             return
-        for one in told:
+        for one in values:
             if one["name"] in names:
                 one["value"] = min(_WORST_ERROR, one["value"] * self.error_factor)
 
 
 Calibrations = Callable[[str], Iterable[Calibration]]
-"""Gives those of a backend."""
+"""Returns a backend's calibrations."""
 
 
 def no_calibrations(name: str) -> Iterable[Calibration]:  # noqa: ARG001 - the same for all
-    """Give none: snapshots have the one that they were taken with."""
+    """Return no calibrations: each snapshot has just the one it was taken with."""
     return ()
 
 
 IDEAL_SIMULATOR = "aer_simulator"
 _PREFIX = "fake_"
 
-# Simulators of IBM's that samples name and that are gone; none had noise.
+# IBM's retired simulators, still named in samples; none had noise.
 ALIASES: dict[str, str] = dict.fromkeys(
     (
         "ibmq_qasm_simulator",
@@ -101,7 +101,7 @@ class Chosen:
 
     Attributes:
         name: The backend.
-        warning: What the submitter should know of the choice.
+        warning: A note about the choice for the submitter.
     """
 
     name: str
@@ -109,10 +109,10 @@ class Chosen:
 
 
 class Devices:
-    """The backends by name, each read when it is first asked for.
+    """The backends by name, each read on first use.
 
     Attributes:
-        calibrations: What there is beside the calibrations of the snapshots.
+        calibrations: Returns the calibrations beyond those of the snapshots.
     """
 
     def __init__(self) -> None:
@@ -121,7 +121,7 @@ class Devices:
 
     @cached_property
     def _folders(self) -> dict[str, Path]:
-        # find_spec of a top-level package looks for it without importing it.
+        # find_spec locates a top-level package without importing it.
         package = importlib.util.find_spec("qiskit_ibm_runtime")
         if package is None or not package.submodule_search_locations:
             return {}
@@ -136,11 +136,11 @@ class Devices:
 
     @property
     def legacy_names(self) -> list[str]:
-        """The names with the aliases: IBM's older clients use no backend that is not listed."""
+        """All names and aliases: IBM's older clients use only backends that are listed."""
         return [*self.names, *ALIASES]
 
     def configuration(self, name: str) -> dict[str, Any]:
-        """Return the configuration of a backend, in IBM's form.
+        """Return the configuration of a backend, in IBM's format.
 
         Raises:
             NotFoundError: There is no such backend; the message lists close names.
@@ -155,11 +155,11 @@ class Devices:
         return known
 
     def properties(self, name: str, calibration_id: str | None = None) -> dict[str, Any]:
-        """Return a calibration of a backend, in IBM's form; nothing for an ideal one.
+        """Return a calibration of a backend, in IBM's format; empty for an ideal one.
 
         Args:
             name: The backend.
-            calibration_id: The one of this id; None for the newest.
+            calibration_id: The calibration's id; None for the newest.
 
         Raises:
             NotFoundError: There is no such backend, or it has no such calibration.
@@ -169,13 +169,13 @@ class Devices:
         if actual_name(name) == IDEAL_SIMULATOR:
             return {}
         snapshot = {**_snapshot(self._folders[name], "props"), "backend_name": name}
-        return snapshot if calibration is None else calibration.laid_over(snapshot)
+        return snapshot if calibration is None else calibration.apply_to(snapshot)
 
     def calibration(self, name: str, calibration_id: str | None) -> Calibration | None:
-        """Return a calibration of a backend by its id, or the newest; None for the snapshot's.
+        """Return a calibration by its id, or the newest one; None for the snapshot's.
 
         Raises:
-            NotFoundError: It has none of that id.
+            NotFoundError: The backend has no calibration with this id.
         """
         known = list(self.calibrations(name))
         if calibration_id is None:
@@ -190,16 +190,16 @@ class Devices:
         )
 
     def choose(self, name: str | None, requirements: Mapping[str, Any]) -> Chosen:
-        """Return the backend for a job: the one asked for, or the simplest that is good enough.
+        """Return the requested backend, or the simplest one that meets the requirements.
 
         Raises:
             NotFoundError: There is no such backend.
-            InvalidInputError: It, or every one, lacks something that the program requires.
+            InvalidInputError: The requested backend, or every backend, fails a requirement.
         """
         if name is not None:
             unmet = unmet_requirement(requirements, self.configuration(name))
             if unmet is None:
-                return _chosen(name)
+                return _resolve_alias(name)
             message = f"Backend {name} does not meet the program's requirement {unmet}."
             raise InvalidInputError(message, path="$.backend", rule=unmet)
         for candidate in self.names:
@@ -225,11 +225,11 @@ class Devices:
 
 
 def actual_name(name: str) -> str:
-    """Return the backend that a name, which may be an alias, stands for."""
+    """Return the backend that a name, possibly an alias, refers to."""
     return ALIASES.get(name, name)
 
 
-def _chosen(name: str) -> Chosen:
+def _resolve_alias(name: str) -> Chosen:
     actual = actual_name(name)
     if actual == name:
         return Chosen(name)
@@ -238,7 +238,7 @@ def _chosen(name: str) -> Chosen:
 
 def _ideal() -> dict[str, Any]:
     configuration = json.loads(_AER_CONFIGURATION.read_bytes())
-    # As Aer states it: as many qubits as have a state vector that fits the machine's memory.
+    # As Aer does: the most qubits whose state vector fits into the machine's memory.
     memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     configuration["n_qubits"] = int(math.log2(memory_bytes / _STATEVECTOR_BYTES_PER_AMPLITUDE))
     try:

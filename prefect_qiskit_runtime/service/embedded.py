@@ -1,8 +1,8 @@
-"""The embedded service: one process per home, on this machine only, that ends when idle.
+"""The embedded service: one process per home, on this machine only, that stops when idle.
 
-It holds `service.lock` for all its life. It says where it is once it can answer, and takes that
-back before it ends. An idle end is decided under `start.lock`, which a client holds while it
-starts a service: so no client finds a service that is about to go, and none starts a second.
+It holds `service.lock` for its whole lifetime. It publishes its address once it can answer, and
+withdraws it before it ends. It decides to stop as idle under `start.lock`, which a client holds
+while starting a service: so no client finds a service that is about to stop, or starts a second.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class EmbeddedOptions:
 
     Attributes:
         root: Its folder: the home of one protocol version.
-        image: The image to have ready for the first job, and of jobs that name none.
-        idle_seconds: Time without job, session, stream or request after which it ends.
+        image: The image to preload for the first job; the default of jobs that name no image.
+        idle_seconds: Time without a job, session, stream or request after which it stops.
     """
 
     root: Path
@@ -63,22 +63,22 @@ class EmbeddedOptions:
 
 
 def run(options: EmbeddedOptions, settings: Settings) -> None:
-    """Run the embedded service until it is idle, asked to end, or gets a signal.
+    """Run the embedded service until it is idle, a client stops it, or it gets a signal.
 
     Raises:
-        EmbeddedServiceError: Another one holds the home, or the home cannot be used.
+        EmbeddedServiceError: Another service holds the home, or the home cannot be used.
     """
     home = EmbeddedHome(options.root)
     home.ensure()
     with ExitStack() as stack:
         _hold_home(home, stack)
-        home.remove_discovery()  # of a service that was killed
+        home.remove_discovery()  # left by a service that was killed
         _folders(home).prepare()
         asyncio.run(_serve(home, options, settings, stack))
 
 
 def _hold_home(home: EmbeddedHome, stack: ExitStack) -> None:
-    """Take `service.lock` until the process ends; wait for a service that is just ending."""
+    """Hold `service.lock` until the process ends, waiting for a previous service to end."""
     deadline = time.monotonic() + _LOCK_SECONDS
     while True:
         attempt = ExitStack()
@@ -89,7 +89,7 @@ def _hold_home(home: EmbeddedHome, stack: ExitStack) -> None:
         known = home.read_discovery()
         if time.monotonic() >= deadline:
             who = f"process {known.pid} on {known.host}" if known else "a process that is starting"
-            raise EmbeddedServiceError(f"The home {home.root} has a service already: {who}.")
+            raise EmbeddedServiceError(f"The home {home.root} already has a service: {who}.")
         time.sleep(_LOCK_POLL_SECONDS)
 
 
@@ -138,7 +138,7 @@ def _folders(home: EmbeddedHome) -> ServiceFolders:
 
 
 async def _wind_down(home: EmbeddedHome, context: ServiceContext, server: Server) -> None:
-    """Let no client find the service any more, then end it."""
+    """Withdraw the service's address, then end the service."""
     context.activity.ending = True
     home.remove_discovery()
     await wind_down(context, server)
@@ -151,7 +151,7 @@ async def _end_when_idle(
     ending: asyncio.Event,
     stack: ExitStack,
 ) -> None:
-    """Ask for the end once nothing has needed the service for a time."""
+    """Request the end once the service has been idle for the given time."""
     while not ending.is_set():
         left = idle_seconds - context.activity.idle_seconds
         await context.clock.sleep(min(max(left, _LOCK_POLL_SECONDS), _LONGEST_IDLE_POLL_SECONDS))
@@ -161,19 +161,19 @@ async def _end_when_idle(
         if not attempt.enter_context(home.try_lock(home.start_lock_path)):
             attempt.close()
             continue
-        # Looked at again under the lock, and decided without a pause: a request is either
-        # seen here or refused from here on.
+        # Checked again under the lock, and decided without an await in between: a request is
+        # either seen here or refused from here on.
         if await _in_use(context) or context.activity.idle_seconds < idle_seconds:
             attempt.close()
             continue
         context.activity.ending = True
-        stack.push(attempt)  # held to the end of the process
+        stack.push(attempt)  # held until the process ends
         logger.info("Idle for %.0f s", context.activity.idle_seconds)
         ending.set()
 
 
 async def _in_use(context: ServiceContext) -> bool:
-    """Say whether jobs, sessions or streams are open; a stream or job counts to its end."""
+    """Return whether a job, session or stream is open; if so, record that the service is used."""
     if context.feed.open_streams or context.scheduler.running_count:
         context.activity.touch()
         return True

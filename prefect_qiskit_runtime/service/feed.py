@@ -1,7 +1,7 @@
-"""Wake streams when something of their job has been stored.
+"""Wake streams when new data of their job has been stored.
 
-It carries no data: a stream reads what is new from the store, at its own pace. So nothing is
-lost by a slow reader, nothing piles up for it, and a late one reads the same as an early one.
+The feed carries no data: each stream reads new data from the store at its own pace. So a slow
+reader loses nothing, nothing accumulates for it, and a late reader gets the same as an early one.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from contextlib import contextmanager
 
 
 class Watch:
-    """One stream's bell. `expect` before reading, then `wait`: what comes between rings it."""
+    """One stream's wake-up. Call `expect` before reading, then `wait`, so nothing is missed."""
 
     def __init__(self) -> None:
         self._rung = asyncio.Event()
 
     def ring(self) -> None:
-        """Say that something has been stored."""
+        """Signal that new data has been stored."""
         self._rung.set()
 
     def expect(self) -> None:
-        """Begin to listen. Whatever is stored from here on ends the next `wait`."""
+        """Start listening. Anything stored from now on ends the next `wait`."""
         self._rung.clear()
 
     async def wait(self, timeout_seconds: float) -> bool:
-        """Wait until something has been stored; return False if nothing was in that time."""
+        """Wait until data has been stored; return False if none was within the timeout."""
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self._rung.wait()
@@ -44,12 +44,12 @@ class Feed:
 
     @property
     def open_streams(self) -> int:
-        """How many streams are open."""
+        """Number of open streams."""
         return sum(len(watches) for watches in self._watches.values())
 
     @contextmanager
     def watch(self, job_id: str) -> Iterator[Watch]:
-        """Listen for what happens to a job."""
+        """Watch a job for new data."""
         watch = Watch()
         self._watches.setdefault(job_id, set()).add(watch)
         try:
@@ -61,12 +61,12 @@ class Feed:
                 del self._watches[job_id]
 
     def notify(self, job_id: str) -> None:
-        """Say that something of a job has been stored."""
+        """Wake a job's streams: new data has been stored."""
         for watch in self._watches.get(job_id, ()):
             watch.ring()
 
     def close(self) -> None:
-        """End all streams: the service is going, readers find the rest when it is back."""
+        """End all streams because the service is stopping; readers resume when it is back."""
         self.closed = True
         for job_id in self._watches:
             self.notify(job_id)

@@ -1,4 +1,4 @@
-"""Ids of jobs and sessions, all of the same form, because a job may name its session."""
+"""Ids of jobs and sessions. They share one format, because a session may take its job's id."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _LENGTH = 20
 
 
 def new_id() -> str:
-    """Return an id that nothing else has."""
+    """Return a new, unique id."""
     return "".join(secrets.choice(_CHARACTERS) for _ in range(_LENGTH))
 
 
 def id_of(*named: str) -> str:
-    """Return the id of what some texts name: the same for the same texts."""
+    """Return an id derived from texts: the same texts give the same id."""
     number = int.from_bytes(hashlib.sha256(json.dumps(named).encode()).digest())
     characters: list[str] = []
     for _ in range(_LENGTH):

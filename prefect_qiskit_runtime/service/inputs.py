@@ -1,7 +1,7 @@
 """Check inputs against a program's JSON schema, and a backend against its requirements.
 
-jsonschema is imported when a schema is first met: most of its import time is not needed to
-take the first request.
+jsonschema is imported when a schema is first used, because its import would delay the first
+request.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class InputRules:
         """Check the inputs of a job against the schema of its program.
 
         Args:
-            program: The program, in the version that the job will run.
+            program: The program, in the version that the job runs.
             inputs: The encoded inputs, parsed.
-            size: Length of their text; large ones are checked off the event loop.
+            size: Length of their text; large inputs are checked off the event loop.
 
         Raises:
-            InvalidInputError: They break a rule; the error names the path and the rule, never
-                the values.
+            InvalidInputError: The inputs break a rule; the error names the path and the rule,
+                never the values.
         """
         schema = program.content.spec.get("parameters")
         if not schema:
@@ -65,10 +65,10 @@ class InputRules:
 
 
 def check_schema(schema: dict[str, Any], path: str) -> None:
-    """Check that a program's schema is a JSON schema.
+    """Check that a program's schema is a valid JSON schema.
 
     Raises:
-        InvalidInputError: It is not; the error names the place in it.
+        InvalidInputError: The schema is invalid; the error names the place in it.
     """
     from jsonschema.exceptions import SchemaError
     from jsonschema.validators import Draft202012Validator, validator_for
@@ -85,7 +85,7 @@ def check_requirements_known(requirements: Mapping[str, Any], path: str) -> None
     """Check the values of the backend requirements that the service understands.
 
     Raises:
-        InvalidInputError: One has a value of the wrong kind.
+        InvalidInputError: A requirement has a value of the wrong type.
     """
     kinds: dict[str, tuple[type, str]] = {
         "min_num_qubits": (int, "a whole number"),
@@ -104,7 +104,7 @@ def check_requirements_known(requirements: Mapping[str, Any], path: str) -> None
 def unmet_requirement(
     requirements: Mapping[str, Any], configuration: Mapping[str, Any]
 ) -> str | None:
-    """Return the first requirement that a backend does not meet, in words; None if it meets all."""
+    """Describe the first requirement that a backend does not meet; None if it meets all."""
     wanted_qubits = requirements.get("min_num_qubits")
     if wanted_qubits is not None and configuration["n_qubits"] < wanted_qubits:
         return f"min_num_qubits: {wanted_qubits} (it has {configuration['n_qubits']})"

@@ -1,7 +1,7 @@
-"""The one instance of a service, under the names by which the clients of each channel know it.
+"""The single instance of a service, under the name that the clients of each channel use.
 
-A user has one instance: what was made through one channel is found through every other. The
-instance that a client names (a CRN, or hub/group/project) is therefore not looked at.
+A user has one instance: jobs created through one channel are found through every other. The
+instance that a client names (a CRN, or hub/group/project) is therefore ignored.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from prefect_qiskit_runtime.service.store.records import Owner
 
-# As in IBM's open plan, because it is what published samples say.
+# As in IBM's open plan, because published samples use these names.
 HUB, GROUP, PROJECT = "ibm-q", "open", "main"
 
 PLAN = "prefect-qiskit-runtime"
@@ -19,19 +19,19 @@ _NAME = "team"
 
 
 def hubs() -> list[dict[str, Any]]:
-    """Return hubs, groups and projects in IBM's form."""
+    """Return hubs, groups and projects in IBM's format."""
     project = {"name": PROJECT, "isDefault": True}
     group = {"name": GROUP, "isDefault": True, "projects": {PROJECT: project}}
     return [{"name": HUB, "groups": {GROUP: group}}]
 
 
 def is_ours(*parts: str) -> bool:
-    """Say whether these are the hub, group and project that there are."""
+    """Return whether these are this service's hub, group and project."""
     return parts == (HUB, GROUP, PROJECT)
 
 
 def crn(owner: Owner) -> str:
-    """Return the cloud resource name of a user's instance, always the same for a user."""
+    """Return the cloud resource name of a user's instance; it never changes."""
     account, instance = (
         uuid5(NAMESPACE_URL, f"{PLAN}/{kind}/{owner.user}") for kind in ("account", "instance")
     )
@@ -46,7 +46,7 @@ def search_items(owner: Owner) -> list[dict[str, Any]]:
             "name": _NAME,
             "service_plan_unique_id": PLAN,
             "tags": [],
-            # Instances without it are passed over by qiskit-ibm-runtime: no backends allotted.
+            # qiskit-ibm-runtime skips instances without it, as having no backends.
             "doc": {"extensions": {"backends": "all"}},
         }
     ]

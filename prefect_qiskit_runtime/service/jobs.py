@@ -1,4 +1,4 @@
-"""What may become a job, and how one request becomes one job, however often it is sent."""
+"""Rules for submissions, and how one request becomes one job, however often it is sent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from prefect_qiskit_runtime.service.devices import Chosen, actual_name
 from prefect_qiskit_runtime.service.identifiers import new_id
 from prefect_qiskit_runtime.service.inputs import unchecked_requirements
 from prefect_qiskit_runtime.service.problem import KeyReusedError
-from prefect_qiskit_runtime.service.programs import visible
+from prefect_qiskit_runtime.service.programs import find_visible
 from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER, JsonObject, validate
 from prefect_qiskit_runtime.service.store import jobs as statements
 from prefect_qiskit_runtime.service.store.programs import find_program
@@ -33,16 +33,16 @@ _LONGEST_KEY = 255
 
 
 class HardwareRequest(BaseModel):
-    """What a submission says of the quantum device that its program uses.
+    """How a submission's program uses a quantum device.
 
     Attributes:
-        key: Name of the evaluation: its attempts share what was submitted to the device.
-        label: What its jobs there bear as a tag; the id of the job where there is none.
-        mode: How they belong together.
-        max_seconds: How much of the device's time the evaluation may use; None for no limit.
-        max_seconds_per_flow_run: How much all jobs with the label may use.
-        max_seconds_per_day: How much the account may use in one day.
-        max_seconds_of_instance: How much the instance may use in its period.
+        key: Name of the evaluation: its attempts share the jobs submitted to the device.
+        label: Tag of its jobs on the device; None for the job's id.
+        mode: How its jobs on the device are grouped.
+        max_seconds: Device time that the evaluation may use; None for no limit.
+        max_seconds_per_flow_run: Device time that all jobs with the label may use.
+        max_seconds_per_day: Device time that the account may use in one day.
+        max_seconds_of_instance: Device time that the instance may use in its period.
     """
 
     key: str = Field(min_length=16, max_length=64, pattern="^[!-~]+$")
@@ -93,9 +93,9 @@ class Submission:
     """Answer to a submission.
 
     Attributes:
-        job: The job, as it was queued or as it is found again.
-        replayed: Whether it was sent before, and this is the job of that time.
-        warnings: What the submitter should know.
+        job: The job, newly queued or found from an earlier submission.
+        replayed: Whether the request was sent before, and this is the job that it created.
+        warnings: Notes for the submitter.
     """
 
     job: Job | NewJob
@@ -105,11 +105,11 @@ class Submission:
 
 @dataclass(frozen=True)
 class _Sent:
-    """What a submission brings, and what makes another one the same.
+    """A submission's inputs and its identity.
 
     Attributes:
-        inputs: Parsed, to check them.
-        params: The inputs as sent, to keep them.
+        inputs: The parsed inputs, for checking.
+        params: The inputs as sent, for storing.
     """
 
     inputs: dict[str, Any]
@@ -125,32 +125,32 @@ async def submit(
     key: str | None,
     fingerprint: str | None,
 ) -> Submission:
-    """Queue a job, or find the one that the same request (of that fingerprint) queued before.
+    """Queue a job, or return the one that the same request (by its fingerprint) queued before.
 
     Raises:
         InvalidInputError: The request, its inputs or its key break a rule.
         NotFoundError: There is no such program, backend or session.
-        SessionClosedError: Its session takes no more jobs.
+        SessionClosedError: The job's session accepts no more jobs.
     """
     request = validate(JobRequest, body.fields, "job")
     inputs, params = _inputs(body)
     _check_key(key)
-    # Equal circuits that were built twice come in different bytes; the caller knows them as equal.
+    # Equal circuits that were built twice have different bytes; the caller's fingerprint is equal.
     sent = _Sent(inputs, params, key, fingerprint or _request_hash(body, params))
     before, program = await context.store.read(_look, key, request.program_id, owner)
     if before is not None:
         return _replay(before, sent.request_hash)
-    # A replay must be found even when its program is gone, so only now may that be an error.
-    program = program or await context.store.read(visible, request.program_id, owner)
+    # A replay must be found even if its program is gone, so a missing program is an error only now.
+    program = program or await context.store.read(find_visible, request.program_id, owner)
     new, warnings = await _prepare(context, owner, request, program, sent)
     session = _session_of(context, new, request) if request.start_session else None
     with context.interference.submission(new):
         is_new = await context.store.write(_queue, new, session)
     if not is_new:
         before, _ = await context.store.read(_look, key, request.program_id, owner)
-        assert before is not None  # noqa: S101 - the key's own job stood in the way
+        assert before is not None  # noqa: S101 - a job with this key caused the conflict
         return _replay(before, sent.request_hash)
-    context.scheduler.queued(new)
+    context.scheduler.on_queued(new)
     logger.info("Job %s of program %s v%d queued", new.id, program.id, program.version)
     return Submission(new, warnings=tuple(warnings))
 
@@ -158,12 +158,12 @@ async def submit(
 async def _prepare(
     context: ServiceContext, owner: Owner, request: JobRequest, program: Program, sent: _Sent
 ) -> tuple[NewJob, list[str]]:
-    """Check what was asked for; return the job that it makes, and what the submitter should know.
+    """Check a request; return the job to queue, and warnings for the submitter.
 
     Raises:
-        InvalidInputError: The inputs or what is asked of the job break a rule.
+        InvalidInputError: The inputs or options of the job break a rule.
         NotFoundError: There is no such backend, calibration or session.
-        SessionClosedError: Its session takes no more jobs.
+        SessionClosedError: The job's session accepts no more jobs.
     """
     requirements = program.content.spec.get("backend_requirements") or {}
     chosen = (
@@ -184,7 +184,7 @@ async def _prepare(
         program_version=program.version,
         backend=chosen.name,
         image=image,
-        # IBM's older clients have no call that opens a session: its first job names it.
+        # IBM's older clients cannot open a session: its first job opens it and gives its id.
         session_id=job_id if request.start_session else request.session_id,
         log_level=request.log_level or "WARNING",
         max_execution_seconds=limit,
@@ -200,7 +200,7 @@ async def _prepare(
     unchecked = list(requirements) if request.hardware else unchecked_requirements(requirements)
     warnings += [f"Backend requirement {name!r} is not checked." for name in unchecked]
     if chosen.warning is not None:
-        # First, because IBM's older clients show the first one only.
+        # First, because IBM's older clients show only the first warning.
         warnings.insert(0, chosen.warning)
     return new, warnings
 
@@ -209,7 +209,7 @@ async def find(context: ServiceContext, job_id: str, owner: Owner) -> Job:
     """Return a job of the owner.
 
     Raises:
-        NotFoundError: There is none, or it is another user's.
+        NotFoundError: There is no such job, or it belongs to another user.
     """
     job = await context.store.read(statements.find_job, job_id, owner)
     if job is None:
@@ -220,15 +220,15 @@ async def find(context: ServiceContext, job_id: str, owner: Owner) -> Job:
 async def hand_over(
     context: ServiceContext, job_id: str, owner: Owner, credentials: dict[str, Any]
 ) -> None:
-    """Take the credentials for the hardware of a job that waits for them; they stay in memory.
+    """Accept the hardware credentials that a job waits for; they stay in memory.
 
     Raises:
         NotFoundError: There is no such job.
-        ConflictError: It runs on no hardware.
+        ConflictError: The job does not run on hardware.
     """
     job = await find(context, job_id, owner)
     if job.hardware is None:
-        raise ConflictError(f"Job {job_id} runs on no hardware: it takes no credentials.")
+        raise ConflictError(f"Job {job_id} does not run on hardware and needs no credentials.")
     await context.scheduler.hand_over(job, credentials)
 
 
@@ -237,12 +237,12 @@ async def cancel(context: ServiceContext, job_id: str, owner: Owner) -> None:
 
     Raises:
         NotFoundError: There is no such job.
-        ConflictError: It has ended already.
+        ConflictError: The job has already ended.
     """
     job = await find(context, job_id, owner)
     if not await context.scheduler.cancel(job.id):
         job = await find(context, job_id, owner)
-        raise ConflictError(f"Job {job_id} cannot be cancelled: it is {job.state.value} already.")
+        raise ConflictError(f"Job {job_id} cannot be cancelled: it is already {job.state.value}.")
     if job.session_id is not None:
         context.scheduler.sessions.watch(job.session_id)
 
@@ -252,7 +252,7 @@ async def delete(context: ServiceContext, job_id: str, owner: Owner) -> None:
 
     Raises:
         NotFoundError: There is no such job.
-        ConflictError: It has not ended.
+        ConflictError: The job has not ended.
     """
     job = await find(context, job_id, owner)
     if not await context.store.write(statements.delete_ended_job, job.id):
@@ -261,7 +261,7 @@ async def delete(context: ServiceContext, job_id: str, owner: Owner) -> None:
 
 
 def _inputs(body: JsonObject) -> tuple[dict[str, Any], bytes]:
-    """Return the inputs parsed, to check them, and as sent, to keep them."""
+    """Return the inputs parsed, for checking, and as sent, for storing."""
     inputs = body.fields.get("params")
     if inputs is None:
         return {}, b"{}"
@@ -274,7 +274,7 @@ def _inputs(body: JsonObject) -> tuple[dict[str, Any], bytes]:
 async def _backend(
     context: ServiceContext, owner: Owner, request: JobRequest, requirements: dict[str, Any]
 ) -> Chosen:
-    """Return the backend of a job: its session's, or the one asked for, or one that will do."""
+    """Return a job's backend: its session's, the requested one, or one that is suitable."""
     asked = request.backend
     if request.session_id is not None:
         if request.start_session:
@@ -284,7 +284,7 @@ async def _backend(
                 path="$.start_session",
                 rule="not with session_id",
             )
-        # A session knows its backend by the name that it has, not by one that it had.
+        # Sessions store the backend's current name, not its alias.
         asked = None if asked is None else actual_name(asked)
         asked = await sessions.backend_of(context, request.session_id, asked, owner)
     return context.devices.choose(asked, requirements)
@@ -294,14 +294,14 @@ def _device(request: JobRequest) -> Chosen:
     """Return the device of a job, which is not a backend of this service."""
     if request.private:
         raise InvalidInputError(
-            "A job on hardware cannot be private: what it submits there must be found again.",
+            "A job on hardware cannot be private: its submissions there must be found again.",
             path="$.private",
             rule="not with hardware",
         )
     if request.session_id is not None or request.start_session:
         raise InvalidInputError(
-            "A job on hardware cannot belong to a session of this service: it opens one of its own"
-            " there. Leave session_id and start_session out.",
+            "A job on hardware cannot belong to a session of this service: it opens its own session"
+            " on the device. Omit session_id and start_session.",
             path="$.hardware",
             rule="not with a session",
         )
@@ -313,7 +313,7 @@ def _device(request: JobRequest) -> Chosen:
 
 
 def _session_of(context: ServiceContext, job: NewJob, request: JobRequest) -> NewSession:
-    """Return the session that a job starts; it has the job's id."""
+    """Return the session that a job opens, which takes the job's id."""
     session = sessions.draft(
         context.settings, job.owner, job.backend, now=job.created_at, max_ttl=request.session_time
     )
@@ -321,7 +321,7 @@ def _session_of(context: ServiceContext, job: NewJob, request: JobRequest) -> Ne
 
 
 def _queue(connection: Connection, new: NewJob, session: NewSession | None) -> bool:
-    """Queue a job; return False, and change nothing, if its key has been used before."""
+    """Queue a job; if its key has been used before, change nothing and return False."""
     if not statements.insert_job(connection, new):
         return False
     if session is not None:
@@ -334,7 +334,7 @@ def _queue(connection: Connection, new: NewJob, session: NewSession | None) -> b
 def _look(
     connection: Connection, key: str | None, program_id: str, owner: Owner
 ) -> tuple[Job | None, Program | None]:
-    """Return the job of a key, and the program, where there are such."""
+    """Return the job of a key, and the program; None for each that does not exist."""
     before = None if key is None else statements.find_by_key(connection, key, owner)
     return before, find_program(connection, program_id, owner)
 
@@ -350,7 +350,7 @@ def _replay(before: Job, request_hash: str) -> Submission:
 
 
 def _request_hash(body: JsonObject, params: bytes) -> str:
-    """Return what makes two requests the same: the inputs as sent, the rest by value."""
+    """Return a hash that identifies a request: of the inputs as sent, and of the rest by value."""
     rest = {name: value for name, value in body.fields.items() if name != "params"}
     digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode())
     digest.update(b"\0")
@@ -360,13 +360,14 @@ def _request_hash(body: JsonObject, params: bytes) -> str:
 
 def _check_key(key: str | None) -> None:
     if key is not None and not 0 < len(key) <= _LONGEST_KEY:
-        raise InvalidInputError(f"An Idempotency-Key has 1 to {_LONGEST_KEY} characters.")
+        raise InvalidInputError(f"An Idempotency-Key must have 1 to {_LONGEST_KEY} characters.")
 
 
 def _limit(asked: int | None, program: Program, highest: int) -> tuple[int, list[str]]:
     """Return a job's wall-clock limit: the smallest of the request's, program's and service's.
 
-    A program may allow more than the service: that was another service, or its setting.
+    A program may allow more than the service does: it may come from another service, or the
+    service's setting may have changed.
     """
     if asked is not None and asked > highest:
         raise InvalidInputError(
@@ -377,5 +378,5 @@ def _limit(asked: int | None, program: Program, highest: int) -> tuple[int, list
     limits = [seconds for seconds in (asked, program.content.cost) if seconds]
     limit = min([*limits, highest])
     if limits and min(limits) > highest:
-        return limit, [f"The job's limit is {highest} s, the highest of this service."]
+        return limit, [f"The job's limit is {highest} s, the highest that this service allows."]
     return limit, []

@@ -1,8 +1,8 @@
-"""The primitives: programs that are part of the service, under the ids that IBM's have.
+"""The primitives: programs that are part of the service, with the same ids as IBM's.
 
-They are kept as programs of the service itself, so that a job pins the version it ran, as with
-any other program. Users can run them, and cannot change or delete them; they are not listed,
-as IBM's are not.
+They are stored as programs of the service itself, so that a job pins the version it ran, as with
+any other program. Users can run them, but cannot change or delete them. Like IBM's, they are not
+listed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from prefect_qiskit_runtime.service.store.records import PRIMITIVES_OWNER, Progr
 
 __all__ = ["NAMES", "install"]
 
-# The sources run in the job's process, so they lie beside what else runs there.
+# The sources run in the job's process, so they are stored with the rest of the runner.
 _SOURCES = Path(__file__).resolve().parent.parent / "runner" / "primitives"
 _DESCRIPTIONS = {
     "sampler": "Bit strings measured in circuits.",
@@ -42,7 +42,7 @@ _SETTINGS = ("run_options", "transpilation_settings", "resilience_settings")
 
 
 def _circuits(*required: str) -> dict[str, Any]:
-    """Return the schema of what clients before 2024 send."""
+    """Return the schema of the inputs sent by clients before 2024."""
     return {
         "required": list(required),
         "properties": {
@@ -74,7 +74,7 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
 
 
 def install(connection: Connection) -> None:
-    """Put the primitives of this version of the package in place; what is there stays."""
+    """Install this package version's primitives; unchanged ones stay as they are."""
     for name in NAMES:
         install_program(connection, PRIMITIVES_OWNER, name, _content(name))
 

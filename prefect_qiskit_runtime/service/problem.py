@@ -1,4 +1,4 @@
-"""Errors as the protocol answers them: a status and `{"error": {"message", "code", ...}}`."""
+"""Error answers in the protocol's format: a status and `{"error": {"message", "code", ...}}`."""
 
 from __future__ import annotations
 
@@ -31,39 +31,41 @@ _STATUS: dict[type[QiskitRuntimeError], int] = {
 
 
 class KeyReusedError(InvalidInputError):
-    """An idempotency key came again with another body. Answered with 422, as IETF's draft says."""
+    """An idempotency key was reused with another body. Answered with 422, as in IETF's draft."""
 
 
 class ResultGoneError(NotFoundError):
-    """The result of a private job was taken before: it is given out once."""
+    """The result of a private job has already been fetched, which is possible only once."""
 
 
 class PayloadTooLargeError(InvalidInputError):
-    """The body of a request is larger than the service takes."""
+    """The body of a request is larger than the service accepts."""
 
 
-_TOLD = ("path", "rule", "kind", "identifier")
-"""Attributes of errors that the answer tells, where they are set."""
+_REPORTED = ("path", "rule", "kind", "identifier")
+"""Attributes of errors that the answer includes if they are set."""
 
 
 def problem_response(
-    status: int, message: str, *, code: int | str | None = None, **told: str
+    status: int, message: str, *, code: int | str | None = None, **details: str
 ) -> JSONResponse:
     """Return an error answer; IBM's clients need both `message` and `code`."""
     error: dict[str, Any] = {"message": message, "code": status if code is None else code}
-    return JSONResponse({"error": {**error, **told}}, status_code=status)
+    return JSONResponse({"error": {**error, **details}}, status_code=status)
 
 
 def error_response(error: QiskitRuntimeError) -> JSONResponse:
-    """Return the answer that tells a client of one of the package's errors."""
-    told = {name: value for name in _TOLD if (value := getattr(error, name, None)) is not None}
-    return problem_response(_status_of(error), str(error), **told)
+    """Return the answer that reports one of the package's errors."""
+    details = {
+        name: value for name in _REPORTED if (value := getattr(error, name, None)) is not None
+    }
+    return problem_response(_status_of(error), str(error), **details)
 
 
 def invalid_from(error: ValidationError | RequestValidationError, what: str) -> InvalidInputError:
-    """Return the first fault that pydantic found as an error that names path and rule."""
+    """Convert the first of pydantic's faults to an error that names the path and the rule."""
     fault = error.errors()[0]
-    # FastAPI puts the place ("query", "path") first; a caller knows where the name belongs.
+    # FastAPI puts the location ("query", "path") first; callers know where the name belongs.
     location = [part for part in fault["loc"] if part not in ("query", "path", "body", "header")]
     path = "$" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in location)
     return InvalidInputError(
@@ -72,7 +74,7 @@ def invalid_from(error: ValidationError | RequestValidationError, what: str) -> 
 
 
 def install(app: FastAPI) -> None:
-    """Make the app answer every error in the protocol's form."""
+    """Make the app answer every error in the protocol's format."""
 
     @app.exception_handler(QiskitRuntimeError)
     async def _ours(_request: Request, error: QiskitRuntimeError) -> JSONResponse:
@@ -89,7 +91,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _unexpected(_request: Request, error: Exception) -> JSONResponse:
-        # The server logs the traceback; the answer must not show inner things.
+        # The server logs the traceback; the answer must not reveal internals.
         return problem_response(
             500, f"The service failed with {type(error).__name__}; see its log."
         )

@@ -1,4 +1,4 @@
-"""What may become a program, and what an upload or a change does. No source is executed here."""
+"""Rules for programs: uploads and changes. No source is executed here."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class ProgramUpload(ProgramMetadata):
 
     Attributes:
         data: The source as base64.
-        if_exists: What to do where the owner has a program of that name; IBM's clients do not
-            send it: the setting `duplicate_program_names` decides for them.
+        if_exists: How to treat the owner's existing program with this name. IBM's clients do not
+            send it; for them, the setting `duplicate_program_names` decides.
     """
 
     data: str
@@ -60,7 +60,7 @@ class ProgramUpload(ProgramMetadata):
 
 
 class ProgramChange(BaseModel):
-    """Body of a change of a program's metadata: what is absent stays."""
+    """Body of a change of a program's metadata; absent fields stay unchanged."""
 
     name: str | None = Field(default=None, min_length=1, max_length=200)
     description: str | None = None
@@ -74,10 +74,10 @@ class ProgramChange(BaseModel):
 
 
 def decode_source(data: str) -> str:
-    """Return the source of an upload, without the mark that some editors put before it.
+    """Return the source of an upload, without the byte order mark that some editors add.
 
     Raises:
-        InvalidInputError: It is not base64 of UTF-8 text.
+        InvalidInputError: The data is not base64 of UTF-8 text.
     """
     try:
         return base64.b64decode("".join(data.split()), validate=True).decode("utf-8-sig")
@@ -89,10 +89,10 @@ def decode_source(data: str) -> str:
 def make_content(
     *, source: str, description: str, cost: int | None, spec: ProgramSpec
 ) -> ProgramContent:
-    """Check source and metadata and return them as the content of a version.
+    """Check source and metadata, and return them as the content of a version.
 
     Raises:
-        InvalidInputError: The source has no `main` or is no Python, or the metadata is wrong.
+        InvalidInputError: The source has no `main` or is not Python, or the metadata is invalid.
     """
     check_source(source)
     _check_spec(spec)
@@ -107,10 +107,10 @@ def make_content(
 
 
 def check_source(source: str) -> None:
-    """Check that a source is Python with a `main` that can be called.
+    """Check that a source is Python with a callable `main`.
 
     Raises:
-        InvalidInputError: It is not; the error names the line.
+        InvalidInputError: The source is invalid; the error names the line of a syntax error.
     """
     try:
         tree = ast.parse(source)
@@ -148,18 +148,18 @@ def upload(
     content: ProgramContent,
     unique_names: bool = False,
 ) -> ProgramUploaded:
-    """Store an upload: a new program, a new version of one, or nothing new.
+    """Store an upload: as a new program, as a new version, or not at all if unchanged.
 
     Args:
         connection: A transaction.
-        owner: Whose program it is.
+        owner: The program's owner.
         request: The upload.
         content: Its checked content.
         unique_names: Whether an owner may have only one program of each name.
 
     Raises:
-        ConflictError: The owner has a program of that name, and `if_exists` or the service
-            refuses another one.
+        ConflictError: The owner already has a program with this name, and `if_exists` or the
+            service forbids another one.
     """
     now = datetime.now(UTC)
     if_exists = request.if_exists or "new"
@@ -195,9 +195,10 @@ def upload(
 def install_program(
     connection: Connection, owner: Owner, name: str, content: ProgramContent
 ) -> None:
-    """Put a program of the service in place, under its name as its id.
+    """Install a program of the service, with its name as its id.
 
-    What is there stays; other content becomes a new version, so that a job pins what it ran.
+    An unchanged program stays as it is; new content becomes a new version, so that a job pins the
+    version it ran.
     """
     now = datetime.now(UTC)
     installed = statements.find_program(connection, name, owner)
@@ -225,12 +226,12 @@ def change_metadata(
     *,
     unique_names: bool = False,
 ) -> None:
-    """Change what a program says of itself; all but the name makes a new version.
+    """Change a program's metadata; every change except of the name makes a new version.
 
     Raises:
-        ConflictError: Names are unique and the owner has another program of the new one.
+        ConflictError: Names are unique and another program of the owner has the new name.
     """
-    program = owned(connection, program_id, owner)
+    program = find_owned(connection, program_id, owner)
     if change.name is not None and change.name != program.name:
         other = statements.find_newest_named(connection, change.name, owner)
         if unique_names and other is not None:
@@ -247,8 +248,8 @@ def change_metadata(
 
 
 def change_source(connection: Connection, program_id: str, owner: Owner, source: str) -> None:
-    """Give a program another source, as a new version."""
-    program = owned(connection, program_id, owner)
+    """Replace a program's source, as a new version."""
+    program = find_owned(connection, program_id, owner)
     content = make_content(
         source=source,
         description=program.content.description,
@@ -260,23 +261,23 @@ def change_source(connection: Connection, program_id: str, owner: Owner, source:
 
 def delete(connection: Connection, program_id: str, owner: Owner) -> None:
     """Delete a program of the owner."""
-    owned(connection, program_id, owner)
+    find_owned(connection, program_id, owner)
     statements.delete_program(connection, program_id, datetime.now(UTC))
 
 
 def set_visibility(
     connection: Connection, program_id: str, owner: Owner, *, is_public: bool
 ) -> None:
-    """Let others use a program of the owner, or no longer."""
-    owned(connection, program_id, owner)
+    """Make a program of the owner public or private."""
+    find_owned(connection, program_id, owner)
     statements.set_visibility(connection, program_id, is_public=is_public)
 
 
-def visible(connection: Connection, program_id: str, viewer: Owner) -> Program:
+def find_visible(connection: Connection, program_id: str, viewer: Owner) -> Program:
     """Return a program that the viewer may use.
 
     Raises:
-        NotFoundError: There is none, or it is another user's private one.
+        NotFoundError: There is no such program, or it is another user's private program.
     """
     program = statements.find_program(connection, program_id, viewer)
     if program is None:
@@ -291,28 +292,28 @@ def visible(connection: Connection, program_id: str, viewer: Owner) -> Program:
 def _name_taken(existing: Program, *, may_repeat: bool) -> ConflictError:
     ways = "'update' or 'new'" if may_repeat else "'update'"
     return ConflictError(
-        f"There is a program of the name {existing.name!r} already: {existing.id}. Choose"
+        f"A program named {existing.name!r} already exists: {existing.id}. Choose"
         f" another name, or upload with if_exists {ways}."
     )
 
 
 def _hint(connection: Connection, asked: str, viewer: Owner) -> str:
-    """Say what may have been meant: a program is asked for by its id, not its name or file."""
+    """Return a hint: programs are requested by their id, not by their name or file."""
     name = PurePath(asked).stem if asked.endswith(".py") else asked
     named = statements.find_newest_named(connection, name, viewer)
     if named is not None:
         return f" {named.id!r} is the id of your program named {name!r}."
-    return " A program is named by the id that uploading it returns."
+    return " Use the id that the upload of the program returned."
 
 
-def owned(connection: Connection, program_id: str, owner: Owner) -> Program:
-    """Return a program that is the owner's to change.
+def find_owned(connection: Connection, program_id: str, owner: Owner) -> Program:
+    """Return a program that the owner may change.
 
     Raises:
-        NotFoundError: There is none that they can see.
-        AccessDeniedError: It is another user's public one, or part of the service.
+        NotFoundError: The owner sees no such program.
+        AccessDeniedError: The program is another user's public program, or part of the service.
     """
-    program = visible(connection, program_id, owner)
+    program = find_visible(connection, program_id, owner)
     if program.owner in SERVICE_OWNERS:
         raise AccessDeniedError(f"{program_id} is part of the service and cannot be changed.")
     if program.owner != owner:
@@ -335,7 +336,7 @@ def _check_spec(spec: ProgramSpec) -> None:
 
 
 def _module_level(statements_: Iterable[ast.stmt]) -> Iterable[ast.stmt]:
-    """Give the statements of a module, those within `if`, `try` and `with` included."""
+    """Yield the statements of a module, including those within `if`, `try` and `with`."""
     for statement in statements_:
         yield statement
         for block in ("body", "orelse", "finalbody"):
@@ -357,7 +358,7 @@ def _names(statement: ast.stmt) -> set[str]:
         case ast.Import(names=aliases):
             return {alias.asname or alias.name for alias in aliases}
         case ast.ImportFrom(names=aliases):
-            # What a star brings is known only when it runs.
+            # The names that a star import binds are known only at run time.
             return {"main" if a.name == "*" else a.asname or a.name for a in aliases}
     return set()
 

@@ -1,8 +1,8 @@
-"""The public programs that samples published for Qiskit Runtime call, under their ids.
+"""The public programs that published Qiskit Runtime samples call, with their ids.
 
-They are kept as programs of the service itself: every user sees them in listings and can run
-them, nobody can change or delete them. Their sources are files of this package; over the
-protocol they are as unreadable as those of any other user's public program.
+They are stored as programs of the service itself: every user can list and run them, but no user
+can change or delete them. Their sources are files of this package. As with any other user's public
+program, the protocol does not return the source.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from prefect_qiskit_runtime.service.store.records import PROGRAMS_OWNER, Program
 
 __all__ = ["NAMES", "install"]
 
-# The sources run in the job's process, so they lie beside what else runs there.
+# The sources run in the job's process, so they are stored with the rest of the runner.
 _SOURCES = Path(__file__).resolve().parent.parent / "runner" / "programs"
 NAMES = ("hello-world", "sample-program", "circuit-runner", "qasm3-runner", "vqe")
 
 
 def install(connection: Connection) -> None:
-    """Put the public programs of this version of the package in place; what is there stays."""
-    # A listing shows the newest first.
+    """Install this package version's public programs; unchanged ones stay as they are."""
+    # Reversed, because a listing shows the newest first.
     for name in reversed(NAMES):
         install_program(connection, PROGRAMS_OWNER, name, _content(name))
 

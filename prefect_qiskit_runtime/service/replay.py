@@ -1,8 +1,8 @@
-"""Stop old clients that replay a finished job for ever.
+"""Stop old clients that replay a finished job forever.
 
-With websocket-client 1.9 or newer IBM's legacy clients take a clean close for an error, connect
-again, and never end where the service replays each time (qiskit-ibm-runtime up to 0.15, see the
-reference of the protocol). Such a client gives up after five connections without a message.
+With websocket-client 1.9 or newer, IBM's legacy clients (qiskit-ibm-runtime up to 0.15, see the
+protocol reference) treat a clean close as an error and connect again. They never stop if the
+service replays the job each time; they give up after five connections without a message.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ _WINDOW_SECONDS = 10.0
 
 
 class ReplayGuard:
-    """Counts complete replays of finished jobs, by reader and job."""
+    """Counts complete replays of finished jobs per reader and job."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._replays: dict[tuple[Owner, str], deque[float]] = {}
 
     def refuses(self, reader: Owner, job_id: str) -> bool:
-        """Say whether a reader has just had too many replays of a job to be a legitimate one.
+        """Return whether a reader has just had too many replays of a job to be legitimate.
 
-        A refusal counts as well: the pauses of a client that is giving up add up to more than
-        the window (0.5 s, doubled four times).
+        Refusals count too, because the pauses of a client that is giving up (0.5 s, doubled four
+        times) add up to more than the window.
         """
         self._forget_old()
         refused = len(self._replays.get((reader, job_id), ())) >= _REPLAYS
@@ -36,7 +36,7 @@ class ReplayGuard:
         return refused
 
     def record(self, reader: Owner, job_id: str) -> None:
-        """Take note of one complete replay."""
+        """Count one complete replay."""
         self._replays.setdefault((reader, job_id), deque()).append(self._clock())
 
     def _forget_old(self) -> None:

@@ -1,6 +1,6 @@
-"""Read request bodies: JSON objects whose inputs must be kept exactly as they were sent.
+"""Read request bodies: JSON objects whose inputs must be stored exactly as sent.
 
-IBM's clients send no JSON content type on some calls, so bodies are parsed whatever it says.
+IBM's clients omit the JSON content type on some calls, so bodies are parsed regardless of it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.service.problem import invalid_from
 
 LARGEST_INTEGER = 2**31 - 1
-"""The largest number that requests may hold where the store keeps a number."""
+"""The largest integer that a request may contain in a field that is stored."""
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder()
@@ -43,7 +43,7 @@ class JsonObject:
     spans: dict[str, tuple[int, int]]
 
     def raw(self, name: str) -> str:
-        """Return the text of a value exactly as it was sent."""
+        """Return the text of a value exactly as sent."""
         start, end = self.spans[name]
         return self.text[start:end]
 
@@ -61,33 +61,33 @@ async def read_object(request: Request) -> JsonObject:
 
 
 async def read_model(request: Request, model: type[ModelT], what: str) -> ModelT:
-    """Read the body of a request as a JSON object of a given shape.
+    """Read the body of a request as a given model.
 
     Raises:
-        InvalidInputError: It has another shape; the error names the path and the rule.
+        InvalidInputError: The body does not fit the model; the error names the path and the rule.
     """
     body = await read_object(request)
     return validate(model, body.fields, what)
 
 
 def validate(model: type[ModelT], fields: dict[str, Any], what: str) -> ModelT:
-    """Return fields as a model; raise InvalidInputError where they do not fit."""
+    """Return fields as a model; raise InvalidInputError if they do not fit."""
     try:
         parsed = model.model_validate(fields)
         parsed.model_dump_json()
     except ValidationError as exc:
         raise invalid_from(exc, what) from exc
     except PydanticSerializationError as exc:
-        # Half of a surrogate pair is a JSON text and no Unicode text: nothing can store it.
+        # Half of a surrogate pair is valid in JSON but is not Unicode text, so it cannot be stored.
         raise InvalidInputError(
-            f"Invalid {what}: it holds text that is not Unicode (a lone surrogate).",
+            f"Invalid {what}: it contains text that is not Unicode (a lone surrogate).",
             rule="Unicode text",
         ) from exc
     return parsed
 
 
 def parse_object(body: bytes) -> JsonObject:
-    """Parse a JSON object, remembering where each of its values stands."""
+    """Parse a JSON object, recording the position of each value."""
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as exc:

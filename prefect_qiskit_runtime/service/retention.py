@@ -1,4 +1,4 @@
-"""Forget old jobs: those that ended long ago, and the oldest where they take too much room."""
+"""Delete old jobs: those that ended long ago, and the oldest ones if they take too much space."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _INTERVAL_SECONDS = 3600.0
 async def keep_tidy(
     store: Store, logs: Path, clock: Clock, *, max_days: float, max_bytes: int
 ) -> None:
-    """Forget what is too old or too much, now and every hour, until cancelled."""
+    """Delete old and excess jobs now and every hour, until cancelled."""
     while True:
         try:
             await forget_old_jobs(store, logs, clock, max_days=max_days, max_bytes=max_bytes)
@@ -31,16 +31,16 @@ async def keep_tidy(
 async def forget_old_jobs(
     store: Store, logs: Path, clock: Clock, *, max_days: float, max_bytes: int
 ) -> int:
-    """Delete ended jobs beyond an age, then the oldest ones beyond a size; return how many.
+    """Delete ended jobs beyond an age, then the oldest ones beyond a size; return their number.
 
-    Closed sessions beyond the age go as well, once they have no jobs.
+    Closed sessions beyond the age are also deleted once they have no jobs.
 
     Args:
-        store: Where they are.
-        logs: Folder of their logs, which count and go with them.
-        clock: What their age is told by.
-        max_days: Days after its end that a job is kept.
-        max_bytes: Size of database and logs above which the oldest ended jobs go.
+        store: The store.
+        logs: Folder of the jobs' logs, which count toward the size and are deleted with the jobs.
+        clock: The clock by which ages are measured.
+        max_days: Days for which an ended job is kept.
+        max_bytes: Size of database and logs above which the oldest ended jobs are deleted.
     """
     deleted = 0
     horizon = clock.now() - timedelta(days=max_days)
@@ -56,7 +56,7 @@ async def forget_old_jobs(
 
 
 async def forget_old_journals(journals: Path, clock: Clock, *, max_days: float) -> None:
-    """Delete what was noted of evaluations on hardware long ago, every hour, until cancelled."""
+    """Delete old journals of evaluations on hardware, every hour, until cancelled."""
     while True:
         horizon = clock.now() - timedelta(days=max_days)
         await asyncio.to_thread(_delete_unused, journals, horizon)
@@ -77,7 +77,7 @@ async def _delete(store: Store, logs: Path, job_ids: list[str]) -> int:
 
 
 async def _shrink(store: Store, logs: Path, max_bytes: int) -> int:
-    """Delete the oldest ended jobs, one after the other, until the rest is small enough."""
+    """Delete the oldest ended jobs, one by one, until the rest is small enough."""
     sizes = await asyncio.to_thread(_log_sizes, logs)
     in_logs = sum(sizes.values())
     deleted = 0

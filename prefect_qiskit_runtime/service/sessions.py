@@ -1,4 +1,4 @@
-"""Sessions: open them, find them, close them; and which jobs may join them."""
+"""Sessions: opening, finding and closing them, and which jobs may join them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class SessionRequest(BaseModel):
 
 
 class SessionChange(BaseModel):
-    """Body of a change of a session: it can only be told to take no more jobs."""
+    """Body of a change of a session: the only change is to stop accepting jobs."""
 
     accepting_jobs: Literal[False]
 
@@ -50,12 +50,12 @@ def draft(
     """Return a session that is about to be opened.
 
     Raises:
-        InvalidInputError: Its max time is longer than that of the service.
+        InvalidInputError: Its max time is longer than the service allows.
     """
     longest = settings.max_session_seconds
     if max_ttl is not None and max_ttl > longest:
         raise InvalidInputError(
-            f"A session of {max_ttl} s is too long: the longest of this service has {longest} s.",
+            f"A session of {max_ttl} s is too long: this service allows at most {longest} s.",
             path="$.max_ttl",
             rule=f"maximum: {longest}",
         )
@@ -73,11 +73,11 @@ def draft(
 async def open_session(
     context: ServiceContext, owner: Owner, request: SessionRequest, key: str | None
 ) -> Session:
-    """Open a session, or return the one that the same request with the same key has opened.
+    """Open a session, or return the one that the same request with the same key opened.
 
     Raises:
         NotFoundError: There is no such backend.
-        InvalidInputError: Its max time is longer than that of the service.
+        InvalidInputError: Its max time is longer than the service allows.
     """
     backend = context.devices.choose(request.backend, {}).name
     now = context.clock.now()
@@ -97,13 +97,15 @@ async def find(context: ServiceContext, session_id: str, owner: Owner) -> Sessio
     """Return a session of the owner.
 
     Raises:
-        NotFoundError: There is none, or it is another user's.
+        NotFoundError: There is no such session, or it belongs to another user.
     """
-    return _found(await context.store.read(statements.find_session, session_id, owner), session_id)
+    return _require(
+        await context.store.read(statements.find_session, session_id, owner), session_id
+    )
 
 
 async def stop_accepting(context: ServiceContext, session_id: str, owner: Owner) -> None:
-    """Take no more jobs into a session; it closes when those that it has are done.
+    """Close a session to new jobs; it closes fully once its jobs are done.
 
     Raises:
         NotFoundError: There is no such session.
@@ -115,24 +117,24 @@ async def stop_accepting(context: ServiceContext, session_id: str, owner: Owner)
 
 
 async def cancel(context: ServiceContext, session_id: str, owner: Owner) -> None:
-    """Close a session now: cancel the jobs that wait in it; one that runs goes on.
+    """Close a session now and cancel its queued jobs; a running job continues.
 
     Raises:
         NotFoundError: There is no such session.
     """
     await find(context, session_id, owner)
     ended = await context.scheduler.sessions.end(session_id, _CANCELLED)
-    logger.info("Session %s cancelled with %d waiting jobs", session_id, len(ended))
+    logger.info("Session %s cancelled with %d queued jobs", session_id, len(ended))
 
 
 async def backend_of(
     context: ServiceContext, session_id: str, asked: str | None, owner: Owner
 ) -> str:
-    """Return the backend of a session, which is that of its jobs.
+    """Return the backend of a session and its jobs.
 
     Raises:
         NotFoundError: There is no such session.
-        InvalidInputError: Another backend is asked for.
+        InvalidInputError: Another backend is requested.
     """
     session = await find(context, session_id, owner)
     if asked is not None and asked != session.backend:
@@ -146,21 +148,23 @@ async def backend_of(
 
 
 def check_accepting(connection: Connection, session_id: str, owner: Owner) -> None:
-    """Check, within the write that queues a job, that its session takes it.
+    """Check, within the write that queues a job, that its session accepts it.
 
     Raises:
         NotFoundError: There is no such session.
-        SessionClosedError: It takes no more jobs.
+        SessionClosedError: The session accepts no more jobs.
     """
-    session = _found(statements.find_session(connection, session_id, owner), session_id)
+    session = _require(statements.find_session(connection, session_id, owner), session_id)
     if session.accepting_jobs:
         return
     is_closed = session.state is SessionState.CLOSED
-    what = "is closed" if is_closed else "takes no more jobs"
-    raise SessionClosedError(f"Session {session_id} {what}. Open another.", identifier=session_id)
+    what = "is closed" if is_closed else "accepts no more jobs"
+    raise SessionClosedError(
+        f"Session {session_id} {what}. Open another one.", identifier=session_id
+    )
 
 
-def _found(session: Session | None, session_id: str) -> Session:
+def _require(session: Session | None, session_id: str) -> Session:
     if session is None:
         message = f"There is no session {session_id!r}."
         raise NotFoundError(message, kind="session", identifier=session_id)

@@ -1,4 +1,4 @@
-"""The team service: one process in the foreground, for several users with their own tokens."""
+"""The team service: one foreground process for several users, each with a token."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ class TeamOptions:
     Attributes:
         home: Its folder, on a local disk.
         tokens: The users' tokens by their names; not shown by `repr`.
-        host: The name or address to listen at.
+        host: The host name or address to listen on.
         port: The port; 0 takes a free one.
         tls: `SELF_SIGNED`, files, or None for plain HTTP.
-        images: Interpreters by the names under which jobs may ask for them.
-        fault_mode: Whether tests may make it fail; on loopback only.
-        imitate: Whose service it behaves like, in the fault mode; None for our own.
+        images: Interpreters by the image names that jobs use.
+        fault_mode: Whether tests may make the service fail; on loopback only.
+        imitate: The service to imitate in fault mode; None for our own.
     """
 
     home: Path
@@ -80,16 +80,16 @@ def run(options: TeamOptions, settings: Settings, *, ready: Callable[[str], None
     """Run the team service until it gets SIGTERM or SIGINT.
 
     Args:
-        options: How.
-        settings: The limits of jobs and how long they are kept.
+        options: The options.
+        settings: The limits and the retention of jobs.
         ready: Called with the service's URL once it accepts connections.
 
     Raises:
-        ConfigurationError: The home, the address or the certificate cannot be used, or the fault
-            mode is not on loopback.
+        ConfigurationError: The home, the address or the certificate cannot be used, or fault mode
+            is requested for an address other than loopback.
     """
     _check_fault_mode(options)
-    # The folder may be one that was there before, with rights of its own.
+    # An existing folder may have wider permissions than the files need.
     os.umask(0o077)
     home = EmbeddedHome(options.home.expanduser().resolve())
     _make(home.root)
@@ -97,7 +97,7 @@ def run(options: TeamOptions, settings: Settings, *, ready: Callable[[str], None
         if not stack.enter_context(
             home.try_lock(home.service_lock_path, wait_seconds=_LOCK_SECONDS)
         ):
-            raise ConfigurationError(f"The home {home.root} has a service already.")
+            raise ConfigurationError(f"The home {home.root} already has a service.")
         jobs = JobFolders(
             scratch=home.scratch_dir, logs=home.job_logs_dir, hardware=home.hardware_dir
         )
@@ -123,13 +123,13 @@ async def _serve(
         loop.add_signal_handler(signum, ending.set)
     url = _url(options.host, listener.getsockname()[1], tls)
     if tls is None and not _is_loopback(options.host):
-        logger.warning("Tokens and results go over the network unencrypted: see --tls.")
+        logger.warning("Tokens and results cross the network unencrypted: see --tls.")
     faults = _fault_mode(options)
     async with open_service(_parts(options, settings, folders, faults), settings) as context:
         if faults is None:
             server = Server(create_app(context), listener, tls=tls)
         else:
-            logger.warning("Fault mode: whoever has a token can make this service fail.")
+            logger.warning("Fault mode: every user with a token can make this service fail.")
             server = Server(faults.app(context), listener, tls=tls, http=faults.protocol)
         serving = await server.start()
         async with housekeeping(context):
@@ -142,18 +142,18 @@ async def _serve(
 
 def _check_fault_mode(options: TeamOptions) -> None:
     if options.imitate is not None and not options.fault_mode:
-        raise ConfigurationError(f"--as {options.imitate} is part of the fault mode: --fault-mode.")
+        raise ConfigurationError(f"--as {options.imitate} requires --fault-mode.")
     if options.fault_mode and not _is_loopback(options.host):
         raise ConfigurationError(
-            f"The fault mode is for tests on one machine, not for {options.host}: listen at"
-            " 127.0.0.1, or leave --fault-mode out."
+            f"Fault mode is for tests on one machine, not for {options.host}: listen on"
+            " 127.0.0.1, or omit --fault-mode."
         )
 
 
 def _fault_mode(options: TeamOptions) -> FaultMode | None:
     if not options.fault_mode:
         return None
-    # Here, so that nothing of it is loaded into any other service.
+    # Imported here, so that no other service loads it.
     from prefect_qiskit_runtime.service.faults import FaultMode
 
     return FaultMode(imitate=options.imitate)
@@ -184,7 +184,7 @@ def _make(root: Path) -> None:
     if file_system is not None:
         raise ConfigurationError(
             f"Cannot keep a service in {root}: it is on a network file system ({file_system}),"
-            " where its database and locks are not safe. Give it a folder on a local disk."
+            " where its database and locks are not safe. Use a folder on a local disk."
         )
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -197,7 +197,7 @@ def _listen(options: TeamOptions) -> socket:
         return listen(options.host, options.port)
     except OSError as exc:
         where = f"{options.host}, port {options.port}"
-        raise ConfigurationError(f"Cannot listen at {where}: {exc.strerror or exc}.") from exc
+        raise ConfigurationError(f"Cannot listen on {where}: {exc.strerror or exc}.") from exc
 
 
 def _tls_files(options: TeamOptions, root: Path) -> TlsFiles | None:
@@ -213,7 +213,7 @@ def _tls_files(options: TeamOptions, root: Path) -> TlsFiles | None:
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
             files.certificate, files.key
         )
-    except OSError as exc:  # ssl.SSLError is one
+    except OSError as exc:  # includes ssl.SSLError
         raise ConfigurationError(
             f"The certificate {files.certificate} with the key {files.key} cannot be used:"
             f" {exc.strerror or exc}."

@@ -85,13 +85,13 @@ def counter(service_home: Path, tmp_path: Path) -> str:
 
 def test_looking_at_the_service_never_starts_it(tmp_path: Path) -> None:
     status = cli("service", "status", home=tmp_path / "home")
-    assert (status.code, status.out[:37]) == (3, "The embedded service does not run. It")
+    assert (status.code, status.out[:39]) == (3, "The embedded service is not running. It")
     assert cli("service", "status", "--json", home=tmp_path / "home").json == {"running": False}
     stopped = cli("service", "stop", home=tmp_path / "home")
-    assert (stopped.code, stopped.out) == (0, "The embedded service does not run.\n")
+    assert (stopped.code, stopped.out) == (0, "The embedded service is not running.\n")
     logs = cli("service", "logs", home=tmp_path / "home")
     assert (logs.code, logs.out) == (1, "")
-    assert logs.err.startswith("Error: There is no log at")
+    assert logs.err.startswith("Error: No log at")
     assert not (tmp_path / "home").exists()
 
 

@@ -388,7 +388,7 @@ async def test_an_emptied_token_is_made_anew(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda home: home.token_path.write_bytes(b"\xff"), "token is damaged. Remove it"),
+        (lambda home: home.token_path.write_bytes(b"\xff"), "token is damaged. Delete it"),
         (lambda home: home.token_path.mkdir(), "Cannot read .*token: Is a directory"),
         (lambda home: home.discovery_path.mkdir(), "Cannot read .*service.json: Is a directory"),
     ],

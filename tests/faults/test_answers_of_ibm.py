@@ -80,15 +80,15 @@ def test_a_code_that_says_another_backend_goes_to_the_fallback(cloud: OfflineSer
 @pytest.mark.parametrize(
     ("code", "says"),
     [
-        (3253, "The job has a result that did not arrive: fetch it again, do not send the job."),
-        (2615, "This backend cannot run it: choose another one."),
-        (4001, "Its session has ended: open another one and send the job there."),
+        (3253, "The job has a result that did not arrive: fetch the result again, do not resend."),
+        (2615, "This backend cannot run the job: choose another one."),
+        (4001, "The job's session has ended: open another one and send the job there."),
         (5201, "Make the job smaller, or raise its limit."),
         (8101, "Make the job smaller, or raise its limit."),
         (1305, "Give it a higher max_execution_time, or less to do."),
         (1103, ""),
         (7001, ""),
-        (4242, "This reason is not known here: it is not sent again by itself."),
+        (4242, "This reason code is unknown: the job is not sent again automatically."),
     ],
 )
 def test_any_other_code_makes_no_second_job_and_says_what_to_do(
@@ -198,7 +198,7 @@ def test_an_instance_that_is_used_up_says_so(
     cloud: OfflineService, backend: RuntimeBackend
 ) -> None:
     cloud.add("usage_limit", seconds=600)
-    with pytest.raises(ConflictError, match="has used its limit of 600 s") as caught:
+    with pytest.raises(ConflictError, match="has reached its usage limit of 600 s") as caught:
         count(backend)
     assert caught.value.code == 4317
     assert num_jobs(cloud) == 0

@@ -53,7 +53,7 @@ def meaning_of(name: str, field: Any) -> str:
     if field.description:
         return field.description
     described = [d for d in field.metadata if getattr(d, "description", None)]
-    return described[-1].description if described else "Of this user only."
+    return described[-1].description if described else "Only for this user."
 
 
 def tables() -> str:

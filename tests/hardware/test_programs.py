@@ -268,7 +268,9 @@ def test_a_job_whose_credentials_do_not_come_back_fails_after_the_wait(
         job = jobs.attach_job.fn(job_id, backend=team.backend("fake_manila"))
         assert job.info().state.reason_code == 90008
         team.advance(3600)
-        with pytest.raises(JobProcessError, match="Nobody has handed over the credentials"):
+        with pytest.raises(
+            JobProcessError, match="did not receive its hardware credentials in time"
+        ):
             job.result(timeout_seconds=60)
     assert cloud.jobs == []
 

@@ -150,5 +150,5 @@ def test_a_session_is_found_by_its_id(connect, service, backend) -> None:
 
 
 def test_a_max_time_beyond_the_services_is_refused(backend) -> None:
-    with pytest.raises(Exception, match="the longest of this service has 28800 s"):
+    with pytest.raises(Exception, match="this service allows at most 28800 s"):
         Session(backend=backend, max_time="9h")

@@ -122,7 +122,7 @@ async def test_a_job_whose_files_cannot_be_made_is_not_started(forked, place):
     blocked = forked.folder / "file"
     blocked.touch()
     launch = replace(launch, **{place: blocked / "below"})
-    with pytest.raises(LaunchError, match="files cannot be made: "):
+    with pytest.raises(LaunchError, match="files cannot be created: "):
         await forked.executor.launch(launch)
     assert not launch.scratch.exists()
 

@@ -234,7 +234,7 @@ def test_a_home_that_cannot_be_used_is_refused_in_words(tmp_path: Path) -> None:
         timeout=60,
     )
     assert ended.returncode == 1
-    assert "Cannot create the folder of the embedded service" in ended.stderr
+    assert "Cannot create the embedded service's folder" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

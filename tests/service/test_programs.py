@@ -106,7 +106,7 @@ async def test_a_schema_that_goes_round_in_circles_refuses_the_job(local) -> Non
         program_id = await local.program(client, spec={"parameters": {"$ref": "#"}})
         answer = await client.post("/jobs", json={"program_id": program_id, "params": {}})
     assert answer.status_code == 400
-    assert "refers to itself without end" in answer.json()["error"]["message"]
+    assert "refers to itself endlessly" in answer.json()["error"]["message"]
 
 
 async def test_every_version_keeps_its_source(local) -> None:

@@ -90,9 +90,9 @@ async def test_a_completed_job_has_result_metrics_and_versions(local) -> None:
         ),
         (
             [Exited(None, 9, True)],
-            "The job used more memory than it may.",
+            "The job exceeded its memory limit.",
             ReasonCode.MEMORY_LIMIT,
-            "The job used more memory than it may.",
+            "The job exceeded its memory limit.",
         ),
         (
             [Exited(3, None, False)],
@@ -225,7 +225,7 @@ async def test_a_cancel_that_comes_too_late_says_so(local) -> None:
         await local.ended(job_id)
         answer = await client.post(f"/jobs/{job_id}/cancel")
     assert answer.status_code == 409
-    assert "it is Completed already" in answer.json()["error"]["message"]
+    assert "it is already Completed" in answer.json()["error"]["message"]
 
 
 async def test_of_cancels_at_once_all_or_the_winner_succeed_and_the_end_is_one(local) -> None:

@@ -105,7 +105,7 @@ async def test_a_session_has_all_that_ibms_clients_read(local) -> None:
 @pytest.mark.parametrize(
     ("fields", "status", "told"),
     [
-        ({"max_ttl": 28_801}, 400, "the longest of this service has 28800 s"),
+        ({"max_ttl": 28_801}, 400, "this service allows at most 28800 s"),
         ({"max_ttl": 0}, 400, "$.max_ttl"),
         ({"mode": "other"}, 400, "$.mode"),
         ({"backend": "no_such"}, 404, "no backend 'no_such'"),
@@ -222,7 +222,7 @@ async def test_at_its_max_time_a_session_closes_and_what_waits_in_it_fails(local
         await _pass(local, 301)
         assert await _job_state(client, waiting) == {
             "status": "Failed",
-            "reason": f"Its session {session_id} closed before it could start: the session's max"
+            "reason": f"The session {session_id} closed before the job could start: its max"
             " time of 300 s was over.",
             "reasonCode": ReasonCode.SESSION_CLOSED,
         }
@@ -278,7 +278,7 @@ async def test_a_session_told_to_accept_no_more_finishes_what_it_has(local) -> N
     assert refused.status_code == 409
     assert refused.json()["error"] == {
         "code": 409,
-        "message": f"Session {session_id} takes no more jobs. Open another.",
+        "message": f"Session {session_id} accepts no more jobs. Open another one.",
         "kind": "session",
         "identifier": session_id,
     }

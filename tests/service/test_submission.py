@@ -321,7 +321,7 @@ async def test_an_unknown_program_is_not_found(local) -> None:
         answer = await client.post("/jobs", json={"program_id": "no-such"})
     assert answer.status_code == 404
     assert answer.json()["error"]["message"] == (
-        "There is no program 'no-such'. A program is named by the id that uploading it returns."
+        "There is no program 'no-such'. Use the id that the upload of the program returned."
     )
 
 

@@ -202,14 +202,14 @@ def test_a_token_may_come_from_a_variable(tmp_path: Path) -> None:
 def test_a_home_has_one_service(team) -> None:
     second = run_serve("--home", str(team.home), "--port", "0", "--user", "a:b")
     assert second.returncode == 1
-    assert second.stderr == f"Error: The home {team.home} has a service already.\n"
+    assert second.stderr == f"Error: The home {team.home} already has a service.\n"
 
 
 def test_a_taken_port_is_named(team, tmp_path: Path) -> None:
     port = team.url.rpartition(":")[2]
     second = run_serve("--home", str(tmp_path), "--port", port, "--user", "a:b")
     assert second.returncode == 1
-    expected = f"Error: Cannot listen at 127.0.0.1, port {port}: Address already in use.\n"
+    expected = f"Error: Cannot listen on 127.0.0.1, port {port}: Address already in use.\n"
     assert second.stderr == expected
 
 

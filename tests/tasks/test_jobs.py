@@ -247,7 +247,7 @@ def test_inputs_that_are_no_mapping_are_refused(counting: str) -> None:
 
 
 def test_unknown_names_are_not_found(counting: str) -> None:
-    with pytest.raises(NotFoundError, match="the id that uploading it returns"):
+    with pytest.raises(NotFoundError, match="the id that the upload of the program returned"):
         submit_program("no-such-program", backend=BACKEND)
     with pytest.raises(NotFoundError, match=f"'{counting}' is the id of your program"):
         submit_program("counting-until", backend=BACKEND)

@@ -1,4 +1,4 @@
-"""The service's side of a broker: the process that has a job's credentials and its hardware."""
+"""The service's side of a broker: the process with a job's credentials and hardware access."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from prefect_qiskit_runtime.service.store.records import JobEnd
 
 NO_CREDENTIALS = JobEnd(
     JobStatus.FAILED,
-    reason="Nobody has handed over the credentials of its hardware in time. It did not start.",
+    reason="The job did not start: it did not receive its hardware credentials in time.",
     reason_code=ReasonCode.CREDENTIALS_MISSING,
 )
 
 
 class CredentialsDesk:
-    """Keeps credentials for jobs that wait to start. They are never written down.
+    """Holds the credentials of queued jobs, in memory only.
 
     Args:
-        clock: What the wait is timed by.
+        clock: The clock by which the wait is timed.
         wait_seconds: How long a job may wait for its credentials.
-        give_up: Called with a job that has waited too long.
+        give_up: Called with the id of a job that has waited too long.
     """
 
     def __init__(
@@ -42,20 +42,20 @@ class CredentialsDesk:
         self._held: dict[str, dict[str, Any]] = {}
 
     def expect(self, job_id: str) -> None:
-        """Give up a job whose credentials do not come."""
+        """Start the wait for a job's credentials; the job is given up if they do not arrive."""
 
         def ring() -> object:
-            # A task, which the clock keeps.
+            # The clock keeps a reference to the task.
             return None if job_id in self._held else asyncio.ensure_future(self._give_up(job_id))
 
         self._clock.call_later(self._wait_seconds, ring)
 
     def put(self, job_id: str, credentials: dict[str, Any]) -> None:
-        """Keep the credentials of a job."""
+        """Hold the credentials of a job."""
         self._held[job_id] = credentials
 
     def take(self, job_id: str) -> dict[str, Any] | None:
-        """Give the credentials of a job away; None where there are none."""
+        """Remove and return the credentials of a job; None if there are none."""
         return self._held.pop(job_id, None)
 
 
@@ -67,7 +67,7 @@ LIMITS = (
     "max_seconds_per_day",
     "max_seconds_of_instance",
 )
-"""What a submission may limit of a device's time."""
+"""The limits on device time that a submission may set."""
 
 _MODULE = "prefect_qiskit_runtime.broker"
 _START_SECONDS = 60.0
@@ -75,20 +75,20 @@ _END_SECONDS = 30.0
 
 
 class BrokerError(Exception):
-    """A broker could not be started, or has ended early."""
+    """A broker could not be started, or ended early."""
 
 
 @dataclass(frozen=True)
 class BrokerOrder:
-    """What a broker is told.
+    """The order that starts a broker.
 
     Attributes:
-        credentials: Whose account it is; not shown by `repr`.
+        credentials: The account's credentials; not shown by `repr`.
         backend: The device.
-        label: What its jobs at IBM bear as a tag.
-        mode: How they belong together.
-        journal: Where it keeps what was submitted for the evaluation.
-        limits: How much time on the device may be used, each in seconds or None.
+        label: Tag of the broker's jobs at IBM.
+        mode: How these jobs are grouped.
+        journal: File that records the evaluation's submissions.
+        limits: Limits on device time, each in seconds or None.
     """
 
     credentials: dict[str, Any] = field(repr=False)
@@ -99,7 +99,7 @@ class BrokerOrder:
     limits: dict[str, float | None]
 
     def line(self) -> bytes:
-        """Return it as the broker reads it."""
+        """Return the order in the format that the broker reads."""
         fields = {
             "account": self.credentials,
             "backend": self.backend,
@@ -112,9 +112,9 @@ class BrokerOrder:
 
 
 class Broker:
-    """A broker that runs. `program` is the descriptor of the program's end of the pipe to it.
+    """A running broker. `program` is the descriptor of the program's end of the pipe to it.
 
-    `end` must be awaited; `let_go` closes our copy of that descriptor once the program has it.
+    `end` must be awaited; `let_go` closes our copy of the descriptor once the program has it.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, program: socket.socket) -> None:
@@ -126,7 +126,7 @@ class Broker:
         """Start a broker and wait until it is ready.
 
         Raises:
-            BrokerError: It is not, and why.
+            BrokerError: The broker did not become ready; the message gives the reason.
         """
         program, theirs = socket.socketpair()
         try:
@@ -136,8 +136,8 @@ class Broker:
                 pass_fds=[theirs.fileno()],
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                # Of its own: it outlives a service that is killed by the time it needs to leave
-                # nothing open.
+                # Its own session: if the service is killed, the broker lives on until it has
+                # closed everything it opened.
                 start_new_session=True,
                 cwd="/",
             )
@@ -148,8 +148,8 @@ class Broker:
             theirs.close()
         broker = cls(process, program)
         try:
-            await broker._say(order.line())
-            answer = await broker._hear(_START_SECONDS)
+            await broker._send(order.line())
+            answer = await broker._receive(_START_SECONDS)
         except BaseException:
             broker._kill()
             raise
@@ -168,32 +168,32 @@ class Broker:
         self._program.close()
 
     async def end(self, how: Literal["cancel", "keep"]) -> float | None:
-        """Let it leave nothing open; return the seconds for which the device was held.
+        """Have the broker close everything it opened; return the seconds of device time used.
 
         Args:
-            how: Whether jobs that still run there are cancelled, or left to the next attempt.
+            how: Whether jobs still on the device are cancelled, or kept for the next attempt.
         """
         self.let_go()
         try:
-            await self._say(json.dumps({"end": how}).encode() + b"\n")
-            answer = await self._hear(_END_SECONDS)
+            await self._send(json.dumps({"end": how}).encode() + b"\n")
+            answer = await self._receive(_END_SECONDS)
         finally:
             self._kill()
         if "quantum_seconds" in answer:
             return float(answer["quantum_seconds"])
         problem = answer.get("problem", "it has ended, or did not answer in time")
-        logger.warning("The broker of a job did not leave in order: %s", problem)
+        logger.warning("A job's broker did not end cleanly: %s", problem)
         return None
 
-    async def _say(self, line: bytes) -> None:
-        assert self._process.stdin is not None  # noqa: S101 - it was asked for
+    async def _send(self, line: bytes) -> None:
+        assert self._process.stdin is not None  # noqa: S101 - requested as a pipe
         with suppress(ConnectionError):
             self._process.stdin.write(line)
             await self._process.stdin.drain()
 
-    async def _hear(self, seconds: float) -> dict[str, Any]:
-        """Return the next line of the broker; nothing if it has ended or says none in time."""
-        assert self._process.stdout is not None  # noqa: S101 - it was asked for
+    async def _receive(self, seconds: float) -> dict[str, Any]:
+        """Return the broker's next message; empty if it has ended or sends none in time."""
+        assert self._process.stdout is not None  # noqa: S101 - requested as a pipe
         with suppress(TimeoutError, ValueError):
             line = await asyncio.wait_for(self._process.stdout.readline(), seconds)
             return json.loads(line)

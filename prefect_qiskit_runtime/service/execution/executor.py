@@ -1,7 +1,7 @@
-"""What the scheduler asks of whatever runs jobs, and what it hears from a job.
+"""The interface between the scheduler and an executor of jobs, and the events of a job.
 
-The interface is small so that more than one thing can stand behind it. Not for limits of time:
-the scheduler keeps the clock and calls `terminate`.
+The interface is small, so that it can have several implementations. It does not enforce time
+limits: the scheduler has the clock and calls `terminate`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ __all__ = [
 
 
 class LaunchError(QiskitRuntimeError):
-    """A job's process could not be started: nothing of the program has run.
+    """A job's process could not be started; the program has not run at all.
 
     Attributes:
         image: The image in which it should have started.
-        stderr_tail: The last lines that the image's interpreter wrote, where there are any.
+        stderr_tail: The last lines that the image's interpreter wrote, if any.
     """
 
     def __init__(self, message: str, *, image: str, stderr_tail: str = "") -> None:
@@ -44,18 +44,18 @@ class LaunchError(QiskitRuntimeError):
 
 @dataclass(frozen=True)
 class JobLaunch:
-    """All that is needed to run one job.
+    """Everything needed to run one job.
 
     Attributes:
-        source: The program's text.
+        source: The program's source text.
         inputs: The encoded inputs, verbatim: one JSON object.
-        backend: Name of the backend that the program is given.
+        backend: Name of the backend that the program gets.
         image: `python:<absolute path of an interpreter>`.
-        log_level: Name of a level of `logging`, as "WARNING".
-        scratch: The job's working folder; made at launch, removed when the job has ended.
-        log_path: File that gets the job's output; readable while the job runs.
-        hardware: Descriptor of the program's end of the pipe to its broker; None for a job on a
-            backend of this service.
+        log_level: Name of a `logging` level, such as "WARNING".
+        scratch: The job's working folder; created at launch, removed when the job has ended.
+        log_path: File for the job's output; readable while the job is running.
+        hardware: Descriptor of the program's end of the pipe to its broker; None for a job on one
+            of this service's backends.
     """
 
     job_id: str
@@ -73,10 +73,10 @@ class JobLaunch:
 
 @dataclass(frozen=True)
 class Started:
-    """The process is up and about to load the program.
+    """The process has started and is about to load the program.
 
     Attributes:
-        versions: Of python, qiskit, qiskit-aer and qiskit-ibm-runtime in its image.
+        versions: Versions of python, qiskit, qiskit-aer and qiskit-ibm-runtime in its image.
     """
 
     versions: dict[str, str]
@@ -91,7 +91,7 @@ class Interim:
 
 @dataclass(frozen=True)
 class Result:
-    """The final result, as encoded text. At most one, after all interim results."""
+    """The final result, as encoded text. At most one per job, after all interim results."""
 
     data: str
 
@@ -102,7 +102,7 @@ class ProgramError:
 
     Attributes:
         reason_code: One of `models.ReasonCode`.
-        traceback: The program's own traceback; empty where none helps.
+        traceback: The program's traceback; empty if it would not help.
     """
 
     error_type: str
@@ -113,7 +113,7 @@ class ProgramError:
 
 @dataclass(frozen=True)
 class Usage:
-    """What the job has used: wall-clock seconds, and seconds on a quantum device."""
+    """The job's usage: wall-clock seconds, and seconds on a quantum device."""
 
     seconds: float
     quantum_seconds: float
@@ -121,12 +121,12 @@ class Usage:
 
 @dataclass(frozen=True)
 class Exited:
-    """The process and all that it started are gone, its log is complete. The last event.
+    """The process and all its children have ended, and its log is complete. The last event.
 
     Attributes:
-        exit_code: Of the process; None if a signal ended it.
-        signal: That signal; None if it exited.
-        memory_exceeded: Whether the memory limit, the job's or the machine's, ended it.
+        exit_code: The process's exit code; None if a signal ended it.
+        signal: The signal that ended the process; None if it exited.
+        memory_exceeded: Whether the job's or the machine's memory limit ended it.
     """
 
     exit_code: int | None
@@ -138,32 +138,32 @@ Event = Started | Interim | Result | ProgramError | Usage | Exited
 
 
 class Execution(Protocol):
-    """One job that was started."""
+    """One started job."""
 
     def __aiter__(self) -> AsyncIterator[Event]:
-        """Give the events in order, once; `Exited` is always the last.
+        """Yield the events in order, once; `Exited` is always the last.
 
-        Not reading them holds the job back in its next `publish`.
+        While events are not read, the job's next `publish` blocks.
         """
         ...
 
     async def terminate(self) -> None:
-        """Ask the job to end, then kill it with all that it started; return when it is gone.
+        """Ask the job to end, then kill it and all its children; return once they are gone.
 
-        Does nothing when the job has ended. The events that it still sent, and `Exited`, can be
-        read afterwards.
+        It does nothing if the job has already ended. The events that the job still sent, and
+        `Exited`, can be read afterwards.
         """
         ...
 
 
 class Executor(Protocol):
-    """Something that runs jobs."""
+    """The interface for running jobs."""
 
     async def warm(self, image: str) -> None:
-        """Get ready for the first job of an image.
+        """Prepare for the first job of an image.
 
         Raises:
-            LaunchError: The image cannot run jobs; the message says why.
+            LaunchError: The image cannot run jobs; the message gives the reason.
         """
         ...
 
@@ -171,10 +171,10 @@ class Executor(Protocol):
         """Start a job.
 
         Raises:
-            LaunchError: Its process could not be started; nothing of the program has run.
+            LaunchError: Its process could not be started; the program has not run at all.
         """
         ...
 
     async def close(self) -> None:
-        """End all jobs and everything that was started to run them."""
+        """End all jobs and all processes that were started to run them."""
         ...

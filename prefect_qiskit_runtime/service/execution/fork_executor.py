@@ -1,4 +1,4 @@
-"""Runs each job in a process of its own on this machine, forked from a warm one."""
+"""Run each job in a separate process on this machine, forked from a preloaded one."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ _READ_BYTES = 256 * 1024
 _PIPE_BYTES = 1024 * 1024
 _LOG_END_SECONDS = 5.0
 _LOG_TAIL_BYTES = 64 * 1024
-# What C libraries write when they get no memory and end the process.
+# Messages of C libraries that end the process because they get no memory.
 _MEMORY_WORDS = (b"bad_alloc", b"MemoryError", b"Cannot allocate memory", b"Memory allocation")
 
 
 class ForkExecutor:
     """Runs jobs in processes forked from one fork server per image.
 
-    Where fork is not safe (macOS) each job gets a process that was started in advance.
+    If fork is not safe (macOS), each job gets a process that was started in advance.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class ForkExecutor:
         self._retiring: set[asyncio.Task[None]] = set()
 
     async def warm(self, image: str) -> None:
-        """Load an image's libraries now, rather than with its first job."""
+        """Load an image's libraries before its first job needs them."""
         await self._source(image)
 
     async def launch(self, launch: JobLaunch) -> ForkExecution:
@@ -79,7 +79,7 @@ class ForkExecutor:
         except OSError as exc:
             await asyncio.to_thread(shutil.rmtree, launch.scratch, ignore_errors=True)
             raise LaunchError(
-                f"The job's files cannot be made: {exc.strerror}.", image=launch.image
+                f"The job's files cannot be created: {exc.strerror}.", image=launch.image
             ) from exc
         try:
             execution = await self._start(source, launch, pipes, log)
@@ -116,7 +116,7 @@ class ForkExecutor:
             return self._sources[image]
 
     def _retire(self, source: JobSource) -> None:
-        _logger.info("Libraries of an image have changed: its next jobs get a new fork server.")
+        _logger.info("An image's libraries have changed: its next jobs get a new fork server.")
         task = asyncio.create_task(source.retire())
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
@@ -132,7 +132,7 @@ class ForkExecutor:
         try:
             process = await spawn(source)
         except LaunchError:
-            # It may have died since the last job; nothing of the program has run.
+            # The fork server may have ended since the last job; the program has not run at all.
             if source.is_usable:
                 raise
             process = await spawn(await self._source(launch.image))
@@ -140,7 +140,7 @@ class ForkExecutor:
 
     def _prepare(self, launch: JobLaunch) -> tuple[JobLog, _Pipes]:
         self._write_scratch(launch)
-        # Before the process starts, which must not be left without somebody who follows it.
+        # Opened before the process starts: once it is running, nothing may fail that follows it.
         log = JobLog(launch.log_path, self._settings.log_bytes)
         try:
             return log, _Pipes.open()
@@ -170,8 +170,8 @@ class ForkExecution:
     """One job in its process.
 
     Attributes:
-        ended: Done when the process and its children are gone, its log is complete and its
-            scratch folder removed.
+        ended: Done when the process and its children have ended, its log is complete and its
+            scratch folder is removed.
     """
 
     def __init__(
@@ -193,11 +193,11 @@ class ForkExecution:
         self.ended = asyncio.create_task(self._wait())
 
     def __aiter__(self) -> AsyncIterator[Event]:
-        """Give the events, once."""
+        """Yield the events, once."""
         return self._events()
 
     async def terminate(self) -> None:
-        """Ask the process group to end, after the grace kill it; return when all is gone."""
+        """Ask the process group to end, kill it after a grace period; return once it is gone."""
         if not self.ended.done():
             self._killed_by_us = True
             self._process.signal(signal.SIGTERM)
@@ -232,7 +232,7 @@ class ForkExecution:
 
     async def _wait(self) -> tuple[int | None, int | None]:
         status = await self._process.exited
-        # What holds the log open now can only be a process that took another user's rights.
+        # Only a process that switched to another user can still hold the log open.
         done, _ = await asyncio.wait([self._logging], timeout=_LOG_END_SECONDS)
         if not done:
             self._logging.cancel()
@@ -246,7 +246,7 @@ class ForkExecution:
                 try:
                     await asyncio.to_thread(self._log.write, data)
                 except OSError as exc:
-                    # Read on: a program whose output nobody takes waits in `print` for ever.
+                    # Keep reading: a program whose output is not read blocks in `print` forever.
                     _logger.warning("Output of job %s is lost: %s", self._launch.job_id, exc)
         finally:
             self._log.close()
@@ -273,7 +273,8 @@ class _Pipes:
     def open(cls) -> _Pipes:
         pipes = cls(os.pipe(), os.pipe())
         if hasattr(fcntl, "F_SETPIPE_SZ"):
-            # Fewer turns for large results; refused beyond the user's quota, and then slower.
+            # Fewer reads for large results. The kernel refuses it beyond the user's quota; the
+            # pipe is then only slower.
             with contextlib.suppress(OSError):
                 fcntl.fcntl(pipes.messages[1], fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         return pipes
@@ -325,7 +326,7 @@ def _usable_cpus() -> int:
 
 
 def _oom_kills() -> int:
-    """Count what the kernel killed for lack of memory since it started; 0 if it does not say."""
+    """Return the kernel's count of out-of-memory kills since boot; 0 if it is not available."""
     counters = Path("/proc/vmstat")
     if not counters.is_file():
         return 0

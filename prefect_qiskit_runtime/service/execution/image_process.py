@@ -1,4 +1,4 @@
-"""An image's interpreter with the runner in it, and the socket to it."""
+"""A process of an image's interpreter that runs the runner, and the socket to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from prefect_qiskit_runtime.service.execution.executor import LaunchError
 __all__ = ["ExitStatus", "ImageProcess", "interpreter_of"]
 
 MARKER = "QISKIT_RUNTIME_PROCESSES"
-"""Variable by which processes of jobs are found when their fork server died."""
+"""Environment variable by which jobs' processes are found after their fork server has died."""
 
 _ALLOWED = frozenset(
     {
@@ -41,15 +41,15 @@ _ALLOWED = frozenset(
 
 
 def job_environment(service: Mapping[str, str], *, threads: int, marker: str) -> dict[str, str]:
-    """Choose from the service's variables and add those that the fork server needs."""
+    """Select the service's variables that are allowed, and add those that a fork server needs."""
     chosen = {
         name: value for name, value in service.items() if name in _ALLOWED or name.startswith("LC_")
     }
     # OpenBLAS and MKL start threads when they are loaded, which a fork server must not have;
-    # jobs raise their number. OpenMP starts none, and its number can be given at start only.
-    # OpenBLAS's threads wait for work busily for 2**26 cycles, also when they have just been
-    # started: that was most of what a short job cost. 2**20 is still longer than the gap
-    # between two calls.
+    # jobs raise the number. OpenMP starts none, and its number can only be set at start.
+    # OpenBLAS's threads busy-wait for work for 2**26 cycles, even when they have just been
+    # started: that was most of a short job's cost. 2**20 is still longer than the gap between
+    # two calls.
     return {
         **chosen,
         "OPENBLAS_NUM_THREADS": "1",
@@ -70,16 +70,16 @@ ExitStatus = tuple[int | None, int | None]
 
 
 def interpreter_of(image: str) -> str:
-    """Give the path in an image's name.
+    """Return the interpreter's path from an image's name.
 
     Raises:
-        LaunchError: It is no image of this executor.
+        LaunchError: The image is not one that this executor can run.
     """
     kind, _, path = image.partition(":")
-    # The path is used as it is: resolving a virtual environment's link would leave it.
+    # The path is not resolved: following a virtual environment's link would leave it.
     if kind != "python" or not os.path.isabs(path):  # noqa: PTH117
         raise LaunchError(
-            f"The image {image!r} is not of the form python:<absolute path of an interpreter>.",
+            f"The image {image!r} does not have the form python:<absolute path of an interpreter>.",
             image=image,
         )
     return path
@@ -89,7 +89,7 @@ class ImageProcess:
     """Starts the runner in an image and exchanges lines of JSON with it.
 
     Attributes:
-        image: Its image.
+        image: The image.
     """
 
     def __init__(
@@ -109,10 +109,10 @@ class ImageProcess:
     async def start(
         cls, image: str, *, single_use: bool, threads: int, timeout_seconds: float
     ) -> ImageProcess:
-        """Start it and wait until it can run jobs.
+        """Start the process and wait until it can run jobs.
 
         Raises:
-            LaunchError: It cannot, and why.
+            LaunchError: The image cannot run jobs; the message gives the reason.
         """
         interpreter = interpreter_of(image)
         ours, theirs = socket.socketpair()
@@ -151,12 +151,12 @@ class ImageProcess:
 
     @property
     def pid(self) -> int:
-        """Number of the process."""
+        """The process id."""
         return self._process.pid
 
     def is_current(self) -> bool:
-        """Whether the libraries that it loaded are still those of its environment (blocks)."""
-        return all(_changed_at(path) == at for path, at in self._site_folders.items())
+        """Return whether the loaded libraries still match the environment (blocking call)."""
+        return all(_modified_at(path) == at for path, at in self._site_folders.items())
 
     async def send(self, request: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
         """Send one request.
@@ -168,7 +168,7 @@ class ImageProcess:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                # All of it or nothing: it is far smaller than a socket's buffer.
+                # Sent in full or not at all: a request is far smaller than a socket's buffer.
                 socket.send_fds(self._control, [line], descriptors)
             except BlockingIOError:
                 writable = loop.create_future()
@@ -201,24 +201,24 @@ class ImageProcess:
         return self._answers.popleft()
 
     async def wait(self) -> ExitStatus:
-        """Wait for its end, and end what it left behind."""
+        """Wait for the process to end, then kill the processes that it left behind."""
         code = await self._process.wait()
         await asyncio.to_thread(_kill_marked, self._marker)
         return (code, None) if code >= 0 else (None, -code)
 
     def signal_group(self, number: int) -> None:
-        """Send a signal to it and to those of its children that are still in its group."""
+        """Send a signal to the process and to its children that are still in its group."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
 
     def end(self) -> None:
-        """Ask it to end with all that it started."""
-        # Whoever waits in `receive` is woken by this, and would not be by closing.
+        """Ask the process to end with all its children."""
+        # Shutting down wakes a pending `receive`; closing would not.
         with contextlib.suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)
 
     async def close(self) -> None:
-        """End it, with all that it started, and wait until it has gone."""
+        """End the process and all its children, and wait until they are gone."""
         self.end()
         try:
             await asyncio.wait_for(self._process.wait(), _END_SECONDS)
@@ -245,14 +245,14 @@ class ImageProcess:
         tail = "\n".join(self._tail)
         return LaunchError(
             f"The image {self.image} cannot run jobs: {problem}. It must be a Python "
-            f"environment with qiskit. Its last lines:\n{tail or '(no output)'}",
+            f"environment with qiskit. Last lines of output:\n{tail or '(no output)'}",
             image=self.image,
             stderr_tail=tail,
         )
 
     async def _read_output(self) -> None:
         output = self._process.stdout
-        assert output is not None  # noqa: S101 - it was asked for
+        assert output is not None  # noqa: S101 - requested as a pipe
         rest = ""
         while data := await output.read(_READ_BYTES):
             *lines, rest = (rest + data.decode("utf-8", "replace")).split("\n")
@@ -267,7 +267,7 @@ class ImageProcess:
             await asyncio.wait_for(self._reading, _END_SECONDS)
 
 
-def _changed_at(path: str) -> int | None:
+def _modified_at(path: str) -> int | None:
     try:
         return Path(path).stat().st_mtime_ns
     except OSError:
@@ -275,7 +275,7 @@ def _changed_at(path: str) -> int | None:
 
 
 def _kill_marked(marker: str) -> None:
-    """Kill processes that were started with the marker, where the system shows them."""
+    """Kill processes that were started with the marker, if the system has /proc."""
     processes = Path("/proc")
     needle = f"{MARKER}={marker}".encode()
     found = processes.is_dir()
@@ -284,7 +284,7 @@ def _kill_marked(marker: str) -> None:
         for entry in processes.iterdir():
             if not entry.name.isdigit():
                 continue
-            # Those of other users cannot be read, and many end while they are looked at.
+            # Other users' processes cannot be read, and many processes end during the check.
             with contextlib.suppress(OSError):
                 if needle in (entry / "environ").read_bytes().split(b"\0"):
                     os.kill(int(entry.name), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Images: the Python environments in which jobs may ask to run, and what they are called."""
+"""Images: the Python environments in which jobs can run, and their names."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.service.execution.executor import Execution, Executor, JobLaunch
 
 DEFAULT_IMAGE = "default"
-"""Name of a team service's own environment."""
+"""Name of the environment that a team service runs in."""
 
 
 class Images(Protocol):
-    """Says which images a service runs jobs in."""
+    """The images in which a service runs jobs."""
 
     def choose(self, asked: str | None) -> str:
-        """Return the name under which a job's image is kept.
+        """Return the name under which a job's image is stored.
 
         Raises:
             InvalidInputError: The service has no such image.
@@ -28,29 +28,29 @@ class Images(Protocol):
 
 
 class AnyInterpreter:
-    """Every interpreter of this machine, by its path: for the one user whose service it is.
+    """Every interpreter of this machine, by its path: for an embedded service's only user.
 
     Args:
-        default: The image of jobs that name none.
+        default: The image of jobs that name no image.
     """
 
     def __init__(self, default: str) -> None:
         self._default = default
 
     def choose(self, asked: str | None) -> str:
-        """Return the image asked for, which is `python:<absolute path of an interpreter>`."""
+        """Return the requested image, in the form `python:<absolute path of an interpreter>`."""
         if not asked:
             return self._default
         kind, _, path = asked.partition(":")
         if kind != "python" or not Path(path).is_absolute():
             raise InvalidInputError(
-                f"Image {asked!r} is not of the form python:<absolute path of an interpreter>.",
+                f"Image {asked!r} does not have the form python:<absolute path of an interpreter>.",
                 path="$.runtime",
                 rule="python:<absolute path>",
             )
         if not _is_interpreter(Path(path)):
             raise InvalidInputError(
-                f"Image {asked!r}: there is no interpreter of that path.",
+                f"Image {asked!r}: there is no interpreter at that path.",
                 path="$.runtime",
                 rule="an executable file",
             )
@@ -58,19 +58,20 @@ class AnyInterpreter:
 
 
 class RegisteredImages:
-    """The interpreters that whoever runs the service has registered, by name.
+    """The interpreters that the service's operator has registered, by name.
 
-    Users of a team service must not start what they like on its machine, nor learn its paths.
+    Users of a team service must not be able to start arbitrary executables on its machine, or
+    learn its paths.
 
     Args:
-        interpreters: Absolute paths by name; `DEFAULT_IMAGE` is the image of jobs that name none.
+        interpreters: Absolute paths by name; `DEFAULT_IMAGE` is for jobs that name no image.
     """
 
     def __init__(self, interpreters: Mapping[str, Path]) -> None:
         self._interpreters = dict(interpreters)
 
     def choose(self, asked: str | None) -> str:
-        """Return the name asked for, if it is registered."""
+        """Return the requested name if it is registered."""
         if not asked:
             return DEFAULT_IMAGE
         if asked not in self._interpreters:
@@ -83,17 +84,17 @@ class RegisteredImages:
         return asked
 
     def locate(self, image: str) -> str:
-        """Return where an image is; of one that is registered no more, its name."""
+        """Return an image with its path; for an image that is no longer registered, its name."""
         interpreter = self._interpreters.get(image)
         return image if interpreter is None else f"python:{interpreter}"
 
 
 class NamedImages(Executor):
-    """An executor of jobs whose images are names.
+    """An executor for jobs whose images are names.
 
     Args:
-        executor: The one that runs them.
-        images: Knows where an image is.
+        executor: The executor that runs the jobs.
+        images: Maps the names to interpreters.
     """
 
     def __init__(self, executor: Executor, images: RegisteredImages) -> None:
@@ -101,7 +102,7 @@ class NamedImages(Executor):
         self._images = images
 
     async def warm(self, image: str) -> None:
-        """Load an image's libraries now, rather than with its first job."""
+        """Load an image's libraries before its first job needs them."""
         await self._executor.warm(self._images.locate(image))
 
     async def launch(self, launch: JobLaunch) -> Execution:

@@ -1,4 +1,4 @@
-"""The file with a job's output, held to a size: its begin and its end are kept."""
+"""The file with a job's output, limited in size: its beginning and its end are kept."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["JobLog"]
 class JobLog:
     """Appends to a file that can be read at any time and never grows beyond `limit` bytes.
 
-    When it is full, its middle is replaced by one line that says how much is missing: the first
-    quarter of `limit` stays for good, of the rest the newest quarter. All calls block. What the
-    disk does not take (`OSError`) is lost; later writes go on.
+    When the file is full, its middle is replaced by one line with the number of bytes dropped: the
+    first quarter of `limit` stays permanently, followed by the newest quarter. All calls block.
+    Output that cannot be written (`OSError`) is lost; later writes continue.
     """
 
     def __init__(self, path: Path, limit: int) -> None:
@@ -28,7 +28,7 @@ class JobLog:
         self._size = 0
 
     def write(self, data: bytes) -> None:
-        """Append."""
+        """Append data."""
         if self._size + len(data) > self._limit:
             self._shorten(data)
         else:
@@ -53,14 +53,14 @@ class JobLog:
         try:
             self._replace(self._head + self._marker() + tail)
         except OSError:
-            self._dropped = before  # what the file says that is still there
+            self._dropped = before  # as in the marker of the file that stays
             raise
 
     def _marker(self) -> bytes:
         return b"[... %d bytes of the log were dropped here ...]\n" % self._dropped
 
     def _replace(self, content: bytes) -> None:
-        # In one step, so that a reader finds the old file or the new one.
+        # Atomic, so that a reader finds either the old file or the new one.
         draft = self._path.with_name(self._path.name + ".draft")
         file = draft.open("wb", buffering=0)
         try:

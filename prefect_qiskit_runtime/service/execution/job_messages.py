@@ -1,4 +1,4 @@
-"""Read the messages that a job writes to its pipe, as `runner/messages.schema.json` has them."""
+"""Parse the messages that a job writes to its pipe (schema: `runner/messages.schema.json`)."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _HEADER_BYTES = 64 * 1024
 
 
 class MessageParser:
-    """Turns bytes, cut anywhere, into events. What never becomes whole is never given."""
+    """Turns chunks of bytes into events. An incomplete message yields no event."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._header: dict[str, Any] | None = None
 
     def feed(self, data: bytes) -> Iterator[Event]:
-        """Take the next bytes and give the events that are complete with them.
+        """Add the next bytes and yield the events that they complete.
 
         Raises:
-            ProtocolError: These are not a job's messages, or of another version.
+            ProtocolError: The bytes are not a job's messages, or have another version.
         """
         self._buffer += data
         position = 0
@@ -55,12 +55,12 @@ class MessageParser:
                 self._header = None
                 yield event
         finally:
-            # Once per read, not once per message: this moves the rest of the buffer.
+            # Once per read, not once per message, because this moves the rest of the buffer.
             del self._buffer[:position]
 
     def _check_length(self, position: int) -> None:
         if len(self._buffer) - position > _HEADER_BYTES:
-            raise ProtocolError("a message of the job has a header without end")
+            raise ProtocolError("a message of the job has an endless header")
 
 
 def _parse_header(line: bytearray) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def _parse_header(line: bytearray) -> dict[str, Any]:
         header["bytes"] = operator.index(header["bytes"])
         known = header["v"] == _VERSION and header["type"] in _EVENTS and header["bytes"] >= 0
     except (ValueError, TypeError, KeyError, RecursionError) as exc:
-        raise ProtocolError("the job's pipe holds something that is no message") from exc
+        raise ProtocolError("the job's pipe contains something that is not a message") from exc
     if not known:
         raise ProtocolError(
             f"the job sent a message of type {header['type']!r} in version {header['v']!r}; "
@@ -86,7 +86,7 @@ def _event_of(header: dict[str, Any], body: bytearray) -> Event:
 
 
 def _text(value: str) -> str:
-    # A half of a surrogate pair can stand in JSON, but not in a database or an answer.
+    # Half of a surrogate pair is valid in JSON, but not in a database or an answer.
     return value.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -1,4 +1,4 @@
-"""The service's side of the two ways to get a job's process: fork server, single-use process."""
+"""The service's side of the two sources of a job's process: fork server and single-use process."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _GONE = "has ended unexpectedly"
 
 
 class JobProcess:
-    """One job's process: how to signal it, and when it and all its children have gone.
+    """One job's process: a way to signal it, and its end.
 
     Attributes:
-        exited: Done when it has gone.
+        exited: Done when the process and all its children are gone.
     """
 
     def __init__(self, send_signal: Callable[[int], None]) -> None:
@@ -30,37 +30,37 @@ class JobProcess:
 
 
 class JobSource(Protocol):
-    """Gives processes of one image to jobs."""
+    """Provides jobs with processes of one image."""
 
     @property
     def is_usable(self) -> bool:
-        """Whether it lives."""
+        """Whether the source is alive."""
         ...
 
     def is_current(self) -> bool:
-        """Whether its libraries are still those of the image (blocks)."""
+        """Return whether its libraries still match the image (blocking call)."""
         ...
 
     async def spawn(self, job_id: str, scratch: Path, descriptors: Sequence[int]) -> JobProcess:
-        """Start a job's process. The descriptors stay the caller's to close.
+        """Start a job's process. The caller still has to close the descriptors.
 
         Args:
             job_id: The job.
-            scratch: Its folder.
-            descriptors: The writing ends of its pipes for messages and log, and its end of the
-                pipe to a broker where it has one.
+            scratch: The job's folder.
+            descriptors: The writing ends of the job's pipes for messages and log, and its end of
+                the pipe to its broker, if it has one.
 
         Raises:
-            LaunchError: It did not start.
+            LaunchError: The process did not start.
         """
         ...
 
     async def close(self) -> None:
-        """End it and all its jobs."""
+        """End the source and all its jobs."""
         ...
 
     async def retire(self) -> None:
-        """End it when its last job has ended."""
+        """End the source once its last job has ended."""
         ...
 
 
@@ -78,7 +78,7 @@ class Zygote:
 
     @classmethod
     async def start(cls, image: str, *, threads: int, timeout_seconds: float) -> Zygote:
-        """Start it.
+        """Start the fork server.
 
         Raises:
             LaunchError: The image cannot run jobs.
@@ -91,16 +91,16 @@ class Zygote:
 
     @property
     def pid(self) -> int:
-        """Number of its process."""
+        """The process id."""
         return self._process.pid
 
     @property
     def is_usable(self) -> bool:
-        """Whether it lives."""
+        """Whether the fork server is alive."""
         return not self._listening.done()
 
     def is_current(self) -> bool:
-        """Whether its libraries are still those of the image (blocks)."""
+        """Return whether its libraries still match the image (blocking call)."""
         return self._process.is_current()
 
     async def spawn(self, job_id: str, scratch: Path, descriptors: Sequence[int]) -> JobProcess:
@@ -121,7 +121,7 @@ class Zygote:
             self._forget(job_id)
             raise
         except asyncio.CancelledError:
-            # Nobody will watch it. It is forgotten when it has gone.
+            # No caller will watch the job. `_take` forgets it once it has exited.
             job.signal(signal.SIGKILL)
             raise
         finally:
@@ -129,18 +129,18 @@ class Zygote:
         return job
 
     async def retire(self) -> None:
-        """End it when its last job has ended."""
+        """End the fork server once its last job has ended."""
         await self._idle.wait()
         await self.close()
 
     async def close(self) -> None:
-        """End it and all its jobs."""
+        """End the fork server and all its jobs."""
         self._process.end()
         await self._listening
 
     def _send_signal(self, job_id: str, number: int) -> None:
         async def send() -> None:
-            # When the fork server is gone, so are its jobs.
+            # If the fork server is gone, its jobs are gone too.
             with contextlib.suppress(ConnectionError):
                 await self._process.send({"type": "signal", "job_id": job_id, "number": number})
 
@@ -158,7 +158,7 @@ class Zygote:
             while True:
                 answer = await self._process.receive()
                 self._take(answer)
-        # It kills its jobs when it is asked to end. Had it died, they died with it.
+        # The fork server kills its jobs when it is asked to end; if it died, they died with it.
         await self._process.close()
         for launching in self._launching.values():
             if not launching.done():
@@ -188,7 +188,7 @@ class Zygote:
 
 
 class SingleUseSource:
-    """Processes that wait for one job each; one is kept in reserve."""
+    """A source of single-use processes, each started in advance; one is kept in reserve."""
 
     def __init__(self, image: str, *, threads: int, timeout_seconds: float) -> None:
         self._image = image
@@ -210,16 +210,16 @@ class SingleUseSource:
 
     @property
     def is_usable(self) -> bool:
-        """Whether it lives: each process is started anew."""
+        """Always true: each job gets a new process."""
         return True
 
     def is_current(self) -> bool:
-        """Whether the libraries of the process in reserve are still those of the image."""
+        """Return whether the reserve process's libraries still match the image."""
         failed = self._spare.done() and self._spare.exception() is not None
         return failed or not self._spare.done() or self._spare.result().is_current()
 
     async def spawn(self, job_id: str, scratch: Path, descriptors: Sequence[int]) -> JobProcess:
-        """Use the process in reserve, and start the next one."""
+        """Use the reserve process, and start the next one."""
         spare, self._spare = self._spare, self._start_spare()
         process = await spare
         try:
@@ -228,7 +228,7 @@ class SingleUseSource:
         except (ConnectionError, EOFError) as exc:
             await process.close()
             raise LaunchError(
-                f"The process in reserve for the image {self._image} {_GONE}.", image=self._image
+                f"The reserve process for the image {self._image} {_GONE}.", image=self._image
             ) from exc
         job = JobProcess(process.signal_group)
         watching = asyncio.create_task(self._watch(process, job))
@@ -237,12 +237,12 @@ class SingleUseSource:
         return job
 
     async def retire(self) -> None:
-        """End the process in reserve; jobs go on to their end."""
+        """End the reserve process once all jobs have ended."""
         await asyncio.gather(*self._running)
         await self.close()
 
     async def close(self) -> None:
-        """End the process in reserve. Jobs are ended by who launched them."""
+        """End the reserve process, and wait for the jobs, which their launcher ends."""
         with contextlib.suppress(LaunchError):
             await (await self._spare).close()
         await asyncio.gather(*self._running)
@@ -256,7 +256,7 @@ class SingleUseSource:
                 timeout_seconds=self._timeout_seconds,
             )
         )
-        # What went wrong is told to the next job; there may be none to ask for it.
+        # The next job gets the error. The callback retrieves it in case there is no next job.
         spare.add_done_callback(lambda task: task.cancelled() or task.exception())
         return spare
 

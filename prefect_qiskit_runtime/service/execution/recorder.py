@@ -1,4 +1,4 @@
-"""Store a job's interim results as fast as they come, in order, many to a commit."""
+"""Store a job's interim results as they arrive, in order, many per commit."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _MOST_PER_WRITE = 1000
 
 
 class InterimRecorder:
-    """The interim results of one running job on their way to the store.
+    """Writes the interim results of one running job to the store.
 
-    What comes while a commit is under way goes into the next one. A job that publishes faster
-    than the disk takes it is held back when a few megabytes wait.
+    Results that arrive during a commit go into the next one. A job that publishes faster than the
+    disk can write is held back once a few megabytes are waiting.
     """
 
     def __init__(self, store: Store, feed: Feed, job_id: str) -> None:
@@ -29,20 +29,20 @@ class InterimRecorder:
         self._writing: asyncio.Task[None] | None = None
 
     async def put(self, text: str) -> None:
-        """Take one interim result; wait only where too much is waiting already."""
+        """Accept one interim result; block only if too much data is already waiting."""
         self._unstored.append(text)
         self._unstored_bytes += len(text)
         if self._writing is None or self._writing.done():
-            await self.flush()  # raises what an earlier write raised
+            await self.flush()  # raises the error of an earlier write
             self._writing = asyncio.create_task(self._write())
         if self._unstored_bytes > _MOST_UNSTORED_BYTES:
             await self.flush()
 
     async def flush(self) -> None:
-        """Wait until everything taken so far is stored.
+        """Wait until everything accepted so far is stored.
 
         Raises:
-            Exception: What the store raised; the rest is lost with the job.
+            Exception: The store's error; the remaining results are lost with the job.
         """
         if self._writing is not None:
             await self._writing

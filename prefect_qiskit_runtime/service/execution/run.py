@@ -42,8 +42,8 @@ _RETRY_SECONDS = 1.0
 
 INTERRUPTED = JobEnd(
     JobStatus.FAILED,
-    reason="The service stopped while the job ran. A started job is not run again by itself:"
-    " submit it again.",
+    reason="The service stopped while the job was running. A started job is not run again"
+    " automatically: submit it again.",
     reason_code=ReasonCode.INTERRUPTED,
 )
 CANCELLED = JobEnd(JobStatus.CANCELLED, reason="Cancelled on request")
@@ -54,7 +54,7 @@ RAN_TOO_LONG = JobEnd(
 
 @dataclass(frozen=True)
 class JobFolders:
-    """Where running jobs have their files; in `hardware` are the journals of brokers."""
+    """The folders of running jobs' files; `hardware` contains the journals of brokers."""
 
     scratch: Path
     logs: Path
@@ -94,7 +94,7 @@ class JobRun:
 
     @property
     def session_id(self) -> str | None:
-        """The session of the job, where it has one."""
+        """The job's session, if it has one."""
         return self._claimed.job.session_id
 
     async def run(self) -> None:
@@ -102,9 +102,9 @@ class JobRun:
         job_id = self._claimed.job.id
         try:
             end, ended_by = await self._execute()
-        except Exception as exc:  # the job's boundary: a fault here must not end the others
+        except Exception as exc:  # job boundary: a fault here must not end other jobs
             logger.exception("The service failed to follow job %s", job_id)
-            end, ended_by = _lost_by(exc), None
+            end, ended_by = _service_fault(exc), None
         try:
             await self._record(end)
             self._ended_by = ended_by
@@ -114,9 +114,9 @@ class JobRun:
         logger.info("Job %s %s%s", job_id, end.state.value.lower(), _code(end))
 
     async def stop(self, why: JobEnd) -> bool:
-        """End the job in this way and return once that is recorded; say whether it did.
+        """End the job with a given end; return, once recorded, whether it ended that way.
 
-        The first end counts, and a job that ended by itself meanwhile has done so.
+        The first stop takes effect, unless the job has meanwhile ended by itself.
         """
         if why is INTERRUPTED:
             self._service_ends.set()
@@ -128,7 +128,7 @@ class JobRun:
         return self._ended_by is why
 
     async def _record(self, end: JobEnd) -> None:
-        """Store the end; where the disk is full, try until there is room or the service ends."""
+        """Store the end; if the disk is full, retry until there is space or the service ends."""
         job_id, now = self._claimed.job.id, self._clock.now()
         while True:
             try:
@@ -149,20 +149,21 @@ class JobRun:
         try:
             broker = await Broker.start(self._broker_order())
         except BrokerError as exc:
-            return self._with_usage(_not_started(exc)), self._stop
+            return self._add_usage(_start_failure(exc)), self._stop
         try:
             end, stop = await self._execute_with(broker)
         finally:
-            # What ran when the service stops is taken up by the next attempt; nobody else asks.
+            # If the service stops, the next attempt attaches to the jobs on the device. In all
+            # other cases no attempt follows that would use them.
             how = "keep" if self._stop is INTERRUPTED else "cancel"
             self._hardware_seconds = await broker.end(how)
-        return self._with_usage(end), stop
+        return self._add_usage(end), stop
 
     async def _execute_with(self, broker: Broker | None) -> tuple[JobEnd, JobEnd | None]:
         try:
             self._execution = await self._executor.launch(self._launch(broker))
         except LaunchError as exc:
-            return self._with_usage(_not_started(exc)), self._stop
+            return self._add_usage(_start_failure(exc)), self._stop
         if broker is not None:
             broker.let_go()
         try:
@@ -173,11 +174,11 @@ class JobRun:
             raise
         if self._terminating is not None:
             await self._terminating
-        return self._with_usage(_own_end(self._seen)), self._stop
+        return self._add_usage(_own_end(self._seen)), self._stop
 
     async def _follow(self, execution: Execution) -> None:
-        """Take the job's events, to the last."""
-        if self._stop is not None:  # asked for while it was being launched
+        """Process the job's events until the last."""
+        if self._stop is not None:  # requested during the launch
             self._terminating = asyncio.create_task(execution.terminate())
         async for event in execution:
             if isinstance(event, Interim):
@@ -188,7 +189,7 @@ class JobRun:
 
     @contextmanager
     def _time_limit(self) -> Iterator[None]:
-        """Stop the job if this takes longer than it may."""
+        """Stop the job if it exceeds its time limit."""
         seconds = self._claimed.job.max_execution_seconds
         timer = self._clock.call_later(
             seconds, lambda: asyncio.create_task(self.stop(RAN_TOO_LONG))
@@ -201,7 +202,7 @@ class JobRun:
     def _broker_order(self) -> BrokerOrder:
         job = self._claimed.job
         hardware = job.hardware or {}
-        # Names of evaluations are their users' own.
+        # Evaluation keys are unique only within a user's instance.
         whole = json.dumps([job.owner.user, job.owner.instance, hardware["key"]])
         name = hashlib.sha256(whole.encode()).hexdigest()
         return BrokerOrder(
@@ -232,8 +233,8 @@ class JobRun:
             hardware=None if broker is None else broker.program,
         )
 
-    def _with_usage(self, own: JobEnd) -> JobEnd:
-        """Return the job's own end, or that of its stop, with what it ran with and used."""
+    def _add_usage(self, own: JobEnd) -> JobEnd:
+        """Return the job's own end, or that of its stop, with versions and usage added."""
         end = own if self._stop is None else self._stop
         if isinstance(started := self._seen.get(Started), Started):
             end = replace(end, versions=started.versions)
@@ -244,17 +245,17 @@ class JobRun:
         return end
 
 
-def _lost_by(fault: Exception) -> JobEnd:
-    """Say why the service, not the program, ended a job."""
+def _service_fault(fault: Exception) -> JobEnd:
+    """Return the end of a job that failed because of the service, not of the program."""
     problem = str(fault) if isinstance(fault, QiskitRuntimeError) else type(fault).__name__
     reason = (
         f"The service could not follow the job: {problem.rstrip('.')}."
-        " A started job is not run again by itself: submit it again."
+        " A started job is not run again automatically: submit it again."
     )
     return replace(INTERRUPTED, reason=_shorten(reason))
 
 
-def _not_started(error: LaunchError | BrokerError) -> JobEnd:
+def _start_failure(error: LaunchError | BrokerError) -> JobEnd:
     reason = f"The job's process could not be started: {error}"
     tail = error.stderr_tail if isinstance(error, LaunchError) else ""
     details = "\n".join(filter(None, (reason, tail)))
@@ -274,14 +275,14 @@ def _own_end(seen: dict[type[Event], Event]) -> JobEnd:
             error.reason_code,
             data=error.traceback or reason,
         )
-    reason, code = _unexplained(exited) if isinstance(exited, Exited) else ("Unknown", None)
+    reason, code = _explain_exit(exited) if isinstance(exited, Exited) else ("Unknown", None)
     return JobEnd(JobStatus.FAILED, reason, code, data=reason)
 
 
-def _unexplained(exited: Exited) -> tuple[str, int]:
-    """Say why a process ended that brought neither a result nor an error."""
+def _explain_exit(exited: Exited) -> tuple[str, int]:
+    """Explain why a process ended that sent neither a result nor an error."""
     if exited.memory_exceeded:
-        return "The job used more memory than it may.", ReasonCode.MEMORY_LIMIT
+        return "The job exceeded its memory limit.", ReasonCode.MEMORY_LIMIT
     if exited.signal is not None:
         name = _signal_name(exited.signal)
         return f"The job's process was ended by {name}.", ReasonCode.KILLED_BY_SIGNAL
@@ -299,7 +300,7 @@ def _signal_name(number: int) -> str:
 
 
 def _shorten(reason: str) -> str:
-    """Keep listings of jobs short; the whole text is the job's result."""
+    """Shorten a reason for listings of jobs; the full text is the job's result."""
     return reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
 
 

@@ -1,8 +1,7 @@
-"""The queue: start jobs in the order in which they came, as many at once as may run.
+"""The queue: start jobs in order of submission, up to the maximum number of concurrent jobs.
 
-A job is marked as running before anything of it starts, so that none is ever started twice:
-what the service was running when it died is ended as interrupted when it is back, and what was
-queued is run.
+A job is marked as running before it starts, so that no job is ever started twice. After a crash,
+the next service ends jobs that were running as interrupted, and runs those that were queued.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ from prefect_qiskit_runtime.service.store.records import ClaimedJob, Job, JobEnd
 
 
 class Interference:
-    """Lets every job take its course. The fault mode puts another in its place."""
+    """Hooks into the life of each job; these do nothing. The fault mode replaces them."""
 
     @contextmanager
     def submission(self, job: NewJob) -> Iterator[None]:  # noqa: ARG002
-        """Surround the moment in which a job is queued."""
+        """Wrap the queuing of a job."""
         yield
 
     @property
@@ -37,8 +36,8 @@ class Interference:
         """Ids of the queued jobs that must not start yet."""
         return ()
 
-    def started(self, job: Job) -> None:
-        """Take note that a job has started."""
+    def on_started(self, job: Job) -> None:
+        """React to the start of a job."""
 
 
 logger = logging.getLogger(__name__)
@@ -46,10 +45,10 @@ _RETRY_SECONDS = 1.0
 
 
 class Scheduler:
-    """Runs the jobs of a store. `start` it once, `wake` it when a job was queued.
+    """Runs the jobs of a store. Call `start` once.
 
     Attributes:
-        sessions: The timers of the sessions that jobs belong to.
+        sessions: The timers of the jobs' sessions.
     """
 
     def __init__(
@@ -77,52 +76,52 @@ class Scheduler:
         self.sessions = SessionTimers(store=store, feed=feed, clock=clock, wake=self.wake)
         self._desk = CredentialsDesk(clock, credentials_wait_seconds, self._give_up)
         self._closing = False
-        # Held from the claim of a job until it can be found in `_runs`, so that a cancel finds
-        # every job either queued or there.
+        # Held from the claim of a job until the job is in `_runs`, so that a cancellation finds
+        # every job either queued or in `_runs`.
         self._claiming = asyncio.Lock()
         self._dispatcher: asyncio.Task[None] | None = None
 
     @property
     def running_count(self) -> int:
-        """How many jobs run."""
+        """Number of running jobs."""
         return len(self._runs)
 
     async def start(self) -> None:
-        """Clear up after a service that died, then begin to run what is queued."""
+        """Clean up after a service that crashed, then start running queued jobs."""
         now = self._clock.now()
         for job_id in await self._store.write(statements.end_all_running, INTERRUPTED, now):
             logger.warning("Job %s was running when the service stopped: interrupted", job_id)
-        for job_id in await self._store.write(statements.waiting_for_credentials):
+        for job_id in await self._store.write(statements.require_credentials):
             self._desk.expect(job_id)
         await self.sessions.start()
         self._dispatcher = asyncio.create_task(self._dispatch(), name="scheduler")
         self.wake()
 
     def wake(self) -> None:
-        """Look at the queue: a job was added, or may start now."""
+        """Check the queue: a job was added, or may start now."""
         self._wake.set()
 
-    def queued(self, job: NewJob) -> None:
-        """Take note of a job that was queued."""
+    def on_queued(self, job: NewJob) -> None:
+        """React to a newly queued job."""
         if job.hardware is not None:
             self._desk.expect(job.id)
         self.wake()
 
     async def hand_over(self, job: Job, credentials: dict[str, Any]) -> None:
-        """Take the credentials for the hardware of a job; of one that has started, nothing."""
+        """Accept the hardware credentials of a queued job; those of other jobs are ignored."""
         if job.state is not JobStatus.QUEUED:
             return
         self._desk.put(job.id, credentials)
-        if not await self._store.write(statements.credentials_are_there, job.id):
-            self._desk.take(job.id)  # it was cancelled, or has started, meanwhile
+        if not await self._store.write(statements.clear_credentials_wait, job.id):
+            self._desk.take(job.id)  # meanwhile cancelled or started
         self.wake()
 
     async def cancel(self, job_id: str) -> bool:
-        """Cancel a job; return once it has ended, or False if it had ended otherwise."""
+        """Cancel a job and wait for its end; return False if it had already ended otherwise."""
         return await self.end(job_id, CANCELLED)
 
     async def end(self, job_id: str, end: JobEnd) -> bool:
-        """End a job in a given way; return once it has, or False if it had ended otherwise."""
+        """End a job in a given way and wait; return False if it had already ended otherwise."""
         async with self._claiming:
             run = self._runs.get(job_id)
             if run is None:
@@ -130,8 +129,9 @@ class Scheduler:
         return await run.stop(end)
 
     async def close(self) -> None:
-        """Start no more jobs and end the running ones as interrupted. Twice is once."""
-        # Not cancelled: a claim that is under way would be lost, its job interrupted for nothing.
+        """Start no more jobs and end the running ones as interrupted. Idempotent."""
+        # The dispatcher is not cancelled: that would lose a claim in progress and interrupt its
+        # job for no reason.
         self._closing = True
         self.wake()
         if self._dispatcher is not None:
@@ -159,13 +159,13 @@ class Scheduler:
             self._wake.clear()
             try:
                 await self._fill()
-            except Exception:  # boundary: a full disk must not end the queue for good
+            except Exception:  # boundary: a full disk must not end the queue permanently
                 logger.exception("The queue could not be read; trying again")
                 await asyncio.sleep(_RETRY_SECONDS)
                 self.wake()
 
     async def _fill(self) -> None:
-        """Start queued jobs until none waits or no more may run."""
+        """Start queued jobs until the queue is empty or the maximum is running."""
         while not self._closing and len(self._runs) < self._max_concurrent_jobs:
             running = [run.session_id for run in self._runs.values()]
             async with self._claiming:
@@ -191,7 +191,7 @@ class Scheduler:
             credentials=self._desk.take(claimed.job.id),
         )
         self._runs[claimed.job.id] = run
-        self._interference.started(claimed.job)
+        self._interference.on_started(claimed.job)
         self._feed.notify(claimed.job.id)
         logger.info("Job %s started", claimed.job.id)
         self._watch_session(run)
@@ -202,7 +202,7 @@ class Scheduler:
     async def _follow(self, job_id: str, run: JobRun) -> None:
         try:
             await run.run()
-        except Exception:  # boundary: its end could not be stored; it is interrupted at restart
+        except Exception:  # boundary: the end was not stored; a restart marks it interrupted
             logger.exception("The end of job %s could not be recorded", job_id)
         finally:
             del self._runs[job_id]

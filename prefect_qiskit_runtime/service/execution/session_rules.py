@@ -1,9 +1,9 @@
-"""What the time does to sessions, within the writes of the store.
+"""The time limits of sessions, applied within the store's writes.
 
-The rules are IBM's. A session that never had a job closes after half an hour. From the start of
-its first job on it lives for its max time, busy or not; then what waits in it fails and what
-runs goes on. Without a job for its interactive time it becomes inactive: its slot goes back to
-the queue, and its next job, which waits there like all others, makes it active again.
+The rules are IBM's. A session that never had a job closes after half an hour. Otherwise it closes
+when its max time has passed since the start of its first job, busy or not: queued jobs fail and a
+running job continues. Without a job for its interactive time, a session becomes inactive: its slot
+returns to the queue, and its next job, which queues like all others, makes it active again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _UNUSED = timedelta(minutes=30)
 
 
 def progress(connection: Connection, session_id: str, now: datetime) -> list[str]:
-    """Do to a session what is due by now; return the jobs that ended with it."""
+    """Apply to a session every change that is due by now; return the jobs that this ended."""
     ended: list[str] = []
     step = _next_step(connection, session_id)
     while step is not None and step.due <= now:
@@ -32,13 +32,13 @@ def progress(connection: Connection, session_id: str, now: datetime) -> list[str
 
 
 def next_due(connection: Connection, session_id: str) -> datetime | None:
-    """Return when the time changes a session next; None if only its jobs can."""
+    """Return when a session's next timed change is due; None if only its jobs can change it."""
     step = _next_step(connection, session_id)
     return None if step is None else step.due
 
 
 def close_now(connection: Connection, session_id: str, end: JobEnd, now: datetime) -> list[str]:
-    """Close a session and give the jobs that wait in it an end; return their ids."""
+    """Close a session and end its queued jobs in a given way; return their ids."""
     ended = jobs.end_queued_of(connection, session_id, end, now)
     sessions.close(connection, session_id, now)
     return ended
@@ -46,7 +46,7 @@ def close_now(connection: Connection, session_id: str, end: JobEnd, now: datetim
 
 @dataclass(frozen=True)
 class _Step:
-    """Something that is to happen at a time; it returns the jobs that it ends."""
+    """A change that is due at a time; `take` returns the jobs that it ends."""
 
     due: datetime
     take: Callable[[Connection, datetime], list[str]]
@@ -73,7 +73,7 @@ def _next_step(connection: Connection, session_id: str) -> _Step | None:
 def _expire(session: Session) -> Callable[[Connection, datetime], list[str]]:
     end = JobEnd(
         JobStatus.FAILED,
-        reason=f"Its session {session.id} closed before it could start: the session's max time"
+        reason=f"The session {session.id} closed before the job could start: its max time"
         f" of {session.max_ttl_seconds} s was over.",
         reason_code=ReasonCode.SESSION_CLOSED,
     )

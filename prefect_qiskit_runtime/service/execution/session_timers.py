@@ -1,4 +1,4 @@
-"""The timers of sessions: each open session has one, for what the time does to it next."""
+"""The timers of sessions: each open session has one, for its next timed change."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _RETRY_SECONDS = 1.0
 
 
 class SessionTimers:
-    """Lets the time act on the sessions of a store. `watch` one when something happened to it.
+    """Applies the time limits of a store's sessions. Call `watch` after each change of a session.
 
     Args:
-        store: Has the sessions.
-        feed: Hears of the jobs that end with their session.
-        clock: Says the time.
+        store: The store with the sessions.
+        feed: Notified about jobs that end with their session.
+        clock: The clock.
         wake: Called when slots may have become free.
     """
 
@@ -35,22 +35,22 @@ class SessionTimers:
         self._wake = wake
         self._timers: dict[str, Timer] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        # One after the other, so that the last to set a timer is the last to have looked.
+        # Serialized, so that the last timer set is based on the latest read.
         self._setting = asyncio.Lock()
         self._closing = False
 
     async def start(self) -> None:
-        """Set the timers of the sessions that a service before this one left open."""
+        """Set the timers of the sessions that a previous service left open."""
         for session_id in await self._store.read(sessions.open_ids):
             await self._set(session_id)
 
     def watch(self, session_id: str) -> None:
-        """Set the timer of a session anew."""
+        """Set a session's timer again, from its current state."""
         if not self._closing:
             self._begin(self._set(session_id), session_id)
 
     async def end(self, session_id: str, end: JobEnd) -> list[str]:
-        """Close a session now and give the jobs that wait in it an end; return their ids."""
+        """Close a session now and end its queued jobs in a given way; return their ids."""
         now = self._clock.now()
         ended = await self._store.write(session_rules.close_now, session_id, end, now)
         for job_id in ended:
@@ -60,12 +60,12 @@ class SessionTimers:
         return ended
 
     async def settle(self) -> None:
-        """Return when all that was due is done."""
+        """Return once all due changes have been applied."""
         while self._tasks:
             await asyncio.gather(*self._tasks)
 
     async def close(self) -> None:
-        """Ring no more."""
+        """Cancel all timers and finish due changes."""
         self._closing = True
         for timer in self._timers.values():
             timer.cancel()
@@ -102,6 +102,6 @@ class SessionTimers:
     async def _guarded(self, work: Coroutine[Any, Any, None], session_id: str) -> None:
         try:
             await work
-        except Exception:  # boundary: a full disk must not end the time of a session for good
-            logger.exception("Session %s could not be looked at; trying again", session_id)
+        except Exception:  # boundary: a full disk must not stop a session's timer for good
+            logger.exception("Session %s could not be updated; trying again", session_id)
             self._ring_in(_RETRY_SECONDS, session_id)

@@ -1,4 +1,4 @@
-"""What scenarios say of an account: limits reached, backends offline, tags found late."""
+"""Scenarios for an account: limits reached, backends offline, tags found late."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from prefect_qiskit_runtime.service.store.records import JobFilter, Owner
 
 
 class AccountFaults:
-    """Refuses submissions beyond a limit, and changes what is said of limits and backends."""
+    """Refuses submissions beyond a limit, and changes answers about limits and backends."""
 
     def __init__(self, book: FaultBook, store: Store, clock: Clock) -> None:
         self._book = book
@@ -43,12 +43,12 @@ class AccountFaults:
         self._turns: dict[str, asyncio.Lock] = {}
 
     @asynccontextmanager
-    async def in_turn(self, facts: RequestFacts) -> AsyncIterator[None]:
-        """Answer one submission of a user after the other while their pending jobs are limited.
+    async def serialize(self, facts: RequestFacts) -> AsyncIterator[None]:
+        """Answer a user's submissions one at a time while their pending jobs are limited.
 
-        Two at once would each find room for the job that only one of them may make.
+        Two simultaneous submissions would both find room for a job that only one may create.
         """
-        is_limited = _is_submission(facts) and any(self._book.of(PendingLimit, facts.user))
+        is_limited = _is_submission(facts) and any(self._book.entries_of(PendingLimit, facts.user))
         if not is_limited or facts.user is None:
             yield
             return
@@ -56,19 +56,19 @@ class AccountFaults:
             yield
 
     async def refusal(self, facts: RequestFacts) -> tuple[str, Response] | None:
-        """Return the answer to a submission that is beyond a limit, and by which scenario."""
+        """Return the scenario and the answer that refuse a submission beyond a limit, if any."""
         if not _is_submission(facts) or facts.user is None:
             return None
-        for entry, limit in self._book.of(SubmissionLimit, facts.user):
+        for entry, limit in self._book.entries_of(SubmissionLimit, facts.user):
             wait_seconds = self._wait_seconds(entry.id + facts.user, limit)
             if wait_seconds > 0:
                 entry.used += 1
                 return entry.id, _too_many(limit, wait_seconds)
-        for entry, usage in self._book.of(UsageLimit, facts.user):
+        for entry, usage in self._book.entries_of(UsageLimit, facts.user):
             entry.used += 1
-            message = f"The instance has used its limit of {usage.seconds} s."
+            message = f"The instance has reached its usage limit of {usage.seconds} s."
             return entry.id, problem_response(409, message, code=4317)
-        for entry, cap in self._book.of(PendingLimit, facts.user):
+        for entry, cap in self._book.entries_of(PendingLimit, facts.user):
             pending = JobFilter(limit=1, pending=True)
             _, count = await self._store.read(page_jobs, Owner(facts.user, ""), pending)
             if count >= cap.jobs:
@@ -81,13 +81,13 @@ class AccountFaults:
                 )
         return None
 
-    def narrowed(self, facts: RequestFacts, scope: Scope) -> tuple[str | None, Scope]:
-        """Leave jobs that are too young out of a search by tags."""
+    def narrow_search(self, facts: RequestFacts, scope: Scope) -> tuple[str | None, Scope]:
+        """Exclude jobs that are too recent from a search by tags."""
         if (facts.method, facts.path) != ("GET", "/jobs"):
             return None, scope
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         tags = [value for name, value in query if name == "tags"]
-        for entry, late in self._book.of(LateTags, facts.user):
+        for entry, late in self._book.entries_of(LateTags, facts.user):
             if any(matches(late.tag, tag) for tag in tags):
                 entry.used += 1
                 horizon = self._clock.now() - timedelta(seconds=late.seconds)
@@ -95,20 +95,20 @@ class AccountFaults:
         return None, scope
 
     async def answer(self, exchange: Exchange, facts: RequestFacts) -> None:
-        """Let the app answer, with what is offline or used up put into what it says."""
+        """Let the app answer, and insert offline backends and used time into its answer."""
         change = self._change(facts)
         if change is None:
-            await exchange.go_on()
+            await exchange.forward()
             return
-        messages = await exchange.collected()
-        for message in _changed(messages, change):
+        messages = await exchange.collect()
+        for message in _change_body(messages, change):
             await exchange.send(message)
 
     def _change(self, facts: RequestFacts) -> Callable[[Any], Any] | None:
         if facts.method != "GET":
             return None
         if facts.path == "/instances/usage":
-            for entry, usage in self._book.of(UsageLimit, facts.user):
+            for entry, usage in self._book.entries_of(UsageLimit, facts.user):
                 entry.used += 1
                 return lambda body: {
                     **body,
@@ -117,18 +117,20 @@ class AccountFaults:
                     "usage_limit_reached": True,
                 }
         if matches("/jobs/*", facts.path) or matches("/jobs/*/metrics", facts.path):
-            for entry, job_usage in self._book.of(JobUsage, facts.user):
+            for entry, job_usage in self._book.entries_of(JobUsage, facts.user):
                 entry.used += 1
-                return lambda body: _used(body, job_usage.seconds)
-        offline = [scenario.backend for _, scenario in self._book.of(BackendOffline)]
+                return lambda body: _set_usage(body, job_usage.seconds)
+        offline = [scenario.backend for _, scenario in self._book.entries_of(BackendOffline)]
         if offline and facts.path == "/backends":
-            return lambda body: {"devices": [_shown(device, offline) for device in body["devices"]]}
+            return lambda body: {
+                "devices": [_mark_offline(device, offline) for device in body["devices"]]
+            }
         if offline and matches("/backends/*/status", facts.path):
             return lambda body: _status(body, offline)
         return None
 
     def _wait_seconds(self, key: str, limit: SubmissionLimit) -> float:
-        """Count a submission; return how long to wait where that is one too many."""
+        """Count a submission; return how long to wait if it exceeds the limit."""
         times, now = self._submitted.setdefault(key, deque()), self._clock.monotonic()
         while times and times[0] <= now - limit.seconds:
             times.popleft()
@@ -143,7 +145,7 @@ def _is_submission(facts: RequestFacts) -> bool:
 
 
 def _too_many(limit: SubmissionLimit, wait_seconds: float) -> Response:
-    message = f"At most {limit.submissions} jobs can be submitted in {limit.seconds:g} s."
+    message = f"At most {limit.submissions} jobs can be submitted every {limit.seconds:g} s."
     response = problem_response(429, message, code=1202)
     response.headers["Retry-After"] = str(int(wait_seconds) + 1)
     return response
@@ -158,15 +160,15 @@ def _created_before(query: list[tuple[str, str]], horizon: datetime) -> bytes:
     return urlencode([*rest, ("created_before", earliest.isoformat())]).encode()
 
 
-def _shown(device: Any, offline: list[str]) -> Any:
-    # IBM's older clients get names, and ask for the status of each.
+def _mark_offline(device: Any, offline: list[str]) -> Any:
+    # IBM's older clients get only names, and request the status of each.
     if isinstance(device, dict) and any(matches(name, device["name"]) for name in offline):
         return {**device, "status": {"name": "offline"}}
     return device
 
 
-def _used(body: Any, quantum_seconds: float) -> Any:
-    """Put the use into a job or its metrics, once it has started."""
+def _set_usage(body: Any, quantum_seconds: float) -> Any:
+    """Set the QPU time in a job or its metrics, once the job has started."""
     if not body.get("started") and not body.get("timestamps", {}).get("running"):
         return body
     return {**body, "usage": {**body["usage"], "quantum_seconds": quantum_seconds}}
@@ -178,8 +180,8 @@ def _status(body: Any, offline: list[str]) -> Any:
     return {**body, "state": False, "status": "internal", "message": "The backend is offline."}
 
 
-def _changed(messages: list[Message], change: Callable[[Any], Any]) -> list[Message]:
-    """Return an answer of JSON with another content; one that is an error as it is."""
+def _change_body(messages: list[Message], change: Callable[[Any], Any]) -> list[Message]:
+    """Return a JSON answer with its content changed; an error stays unchanged."""
     status = messages[0]["status"]
     if status != 200:
         return messages

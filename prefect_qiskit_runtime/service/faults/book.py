@@ -1,4 +1,4 @@
-"""The scenarios that are in force, and how often each has had its effect."""
+"""The active scenarios, and how often each has taken effect."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ JobFault = type[HoldJob] | type[EndJob] | type[CloseSession]
 
 @dataclass
 class Entry:
-    """One scenario in force.
+    """One active scenario.
 
     Attributes:
-        seen: How many requests or jobs have fitted it so far.
-        used: On how many of them it has acted.
-        removed: Set once it is not in force any more.
+        seen: Number of requests or jobs that have matched so far.
+        used: Number of these on which the scenario has acted.
+        removed: Set once the scenario is no longer active.
     """
 
     id: str
@@ -40,12 +40,12 @@ class Entry:
     removed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def view(self) -> dict[str, Any]:
-        """Return it as the control endpoints show it."""
+        """Return the scenario as the control endpoints show it."""
         counts = {"id": self.id, "seen": self.seen, "used": self.used}
         return {**counts, "scenario": self.scenario.model_dump(mode="json")}
 
     def take(self, when: RequestMatch | JobMatch) -> bool:
-        """Count one that fits; say whether it is one to act on."""
+        """Count a match; return whether the scenario acts on it."""
         self.seen += 1
         beyond = self.seen - when.skip
         if beyond < 1 or (when.times is not None and beyond > when.times):
@@ -56,7 +56,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class RequestFacts:
-    """What a request is told by. `path` is without the prefixes of IBM's clients."""
+    """The properties by which a request is matched; `path` has no prefix of IBM's clients."""
 
     method: str
     path: str
@@ -64,7 +64,7 @@ class RequestFacts:
 
 
 class FaultBook:
-    """All scenarios in force, in the order in which they were added."""
+    """All active scenarios, in the order in which they were added."""
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
@@ -72,36 +72,38 @@ class FaultBook:
         self._listeners: list[Callable[[], None]] = []
 
     def on_removal(self, listener: Callable[[], None]) -> None:
-        """Have a function called whenever scenarios were removed."""
+        """Register a function to call whenever scenarios are removed."""
         self._listeners.append(listener)
 
     def add(self, scenario: Any) -> Entry:
-        """Put a scenario in force."""
+        """Activate a scenario."""
         entry = Entry(f"{scenario.fault}-{next(self._numbers)}", scenario)
         self._entries[entry.id] = entry
         return entry
 
     def find(self, scenario_id: str) -> Entry | None:
-        """Return a scenario in force."""
+        """Return an active scenario."""
         return self._entries.get(scenario_id)
 
     def remove(self, scenario_id: str) -> bool:
-        """Take a scenario back; say whether it was there."""
+        """Remove a scenario; return whether it was active."""
         entry = self._entries.pop(scenario_id, None)
-        self._tell([] if entry is None else [entry])
+        self._notify([] if entry is None else [entry])
         return entry is not None
 
     def clear(self) -> None:
-        """Take all scenarios back."""
+        """Remove all scenarios."""
         removed = list(self._entries.values())
         self._entries.clear()
-        self._tell(removed)
+        self._notify(removed)
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(list(self._entries.values()))
 
-    def of(self, kind: type[KindT], user: str | None = None) -> Iterator[tuple[Entry, KindT]]:
-        """Give the scenarios of a kind that concern a user."""
+    def entries_of(
+        self, kind: type[KindT], user: str | None = None
+    ) -> Iterator[tuple[Entry, KindT]]:
+        """Yield the scenarios of a kind that apply to a user."""
         for entry in self:
             if isinstance(entry.scenario, kind):
                 concerned = getattr(entry.scenario, "user", None)
@@ -109,32 +111,32 @@ class FaultBook:
                     yield entry, entry.scenario
 
     def for_request(self, facts: RequestFacts) -> Entry | None:
-        """Return the first scenario that is to act on a request; all that fit count it."""
+        """Return the first scenario that acts on a request; all that match count it."""
         chosen = None
         for entry in self:
             if not isinstance(entry.scenario, RequestFault):
                 continue
             when = entry.scenario.when
-            if _fits_request(when, facts) and entry.take(when):
+            if _matches_request(when, facts) and entry.take(when):
                 chosen = chosen or entry
         return chosen
 
     def for_job(self, kind: JobFault, job: NewJob) -> Entry | None:
-        """Return the first scenario of a kind that is to act on a job; all that fit count it."""
+        """Return the first scenario of a kind that acts on a job; all that match count it."""
         chosen = None
-        for entry, scenario in self.of(kind):
-            if _fits_job(scenario.when, job) and entry.take(scenario.when):
+        for entry, scenario in self.entries_of(kind):
+            if _matches_job(scenario.when, job) and entry.take(scenario.when):
                 chosen = chosen or entry
         return chosen
 
-    def _tell(self, removed: list[Entry]) -> None:
+    def _notify(self, removed: list[Entry]) -> None:
         for entry in removed:
             entry.removed.set()
         for listener in self._listeners:
             listener()
 
 
-def _fits_request(when: RequestMatch, facts: RequestFacts) -> bool:
+def _matches_request(when: RequestMatch, facts: RequestFacts) -> bool:
     return (
         when.method in (None, facts.method)
         and when.user in (None, facts.user)
@@ -142,7 +144,7 @@ def _fits_request(when: RequestMatch, facts: RequestFacts) -> bool:
     )
 
 
-def _fits_job(when: JobMatch, job: NewJob) -> bool:
+def _matches_job(when: JobMatch, job: NewJob) -> bool:
     return (
         when.user in (None, job.owner.user)
         and matches(when.program, job.program_id)

@@ -1,11 +1,11 @@
-"""What an injected reason code says, where the scenario does not say it."""
+"""Default status, reason and solution of injected reason codes."""
 
 from __future__ import annotations
 
 from prefect_qiskit_runtime.models import JobStatus, ReasonCode
 
-# Classes of IBM's reason codes by what its documentation advises, in our words. The first that
-# holds a code counts.
+# IBM's reason codes grouped by the advice in its documentation, in our words. The first group that
+# contains a code applies.
 _ADVICE: tuple[tuple[str, str], ...] = (
     (
         "Submit the job again.",
@@ -24,19 +24,19 @@ _ADVICE: tuple[tuple[str, str], ...] = (
 
 
 def status_of(code: int) -> JobStatus:
-    """Return how a job with this code ends: IBM cancels what ran too long, the rest fails."""
+    """Return how a job with this code ends: IBM cancels jobs that ran too long; others fail."""
     return JobStatus.CANCELLED if code == ReasonCode.RAN_TOO_LONG else JobStatus.FAILED
 
 
 def reason_of(code: int) -> str:
-    """Return why a job with this code ended, in words."""
+    """Return a text for why a job with this code ended."""
     if code == ReasonCode.RAN_TOO_LONG:
         return "Ran too long"
-    return f"The job ended with code {code}, as a scenario of the fault mode asked."
+    return f"The job ended with code {code}, as requested by a fault mode scenario."
 
 
 def solution_of(code: int) -> str | None:
-    """Return what to do about it; None for a code of no known class."""
+    """Return the advice for a code; None if the code is in no group."""
     return next((advice for advice, codes in _ADVICE if _holds(codes, code)), None)
 
 

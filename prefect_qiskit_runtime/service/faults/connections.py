@@ -1,4 +1,4 @@
-"""The open connections of a server, so that one can be broken under a request."""
+"""The open connections of a server, so that one can be broken during a request."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Connections:
-    """Finds the connection of a request by the address at its other end.
+    """Finds the connection of a request by its peer address.
 
-    An application cannot end a connection without an answer: the server then answers 500. Its
-    transport can.
+    An application cannot end a connection without an answer, because the server then answers 500.
+    The connection's transport can.
     """
 
     def __init__(self) -> None:
         self._transports: WeakValueDictionary[Any, asyncio.Transport] = WeakValueDictionary()
 
     def protocol(self) -> type[asyncio.Protocol]:
-        """Return the server's own protocol, which makes its connections known here."""
+        """Return the server's protocol class, extended to register its connections here."""
         transports = self._transports
 
         class Known(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
@@ -36,7 +36,7 @@ class Connections:
         return Known
 
     def reset(self, scope: Scope) -> None:
-        """Break the connection of a request; what is not sent yet never is."""
+        """Reset the connection of a request; unsent data is discarded."""
         transport = self._transports[_address(scope["client"])]
         plain = transport.get_extra_info("socket")
         if plain is not None:
@@ -44,7 +44,7 @@ class Connections:
         transport.abort()
 
     def close(self, scope: Scope) -> None:
-        """End the connection of a request once all is sent that was said so far."""
+        """Close the connection of a request once all pending data is sent."""
         self._transports[_address(scope["client"])].close()
 
 

@@ -1,7 +1,7 @@
 """The control endpoints of the fault mode: scenarios, the clock, the journal.
 
-They need a token of any user of the service, as all else does: a page that a browser shows can
-send requests to loopback too.
+Like all other endpoints, they need a user's token: a page in a browser can also send requests to
+loopback.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ _RECORD = object_of(
 
 
 class ClockMove(BaseModel):
-    """Body of a move of the clock."""
+    """Body of a request that moves the clock."""
 
     model_config = ConfigDict(extra="forbid")
 
-    seconds: Seconds = Field(description="How far, forward.")
+    seconds: Seconds = Field(description="How far to move the clock forward.")
 
 
 def router_of(book: FaultBook, journal: Journal, clock: Clock) -> APIRouter:
-    """Return the routes that control a fault mode."""
+    """Return the routes that control fault mode."""
     router = APIRouter(prefix=CONTROL_PREFIX, tags=["fault mode"])
     _add_scenarios(router, book)
     _add_clock(router, clock)
@@ -73,7 +73,7 @@ def _add_scenarios(router: APIRouter, book: FaultBook) -> None:
         responses=answers(_ENTRY, status=201),
     )
     async def add_scenario(request: Request, _: Observer) -> JSONResponse:
-        """Put a scenario in force."""
+        """Activate a scenario."""
         body = await read_object(request)
         try:
             scenario = SCENARIO.validate_python(body.fields)
@@ -83,7 +83,7 @@ def _add_scenarios(router: APIRouter, book: FaultBook) -> None:
 
     @router.get("/scenarios", responses=answers(object_of(scenarios=list_of(_ENTRY))))
     async def list_scenarios(_: Observer) -> dict[str, Any]:
-        """List what is in force, and how often each was met and has acted."""
+        """List the active scenarios, with how often each has matched and acted."""
         return {"scenarios": [entry.view() for entry in book]}
 
     @router.get("/scenarios/{scenario_id}", responses=answers(_ENTRY))
@@ -96,14 +96,14 @@ def _add_scenarios(router: APIRouter, book: FaultBook) -> None:
 
     @router.delete("/scenarios/{scenario_id}", status_code=204, responses=answers(status=204))
     async def remove_scenario(scenario_id: str, _: Observer) -> Response:
-        """Take a scenario back; what it holds goes on."""
+        """Remove a scenario; everything that it holds continues."""
         if not book.remove(scenario_id):
             raise _unknown(scenario_id)
         return Response(status_code=204)
 
     @router.delete("/scenarios", status_code=204, responses=answers(status=204))
     async def remove_all_scenarios(_: Observer) -> Response:
-        """Take all scenarios back, those of an imitated service as well."""
+        """Remove all scenarios, including those of an imitated service."""
         book.clear()
         return Response(status_code=204)
 
@@ -120,11 +120,12 @@ def _add_clock(router: APIRouter, clock: Clock) -> None:
 
     @router.post("/clock/advance", openapi_extra=takes(ClockMove), responses=answers(_CLOCK))
     async def advance_clock(request: Request, _: Observer) -> dict[str, Any]:
-        """Move the time forward; what is due by then happens at once, in its order."""
+        """Move the time forward; everything due by then happens at once, in order."""
         move = await read_model(request, ClockMove, "move of the clock")
         if clock.moved_seconds + move.seconds > LONGEST_SECONDS:
             raise InvalidInputError(
-                f"The clock can be moved by {LONGEST_SECONDS:.0f} s in all.", path="$.seconds"
+                f"The clock can be moved by at most {LONGEST_SECONDS:.0f} s in total.",
+                path="$.seconds",
             )
         clock.advance(move.seconds)
         return view()
@@ -138,19 +139,19 @@ def _add_journal(router: APIRouter, journal: Journal) -> None:
         path: Annotated[Pattern | None, Query()] = None,
         user: str | None = None,
     ) -> dict[str, Any]:
-        """Return the requests that came, the first first, without tokens and bodies."""
+        """Return the received requests in order, without tokens and bodies."""
         found = journal.find(method=method, path=path, user=user)
         return {"requests": [record.view() for record in found]}
 
     @router.delete("/journal", status_code=204, responses=answers(status=204))
     async def clear_journal(_: Observer) -> Response:
-        """Forget the requests so far."""
+        """Delete the requests recorded so far."""
         journal.clear()
         return Response(status_code=204)
 
 
 def _scenario_schema() -> dict[str, Any]:
-    """Return the schema of a scenario with all of its parts in place: it has no cycles."""
+    """Return the schema of a scenario with all references inlined; it has no cycles."""
     schema = SCENARIO.json_schema()
     definitions = schema.pop("$defs")
     schema.pop("discriminator", None)
@@ -170,5 +171,5 @@ def _scenario_schema() -> dict[str, Any]:
 
 def _unknown(scenario_id: str) -> NotFoundError:
     return NotFoundError(
-        f"There is no scenario {scenario_id!r} in force.", kind="scenario", identifier=scenario_id
+        f"There is no active scenario {scenario_id!r}.", kind="scenario", identifier=scenario_id
     )

@@ -1,7 +1,7 @@
-"""Behave as IBM's cloud does today: only what it has, by its rules, with its form of errors.
+"""Behave as IBM's cloud does today: only its endpoints, with its rules and its error format.
 
-What is IBM's own but not published (how many tags, how long) is set to the least that its users
-rely on, so that what works here works there.
+Limits that IBM does not publish (number and length of tags) are set to the lowest values that
+users rely on, so that code that works here also works there.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ HIGHEST_MAX_EXECUTION_SECONDS = 3 * 3600
 _CONTROL = "/fault-mode/**"
 _LOGIN = "/identity/token"
 _ACCOUNT = ("/v3/resources/search", "/catalog/**")
-# What IBM's cloud has; all else is not there, custom programs and interim results included.
+# The endpoints of IBM's cloud. All others are missing, including custom programs and interim
+# results.
 _PRESENT = (
     "/backends",
     "/backends/*/*",
@@ -60,7 +61,7 @@ class IbmLayer:
         self._authenticator = authenticator
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse what IBM's cloud would refuse, and let the rest be answered in its form."""
+        """Refuse requests that IBM's cloud would refuse; answer the rest in its format."""
         path = without_prefix(scope["path"])
         if matches(_CONTROL, path) or path == _LOGIN:
             await self._app(scope, receive, send)
@@ -69,14 +70,14 @@ class IbmLayer:
         refusal = self._refusal(HTTPConnection(scope), path)
         if refusal is None and _carries_tags(scope, path):
             body = await exchange.read_body()
-            refusal = _refused_body(path, body)
+            refusal = _refusal_of_body(path, body)
             exchange = exchange.with_body(body)
         if refusal is not None:
-            await exchange.answer(_in_ibm_form(refusal.status_code, refusal.body))
+            await exchange.answer(_in_ibm_format(refusal.status_code, refusal.body))
         elif exchange.is_websocket:
-            await exchange.go_on()
+            await exchange.forward()
         else:
-            await _answer_in_ibm_form(exchange)
+            await _answer_in_ibm_format(exchange)
 
     def _refusal(self, connection: HTTPConnection, path: str) -> Response | None:
         owner = self._caller(connection)
@@ -97,7 +98,7 @@ class IbmLayer:
         return None
 
     def _caller(self, connection: HTTPConnection) -> Owner | None:
-        """Return who calls: by an access token of the identity service, or `apikey <key>`."""
+        """Return the caller, by an access token of the identity service or by `apikey <key>`."""
         token = token_of(connection) or ""
         scheme = connection.headers.get("authorization", "").partition(" ")[0].lower()
         try:
@@ -109,7 +110,7 @@ class IbmLayer:
 
 
 def _without_key(scope: Scope) -> Scope:
-    """Take the idempotency key off: IBM has none."""
+    """Remove the idempotency key, which IBM does not support."""
     headers = [pair for pair in scope["headers"] if pair[0] != b"idempotency-key"]
     return {**scope, "headers": headers}
 
@@ -122,7 +123,7 @@ def _carries_tags(scope: Scope, path: str) -> bool:
     )
 
 
-def _refused_body(path: str, messages: list[Message]) -> Response | None:
+def _refusal_of_body(path: str, messages: list[Message]) -> Response | None:
     try:
         fields = parse_object(b"".join(m.get("body", b"") for m in messages)).fields
     except InvalidInputError:
@@ -134,10 +135,10 @@ def _refused_body(path: str, messages: list[Message]) -> Response | None:
         return problem_response(400, f"A tag has at most {LONGEST_TAG} characters here.", code=1205)
     if path != "/jobs":
         return None
-    return _refused_job(fields)
+    return _refusal_of_job(fields)
 
 
-def _refused_job(fields: dict[str, Any]) -> Response | None:
+def _refusal_of_job(fields: dict[str, Any]) -> Response | None:
     program_id = fields.get("program_id")
     if program_id not in PRIMITIVES:
         return problem_response(
@@ -158,8 +159,8 @@ def _refused_job(fields: dict[str, Any]) -> Response | None:
     return None
 
 
-async def _answer_in_ibm_form(exchange: Exchange) -> None:
-    """Let the app answer; turn an error into IBM's form."""
+async def _answer_in_ibm_format(exchange: Exchange) -> None:
+    """Let the app answer; convert an error to IBM's format."""
     start: Message | None = None
     body = b""
 
@@ -172,18 +173,18 @@ async def _answer_in_ibm_form(exchange: Exchange) -> None:
         else:
             body += message.get("body", b"")
             if not message.get("more_body"):
-                response = _in_ibm_form(start["status"], body)
+                response = _in_ibm_format(start["status"], body)
                 await response(exchange.scope, exchange.receive, exchange.send)
 
     await exchange.app(exchange.scope, exchange.receive, send)
 
 
-def _in_ibm_form(status: int, body: bytes | memoryview) -> JSONResponse:
-    told = json.loads(bytes(body))["error"]
+def _in_ibm_format(status: int, body: bytes | memoryview) -> JSONResponse:
+    ours = json.loads(bytes(body))["error"]
     error = {
-        "code": told["code"],
-        "message": told["message"],
-        "solution": told.get("solution", ""),
+        "code": ours["code"],
+        "message": ours["message"],
+        "solution": ours.get("solution", ""),
         "more_info": "https://quantum.cloud.ibm.com/docs/errors",
     }
     return JSONResponse({"errors": [error], "trace": secrets.token_hex(16)}, status_code=status)

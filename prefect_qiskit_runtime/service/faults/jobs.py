@@ -1,4 +1,4 @@
-"""What scenarios do to jobs: keep them queued, end them, and close their sessions."""
+"""Scenarios for jobs: keep them queued, end them, and close their sessions."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _ITS_END = "its end"
 
 @dataclass
 class _Plan:
-    """What is to happen to one job.
+    """The planned effects on one job.
 
     Attributes:
-        holds: What keeps it queued: scenarios by their ids, with the time that each lasts.
-        ends: How it, or its session, is to be ended.
+        holds: Ids of the scenarios that keep the job queued, with the duration of each.
+        ends: How the job, or its session, is to be ended.
     """
 
     holds: dict[str, float | None] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class _Plan:
 
 
 class JobFaults(Interference):
-    """Decides about each job when it is submitted. `attach` it to the scheduler first."""
+    """Plans the effects on each job when it is submitted. Call `attach` first."""
 
     def __init__(self, book: FaultBook, clock: Clock) -> None:
         self._book = book
@@ -49,7 +49,7 @@ class JobFaults(Interference):
         book.on_removal(self._forget_removed)
 
     def attach(self, scheduler: Scheduler) -> None:
-        """Say who runs the jobs."""
+        """Set the scheduler that runs the jobs."""
         self._scheduler = scheduler
 
     @property
@@ -59,7 +59,7 @@ class JobFaults(Interference):
 
     @contextmanager
     def submission(self, job: NewJob) -> Iterator[None]:
-        """Decide what happens to a job; times begin to run when it is queued."""
+        """Plan the effects on a job; their times start when it is queued."""
         plan = self._plans[job.id] = self._plan(job)
         try:
             yield
@@ -73,8 +73,8 @@ class JobFaults(Interference):
             if how.moment == "queued":
                 self._end_later(job, how)
 
-    def started(self, job: Job) -> None:
-        """End a job that is to end while it runs, or its session, in its time."""
+    def on_started(self, job: Job) -> None:
+        """Schedule the planned ends of a job that has started, or of its session."""
         plan = self._plans.pop(job.id, _Plan())
         for how in plan.ends:
             self._end_later(job, how)
@@ -84,7 +84,7 @@ class JobFaults(Interference):
         hold = self._book.for_job(HoldJob, job)
         if hold is not None:
             plan.holds[hold.id] = hold.scenario.seconds
-        for entry, offline in self._book.of(BackendOffline):
+        for entry, offline in self._book.entries_of(BackendOffline):
             if matches(offline.backend, job.backend):
                 plan.holds[entry.id] = None
         kinds = (EndJob,) if job.session_id is None else (EndJob, CloseSession)
@@ -115,7 +115,7 @@ class JobFaults(Interference):
         self._clock.call_later(how.seconds, begin)
 
     def _forget_removed(self) -> None:
-        """Let go of the jobs that only removed scenarios keep queued."""
+        """Release the jobs that only removed scenarios keep queued."""
         for plan in self._plans.values():
             for scenario_id in list(plan.holds):
                 if scenario_id != _ITS_END and self._book.find(scenario_id) is None:
@@ -151,8 +151,8 @@ def _end_of(how: EndJob) -> JobEnd:
 def _end_with(session_id: str, how: CloseSession) -> JobEnd:
     return JobEnd(
         JobStatus.FAILED,
-        f"Its session {session_id} was closed before it could start, as a scenario of the fault"
-        " mode asked.",
+        f"The session {session_id} was closed before the job could start, as requested by a fault"
+        " mode scenario.",
         how.reason_code,
         reason_solution=solution_of(how.reason_code),
     )

@@ -1,4 +1,4 @@
-"""The journal: every request that came, without its secrets, and what it was answered."""
+"""The journal: every received request, without its secrets, and the status of its answer."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Record:
     """One request.
 
     Attributes:
-        at: When it came, by the service's clock, ISO 8601.
-        body_sha256: Of as much of the body as was read.
-        status: What it was answered with; None while it is under way, or if it never was.
-        cut: Whether the connection was broken by a scenario.
+        at: Time of arrival by the service's clock, ISO 8601.
+        body_sha256: Hash of the part of the body that was read.
+        status: Status of the answer; None if there is no answer, or not yet.
+        cut: Whether a scenario broke the connection.
         scenario_id: The scenario that acted on it.
     """
 
@@ -43,18 +43,18 @@ class Record:
     _digest: Any = field(default_factory=hashlib.sha256, repr=False)
 
     def read(self, body: bytes) -> None:
-        """Take note of a part of its body."""
+        """Record a part of the request's body."""
         self.body_bytes += len(body)
         self._digest.update(body)
         self.body_sha256 = self._digest.hexdigest()
 
     def view(self) -> dict[str, Any]:
-        """Return it as the control endpoints show it."""
+        """Return the request as the control endpoints show it."""
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
 
 class Journal:
-    """The last requests that the service got, in their order."""
+    """The service's latest requests, in order."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -70,7 +70,7 @@ class Journal:
         query: str,
         headers: Iterable[tuple[bytes, bytes]],
     ) -> Record:
-        """Take note of a request that has come."""
+        """Record a request that has arrived."""
         record = Record(
             number=next(self._numbers),
             at=self._clock.now().isoformat().replace("+00:00", "Z"),
@@ -94,7 +94,7 @@ class Journal:
         ]
 
     def clear(self) -> None:
-        """Forget all of it; the numbers go on."""
+        """Delete all records; the numbering continues."""
         self._records.clear()
 
 

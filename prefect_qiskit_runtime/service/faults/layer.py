@@ -1,4 +1,4 @@
-"""What every request passes before the app: the journal, and the scenarios of requests."""
+"""The layer that every request passes before the app: the journal and request scenarios."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _EXPIRED = "The token has expired. Log in again."
 class FaultLayer:
     """ASGI middleware around a whole service.
 
-    The control endpoints pass it untouched and leave no trace in the journal.
+    Requests to the control endpoints pass unchanged and are not recorded in the journal.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class FaultLayer:
         self._expired: set[bytes] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request pass, or have a scenario act on it."""
+        """Let a request pass, or apply a scenario to it."""
         is_request = scope["type"] in ("http", "websocket")
         path = without_prefix(scope["path"]) if is_request else ""
         if not is_request or path.startswith(f"{CONTROL_PREFIX}/"):
@@ -71,7 +71,7 @@ class FaultLayer:
             query=scope["query_string"].decode("latin-1"),
             headers=scope["headers"],
         )
-        exchange = _recorded(Exchange(self._app, scope, receive, send), record)
+        exchange = _record_exchange(Exchange(self._app, scope, receive, send), record)
         entry = self._book.for_request(facts)
         if entry is not None:
             record.scenario_id = entry.id
@@ -99,13 +99,13 @@ class FaultLayer:
             await self._answer(exchange, facts, record)
 
     async def _answer(self, exchange: Exchange, facts: RequestFacts, record: Record) -> None:
-        async with self._account.in_turn(facts):
+        async with self._account.serialize(facts):
             refusal = await self._account.refusal(facts)
             if refusal is not None:
                 record.scenario_id, response = refusal
                 await exchange.answer(response)
                 return
-            scenario_id, scope = self._account.narrowed(facts, exchange.scope)
+            scenario_id, scope = self._account.narrow_search(facts, exchange.scope)
             record.scenario_id = record.scenario_id or scenario_id
             await self._account.answer(replace(exchange, scope=scope), facts)
 
@@ -123,8 +123,8 @@ class FaultLayer:
         return False
 
 
-def _recorded(exchange: Exchange, record: Record) -> Exchange:
-    """Return the exchange with the journal listening to both sides."""
+def _record_exchange(exchange: Exchange, record: Record) -> Exchange:
+    """Return the exchange with the journal recording both directions."""
 
     async def receive() -> Message:
         message = await exchange.receive()

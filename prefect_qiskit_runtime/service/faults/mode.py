@@ -1,4 +1,4 @@
-"""The parts of the fault mode, put together around one service."""
+"""The parts of fault mode, assembled around one service."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ Imitated = Literal["ibm"]
 
 
 class FaultMode:
-    """Make it before the service, give `jobs` and `clock` to it, and serve what `app` returns.
+    """Create it before the service, pass it `jobs` and `clock`, and serve the app from `app`.
 
     Args:
-        imitate: Whose service to behave like; None for our own.
+        imitate: The service to imitate; None for our own.
     """
 
     def __init__(self, *, imitate: Imitated | None = None) -> None:
@@ -40,16 +40,16 @@ class FaultMode:
         self._imitate = imitate
         self._connections = Connections()
         if imitate == "ibm":
-            # IBM's own limit. In the book, so that a test which does not care can remove it.
+            # IBM's limit. In the book, so that tests of something else can remove it.
             self.book.add(SubmissionLimit(fault="submission_limit"))
 
     @property
     def protocol(self) -> type[asyncio.Protocol]:
-        """The HTTP protocol for the server, through which connections can be broken."""
+        """The HTTP protocol for the server, which lets connections be broken."""
         return self._connections.protocol()
 
     def app(self, context: ServiceContext) -> ASGIApp:
-        """Return the application of a service, with all that can go wrong around it."""
+        """Return the application of a service, wrapped in the fault layers."""
         self.jobs.attach(context.scheduler)
         context.devices.calibrations = self._calibrations
         app = create_app(context, more=[control.router_of(self.book, self.journal, self.clock)])
@@ -66,7 +66,7 @@ class FaultMode:
         )
 
     def _calibrations(self, name: str) -> Iterator[Calibration]:
-        for _, told in self.book.of(Recalibration):
-            if told.backend == name:
-                qubits = None if told.qubits is None else frozenset(told.qubits)
-                yield Calibration(told.id, told.error_factor, qubits, told.newest)
+        for _, scenario in self.book.entries_of(Recalibration):
+            if scenario.backend == name:
+                qubits = None if scenario.qubits is None else frozenset(scenario.qubits)
+                yield Calibration(scenario.id, scenario.error_factor, qubits, scenario.newest)

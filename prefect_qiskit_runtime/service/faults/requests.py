@@ -1,4 +1,4 @@
-"""What scenarios do to requests: refuse them, break their connections, or say nothing."""
+"""Scenarios for requests: refuse them, break their connections, or send no answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CLOSE_GOING_AWAY = 1001
 
 @dataclass
 class Exchange:
-    """One request and its answer, with the app that would give it."""
+    """One request, with the app that would answer it."""
 
     app: ASGIApp
     scope: Scope
@@ -28,23 +28,23 @@ class Exchange:
 
     @property
     def is_websocket(self) -> bool:
-        """Whether it is a websocket's handshake."""
+        """Whether the request is a websocket handshake."""
         return self.scope["type"] == "websocket"
 
-    async def go_on(self) -> None:
+    async def forward(self) -> None:
         """Let the app answer."""
         await self.app(self.scope, self.receive, self.send)
 
     async def answer(self, response: Response) -> None:
-        """Answer in place of the app."""
+        """Answer instead of the app."""
         if self.is_websocket:
             await _deny(self, response)
             return
         await self.read_body()
         await response(self.scope, self.receive, self.send)
 
-    async def collected(self) -> list[Message]:
-        """Let the app answer, and keep what it says."""
+    async def collect(self) -> list[Message]:
+        """Let the app answer, and return its messages without sending them."""
         messages: list[Message] = []
 
         async def keep(message: Message) -> None:
@@ -62,7 +62,7 @@ class Exchange:
                 return messages
 
     def with_body(self, messages: list[Message]) -> Exchange:
-        """Return the exchange with a body that was read already."""
+        """Return the exchange with a body that has already been read."""
         unread = list(messages)
 
         async def receive() -> Message:
@@ -70,8 +70,8 @@ class Exchange:
 
         return Exchange(self.app, self.scope, receive, self.send)
 
-    async def until_gone(self) -> None:
-        """Wait until the client, or the connection, is gone."""
+    async def wait_for_disconnect(self) -> None:
+        """Wait until the client disconnects."""
         while (await self.receive())["type"] not in ("http.disconnect", "websocket.disconnect"):
             pass
 
@@ -79,9 +79,9 @@ class Exchange:
 async def refuse(exchange: Exchange, how: Refuse) -> None:
     """Answer with an error."""
     if how.after_effect and not exchange.is_websocket:
-        await exchange.collected()
-    told = {} if how.solution is None else {"solution": how.solution}
-    response = problem_response(how.status, how.message, code=how.code, **told)
+        await exchange.collect()
+    details = {} if how.solution is None else {"solution": how.solution}
+    response = problem_response(how.status, how.message, code=how.code, **details)
     if how.retry_after_seconds is not None:
         response.headers["Retry-After"] = str(how.retry_after_seconds)
     if how.after_effect:
@@ -100,15 +100,15 @@ async def cut(exchange: Exchange, how: Cut, connections: Connections) -> None:
             await exchange.receive()
             await exchange.send({"type": "websocket.accept"})
         else:
-            await exchange.collected()
+            await exchange.collect()
     connections.reset(exchange.scope)
-    await exchange.until_gone()
+    await exchange.wait_for_disconnect()
 
 
 async def keep_silent(
     exchange: Exchange, how: Silence, clock: Clock, removed: asyncio.Event
 ) -> None:
-    """Say nothing for a time, or until the scenario is removed; then go on where one can."""
+    """Send nothing for a time, or until the scenario is removed; then continue if possible."""
 
     async def is_over() -> bool:
         return await _is_over(exchange, how.seconds, clock, removed)
@@ -119,27 +119,27 @@ async def keep_silent(
         if await is_over():
             await exchange.send({"type": "websocket.close", "code": _CLOSE_GOING_AWAY})
         return
-    going_on = exchange.with_body(await exchange.read_body())
+    continued = exchange.with_body(await exchange.read_body())
     if how.moment == "before_effect":
         if await is_over():
-            await going_on.go_on()
+            await continued.forward()
     elif how.moment == "after_effect":
-        answer = await going_on.collected()
+        answer = await continued.collect()
         if await is_over():
             for message in answer:
                 await exchange.send(message)
     else:
-        await _answer_after_headers(going_on, is_over)
+        await _answer_after_headers(continued, is_over)
 
 
 async def _answer_after_headers(exchange: Exchange, is_over: Callable[[], Awaitable[bool]]) -> None:
-    told_headers = goes_on = False
+    sent_headers = silence_over = False
 
     async def send(message: Message) -> None:
-        nonlocal told_headers, goes_on
-        if told_headers and not goes_on:
-            goes_on = await is_over()
-        told_headers = True
+        nonlocal sent_headers, silence_over
+        if sent_headers and not silence_over:
+            silence_over = await is_over()
+        sent_headers = True
         await exchange.send(message)
 
     await exchange.app(exchange.scope, exchange.receive, send)
@@ -148,8 +148,8 @@ async def _answer_after_headers(exchange: Exchange, is_over: Callable[[], Awaita
 async def _is_over(
     exchange: Exchange, seconds: float | None, clock: Clock, removed: asyncio.Event
 ) -> bool:
-    """Wait for the end of a silence; say whether somebody is still there to be answered."""
-    gone = asyncio.create_task(exchange.until_gone())
+    """Wait for the end of a silence; return whether the client is still connected."""
+    gone = asyncio.create_task(exchange.wait_for_disconnect())
     waits = [gone, asyncio.create_task(removed.wait())]
     if seconds is not None:
         waits.append(asyncio.create_task(clock.sleep(seconds)))
@@ -163,7 +163,7 @@ async def _is_over(
 
 
 async def _send_half(exchange: Exchange, connections: Connections) -> None:
-    """Let the app answer, but break the connection within the first part of its answer."""
+    """Let the app answer, but close the connection within the first part of its answer."""
     is_broken = asyncio.Event()
 
     async def send(message: Message) -> None:
@@ -186,7 +186,7 @@ async def _send_half(exchange: Exchange, connections: Connections) -> None:
 
 
 def _half(message: Message) -> Message | None:
-    """Return the first half of a message, to be followed by another; None where there is none."""
+    """Return the first half of a message, marked as incomplete; None if it has no body."""
     if message["type"] == "websocket.send":
         return message
     body = message.get("body", b"")
@@ -196,7 +196,7 @@ def _half(message: Message) -> Message | None:
 
 
 async def _deny(exchange: Exchange, response: Response) -> None:
-    """Refuse a websocket's handshake with an answer of HTTP."""
+    """Refuse a websocket handshake with an HTTP answer."""
     await exchange.receive()
     await exchange.send(
         {

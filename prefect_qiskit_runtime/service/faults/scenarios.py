@@ -1,6 +1,6 @@
-"""What can be made to go wrong, as documents that are checked strictly.
+"""The scenarios of fault mode, as strictly validated documents.
 
-The reference in the documentation is checked against these models.
+A test checks the reference documentation against these models.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Pattern = Annotated[
     Field(
         min_length=1,
         max_length=200,
-        description="Text in which `*` stands for anything but `/`, and `**` for anything.",
+        description="Text in which `*` matches anything but `/`, and `**` matches anything.",
     ),
 ]
-_Delay = Annotated[Seconds, Field(description="How long after that, by the service's clock.")]
-User = Annotated[Text | None, Field(description="Of this user only.")]
+_Delay = Annotated[Seconds, Field(description="Delay after `moment`, by the service's clock.")]
+User = Annotated[Text | None, Field(description="Only for this user.")]
 
 
 class _Document(BaseModel):
@@ -36,33 +36,35 @@ class _Document(BaseModel):
 
 
 class RequestMatch(_Document):
-    """Which requests: by default the next one, whatever it is."""
+    """The requests that match; by default, the next request of any kind."""
 
     method: Annotated[
         Literal["GET", "POST", "PUT", "PATCH", "DELETE", "WEBSOCKET"] | None,
-        Field(description="Of this method only; WEBSOCKET for streams to IBM's older clients."),
+        Field(description="Only this method; WEBSOCKET for streams to IBM's older clients."),
     ] = None
     path: Annotated[
         Pattern,
-        Field(description="Its path, without the prefixes of IBM's clients, as `/jobs/*/results`."),
+        Field(
+            description="The path without the prefixes of IBM's clients, such as `/jobs/*/results`."
+        ),
     ] = "**"
     user: User = None
-    skip: Annotated[Count, Field(description="Let this many pass first.")] = 0
+    skip: Annotated[Count, Field(description="Number of matches to let pass first.")] = 0
     times: Annotated[
-        Positive | None, Field(description="How many it concerns; null for all that follow.")
+        Positive | None, Field(description="Number of matches to act on; null for all.")
     ] = 1
 
 
 class JobMatch(_Document):
-    """Which jobs, of those submitted from now on: by default the next one."""
+    """The jobs that match, among those submitted from now on; by default, the next job."""
 
-    program: Annotated[Pattern, Field(description="Id of its program.")] = "**"
-    tag: Annotated[Pattern | None, Field(description="One of its tags.")] = None
-    backend: Annotated[Pattern, Field(description="Its backend.")] = "**"
+    program: Annotated[Pattern, Field(description="Id of the job's program.")] = "**"
+    tag: Annotated[Pattern | None, Field(description="One of the job's tags.")] = None
+    backend: Annotated[Pattern, Field(description="The job's backend.")] = "**"
     user: User = None
-    skip: Annotated[Count, Field(description="Let this many pass first.")] = 0
+    skip: Annotated[Count, Field(description="Number of matches to let pass first.")] = 0
     times: Annotated[
-        Positive | None, Field(description="How many it concerns; null for all that follow.")
+        Positive | None, Field(description="Number of matches to act on; null for all.")
     ] = 1
 
 
@@ -75,23 +77,21 @@ class _OfJobs(_Document):
 
 
 class Refuse(_OfRequests):
-    """An error as the answer: 429 with Retry-After, any 5xx, any 4xx with a code of IBM's."""
+    """The answer is an error: 429 with Retry-After, any 5xx, or any 4xx with an IBM code."""
 
     fault: Literal["refuse"]
     status: Annotated[int, Field(ge=400, le=599, description="HTTP status.")] = 503
     after_effect: Annotated[
-        bool, Field(description="Whether the request takes its effect before it is refused.")
+        bool, Field(description="Whether the request takes effect before it is refused.")
     ] = False
     retry_after_seconds: Annotated[Count | None, Field(description="The header Retry-After.")] = (
         None
     )
-    code: Annotated[
-        Count | None, Field(description="Number of the error; default: the status.")
-    ] = None
-    message: Annotated[Text, Field(description="What the error says.")] = (
-        "Refused by the fault mode."
+    code: Annotated[Count | None, Field(description="Code of the error; default: the status.")] = (
+        None
     )
-    solution: Annotated[Text | None, Field(description="What the error advises.")] = None
+    message: Annotated[Text, Field(description="Message of the error.")] = "Refused by fault mode."
+    solution: Annotated[Text | None, Field(description="Advice in the error.")] = None
 
 
 class Cut(_OfRequests):
@@ -101,112 +101,112 @@ class Cut(_OfRequests):
     moment: Annotated[
         Literal["before_effect", "after_effect", "half_body"],
         Field(
-            description="`before_effect`: reset before the body is read. `after_effect`: reset in"
-            " place of the answer. `half_body`: closed after half of the answer's first part."
+            description="`before_effect`: reset before the body is read. `after_effect`: reset"
+            " instead of the answer. `half_body`: closed after half of the answer's first part."
         ),
     ] = "before_effect"
 
 
 class Silence(_OfRequests):
-    """No answer, on a connection that stays open: time-outs, dead websockets and streams."""
+    """No answer on a connection that stays open: timeouts, dead websockets and streams."""
 
     fault: Literal["silence"]
     moment: Annotated[
         Literal["before_effect", "after_effect", "after_headers"],
         Field(
-            description="When it falls silent. `after_headers` is a result stream that never says"
-            " anything. A websocket is accepted in any case."
+            description="When the silence starts. `after_headers` gives a result stream that sends"
+            " nothing. A websocket is always accepted."
         ),
     ] = "before_effect"
     seconds: Annotated[
         Seconds | None,
-        Field(description="By the service's clock; then all goes on. null: until it is removed."),
+        Field(description="Duration by the service's clock; null: until it is removed."),
     ] = None
 
 
 class ExpireTokens(_OfRequests):
-    """Every access token that the caller has used so far ends: 401 until a new login.
+    """Every access token that the caller has used so far expires: 401 until a new login.
 
-    A user's own token, from which a login makes access tokens, stays good.
+    The user's token, with which a login obtains access tokens, stays valid.
     """
 
     fault: Literal["expire_tokens"]
 
 
 class LateTags(_Document):
-    """A job is found by its tags only a while after it was submitted."""
+    """A job can be found by its tags only some time after its submission."""
 
     fault: Literal["late_tags"]
-    seconds: Annotated[Seconds, Field(description="How long, by the service's clock.")]
-    tag: Annotated[Pattern, Field(description="Searches with one of these tags only.")] = "**"
+    seconds: Annotated[Seconds, Field(description="Delay by the service's clock.")]
+    tag: Annotated[Pattern, Field(description="Only searches with one of these tags.")] = "**"
     user: User = None
 
 
 class UsageLimit(_Document):
-    """The instance has used up its time: it says so, and submissions are refused (409, 4317)."""
+    """The instance has used up its time: it reports this and refuses submissions (409, 4317)."""
 
     fault: Literal["usage_limit"]
-    seconds: Annotated[Count, Field(description="The limit, and the use.")] = 600
+    seconds: Annotated[Count, Field(description="The limit, and the time used.")] = 600
     user: User = None
 
 
 class JobUsage(_Document):
-    """Each job that has started has used that much time on a QPU, as it and its metrics say."""
+    """Each job that has started reports this QPU time, as do its metrics."""
 
     fault: Literal["job_usage"]
-    seconds: Annotated[Seconds, Field(description="How much.")] = 10.0
+    seconds: Annotated[Seconds, Field(description="The QPU time.")] = 10.0
     user: User = None
 
 
 class BackendOffline(_Document):
-    """A backend is offline: it says so, and jobs sent to it meanwhile stay queued."""
+    """A backend is offline: it reports this, and jobs submitted to it meanwhile stay queued."""
 
     fault: Literal["backend_offline"]
     backend: Annotated[Pattern, Field(description="Names of backends.")]
 
 
 class Recalibration(_Document):
-    """A backend has a calibration beside that of its snapshot, with other errors.
+    """A backend has another calibration besides its snapshot's, with different errors.
 
-    It is asked for by its id (`calibration_id`), and jobs may name it; ids that no scenario has are
-    not found. Results of jobs have the noise of the snapshot all the same.
+    Clients request it by its id (`calibration_id`), and jobs may name it; ids without a scenario
+    are not found. Results of jobs still have the snapshot's noise.
     """
 
     fault: Literal["calibration"]
     backend: Annotated[Text, Field(description="Name of the backend.")]
-    id: Annotated[Text, Field(description="Its id.")]
+    id: Annotated[Text, Field(description="The calibration's id.")]
     error_factor: Annotated[
         float,
         Field(
             ge=0,
             le=1e6,
-            description="Errors of gates and measurements are so many times those of the snapshot,"
-            " at most a half.",
+            description="Factor on the snapshot's gate and measurement errors; an error is at most"
+            " one half.",
         ),
     ] = 1.0
     qubits: Annotated[
         list[Count] | None,
-        Field(description="Those of these qubits, and of gates on them, only; null for all."),
+        Field(description="Only errors of these qubits and of gates on them; null for all."),
     ] = None
-    newest: Annotated[
-        bool, Field(description="Whether it is the one that is meant where no id is given.")
-    ] = False
+    newest: Annotated[bool, Field(description="Whether it is the default when no id is given.")] = (
+        False
+    )
 
 
 class SubmissionLimit(_Document):
-    """At most so many submissions of a user in a time: 429, 1202, with Retry-After."""
+    """A user has a limit on submissions within a time: 429, 1202, with Retry-After."""
 
     fault: Literal["submission_limit"]
-    submissions: Annotated[Positive, Field(description="How many.")] = 5
-    seconds: Annotated[Seconds, Field(gt=0, description="In how long.")] = 60.0
+    submissions: Annotated[Positive, Field(description="The limit.")] = 5
+    seconds: Annotated[Seconds, Field(gt=0, description="The time.")] = 60.0
     user: User = None
 
 
 class PendingLimit(_Document):
-    """At most so many jobs of a user queued or running: 400, 1012."""
+    """A user has a limit on queued and running jobs: 400, 1012."""
 
     fault: Literal["pending_limit"]
-    jobs: Annotated[Count, Field(description="How many.")] = 3
+    jobs: Annotated[Count, Field(description="The limit.")] = 3
     user: User = None
 
 
@@ -216,7 +216,7 @@ class HoldJob(_OfJobs):
     fault: Literal["hold_job"]
     seconds: Annotated[
         Seconds | None,
-        Field(description="By the service's clock. null: until the scenario is removed."),
+        Field(description="Duration by the service's clock; null: until the scenario is removed."),
     ] = None
 
 
@@ -224,35 +224,37 @@ class EndJob(_OfJobs):
     """A job ends without a result, with one of IBM's reason codes or ours."""
 
     fault: Literal["end_job"]
-    reason_code: Annotated[Positive, Field(description="Why it ended.")]
+    reason_code: Annotated[Positive, Field(description="The reason code.")]
     status: Annotated[
         Literal[JobStatus.FAILED, JobStatus.CANCELLED] | None,
-        Field(description="How. Default: Cancelled with 1305, which ran too long; else Failed."),
+        Field(description="Default: Cancelled for 1305 (ran too long), otherwise Failed."),
     ] = None
     moment: Annotated[
-        Literal["queued", "running"], Field(description="Where the time below begins.")
+        Literal["queued", "running"], Field(description="State in which `seconds` starts.")
     ] = "queued"
     seconds: _Delay = 0
-    reason: Annotated[Text | None, Field(description="Default: fits the code.")] = None
-    reason_solution: Annotated[Text | None, Field(description="Default: fits the code.")] = None
+    reason: Annotated[Text | None, Field(description="Default: a text for the code.")] = None
+    reason_solution: Annotated[Text | None, Field(description="Default: a text for the code.")] = (
+        None
+    )
 
 
 class CloseSession(_OfJobs):
-    """The session of a job closes: what waits in it fails, what runs goes on, no more is taken.
+    """The session of a job closes: its queued jobs fail, running jobs continue.
 
-    Jobs without a session do not count. Submissions to a closed session are refused (409).
+    Jobs without a session do not match. Submissions to the closed session are refused (409).
     """
 
     fault: Literal["close_session"]
     moment: Annotated[
         Literal["queued", "running"],
         Field(
-            description="Where the time below begins. `queued`: the job waits until then, and"
-            " fails with its session."
+            description="State in which `seconds` starts. `queued`: the job stays queued until"
+            " then, and fails with its session."
         ),
     ] = "queued"
     seconds: _Delay = 0
-    reason_code: Annotated[Positive, Field(description="Of the jobs that fail.")] = (
+    reason_code: Annotated[Positive, Field(description="Reason code of the jobs that fail.")] = (
         ReasonCode.SESSION_CLOSED
     )
 
@@ -279,7 +281,7 @@ SCENARIO: TypeAdapter[Any] = TypeAdapter(Scenario)
 
 
 def matches(pattern: str, text: str) -> bool:
-    """Say whether a text fits a pattern."""
+    """Return whether a text matches a pattern."""
     parts = (
         ".*" if part == "**" else "[^/]*" if part == "*" else re.escape(part)
         for part in re.split(r"(\*\*|\*)", pattern)

@@ -1,5 +1,5 @@
-"""The service on the wire: the web application, its routes, who calls, and what answers look like.
+"""The service over HTTP: the web application, its routes, authentication, and answer formats.
 
-Routes read requests, call the modules of `service` and write answers; nothing here decides what
-may become a program or a job. Start with `app`, `auth`, `views` and `routes`.
+Routes read requests, call the modules of `service` and write answers. The rules for programs and
+jobs are not here. Start with `app`, `auth`, `views` and `routes`.
 """

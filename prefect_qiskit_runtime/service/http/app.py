@@ -32,18 +32,18 @@ def create_app(
     """Return the application.
 
     Args:
-        context: The service that it shows. Its parts are started and closed elsewhere.
-        hosts: Values of the `Host` header to answer to; None for any.
+        context: The service. Its parts are started and closed elsewhere.
+        hosts: Accepted values of the `Host` header; None for any.
         more: Further routes.
     """
-    # Neither of FastAPI's pages is served: they fetch their scripts from elsewhere.
+    # FastAPI's documentation pages are not served: they load scripts from other hosts.
     app = FastAPI(
         title="Qiskit Runtime service", redirect_slashes=False, docs_url=None, redoc_url=None
     )
     app.state.context = context
     problem.install(app)
     openapi.install(app)
-    # Before the jobs' own routes: a path with a further part must not be taken for an id.
+    # `stream` before `jobs`: a path with a further segment must not be read as an id.
     for module in (stream, programs, jobs, sessions, backends, instances, logins, service):
         app.include_router(module.router)
     app.include_router(jobs.links)

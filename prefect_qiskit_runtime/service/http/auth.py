@@ -1,4 +1,4 @@
-"""Who calls: the one place that turns the headers of a request into a user and an instance."""
+"""Authentication: the only place that maps a request's headers to a user and an instance."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _SCHEMES = ("bearer", "apikey")
 
 
 def get_context(connection: HTTPConnection) -> ServiceContext:
-    """Return the running service that a request has come to."""
+    """Return the running service that received a request."""
     return connection.app.state.context
 
 
 def token_of(connection: HTTPConnection) -> str | None:
-    """Return the token that a request carries, in any of the forms of IBM's clients."""
+    """Return the token of a request, in any form that IBM's clients use."""
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() in _SCHEMES and token.strip():
         return token.strip()
@@ -29,23 +29,23 @@ def token_of(connection: HTTPConnection) -> str | None:
 
 
 def observer(connection: HTTPConnection) -> Owner:
-    """Return who asks, without counting it as use of the service.
+    """Return the caller, without counting the request as use of the service.
 
     Raises:
-        AuthenticationError: No token, or a wrong one.
+        AuthenticationError: The token is missing or invalid.
     """
     token = token_of(connection)
     if token is None:
-        raise AuthenticationError("This needs a token, as `Authorization: Bearer <token>`.")
+        raise AuthenticationError("This request needs a token: `Authorization: Bearer <token>`.")
     return get_context(connection).authenticator.identify(token)
 
 
 async def caller(connection: HTTPConnection) -> Owner:
-    """Return who calls, and take note that the service is in use.
+    """Return the caller, and record that the service is in use.
 
     Raises:
-        AuthenticationError: No token, or a wrong one.
-        ServiceUnavailableError: The service is about to end; nothing was done.
+        AuthenticationError: The token is missing or invalid.
+        ServiceUnavailableError: The service is ending; nothing was done.
     """
     owner = observer(connection)
     context = get_context(connection)
@@ -55,7 +55,7 @@ async def caller(connection: HTTPConnection) -> Owner:
     return owner
 
 
-# These two only stand in the OpenAPI document: `token_of` reads tokens of all forms.
+# These two only appear in the OpenAPI document: `token_of` reads every form of token.
 _Bearer = Annotated[object, Depends(HTTPBearer(auto_error=False))]
 _AccessToken = Annotated[object, Depends(APIKeyHeader(name="X-Access-Token", auto_error=False))]
 

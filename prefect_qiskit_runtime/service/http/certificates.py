@@ -1,4 +1,4 @@
-"""A certificate that the service signs itself, for teams that have none from elsewhere."""
+"""A self-signed certificate, for teams without a certificate from an authority."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from prefect_qiskit_runtime.service.http.server import TlsFiles
 
-# Apple's systems trust no server certificate that is valid for longer
+# Apple's systems do not trust server certificates that are valid for longer
 # (https://support.apple.com/en-us/103769).
 _VALID_DAYS = 825
 _RENEW_DAYS = 30
@@ -24,13 +24,13 @@ _NAME = "prefect-qiskit-runtime"
 
 
 def self_signed(folder: Path, host: str) -> TlsFiles:
-    """Return the service's own certificate, made on first use and again before it expires.
+    """Return the service's self-signed certificate, created on first use and before it expires.
 
-    It is its own authority: who trusts the file `cert.pem` trusts the service.
+    It is its own authority: clients that trust the file `cert.pem` trust the service.
 
     Args:
-        folder: Where `cert.pem` and `key.pem` are kept.
-        host: The name or address under which the service listens.
+        folder: Folder of `cert.pem` and `key.pem`.
+        host: The host name or address on which the service listens.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     files = TlsFiles(folder / "cert.pem", folder / "key.pem")
@@ -41,7 +41,7 @@ def self_signed(folder: Path, host: str) -> TlsFiles:
 
 
 def _names(host: str) -> list[x509.GeneralName]:
-    """Return every name by which a client of this machine may call the service."""
+    """Return every name by which clients may address the service."""
     hosts = ["localhost", "127.0.0.1", host]
     if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         hosts.append(socket.gethostname())
@@ -83,11 +83,11 @@ def _sign(key: ec.EllipticCurvePrivateKey, names: list[x509.GeneralName]) -> x50
     now = datetime.now(UTC)
     extensions: list[tuple[x509.ExtensionType, bool]] = [
         (x509.SubjectAlternativeName(names), False),
-        # An authority, because clients only take what is in their file of authorities.
+        # An authority, because clients accept only certificates in their file of authorities.
         (x509.BasicConstraints(ca=True, path_length=0), True),
         (_usage(), True),
         (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
-        # Python 3.13 and later check strictly by RFC 5280, which asks for these two.
+        # Python 3.13 and later check RFC 5280 strictly, which requires these two.
         (identity, False),
         (x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identity), False),
     ]
@@ -97,7 +97,7 @@ def _sign(key: ec.EllipticCurvePrivateKey, names: list[x509.GeneralName]) -> x50
         .issuer_name(name)
         .public_key(public)
         .serial_number(x509.random_serial_number())
-        # From an hour ago, for clients whose clock is late.
+        # From an hour ago, for clients whose clocks are slow.
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(days=_VALID_DAYS))
     )

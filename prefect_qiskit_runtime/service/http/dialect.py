@@ -1,4 +1,4 @@
-"""Which generation of clients a request comes from: some answers have had several forms."""
+"""Detect the client generation of a request: some answers have changed their form over time."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 _APPLICATION = "x-qx-client-application"
-# How qiskit-ibmq-provider begins its application's name; with the package `qiskit` beside it, or
-# without.
+# The start of qiskit-ibmq-provider's application name, without and with the package `qiskit`
+# installed.
 _PROVIDER = ("qiskit-ibmq-provider", "qiskit/")
 
 
@@ -24,9 +24,9 @@ async def _follows_links(connection: HTTPConnection) -> bool:
 
 
 IsLegacy = Annotated[bool, Depends(_is_legacy)]
-"""Whether it is one of IBM's clients that knew programs: qiskit-ibmq-provider, or
-qiskit-ibm-runtime up to 0.15. Later ones say which version of the API they speak, and other
-clients, ours included, do not say that they are IBM's."""
+"""Whether the client is one of IBM's that supported programs: qiskit-ibmq-provider, or
+qiskit-ibm-runtime up to 0.15. Later ones send the API version, and other clients, including ours,
+do not identify themselves as IBM's."""
 
 FollowsLinks = Annotated[bool, Depends(_follows_links)]
-"""Whether it is a qiskit-ibm-runtime up to 0.15, which looks for a link in every result."""
+"""Whether the client is qiskit-ibm-runtime up to 0.15, which looks for a link in every result."""

@@ -1,4 +1,4 @@
-"""What every request passes first: the host it names, the size of its body, its prefix."""
+"""The first checks of every request: its host, the size of its body, and its path prefix."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from prefect_qiskit_runtime.service.problem import (
 )
 
 LARGEST_BODY_BYTES = 300 * 1000**2
-"""IBM's limit for the inputs of a job."""
+"""IBM's limit on the inputs of a job."""
 
-# IBM's clients of several generations insist on one or another of these (see the reference of
-# the protocol). Stripped here rather than routed four times over, which would cost start time.
+# Each generation of IBM's clients uses one of these (see the protocol reference). They are
+# stripped here, because routing every path four times would slow down the start.
 _PREFIXES = ("/experimental/api/v1", "/experimental", "/api/v1", "/api")
 
 
@@ -25,8 +25,8 @@ class Gate:
 
     Args:
         app: The app.
-        hosts: Values of `Host` that are answered; None for any. A web page that made its name
-            resolve to this machine sends its own name there, and is turned away.
+        hosts: Accepted values of `Host`; None for any. This refuses web pages whose host name was
+            made to resolve to this machine, because browsers send that name as `Host`.
     """
 
     def __init__(self, app: ASGIApp, *, hosts: Collection[str] | None) -> None:
@@ -34,7 +34,7 @@ class Gate:
         self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer what may not pass, hand on the rest."""
+        """Refuse requests that fail a check; forward the rest."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -51,11 +51,11 @@ class Gate:
         if length.isdigit() and int(length) > LARGEST_BODY_BYTES:
             await error_response(_too_large())(scope, receive, send)
             return
-        await self._app(scope, _limited(receive), send)
+        await self._app(scope, _limit_body(receive), send)
 
 
-def _limited(receive: Receive) -> Receive:
-    """Count a body that does not say its length."""
+def _limit_body(receive: Receive) -> Receive:
+    """Limit a body that does not declare its length."""
     received = 0
 
     async def count() -> Message:
@@ -71,13 +71,13 @@ def _limited(receive: Receive) -> Receive:
 
 def _too_large() -> PayloadTooLargeError:
     return PayloadTooLargeError(
-        f"The request is larger than {LARGEST_BODY_BYTES} bytes. Send less, or a reference to it."
+        f"The request is larger than {LARGEST_BODY_BYTES} bytes. Send less data, or a reference."
     )
 
 
 def without_prefix(path: str) -> str:
-    """Return a path as the routes know it."""
-    # Clients that join an address ending in "/" with a path send two; IBM's services do not mind.
+    """Return a path without the prefixes that the routes do not have."""
+    # Clients that join an address ending in "/" with a path send "//"; IBM's services accept it.
     path = f"/{path.lstrip('/')}"
     for prefix in _PREFIXES:
         if path.startswith(f"{prefix}/"):

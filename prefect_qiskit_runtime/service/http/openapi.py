@@ -1,16 +1,16 @@
-"""The OpenAPI document: how routes declare what they take and answer, and how it is put together.
+"""The OpenAPI document: how routes declare bodies and answers, and how the document is built.
 
-A route that reads its body itself says what it takes with `takes`, and what it answers, beyond
-what follows from its signature, with `answers`:
+A route that reads its body itself declares the body with `takes`. It declares answers that do not
+follow from its signature with `answers`:
 
 ```
 @router.put("/{job_id}/tags", status_code=204, openapi_extra=takes(TagsChange),
             responses=answers(status=204))
 ```
 
-What follows from the signature is added here: 401 and 503 where a token is needed, 400 where
-there is something to get wrong, 404 where the path names something, 413 where there is a body.
-The schemas of models are made when the document is asked for, not when the service starts.
+The answers that follow from the signature are added here: 401 and 503 if a token is needed, 400 if
+there is a body or a parameter, 404 if the path names something, 413 if there is a body. The schemas
+of models are created when the document is requested, not when the service starts.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ _REF = "#/components/schemas/{model}"
 _CONTENT = "x-content"
 _DESCRIPTIONS = {
     200: "Done.",
-    201: "Made.",
-    202: "Begun.",
+    201: "Created.",
+    202: "Accepted.",
     204: "Done.",
     400: "The request breaks a rule; the error names it.",
-    401: "There is no token, or it was refused.",
+    401: "The token is missing or was refused.",
     403: "The user may not do this.",
-    404: "There is no such thing for this user.",
-    409: "Its state, or its name, forbids this.",
-    410: "It was there, and is not any more.",
-    413: "The body is larger than the service takes.",
+    404: "This user has no such object.",
+    409: "The object's state, or its name, does not allow this.",
+    410: "The object existed, but no longer does.",
+    413: "The body is larger than the service accepts.",
     422: "The idempotency key belongs to another request.",
     503: "The service is ending, or its disk is full: nothing was done.",
 }
@@ -63,14 +63,14 @@ _ERROR: dict[str, Any] = {
         }
     },
 }
-# Every model that a route has named, by its name in the document.
+# Every model that a route uses, by its name in the document.
 _models: dict[str, type[BaseModel]] = {}
 
 Schema = type[BaseModel] | dict[str, Any]
 
 
 def schema_of(shape: Schema) -> dict[str, Any]:
-    """Return a schema as it is, or the reference to that of a model."""
+    """Return a schema unchanged, or a reference to a model's schema."""
     if isinstance(shape, dict):
         return shape
     name = shape.__name__.strip("_")
@@ -105,11 +105,11 @@ def answers(
     """Declare the answers of a route.
 
     Args:
-        shape: What it answers; None for an empty body.
-        errors: Errors that do not follow from its signature.
+        shape: The answer's schema; None for an empty body.
+        errors: Error statuses that do not follow from the signature.
         status: The status of `shape`.
-        media_type: The form of `shape`.
-        also: A further status of success: with the same shape, or empty if it is 204.
+        media_type: The media type of `shape`.
+        also: Another success status, with the same shape, or empty if it is 204.
     """
     found: dict[int | str, dict[str, Any]] = {}
     for code in (status, also):
@@ -121,14 +121,14 @@ def answers(
 
 
 def install(app: FastAPI) -> None:
-    """Have the app serve its document at `/openapi.json`."""
+    """Make the app serve its document at `/openapi.json`."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
             app.openapi_schema = _document(app)
         return app.openapi_schema
 
-    app.openapi = document  # type: ignore[method-assign]  # as FastAPI's documentation tells
+    app.openapi = document  # type: ignore[method-assign]  # as FastAPI documents
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
@@ -147,10 +147,10 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 
 def _complete(operation: dict[str, Any], *, names_something: bool) -> None:
-    """Add to an operation what follows from its signature, and put its own answers in place."""
+    """Add the answers that follow from an operation's signature, and apply its own."""
     responses = operation["responses"]
     if _CONTENT not in responses.get("422", {}):
-        responses.pop("422", None)  # FastAPI's own form of what is answered with 400 here
+        responses.pop("422", None)  # FastAPI's default for errors that are answered with 400 here
     needs_token = "security" in operation
     has_body = "requestBody" in operation
     for code, applies in (

@@ -1,7 +1,8 @@
-"""The results of private jobs, which are given out once.
+"""The results of private jobs, which can be fetched once.
 
-IBM's clients get one whole answer; then it is deleted. A client that says so acknowledges instead:
-it may ask again until it has what it asked for in a safe place, and then deletes it itself.
+IBM's clients get one complete answer, after which the result is deleted. A client can announce
+that it acknowledges results: it may then fetch again until it has stored the result safely, and
+deletes it itself.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ async def read(context: ServiceContext, job: Job) -> str | None:
     """Return the result of a job, or the text of its error; None if there is neither.
 
     Raises:
-        ResultGoneError: The job is private, and its result was given out.
+        ResultGoneError: The job is private, and its result has already been fetched.
     """
     text = await context.store.read(results.find_result, job.id)
     if text is None and is_given_once(job):
         raise ResultGoneError(
-            f"The result of job {job.id} is not here any more: the job is private, and its result"
-            " was given out before, which is done once.",
+            f"The result of job {job.id} is no longer available: the job is private, and its result"
+            " can be fetched only once.",
             kind="result",
             identifier=job.id,
         )
@@ -39,30 +40,30 @@ async def read(context: ServiceContext, job: Job) -> str | None:
 
 
 def is_given_once(job: Job) -> bool:
-    """Say whether a job's result is deleted when somebody has it. The text of an error is not."""
+    """Return whether a job's result is deleted once fetched. The text of an error never is."""
     return job.private and job.state is JobStatus.COMPLETED
 
 
 async def delete(context: ServiceContext, job: Job) -> None:
-    """Delete the result, and interim results, of a private job; of others nothing."""
+    """Delete the result and interim results of a private job; do nothing for other jobs."""
     if is_given_once(job):
         await context.store.write(results.delete_results, job.id)
 
 
 def answer_once(context: ServiceContext, job: Job, text: str) -> Response:
-    """Return an answer that deletes the result once all of it is sent."""
+    """Return an answer that deletes the result once it has been sent completely."""
     return _OnceResponse(text, lambda: delete(context, job))
 
 
 class _OnceResponse(PlainTextResponse):
-    """An answer that is followed by a deed, if somebody was there to the end of it."""
+    """An answer followed by an action, if the client received it completely."""
 
     def __init__(self, content: str, afterwards: Callable[[], Awaitable[None]]) -> None:
         super().__init__(content)
         self._afterwards = afterwards
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the answer in parts, so that a client that has gone is noticed."""
+        """Send the answer in parts, so that a disconnected client is noticed."""
         request = Request(scope, receive)
         await request.body()
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}

@@ -1,4 +1,4 @@
-"""The web server of a service: uvicorn on a socket that the service has opened itself."""
+"""The web server of a service: uvicorn on a socket that the service opened."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 
 def configure_logging() -> None:
-    """Log what the service does, and only trouble of the libraries that it stands on."""
+    """Log the service's actions, and only warnings of the libraries it uses."""
     logging.basicConfig(
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -39,14 +39,14 @@ class TlsFiles:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that accepts connections; port 0 takes a free one.
+    """Return a socket that accepts connections; port 0 selects a free port.
 
     Raises:
-        OSError: There is no such host, or its port is taken.
+        OSError: The host is unknown, or the port is in use.
     """
     family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    # With the protocol named, because asyncio switches Nagle's algorithm off only on sockets
-    # that say they are TCP; with it on, a small answer takes 40 ms.
+    # The protocol is given, because asyncio disables Nagle's algorithm only on sockets that are
+    # declared as TCP; with Nagle's algorithm, a small answer takes 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -59,7 +59,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """uvicorn on a socket that listens already, without signal handlers of its own."""
+    """uvicorn on a socket that is already listening, without uvicorn's signal handlers."""
 
     def __init__(
         self,
@@ -88,16 +88,16 @@ class Server(uvicorn.Server):
         self._serving: asyncio.Task[None] | None = None
 
     def capture_signals(self) -> Any:
-        """Leave signals to the service: jobs are to be ended before connections."""
+        """Leave signals to the service, which ends jobs before it closes connections."""
         return nullcontext()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to accept connections."""
+        """Start accepting connections."""
         await super().startup(sockets)
         self._up.set()
 
     async def start(self) -> asyncio.Task[None]:
-        """Return the running server once it accepts connections."""
+        """Start the server; return its task once it accepts connections."""
         self._serving = asyncio.create_task(self.serve(sockets=[self._listener]))
         up = asyncio.create_task(self._up.wait())
         await asyncio.wait((self._serving, up), return_when=asyncio.FIRST_COMPLETED)
@@ -105,14 +105,14 @@ class Server(uvicorn.Server):
         return self._serving
 
     async def stop(self) -> None:
-        """Finish what is being answered, then close."""
+        """Finish the requests in progress, then close."""
         self.should_exit = True
         if self._serving is not None:
             await self._serving
 
 
 async def until(serving: asyncio.Task[None], ending: asyncio.Event) -> None:
-    """Wait until the end is asked for, or the server has failed."""
+    """Wait until the end is requested, or the server has failed."""
     asked = asyncio.create_task(ending.wait())
     await asyncio.wait((serving, asked), return_when=asyncio.FIRST_COMPLETED)
     asked.cancel()

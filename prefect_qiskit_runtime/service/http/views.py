@@ -1,4 +1,4 @@
-"""Records as the protocol shows them: IBM's fields and ours in one object."""
+"""Records in the protocol's format: IBM's fields and ours in one object."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from prefect_qiskit_runtime.models import JobMetrics, ProgramInfo, ProgramSpec, 
 from prefect_qiskit_runtime.service.instances import GROUP, HUB, PROJECT
 from prefect_qiskit_runtime.service.store.records import Job, NewJob, Owner, Program, Session
 
-# Reason codes that are IBM's: see models.ReasonCode.
+# IBM's reason codes: see models.ReasonCode.
 _IBMS_OWN = range(10_000)
 
 
 def program_view(program: Program, viewer: Owner, *, with_source: bool = False) -> dict[str, Any]:
-    """Return a program; its source only on request and only to its owner."""
+    """Return a program; its source only if requested, and only to its owner."""
     info = ProgramInfo(
         id=program.id,
         name=program.name,
@@ -37,7 +37,7 @@ def job_view(job: Job) -> dict[str, Any]:
     """Return a job without its inputs."""
     return {
         "id": job.id,
-        # The clients of three generations read these in different places.
+        # Three generations of clients read these in different places.
         "hub": HUB,
         "group": GROUP,
         "project": PROJECT,
@@ -63,7 +63,7 @@ def job_view(job: Job) -> dict[str, Any]:
 
 
 def submission_view(job: Job | NewJob) -> dict[str, Any]:
-    """Return what the answer to a submission says of the job; of the state it says nothing."""
+    """Return the answer to a submission: a job's fields without its state."""
     return {
         "id": job.id,
         "backend": job.backend,
@@ -75,12 +75,12 @@ def submission_view(job: Job | NewJob) -> dict[str, Any]:
 
 
 def state_view(job: Job) -> dict[str, Any]:
-    """Return where a job is and why it ended.
+    """Return a job's state and why it ended.
 
-    The code is in camel case, which qiskit-ibm-runtime 0.51 reads first. IBM's own codes are in
-    snake case as well, for clients that send a job again when they see one: not ours, which mean
-    that the program is at fault, and not that of a job which ran too long, where clients up to
-    0.15 take it as the sign of another end.
+    The code has a camel-case name, which qiskit-ibm-runtime 0.51 reads first. IBM's codes are also
+    given under the snake-case name, for clients that send a job again when they see one. Exceptions
+    are our codes, which mean that the program is at fault, and the code of a job that ran too long,
+    which clients up to 0.15 interpret as another kind of end.
     """
     state: dict[str, Any] = {"status": job.state.value}
     if job.reason is not None:
@@ -95,7 +95,7 @@ def state_view(job: Job) -> dict[str, Any]:
 
 
 def job_text(job: Job, params: bytes | None) -> bytes:
-    """Return a job as JSON text with its inputs spliced in exactly as they were sent."""
+    """Return a job as JSON text, with its inputs inserted exactly as sent."""
     text = json.dumps(job_view(job)).encode()
     return text if params is None else b'%s, "params": %s}' % (text[:-1], params)
 
@@ -150,7 +150,7 @@ def _usage(job: Job) -> dict[str, float]:
 
 
 def _legacy_status(job: Job) -> str:
-    # qiskit-ibmq-provider tells a job that ran too long by this text.
+    # qiskit-ibmq-provider recognizes a job that ran too long by this text.
     if job.reason_code == ReasonCode.RAN_TOO_LONG:
         return "Cancelled - Ran too long"
     return job.state.value

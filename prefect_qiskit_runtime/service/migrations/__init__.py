@@ -1,1 +1,1 @@
-"""Alembic migrations of the service's database. They run by themselves when it starts."""
+"""Alembic migrations of the service's database. They run automatically when it starts."""

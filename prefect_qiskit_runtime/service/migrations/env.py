@@ -1,4 +1,4 @@
-"""Tell Alembic which connection to use: the one that the store hands over."""
+"""Configure Alembic to use the store's connection."""
 
 from alembic import context
 

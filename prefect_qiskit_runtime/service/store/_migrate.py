@@ -1,4 +1,4 @@
-"""Run the migrations that lie in the package. Imported only where a database needs one."""
+"""Run the package's migrations. Imported only if a database needs one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
 
 def upgrade(engine: Engine) -> None:
-    """Bring a database to the newest schema, in one transaction."""
+    """Migrate a database to the newest schema, in one transaction."""
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")

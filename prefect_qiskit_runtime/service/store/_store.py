@@ -1,4 +1,4 @@
-"""The store as the rest of the service sees it: open, read, write, close."""
+"""The store's interface to the rest of the service: open, read, write, close."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _VACUUM_PAGES = 1000
 
 
 class StoreError(ConfigurationError):
-    """The database cannot be used as it is."""
+    """The database cannot be used in its present state."""
 
 
 class Store:
@@ -43,10 +43,11 @@ class Store:
 
     @classmethod
     def open(cls, path: Path) -> Store:
-        """Open a database, creating or migrating it where needed.
+        """Open a database, creating or migrating it if needed.
 
         Raises:
-            StoreError: A newer version of the package wrote it.
+            StoreError: The file is not a usable database, or a newer version of the package
+                wrote it.
         """
         _prepare(path)
         return cls(path)
@@ -54,9 +55,9 @@ class Store:
     async def write(
         self, operation: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run an operation and return once it is on disk; all of it is, or nothing.
+        """Run an operation atomically and return once it is on disk.
 
-        Cancelling the wait takes the operation back only as long as it has not begun.
+        Cancelling the wait cancels the operation only if it has not started.
 
         Raises:
             ServiceUnavailableError: The database cannot be written now: the disk is full.
@@ -70,7 +71,7 @@ class Store:
     async def read(
         self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run a query on one consistent snapshot of what is committed.
+        """Run a query on one consistent snapshot of the committed data.
 
         Raises:
             ServiceUnavailableError: The database cannot be read now.
@@ -86,20 +87,20 @@ class Store:
             raise _unavailable(exc) from exc
 
     async def shrink(self) -> None:
-        """Give the room of deleted rows back to the file system."""
+        """Return the space of deleted rows to the file system."""
         await asyncio.to_thread(_vacuum, self._path)
 
     async def close(self) -> None:
-        """Finish what is queued and close all connections."""
+        """Finish queued operations and close all connections."""
         await asyncio.to_thread(self._readers.shutdown)
         self._read_engine.dispose()
-        # Last, because the last connection folds the log into the database file, which one
-        # that may only query cannot.
+        # The writer is last, because the last connection merges the log into the database file,
+        # which a query-only connection cannot do.
         await asyncio.to_thread(self._writer.close)
 
 
 def _unavailable(error: OperationalError) -> ServiceUnavailableError:
-    # What SQLite says, without the statement: "database or disk is full".
+    # SQLite's message without the statement: "database or disk is full".
     return ServiceUnavailableError(f"The service cannot use its database: {error.orig}.")
 
 
@@ -109,12 +110,12 @@ def _engine(path: Path, *, begin: str, pool_size: int, query_only: bool) -> Engi
         pool_size=pool_size,
         max_overflow=0,
         pool_reset_on_return=None,
-        hide_parameters=True,  # errors reach the log, inputs and sources must not
+        hide_parameters=True,  # errors are logged, but inputs and sources must not be
     )
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: Any) -> None:
-        # The driver would begin transactions by itself, and only before writes:
+        # By default, the driver begins transactions itself, and only before writes:
         # https://docs.sqlalchemy.org/en/20/dialects/sqlite.html#pysqlite-serializable
         connection.isolation_level = None
         connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MILLISECONDS}")
@@ -130,11 +131,11 @@ def _engine(path: Path, *, begin: str, pool_size: int, query_only: bool) -> Engi
 
 
 def _prepare(path: Path) -> None:
-    """Bring the database to the newest schema; a look is enough where it is there already."""
+    """Migrate the database to the newest schema, unless it already has it."""
     connection = sqlite3.connect(path)
     try:
-        # Both are properties of the file. The first lets deleted jobs give their space back
-        # and has to come before the first table.
+        # Both are properties of the file. The first lets the space of deleted jobs be returned,
+        # and must be set before the first table is created.
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
         connection.execute("PRAGMA journal_mode=WAL")
         revision = _revision(connection)
@@ -147,7 +148,7 @@ def _prepare(path: Path) -> None:
         return
     if revision is not None and revision > HEAD_REVISION:
         raise StoreError(
-            f"The database {path} has schema {revision}; this version of the package knows"
+            f"The database {path} has schema {revision}; this version of the package supports"
             f" schemas up to {HEAD_REVISION}. Use the newer version that wrote it."
         )
     from prefect_qiskit_runtime.service.store._migrate import upgrade
@@ -163,7 +164,7 @@ def _vacuum(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MILLISECONDS}")
         while connection.execute("PRAGMA freelist_count").fetchone()[0]:
-            # In steps, between which the writer gets its turn. As a script, because the driver
+            # In steps, so that the writer can run in between. As a script, because the driver
             # stops a statement without columns after its first page.
             connection.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
 

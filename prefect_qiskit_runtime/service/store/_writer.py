@@ -1,4 +1,4 @@
-"""The one thread that writes: it commits whatever queued up since its last commit, at once."""
+"""The only writing thread: it commits all operations queued since its last commit together."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Outcome(NamedTuple):
 
 
 class GroupCommitWriter:
-    """Runs operations in the order in which they were submitted, many to a commit."""
+    """Runs operations in order of submission, many per commit."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -46,13 +46,13 @@ class GroupCommitWriter:
         self._thread.start()
 
     def submit(self, operation: Callable[[Connection], T]) -> Future[T]:
-        """Queue an operation; its future is done once it is on disk, or has left no trace."""
+        """Queue an operation; its future is done once it is on disk or has been rolled back."""
         future: Future[T] = Future()
         self._queue.put(_Operation(operation, future))
         return future
 
     def close(self) -> None:
-        """Run what is queued, then end the thread and the connection."""
+        """Run queued operations, then end the thread and close the connection."""
         self._queue.put(None)
         self._thread.join()
         self._engine.dispose()
@@ -65,7 +65,7 @@ class GroupCommitWriter:
                 self._commit(group)
 
     def _next_group(self) -> tuple[list[_Operation], bool]:
-        """Wait for an operation, then take those that wait with it; say whether to end after."""
+        """Wait for an operation and take all that are queued; also return whether to end then."""
         group: list[_Operation] = []
         operation = self._queue.get()
         while operation is not None:
@@ -83,7 +83,7 @@ class GroupCommitWriter:
         try:
             with self._engine.begin() as connection:
                 outcomes = [_apply(connection, operation) for operation in group]
-        except Exception as exc:  # the thread's boundary: every waiter hears of it
+        except Exception as exc:  # thread boundary: every waiting caller gets it
             logger.exception("A group of %d writes failed", len(group))
             outcomes = [_Outcome(operation.future, None, exc) for operation in group]
         for outcome in outcomes:
@@ -91,15 +91,15 @@ class GroupCommitWriter:
 
 
 def _apply(connection: Connection, operation: _Operation) -> _Outcome:
-    """Run one operation so that its failure leaves the others of the group alone."""
+    """Run one operation so that its failure does not affect the rest of the group."""
     savepoint = connection.begin_nested()
     try:
         value = operation.run(connection)
-    except Exception as exc:  # noqa: BLE001 - handed to whoever asked for the operation
+    except Exception as exc:  # noqa: BLE001 - passed to the operation's caller
         try:
             savepoint.rollback()
         except OperationalError:
-            # Where the disk is full, SQLite takes the whole transaction back, the others too.
+            # If the disk is full, SQLite rolls back the whole transaction, including the others.
             raise exc from None
         return _Outcome(operation.future, None, exc)
     savepoint.commit()

@@ -1,7 +1,7 @@
-"""Statements about jobs: their states, their listing.
+"""Statements about jobs: changes of state, and listings.
 
-A change of state is one UPDATE with the old state in its WHERE: of two that would end the same
-job, one finds nothing to change.
+A change of state is one UPDATE with the old state in its WHERE: if two would end the same job, the
+second finds no row to change.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ _INTERIM_COUNT = (
 )
 _JOB = select(jobs, _INTERIM_COUNT)
 
-# A queued job on hardware, as long as the credentials for it are not in the service's memory.
+# A queued job on hardware has these values while its credentials are not in the service's memory.
 _WAITING = {
-    "reason": "Waits for the credentials of its hardware. The flow that waits for the job hands"
-    " them over by itself.",
+    "reason": "Waiting for hardware credentials. The flow that waits for the job sends them"
+    " automatically.",
     "reason_code": ReasonCode.CREDENTIALS_MISSING,
 }
 
 
 def insert_job(connection: Connection, new: NewJob) -> bool:
-    """Queue a job; return False, and change nothing, if its key has been used before."""
+    """Queue a job; if its key has been used before, change nothing and return False."""
     columns = {
         "id": new.id,
         "owner": new.owner.user,
@@ -80,17 +80,17 @@ def find_by_key(connection: Connection, key: str, owner: Owner) -> Job | None:
 
 
 def find_job(connection: Connection, job_id: str, owner: Owner) -> Job | None:
-    """Return the owner's job of an id."""
+    """Return the owner's job with an id."""
     return _one(connection, jobs.c.id == job_id, _owned_by(owner))
 
 
 def get_job(connection: Connection, job_id: str) -> Job | None:
-    """Return a job, whoever owns it: for what the service itself does."""
+    """Return a job of any owner, for the service's internal use."""
     return _one(connection, jobs.c.id == job_id)
 
 
 def page_jobs(connection: Connection, owner: Owner, which: JobFilter) -> tuple[list[Job], int]:
-    """Return a page of the owner's jobs and how many there are in all."""
+    """Return a page of the owner's jobs, and their total number."""
     conditions = [_owned_by(owner), *_conditions(which)]
     count = connection.execute(
         select(func.count()).select_from(jobs).where(*conditions)
@@ -99,18 +99,18 @@ def page_jobs(connection: Connection, owner: Owner, which: JobFilter) -> tuple[l
     rows = connection.execute(
         _JOB.where(*conditions).order_by(order).limit(which.limit).offset(which.offset)
     ).all()
-    return _with_tags(connection, rows), count
+    return _jobs_with_tags(connection, rows), count
 
 
-def waiting_for_credentials(connection: Connection) -> list[str]:
-    """Let all queued jobs on hardware wait for credentials; return their ids."""
+def require_credentials(connection: Connection) -> list[str]:
+    """Make all queued jobs on hardware wait for credentials; return their ids."""
     queued = (jobs.c.state == JobStatus.QUEUED.value) & jobs.c.hardware.is_not(None)
     statement = update(jobs).where(queued).values(_WAITING).returning(jobs.c.id)
     return list(connection.execute(statement).scalars())
 
 
-def credentials_are_there(connection: Connection, job_id: str) -> bool:
-    """Let a queued job wait for credentials no more; return False if it is not queued."""
+def clear_credentials_wait(connection: Connection, job_id: str) -> bool:
+    """Let a queued job start, because its credentials are available; return False if not queued."""
     queued = (jobs.c.id == job_id) & (jobs.c.state == JobStatus.QUEUED.value)
     changed = connection.execute(update(jobs).where(queued).values(reason=None, reason_code=None))
     return bool(changed.rowcount)
@@ -128,24 +128,24 @@ def end_job(
 
 
 def end_all_running(connection: Connection, end: JobEnd, now: datetime) -> list[str]:
-    """End every running job in the same way; return their ids."""
+    """End every running job, all in the same way; return their ids."""
     return _end(connection, jobs.c.state == JobStatus.RUNNING.value, end, now)
 
 
 def end_queued_of(connection: Connection, session_id: str, end: JobEnd, now: datetime) -> list[str]:
-    """End the jobs of a session that wait, in the same way; return their ids."""
+    """End a session's queued jobs, all in the same way; return their ids."""
     queued = jobs.c.state == JobStatus.QUEUED.value
     return _end(connection, queued & (jobs.c.session_id == session_id), end, now)
 
 
 def replace_tags(connection: Connection, job_id: str, tags: Sequence[str]) -> None:
-    """Give a job other tags."""
+    """Replace a job's tags."""
     connection.execute(delete(job_tags).where(job_tags.c.job_id == job_id))
     _insert_tags(connection, job_id, tags)
 
 
 def delete_ended_job(connection: Connection, job_id: str) -> bool:
-    """Delete a job with all that belongs to it; return False if it has not ended."""
+    """Delete a job with all its data; return False if it has not ended."""
     pending = [state.value for state in _PENDING]
     deleted = connection.execute(
         delete(jobs).where(jobs.c.id == job_id, jobs.c.state.not_in(pending))
@@ -154,7 +154,7 @@ def delete_ended_job(connection: Connection, job_id: str) -> bool:
 
 
 def count_pending(connection: Connection) -> dict[tuple[str, JobStatus], int]:
-    """Count the jobs that wait or run, by backend and state."""
+    """Count queued and running jobs by backend and state."""
     pending = [state.value for state in _PENDING]
     rows = connection.execute(
         select(jobs.c.backend, jobs.c.state, func.count())
@@ -165,7 +165,7 @@ def count_pending(connection: Connection) -> dict[tuple[str, JobStatus], int]:
 
 
 def used_quantum_seconds(connection: Connection, owner: Owner) -> float:
-    """Sum the time that the owner's jobs used backends for."""
+    """Return the total device time of the owner's jobs."""
     used = func.coalesce(func.sum(jobs.c.quantum_seconds), 0.0)
     return connection.execute(select(used).where(_owned_by(owner))).scalar_one()
 
@@ -173,7 +173,7 @@ def used_quantum_seconds(connection: Connection, owner: Owner) -> float:
 def oldest_ended(
     connection: Connection, *, limit: int, before: datetime | None = None
 ) -> list[str]:
-    """Return ids of the jobs that ended first, at most up to a moment."""
+    """Return the ids of the jobs that ended first, optionally only those before a time."""
     statement = select(jobs.c.id).where(jobs.c.ended_at.is_not(None))
     if before is not None:
         statement = statement.where(jobs.c.ended_at < before)
@@ -181,7 +181,7 @@ def oldest_ended(
 
 
 def used_bytes(connection: Connection) -> int:
-    """Return how much of the database file is in use."""
+    """Return the number of bytes in use in the database file."""
     page_size, pages, free = (
         connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
         for name in ("page_size", "page_count", "freelist_count")
@@ -192,7 +192,7 @@ def used_bytes(connection: Connection) -> int:
 def _end(
     connection: Connection, which: ColumnElement[bool], end: JobEnd, now: datetime
 ) -> list[str]:
-    """Give jobs their end and tell their sessions; return their ids."""
+    """End jobs and update their sessions; return the jobs' ids."""
     ended = connection.execute(
         update(jobs)
         .where(which)
@@ -217,7 +217,7 @@ def _end(
 
 def _one(connection: Connection, *conditions: ColumnElement[bool]) -> Job | None:
     rows = connection.execute(_JOB.where(*conditions)).all()
-    found = _with_tags(connection, rows)
+    found = _jobs_with_tags(connection, rows)
     return found[0] if found else None
 
 
@@ -256,7 +256,7 @@ def _insert_tags(connection: Connection, job_id: str, tags: Sequence[str]) -> No
         connection.execute(insert(job_tags), rows)
 
 
-def _with_tags(connection: Connection, rows: Sequence[Row[Any]]) -> list[Job]:
+def _jobs_with_tags(connection: Connection, rows: Sequence[Row[Any]]) -> list[Job]:
     tags: dict[str, list[str]] = {row.id: [] for row in rows}
     if rows:
         found = connection.execute(

@@ -67,7 +67,7 @@ def find_program(connection: Connection, program_id: str, viewer: Owner) -> Prog
 
 
 def find_newest_named(connection: Connection, name: str, owner: Owner) -> Program | None:
-    """Return the owner's latest program of a name."""
+    """Return the owner's newest program with a name."""
     statement = (
         _current()
         .where(_owned_by(owner), programs.c.name == name)
@@ -81,7 +81,7 @@ def find_newest_named(connection: Connection, name: str, owner: Owner) -> Progra
 def find_version(
     connection: Connection, program_id: str, version: int, owner: Owner
 ) -> ProgramContent | None:
-    """Return any version of the owner's program, also of a deleted one that jobs refer to."""
+    """Return any version of the owner's program, even of a deleted one that jobs refer to."""
     statement = (
         select(program_versions)
         .join(programs, programs.c.id == program_versions.c.program_id)
@@ -99,9 +99,9 @@ def find_version(
 def page_programs(
     connection: Connection, viewer: Owner, *, limit: int, offset: int, name: str | None
 ) -> tuple[list[Program], int]:
-    """Return a page of the viewer's and public programs, newest first, and their count.
+    """Return a page of the viewer's and public programs, newest first, and their total number.
 
-    The primitives are not among them.
+    The primitives are not included.
     """
     visible: list[ColumnElement[bool]] = [_visible_to(viewer), ~_owned_by(PRIMITIVES_OWNER)]
     if name is not None:
@@ -116,21 +116,21 @@ def page_programs(
 
 
 def rename_program(connection: Connection, program_id: str, name: str, now: datetime) -> None:
-    """Give a program another name; its versions stay as they are."""
+    """Rename a program; its versions stay unchanged."""
     connection.execute(
         update(programs).where(programs.c.id == program_id).values(name=name, updated_at=now)
     )
 
 
 def set_visibility(connection: Connection, program_id: str, *, is_public: bool) -> None:
-    """Let others use a program, or no longer."""
+    """Make a program public or private."""
     connection.execute(
         update(programs).where(programs.c.id == program_id).values(is_public=is_public)
     )
 
 
 def delete_program(connection: Connection, program_id: str, now: datetime) -> None:
-    """Delete a program; while jobs refer to it, only hide it, so that their source stays."""
+    """Delete a program, or only hide it while jobs refer to it, so that their source stays."""
     referred = connection.execute(
         select(jobs.c.number).where(jobs.c.program_id == program_id).limit(1)
     ).one_or_none()
@@ -143,7 +143,7 @@ def delete_program(connection: Connection, program_id: str, now: datetime) -> No
 
 
 def purge_deleted_programs(connection: Connection) -> None:
-    """Delete the hidden programs to which no job refers any more."""
+    """Delete the hidden programs to which jobs no longer refer."""
     referred = select(jobs.c.number).where(jobs.c.program_id == programs.c.id).exists()
     hidden = select(programs.c.id).where(programs.c.deleted_at.is_not(None), ~referred)
     for program_id in connection.execute(hidden).scalars().all():
@@ -187,7 +187,7 @@ def _visible_to(viewer: Owner) -> ColumnElement[bool]:
 
 
 def _current() -> Select[Any]:
-    """Every program joined with its current version."""
+    """Select every program, joined with its current version."""
     return select(
         programs,
         program_versions.c.description,

@@ -1,4 +1,4 @@
-"""Which job is the next: jobs of sessions on the slots that these hold, all others in order."""
+"""The choice of the next job: a session's jobs on the slot it holds, all others in order."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def claim_next(
     running: Sequence[str | None],
     held: Collection[str] = (),
 ) -> ClaimedJob | None:
-    """Make the next queued job Running and return it with what it needs to run.
+    """Set the next queued job to Running and return it with everything needed to run it.
 
-    A session that holds a slot runs its jobs there, one after the other, before the queue. What
-    is left of the slots goes to all other jobs in the order in which they came.
+    A session that holds a slot runs its jobs there, one at a time, ahead of the queue. The other
+    slots are used by all other jobs, in order of submission.
 
     Args:
-        connection: The write in which it is claimed.
-        now: The time of its start.
-        slots: How many jobs may run at once.
-        running: Of each job that runs now its session, or None.
+        connection: The write in which the job is claimed.
+        now: The time of the job's start.
+        slots: Maximum number of jobs that run at once.
+        running: For each running job, its session or None.
         held: Ids of the queued jobs that must not start yet.
     """
-    # NULL is distinct from any code: jobs wait for credentials only where that is noted.
+    # NULL is distinct from any code: a job waits for credentials only if it has this code.
     may_start = [jobs.c.reason_code.is_distinct_from(ReasonCode.CREDENTIALS_MISSING)]
     if held:
         may_start.append(jobs.c.id.not_in(held))
@@ -55,7 +55,7 @@ def claim_next(
     ).one()
     if claimed.session_id is not None:
         sessions.job_started(connection, claimed.session_id, now)
-    return _with_what_it_needs(connection, claimed.id)
+    return _claimed_job(connection, claimed.id)
 
 
 def _first(connection: Connection, *conditions: ColumnElement[bool]) -> int | None:
@@ -66,7 +66,7 @@ def _first(connection: Connection, *conditions: ColumnElement[bool]) -> int | No
     ).scalar_one()
 
 
-def _with_what_it_needs(connection: Connection, job_id: str) -> ClaimedJob:
+def _claimed_job(connection: Connection, job_id: str) -> ClaimedJob:
     job = get_job(connection, job_id)
     assert job is not None  # noqa: S101 - it was just claimed
     params = connection.execute(

@@ -11,24 +11,24 @@ from prefect_qiskit_runtime.models import JobStatus, SessionMode, SessionState
 
 @dataclass(frozen=True)
 class Owner:
-    """Whose something is: a user within an instance. Nothing is seen across two of them."""
+    """The owner of an object: a user within an instance. Owners do not see each other's objects."""
 
     user: str
     instance: str
 
 
 PRIMITIVES_OWNER = Owner(user="", instance="primitives")
-"""Owner of the programs `sampler` and `estimator`: no user's name is empty."""
+"""Owner of the primitives; distinct from all users, whose names are never empty."""
 
 PROGRAMS_OWNER = Owner(user="", instance="programs")
-"""Owner of the public programs that every service has."""
+"""Owner of the public programs that are part of every service."""
 
 SERVICE_OWNERS = (PRIMITIVES_OWNER, PROGRAMS_OWNER)
 
 
 @dataclass(frozen=True)
 class ProgramContent:
-    """What one immutable version of a program consists of."""
+    """The content of one immutable version of a program."""
 
     description: str
     cost: int
@@ -53,7 +53,7 @@ class Program:
 
 @dataclass(frozen=True)
 class NewJob:
-    """A job about to be queued."""
+    """A job that is about to be queued."""
 
     id: str
     owner: Owner
@@ -108,7 +108,7 @@ class Job:
 
 @dataclass(frozen=True)
 class ClaimedJob:
-    """A job that has just become Running, with all that is needed to run it."""
+    """A job that has just become Running, with everything needed to run it."""
 
     job: Job
     source: str
@@ -120,9 +120,9 @@ class JobEnd:
     """How a job ended.
 
     Attributes:
-        reason_solution: What to do about it, in words.
-        data: The encoded result, or the text of the error; None where there is neither.
-        versions: The libraries that the job ran with, where it got so far.
+        reason_solution: Advice in words.
+        data: The encoded result, or the text of the error; None if there is neither.
+        versions: Versions of the libraries that the job ran with, if it started.
     """
 
     state: JobStatus
@@ -137,7 +137,7 @@ class JobEnd:
 
 @dataclass(frozen=True)
 class JobFilter:
-    """Which jobs a listing shows, and which part of it."""
+    """The filter and the page of a listing of jobs."""
 
     limit: int = 200
     offset: int = 0
@@ -153,12 +153,12 @@ class JobFilter:
 
 @dataclass(frozen=True)
 class InterimPage:
-    """Some interim results of a job, in order, with the job as it was at that moment.
+    """A page of a job's interim results, in order, with the job at that moment.
 
     Attributes:
-        job: The job; None if there is no such job any more.
+        job: The job; None if it no longer exists.
         results: Pairs of sequence number and encoded text.
-        complete: Whether these were all that there were.
+        complete: Whether no further results were stored.
     """
 
     job: Job | None
@@ -168,7 +168,7 @@ class InterimPage:
 
 @dataclass(frozen=True)
 class NewSession:
-    """A session about to be opened."""
+    """A session that is about to be opened."""
 
     id: str
     owner: Owner
@@ -186,8 +186,9 @@ class Session:
     Attributes:
         started_at: When its first job started.
         activated_at: When it last became active.
-        used_seconds: Without the time since `activated_at` of a dedicated one that is active.
-        changes: Each change of its state, with its time as ISO 8601.
+        used_seconds: Seconds used, except the time since `activated_at` of an active dedicated
+            session.
+        changes: Every change of state, with its time as ISO 8601.
     """
 
     id: str
@@ -208,7 +209,7 @@ class Session:
     changes: tuple[tuple[str, str], ...]
 
     def used_until(self, now: datetime) -> float:
-        """Return the seconds used so far: a dedicated session uses its slot while active."""
+        """Return the seconds used so far; a dedicated session uses its slot while it is active."""
         holds_slot = self.mode == "dedicated" and self.state is SessionState.ACTIVE
         if not holds_slot or self.activated_at is None:
             return self.used_seconds

@@ -1,4 +1,4 @@
-"""Statements about what goes into jobs and comes out of them. All of it is text as it came."""
+"""Statements about jobs' inputs, interim results and results, all stored exactly as received."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def append_interim(
 def read_interim(
     connection: Connection, job_id: str, from_seq: int, *, max_bytes: int
 ) -> InterimPage:
-    """Return a job and its interim results from a number on, up to about a size.
+    """Return a job and its interim results from a number on, up to an approximate size.
 
-    Both are of one snapshot: results are stored before the end of their job, so those of an
-    ended job are all that there will be.
+    Both come from one snapshot. Results are stored before the end of their job, so an ended job
+    gets no further results.
     """
     job = get_job(connection, job_id)
     statement = (
@@ -50,7 +50,7 @@ def read_interim(
 
 
 def find_inputs(connection: Connection, job_id: str) -> bytes | None:
-    """Return a job's inputs as they were sent."""
+    """Return a job's inputs as sent."""
     return connection.execute(
         select(job_inputs.c.params).where(job_inputs.c.job_id == job_id)
     ).scalar_one_or_none()

@@ -1,7 +1,7 @@
-"""Statements about sessions: their states, and what their jobs do to them.
+"""Statements about sessions: their states, and how their jobs change them.
 
-Those that change a session run within the write that causes it (a job's start, a job's end), so
-a session and its jobs never disagree.
+A session changes within the write that causes the change (a job's start, a job's end), so a session
+and its jobs are always consistent.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PENDING = (JobStatus.QUEUED.value, JobStatus.RUNNING.value)
 
 
 def insert_session(connection: Connection, new: NewSession) -> bool:
-    """Open a session; say whether it was not there before."""
+    """Open a session; return False if it already exists."""
     inserted = connection.execute(
         insert_or(sessions)
         .values(
@@ -43,13 +43,13 @@ def insert_session(connection: Connection, new: NewSession) -> bool:
 
 
 def find_session(connection: Connection, session_id: str, owner: Owner) -> Session | None:
-    """Return the owner's session of an id."""
+    """Return the owner's session with an id."""
     session = get_session(connection, session_id)
     return session if session is not None and session.owner == owner else None
 
 
 def get_session(connection: Connection, session_id: str) -> Session | None:
-    """Return a session, whoever owns it: for what the service itself does."""
+    """Return a session of any owner, for the service's internal use."""
     row = connection.execute(select(sessions).where(sessions.c.id == session_id)).one_or_none()
     return None if row is None else _session(row)
 
@@ -57,7 +57,7 @@ def get_session(connection: Connection, session_id: str) -> Session | None:
 def page_sessions(
     connection: Connection, owner: Owner, *, limit: int, offset: int, is_open: bool | None
 ) -> tuple[list[Session], int]:
-    """Return a page of the owner's sessions, the newest first, and how many there are in all."""
+    """Return a page of the owner's sessions, newest first, and their total number."""
     conditions: list[ColumnElement[bool]] = [
         sessions.c.owner == owner.user,
         sessions.c.instance == owner.instance,
@@ -91,7 +91,7 @@ def count_open(connection: Connection) -> int:
 
 
 def holding_slots(connection: Connection) -> frozenset[str]:
-    """Return the ids of the sessions that hold a slot: those dedicated and active."""
+    """Return the ids of the sessions that hold a slot: the active dedicated ones."""
     statement = select(sessions.c.id).where(
         sessions.c.state == SessionState.ACTIVE.value, sessions.c.mode == "dedicated"
     )
@@ -99,7 +99,7 @@ def holding_slots(connection: Connection) -> frozenset[str]:
 
 
 def count_pending(connection: Connection, session_id: str) -> int:
-    """Count the session's jobs that wait or run."""
+    """Count the session's queued and running jobs."""
     return connection.execute(
         select(func.count())
         .select_from(jobs)
@@ -108,27 +108,30 @@ def count_pending(connection: Connection, session_id: str) -> int:
 
 
 def job_started(connection: Connection, session_id: str, now: datetime) -> None:
-    """Take note that a job of the session starts, which activates it."""
+    """Record the start of a session's job, which activates the session."""
     session = get_session(connection, session_id)
-    if session is None:  # a job from before there were sessions
+    if session is None:  # a job from before sessions existed
         return
     _set(connection, session_id, last_job_started_at=now, started_at=session.started_at or now)
     if session.state in (SessionState.OPEN, SessionState.INACTIVE):
         _set(
-            connection, session_id, activated_at=now, **_entered(session, SessionState.ACTIVE, now)
+            connection,
+            session_id,
+            activated_at=now,
+            **_state_change(session, SessionState.ACTIVE, now),
         )
 
 
 def job_ended(
     connection: Connection, session_id: str, now: datetime, *, ran_seconds: float
 ) -> None:
-    """Take note that a job of the session has ended, the last of which may close it.
+    """Record the end of a session's job; the last job may close the session.
 
     Args:
         connection: The write in which the job ends.
-        session_id: Its session.
+        session_id: The job's session.
         now: The time.
-        ran_seconds: How long it ran; 0 if it never started.
+        ran_seconds: Running time of the job; 0 if it never started.
     """
     session = get_session(connection, session_id)
     if session is None:
@@ -137,7 +140,7 @@ def job_ended(
     if session.mode == "batch":
         used = ran_seconds
     elif session.closed_at is not None and ran_seconds:
-        # It ran on when its session was closed, and the slot was not free before its end.
+        # The job kept running after its session closed, so its slot became free only now.
         used = (now - session.closed_at).total_seconds()
     _set(connection, session_id, last_job_ended_at=now, used_seconds=session.used_seconds + used)
     if not session.accepting_jobs and not count_pending(connection, session_id):
@@ -145,14 +148,14 @@ def job_ended(
 
 
 def stop_accepting(connection: Connection, session_id: str, now: datetime) -> None:
-    """Take no more jobs into a session; it closes when it has none left."""
+    """Close a session to new jobs; it closes fully once it has no jobs left."""
     _set(connection, session_id, accepting_jobs=False)
     if not count_pending(connection, session_id):
         close(connection, session_id, now)
 
 
 def deactivate(connection: Connection, session_id: str, now: datetime) -> None:
-    """Make an active session inactive: it gives its slot back until its next job starts."""
+    """Make an active session inactive: it releases its slot until its next job starts."""
     session = get_session(connection, session_id)
     if session is None or session.state is not SessionState.ACTIVE:
         return
@@ -160,12 +163,12 @@ def deactivate(connection: Connection, session_id: str, now: datetime) -> None:
         connection,
         session_id,
         used_seconds=session.used_until(now),
-        **_entered(session, SessionState.INACTIVE, now),
+        **_state_change(session, SessionState.INACTIVE, now),
     )
 
 
 def close(connection: Connection, session_id: str, now: datetime) -> None:
-    """Close a session that is not closed yet. Its jobs are not looked at."""
+    """Close a session unless it is already closed. Its jobs do not change."""
     session = get_session(connection, session_id)
     if session is None or session.state is SessionState.CLOSED:
         return
@@ -175,12 +178,12 @@ def close(connection: Connection, session_id: str, now: datetime) -> None:
         accepting_jobs=False,
         closed_at=now,
         used_seconds=session.used_until(now),
-        **_entered(session, SessionState.CLOSED, now),
+        **_state_change(session, SessionState.CLOSED, now),
     )
 
 
 def delete_closed(connection: Connection, before: datetime) -> int:
-    """Delete the sessions that were closed before a time and have no jobs any more."""
+    """Delete the sessions that were closed before a time and have no jobs left."""
     has_jobs = select(jobs.c.id).where(jobs.c.session_id == sessions.c.id).exists()
     statement = delete(sessions).where(sessions.c.closed_at < before, ~has_jobs)
     return connection.execute(statement).rowcount
@@ -190,7 +193,7 @@ def _set(connection: Connection, session_id: str, **values: Any) -> None:
     connection.execute(update(sessions).where(sessions.c.id == session_id).values(**values))
 
 
-def _entered(session: Session, state: SessionState, now: datetime) -> dict[str, Any]:
+def _state_change(session: Session, state: SessionState, now: datetime) -> dict[str, Any]:
     """Return the columns of a change of state."""
     changes = [*session.changes, (state.value, now.isoformat())]
     return {"state": state.value, "changes": changes}

@@ -1,4 +1,4 @@
-"""The tables. The migrations are the truth; a test compares the two."""
+"""The tables. The migrations are authoritative; a test compares the two."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ metadata = MetaData()
 
 
 class UtcTimestamp(TypeDecorator[datetime]):
-    """An aware time, kept in UTC."""
+    """An aware time, stored in UTC."""
 
     impl = DateTime
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:  # noqa: ARG002
-        """Drop the zone after the change to UTC: SQLite's column has none."""
+        """Convert to UTC and drop the zone, which SQLite's column cannot store."""
         return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Give the zone back."""
+        """Add the zone again."""
         return None if value is None else value.replace(tzinfo=UTC)
 
 
 programs = Table(
     "programs",
     metadata,
-    # Counts uploads, so that "the newest" is exact where two clock readings are equal.
+    # Counts uploads, so that "the newest" is exact even if two times are equal.
     Column("number", Integer, primary_key=True, autoincrement=True),
     Column("id", String, nullable=False, unique=True),
     Column("owner", String, nullable=False),
@@ -78,7 +78,7 @@ program_versions = Table(
 jobs = Table(
     "jobs",
     metadata,
-    # The place in the queue.
+    # The position in the queue.
     Column("number", Integer, primary_key=True, autoincrement=True),
     Column("id", String, nullable=False, unique=True),
     Column("owner", String, nullable=False),
@@ -104,7 +104,7 @@ jobs = Table(
     Column("usage_seconds", Float),
     Column("quantum_seconds", Float),
     Column("versions", JSON),
-    # Of a job whose program uses a quantum device: `jobs.HardwareRequest`. No credentials.
+    # Only for a job whose program uses a quantum device: `jobs.HardwareRequest`. No credentials.
     Column("hardware", JSON(none_as_null=True)),
     ForeignKeyConstraint(
         ["program_id", "program_version"],
@@ -127,7 +127,7 @@ job_tags = Table(
     Index("job_tags_by_tag", "tag"),
 )
 
-# Inputs and results have tables of their own, so that listing jobs never reads them.
+# Inputs and results have separate tables, so that listing jobs never reads them.
 job_inputs = Table(
     "job_inputs",
     metadata,
@@ -139,7 +139,7 @@ job_results = Table(
     "job_results",
     metadata,
     Column("job_id", String, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
-    # The encoded result of a completed job, the error's text of a failed one.
+    # The encoded result of a completed job, or the error's text of a failed one.
     Column("data", Text, nullable=False),
 )
 
@@ -169,9 +169,9 @@ sessions = Table(
     Column("closed_at", UtcTimestamp),
     Column("last_job_started_at", UtcTimestamp),
     Column("last_job_ended_at", UtcTimestamp),
-    # Without the time since a dedicated session has become active, while it is.
+    # Excludes the time since an active dedicated session became active.
     Column("used_seconds", Float, nullable=False),
-    # Each change of the state: pairs of state and time.
+    # Every change of state: pairs of state and time.
     Column("changes", JSON, nullable=False),
     Index("sessions_by_state", "state"),
     Index("sessions_by_owner", "owner", "instance", "created_at"),

@@ -1,1 +1,1 @@
-"""The endpoints, one module per noun. They read requests, call the domain, write answers."""
+"""The endpoints, one module per resource. They read requests, call the domain, write answers."""

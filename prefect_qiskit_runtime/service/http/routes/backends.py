@@ -18,7 +18,7 @@ router = APIRouter(prefix="/backends")
 
 @router.get("", responses=answers(object_of(devices={"type": "array"})))
 async def list_backends(context: Context, _: Caller, is_legacy: IsLegacy) -> dict[str, Any]:
-    """List the backends with their queues; to IBM's older clients by their names only."""
+    """List the backends with their queues; IBM's older clients get only names."""
     if is_legacy:
         return {"devices": context.devices.legacy_names}
     waiting = _by_backend(await context.store.read(count_pending))
@@ -43,7 +43,7 @@ async def list_backends(context: Context, _: Caller, is_legacy: IsLegacy) -> dic
 async def get_configuration(
     name: str, context: Context, _: Caller, calibration_id: str | None = None
 ) -> dict[str, Any]:
-    """Return what the backend is, with any calibration."""
+    """Return the configuration of a backend, which is the same for every calibration."""
     configuration = context.devices.configuration(name)
     context.devices.calibration(name, calibration_id)
     return configuration
@@ -53,16 +53,16 @@ async def get_configuration(
 async def get_properties(
     name: str, context: Context, _: Caller, calibration_id: str | None = None
 ) -> dict[str, Any]:
-    """Return a calibration of it, the newest if none is named; nothing for an ideal one."""
+    """Return a calibration of a backend, by default the newest; empty for an ideal backend."""
     return await asyncio.to_thread(context.devices.properties, name, calibration_id)
 
 
 @router.get("/{name}/defaults", responses=answers({"type": "object"}))
 async def get_defaults(name: str, context: Context, _: Caller) -> dict[str, Any]:
-    """Return that no pulses are known.
+    """Return pulse defaults without any pulses.
 
-    Older clients build `backend.target` of open-pulse backends with it: that fails with an empty
-    object just as with a 404.
+    Older clients need them to build `backend.target` of open-pulse backends, which fails with an
+    empty object as well as with a 404.
     """
     context.devices.configuration(name)
     return {
@@ -83,7 +83,7 @@ async def get_defaults(name: str, context: Context, _: Caller) -> dict[str, Any]
     ),
 )
 async def get_status(name: str, context: Context, _: Caller) -> dict[str, Any]:
-    """Return that it takes jobs, and how many wait."""
+    """Return that a backend accepts jobs, and how many are pending."""
     configuration = context.devices.configuration(name)
     waiting = _by_backend(await context.store.read(count_pending))
     return {

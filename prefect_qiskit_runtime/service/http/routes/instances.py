@@ -1,4 +1,4 @@
-"""Endpoints of instances: what IBM's clients ask of the place where their jobs run."""
+"""Endpoints of instances, as IBM's clients use them."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _project = APIRouter(
 
 @router.get("/instance")
 async def get_instance(_: Caller) -> dict[str, Any]:
-    """Return that there is no Q-CTRL here; asked by qiskit-ibm-runtime 0.15."""
+    """Return that Q-CTRL is not available; requested by qiskit-ibm-runtime 0.15."""
     return {"qctrl_enabled": False}
 
 
 @router.get("/instances/usage")
 async def get_usage(context: Context, owner: Caller) -> dict[str, Any]:
-    """Return how much time of backends the caller's jobs have used. There is no limit."""
+    """Return the backend time that the caller's jobs have used. There is no limit."""
     used = await context.store.read(used_quantum_seconds, owner)
     return {"usage_consumed_seconds": used, "usage_limit_reached": False}
 
@@ -62,21 +62,21 @@ async def get_plan(plan: str, _: Caller) -> dict[str, Any]:
 
 @router.get("/facade/v1/jobs/{job_id}/type")
 async def get_job_type(job_id: str, context: Context, owner: Caller) -> dict[str, str]:
-    """Return what kind of job it is; asked by qiskit-ibm-provider."""
+    """Return the type of a job; requested by qiskit-ibm-provider."""
     await jobs.find(context, job_id, owner)
     return {"type": "RUNTIME"}
 
 
 @_project.get("/devices/v/1")
 async def list_devices(context: Context, _: Caller) -> list[dict[str, Any]]:
-    """List the configurations of all backends; asked by qiskit-ibmq-provider."""
+    """List the configurations of all backends; requested by qiskit-ibmq-provider."""
     devices = context.devices
     return await asyncio.to_thread(lambda: [devices.configuration(n) for n in devices.legacy_names])
 
 
 @_project.get("/devices/{name}/queue/status")
 async def get_queue(name: str, context: Context, owner: Caller) -> dict[str, Any]:
-    """Return that a backend takes jobs, and how many wait."""
+    """Return that a backend accepts jobs, and how many are pending."""
     status = await backends.get_status(name, context, owner)
     return {**status, "lengthQueue": status["length_queue"]}
 
@@ -89,7 +89,7 @@ async def get_properties(name: str, context: Context, owner: Caller) -> dict[str
 
 @_project.get("/devices/{name}/defaults")
 async def get_defaults(name: str, context: Context, owner: Caller) -> dict[str, Any]:
-    """Return no pulse defaults."""
+    """Return pulse defaults without any pulses."""
     return await backends.get_defaults(name, context, owner)
 
 

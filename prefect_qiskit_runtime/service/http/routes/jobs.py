@@ -42,13 +42,13 @@ from prefect_qiskit_runtime.service.store.records import JobFilter, Owner
 router = APIRouter(prefix="/jobs")
 links = APIRouter()
 
-# The inputs are not in the model, because they are kept as they were sent.
+# The inputs are not part of the model, because they are stored exactly as sent.
 _SUBMISSION = {
     "allOf": [schema_of(jobs.JobRequest), {"properties": {"params": {"type": "object"}}}]
 }
 
 _LINK_SECONDS = 60
-_LONGEST_NUMBER = 4300  # digits; Python reads no longer integers
+_LONGEST_NUMBER = 4300  # digits; Python does not parse longer integers
 
 _INTERIM_PAGE_BYTES = 8 * 1024**2
 
@@ -65,7 +65,7 @@ async def submit_job(
     idempotency_key: Annotated[str | None, Header()] = None,
     idempotency_fingerprint: Annotated[str | None, Header(min_length=32, max_length=128)] = None,
 ) -> JSONResponse:
-    """Submit a job; the same key again gives the same job."""
+    """Submit a job; sending the same key again returns the same job."""
     body = await read_object(request)
     submitted = await jobs.submit(context, owner, body, idempotency_key, idempotency_fingerprint)
     answer = submission_view(submitted.job)
@@ -77,7 +77,7 @@ async def submit_job(
 
 @dataclass
 class _Listing:
-    """Query of a listing, under the names of the protocol."""
+    """Query of a listing, with the protocol's names."""
 
     limit: Annotated[int, Query(ge=1, le=1000)] = 200
     offset: Annotated[int, Query(ge=0, le=LARGEST_INTEGER)] = 0
@@ -91,7 +91,7 @@ class _Listing:
     provider: Annotated[str | None, Query(description="A hub/group/project.")] = None
 
     def filter(self, tags: list[str]) -> JobFilter:
-        """Return it as the store takes it."""
+        """Return the query as the store's filter."""
         return JobFilter(
             limit=self.limit,
             offset=self.offset,
@@ -113,7 +113,7 @@ async def list_jobs(
     listing: Annotated[_Listing, Depends()],
     tags: Annotated[list[str] | None, Query()] = None,
 ) -> dict[str, Any]:
-    """List the caller's jobs, the newest first unless asked otherwise."""
+    """List the caller's jobs, by default newest first."""
     if listing.provider is not None and not is_ours(*listing.provider.split("/")):
         return {"jobs": [], "count": 0}
     page, count = await context.store.read(statements.page_jobs, owner, listing.filter(tags or []))
@@ -124,7 +124,7 @@ async def list_jobs(
 async def get_job(
     job_id: str, context: Context, owner: Caller, exclude_params: bool = False
 ) -> Response:
-    """Return a job, with its inputs as they were sent unless it is private."""
+    """Return a job, with its inputs as sent unless it is private."""
     job = await jobs.find(context, job_id, owner)
     params = None
     if not exclude_params and not job.private:
@@ -144,10 +144,10 @@ async def get_result(
     follows_links: FollowsLinks,
     result_acknowledgement: Annotated[Literal["explicit"] | None, Header()] = None,
 ) -> Response:
-    """Return the encoded final result, or of a failed job its error; 204 if there is neither.
+    """Return the encoded final result, or a failed job's error; 204 if there is neither.
 
-    The result of a private job is deleted once it is sent, unless the client says that it will
-    acknowledge it.
+    The result of a private job is deleted once it is sent, unless the client announces that it
+    will acknowledge it.
     """
     job = await jobs.find(context, job_id, owner)
     text = await private_results.read(context, job)
@@ -162,7 +162,7 @@ async def get_result(
 
 @router.delete("/{job_id}/results", status_code=204, responses=answers(status=204))
 async def acknowledge_result(job_id: str, context: Context, owner: Caller) -> Response:
-    """Delete the result of a private job, which its user has now; of other jobs nothing."""
+    """Delete the result of a private job, which its user now has; do nothing for other jobs."""
     await private_results.delete(context, await jobs.find(context, job_id, owner))
     return Response(status_code=204)
 
@@ -171,7 +171,7 @@ async def acknowledge_result(job_id: str, context: Context, owner: Caller) -> Re
     "/linked-results/{link}", responses=answers({"type": "string"}, 401, 410, media_type=TEXT)
 )
 async def get_linked_result(link: str, context: Context) -> Response:
-    """Return the result that a link was made for. The link is its own permission."""
+    """Return the result that a link refers to. The link itself grants access."""
     access = context.authenticator.access.read(link, Purpose.RESULT)
     job = await jobs.find(context, access.subject, access.owner)
     text = await private_results.read(context, job) or ""
@@ -182,7 +182,7 @@ async def get_linked_result(link: str, context: Context) -> Response:
 
 @router.get("/{job_id}/interim_results", responses=answers(list_of({"type": "string"})))
 async def get_interim_results(job_id: str, context: Context, owner: Caller) -> Response:
-    """Return the interim results so far: a JSON array of encoded texts."""
+    """Return the interim results so far, as a JSON array of encoded texts."""
     await jobs.find(context, job_id, owner)
     parts: list[str] = []
     from_seq, complete = 0, False
@@ -197,7 +197,7 @@ async def get_interim_results(job_id: str, context: Context, owner: Caller) -> R
 
 @router.get("/{job_id}/logs", responses=answers({"type": "string"}, media_type=TEXT))
 async def get_logs(job_id: str, context: Context, owner: Caller) -> Response:
-    """Return the job's log, also while it runs."""
+    """Return the job's log, even while the job is running."""
     await jobs.find(context, job_id, owner)
     log = await asyncio.to_thread(_read_if_there, context.log_path(job_id))
     return Response(log, media_type="text/plain; charset=utf-8")
@@ -232,7 +232,7 @@ async def update_tags(job_id: str, request: Request, context: Context, owner: Ca
 async def hand_over_credentials(
     job_id: str, request: Request, context: Context, owner: Caller
 ) -> Response:
-    """Take the credentials that a queued job on hardware waits for. They stay in memory."""
+    """Accept the credentials that a queued job on hardware waits for. They stay in memory."""
     body = await read_object(request)
     await jobs.hand_over(context, job_id, owner, body.fields)
     return Response(status_code=204)
@@ -240,23 +240,24 @@ async def hand_over_credentials(
 
 @router.post("/{job_id}/cancel", status_code=204, responses=answers(None, 409, status=204))
 async def cancel_job(job_id: str, context: Context, owner: Caller) -> Response:
-    """Cancel the job; when this answers, it has ended."""
+    """Cancel the job and answer once it has ended."""
     await jobs.cancel(context, job_id, owner)
     return Response(status_code=204)
 
 
 @router.delete("/{job_id}", status_code=204, responses=answers(None, 409, status=204))
 async def delete_job(job_id: str, context: Context, owner: Caller) -> Response:
-    """Delete the ended job with all that belongs to it."""
+    """Delete the ended job with all its data."""
     await jobs.delete(context, job_id, owner)
     return Response(status_code=204)
 
 
 def _is_bare(text: str) -> bool:
-    """Say whether a result is a JSON number, true, false or null.
+    """Return whether a result is a JSON number, true, false or null.
 
-    IBM's clients up to 0.15 look for the key "url" in every result, which raises TypeError in
-    these; they do get them through a link, which they follow without credentials.
+    IBM's clients up to 0.15 look for the key "url" in every result, which raises TypeError for
+    these values. Such results are sent through a link, which the clients follow without
+    credentials.
     """
     try:
         value = json.loads(text) if len(text) < _LONGEST_NUMBER else ""
@@ -273,7 +274,7 @@ def _result_link(request: Request, context: ServiceContext, owner: Owner, job_id
 
 
 def _utc(moment: datetime | None) -> datetime | None:
-    """Take a time without a zone for UTC, as IBM's service does."""
+    """Interpret a time without a zone as UTC, as IBM's service does."""
     if moment is None or moment.tzinfo is not None:
         return moment
     return moment.replace(tzinfo=UTC)

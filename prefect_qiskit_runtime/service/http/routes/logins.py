@@ -1,4 +1,4 @@
-"""Logins of IBM's clients: IBM Quantum's (also of qiskit-ibmq-provider) and IBM Cloud's."""
+"""Logins of IBM's clients: to IBM Quantum (including qiskit-ibmq-provider) and to IBM Cloud."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ router = APIRouter()
 
 _TEXT = {"type": "string"}
 
-# As IBM's: two weeks, and one hour.
+# As at IBM: two weeks, and one hour.
 _QUANTUM_SECONDS = 14 * 24 * 3600
 _CLOUD_SECONDS = 3600
 
@@ -34,7 +34,7 @@ class _Login(BaseModel):
 
 
 async def _origin(connection: HTTPConnection) -> str:
-    """Return how the client calls this service, without a path."""
+    """Return the URL by which the client reaches this service, without a path."""
     return str(connection.base_url).rstrip("/")
 
 
@@ -43,7 +43,7 @@ Origin = Annotated[str, Depends(_origin)]
 
 @router.get("/version")
 async def get_version() -> dict[str, Any]:
-    """Say which API this is; asked before the login."""
+    """Return the API version; requested before the login."""
     return {"api-auth": package_version(), "api-app": package_version()}
 
 
@@ -53,7 +53,7 @@ async def get_version() -> dict[str, Any]:
     responses=answers(object_of(id=_TEXT, userId=_TEXT), 401),
 )
 async def log_in(request: Request, context: Context) -> dict[str, Any]:
-    """Give an access token for an API token."""
+    """Return an access token for an API token."""
     login = await read_model(request, _Login, "login")
     owner = context.authenticator.log_in(login.api_token)
     access = context.authenticator.access.issue(owner, Purpose.API, seconds=_QUANTUM_SECONDS)
@@ -62,7 +62,7 @@ async def log_in(request: Request, context: Context) -> dict[str, Any]:
 
 @router.get("/users/me")
 async def get_user(owner: Caller, origin: Origin) -> dict[str, Any]:
-    """Return who is logged in, and where to find what."""
+    """Return the user who is logged in, and the URLs of the APIs."""
     urls = {
         "http": f"{origin}/api",
         "ws": f"{origin.replace('http', 'ws', 1)}/api",
@@ -73,10 +73,10 @@ async def get_user(owner: Caller, origin: Origin) -> dict[str, Any]:
 
 @router.post("/logout", status_code=204, responses=answers(status=204))
 async def log_out(request: Request, context: Context, _: Caller) -> Response:
-    """Take the access token of this request back. A user's own token stays good."""
+    """Revoke the access token of this request. A user's own token stays valid."""
     access_tokens = context.authenticator.access
     token = token_of(request) or ""
-    with suppress(AuthenticationError):  # the user's own token is not to be taken back here
+    with suppress(AuthenticationError):  # the user's own token cannot be revoked here
         access_tokens.end(token, access_tokens.read(token, Purpose.API))
     return Response(status_code=204)
 
@@ -90,12 +90,12 @@ async def log_out(request: Request, context: Context, _: Caller) -> Response:
     },
 )
 async def get_iam_token(request: Request, context: Context) -> JSONResponse:
-    """Give an access token for an API key, as IBM Cloud's identity service does."""
+    """Return an access token for an API key, as IBM Cloud's identity service does."""
     form = parse_qs((await request.body()).decode("latin-1"))
     try:
         owner = context.authenticator.log_in(form.get("apikey", [""])[0])
     except AuthenticationError:
-        # In that service's own form: qiskit-ibm-runtime warns, and sends the key itself.
+        # In that service's format: qiskit-ibm-runtime then warns and sends the key itself.
         refusal = {"errorCode": "BXNIM0415E", "errorMessage": "Provided API key was not found."}
         return JSONResponse(refusal, status_code=400)
     access = context.authenticator.access

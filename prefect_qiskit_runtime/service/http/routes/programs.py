@@ -66,8 +66,8 @@ async def list_programs(
 
 @router.get("/{program_id}", responses=answers(ProgramInfo))
 async def get_program(program_id: str, context: Context, viewer: Caller) -> dict[str, Any]:
-    """Return a program, to its owner with the source."""
-    program = await context.store.read(programs.visible, program_id, viewer)
+    """Return a program; its owner also gets the source."""
+    program = await context.store.read(programs.find_visible, program_id, viewer)
     return program_view(program, viewer, with_source=True)
 
 
@@ -80,11 +80,11 @@ async def get_version(
     context: Context,
     owner: Caller,
 ) -> PlainTextResponse:
-    """Return the source of any version of a program, also of a deleted one that jobs ran."""
+    """Return the source of any version of a program, even of a deleted one that jobs ran."""
     content = await context.store.read(statements.find_version, program_id, version, owner)
     if content is None:
         raise NotFoundError(
-            f"There is no version {version} of a program {program_id!r} of yours.",
+            f"You have no version {version} of a program {program_id!r}.",
             kind="program",
             identifier=program_id,
         )
@@ -100,7 +100,7 @@ async def get_version(
 async def update_source(
     program_id: str, request: Request, context: Context, owner: Caller
 ) -> Response:
-    """Give a program another source."""
+    """Replace a program's source."""
     try:
         data = (await request.body()).decode("ascii")
     except UnicodeDecodeError as exc:
@@ -119,7 +119,7 @@ async def update_source(
 async def update_metadata(
     program_id: str, request: Request, context: Context, owner: Caller
 ) -> Response:
-    """Change what a program says of itself."""
+    """Change a program's metadata."""
     change = await read_model(request, programs.ProgramChange, "change of a program")
     await context.store.write(
         programs.change_metadata, program_id, owner, change, unique_names=_unique_names(context)
@@ -136,14 +136,14 @@ async def make_public(program_id: str, context: Context, owner: Caller) -> Respo
 
 @router.put("/{program_id}/private", status_code=204, responses=answers(None, 403, status=204))
 async def make_private(program_id: str, context: Context, owner: Caller) -> Response:
-    """Let only its owner run a program."""
+    """Let only the owner run a program."""
     await context.store.write(programs.set_visibility, program_id, owner, is_public=False)
     return Response(status_code=204)
 
 
 @router.delete("/{program_id}", status_code=204, responses=answers(None, 403, 409, status=204))
 async def delete_program(program_id: str, context: Context, owner: Caller) -> Response:
-    """Delete a program; jobs that ran it keep their version of it."""
+    """Delete a program; jobs that ran it keep their version."""
     await context.store.write(programs.delete, program_id, owner)
     return Response(status_code=204)
 

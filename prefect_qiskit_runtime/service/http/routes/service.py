@@ -1,4 +1,4 @@
-"""Endpoints of the service itself: who it is, how it is, and its end."""
+"""Endpoints of the service itself: identity, status and shutdown."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def identify(
     context: Context,
     nonce: Annotated[str | None, Query(pattern="^[0-9a-fA-F]{16,128}$")] = None,
 ) -> dict[str, Any]:
-    """Say who listens here and, to a nonce, prove that it knows the token. Asks for none."""
+    """Identify the service and, given a nonce, prove that it knows the token. No token needed."""
     token = context.embedded_token
     proof = identity_proof(token, nonce) if token and nonce else None
     return ServiceIdentity(
@@ -44,7 +44,7 @@ async def identify(
 
 @router.get("/service/status", responses=answers(ServiceStatus))
 async def get_status(context: Context, _: Observer) -> dict[str, Any]:
-    """Say how the service is. Being asked does not keep it from ending idle."""
+    """Return the status of the service. The request does not prevent an idle stop."""
     pending = await context.store.read(count_pending)
     counts = dict.fromkeys(JobStatus, 0)
     for (_backend, state), count in pending.items():
@@ -65,9 +65,9 @@ async def get_status(context: Context, _: Observer) -> dict[str, Any]:
     "/service/shutdown", status_code=202, responses=answers({"type": "object"}, 409, status=202)
 )
 async def shut_down(context: Context, _: Observer, only_if_idle: bool = True) -> Response:
-    """End the service; running jobs are ended as interrupted unless that is refused."""
+    """Stop the service. Running jobs are interrupted; with `only_if_idle`, this is refused."""
     if only_if_idle and await context.store.read(count_pending):
-        raise ConflictError("Jobs run or wait: the service goes on.")
+        raise ConflictError("Jobs are running or queued, so the service was not stopped.")
     context.activity.ending = True
     if context.request_end is not None:
         context.request_end()

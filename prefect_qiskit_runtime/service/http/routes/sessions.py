@@ -29,7 +29,7 @@ async def open_session(
     owner: Caller,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
 ) -> dict[str, Any]:
-    """Open a session or a batch; the same request with the same key gives the same one."""
+    """Open a session or a batch; the same request with the same key returns the same one."""
     asked = await read_model(request, sessions.SessionRequest, "session")
     session = await sessions.open_session(context, owner, asked, idempotency_key)
     return session_view(session, context.clock.now())
@@ -45,7 +45,7 @@ async def list_sessions(
     offset: Annotated[int, Query(ge=0, le=LARGEST_INTEGER)] = 0,
     is_open: Annotated[bool | None, Query(alias="open")] = None,
 ) -> dict[str, Any]:
-    """List the caller's sessions, the newest first."""
+    """List the caller's sessions, newest first."""
     page, count = await context.store.read(
         statements.page_sessions, owner, limit=limit, offset=offset, is_open=is_open
     )
@@ -69,7 +69,7 @@ async def get_session(session_id: str, context: Context, owner: Caller) -> dict[
 async def stop_accepting(
     session_id: str, request: Request, context: Context, owner: Caller
 ) -> Response:
-    """Take no more jobs: the session closes when those that it has are done."""
+    """Close the session to new jobs; it closes fully once its jobs are done."""
     await read_model(request, sessions.SessionChange, "session")
     await sessions.stop_accepting(context, session_id, owner)
     return Response(status_code=204)
@@ -77,6 +77,6 @@ async def stop_accepting(
 
 @router.delete("/{session_id}/close", status_code=204, responses=answers(status=204))
 async def cancel_session(session_id: str, context: Context, owner: Caller) -> Response:
-    """Close the session now and cancel the jobs that wait in it."""
+    """Close the session now and cancel its queued jobs."""
     await sessions.cancel(context, session_id, owner)
     return Response(status_code=204)

@@ -1,4 +1,4 @@
-"""The result stream: ours over HTTP, and IBM's form over a websocket."""
+"""The result stream: ours over HTTP, and IBM's over a websocket."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _HEARTBEAT = b'{"type": "heartbeat"}\n'
 
 @dataclass(frozen=True)
 class StreamSource:
-    """Where a stream comes from."""
+    """The source of a stream: a job's stored results."""
 
     store: Store
     feed: Feed
@@ -42,19 +42,19 @@ class StreamSource:
 async def follow(
     source: StreamSource, from_seq: int, *, heartbeat_seconds: float = HEARTBEAT_SECONDS
 ) -> AsyncGenerator[InterimPage | None]:
-    """Give a job's interim results from a number on, as they are stored; None now and then.
+    """Yield pages of a job's interim results from a number on, as they are stored.
 
-    The last page is that of the ended job, complete. It ends without such a page only when the
-    job is deleted or the service goes.
+    The last page is complete and has the ended job. The pages end without it only if the job is
+    deleted or the service stops.
 
     Args:
         source: The job.
-        from_seq: The first number to give.
-        heartbeat_seconds: How long to be silent at most; None is given then.
+        from_seq: Number of the first interim result.
+        heartbeat_seconds: Maximum time without a page, after which None is yielded.
     """
     with source.feed.watch(source.job_id) as watch:
         while not source.feed.closed:
-            watch.expect()  # before the read: what is stored after it ends the wait below
+            watch.expect()  # before the read: data stored after it ends the wait below
             page = await source.store.read(
                 read_interim, source.job_id, from_seq, max_bytes=_PAGE_BYTES
             )
@@ -72,36 +72,36 @@ async def follow(
 
 
 async def event_lines(source: StreamSource, from_seq: int) -> AsyncGenerator[bytes]:
-    """Give the stream as newline-delimited JSON, one `models.StreamEvent` a line.
+    """Yield the stream as newline-delimited JSON, one `models.StreamEvent` per line.
 
-    It begins with the job's state and tells each further one as it is entered; the end of a
-    job comes after all of its results.
+    The stream starts with the job's state and reports each later state when it is entered. The
+    end of a job follows all its results.
     """
-    told: JobStatus | None = None
+    reported: JobStatus | None = None
     async with aclosing(follow(source, from_seq)) as pages:
         async for page in pages:
             if page is None or page.job is None:
                 yield _HEARTBEAT
                 continue
             job, lines = page.job, []
-            entered = _entered(told, job)
-            if entered is not None:
-                told = entered
-                lines.append(_status_line(entered))
+            new_state = _new_state(reported, job)
+            if new_state is not None:
+                reported = new_state
+                lines.append(_status_line(new_state))
             lines += [_interim_line(seq, text) for seq, text in page.results]
             if page.complete and job.state.is_terminal:
-                if told is not job.state:
+                if reported is not job.state:
                     lines.append(_status_line(job.state))
                 lines.append(_end_line(job))
             if lines:
                 yield b"".join(lines)
 
 
-def _entered(told: JobStatus | None, job: Job) -> JobStatus | None:
-    """Return the state to tell before a page's results; None if there is no news."""
-    if told is None:
+def _new_state(reported: JobStatus | None, job: Job) -> JobStatus | None:
+    """Return the state to report before a page's results; None if it has not changed."""
+    if reported is None:
         return job.state
-    if told is JobStatus.QUEUED and job.started_at is not None:
+    if reported is JobStatus.QUEUED and job.started_at is not None:
         return JobStatus.RUNNING
     return None
 
@@ -111,7 +111,7 @@ def _status_line(state: JobStatus) -> bytes:
 
 
 def _interim_line(seq: int, text: str) -> bytes:
-    # Written by hand: a validated model per result costs more than all the rest of a stream.
+    # Written by hand: a validated model per result costs more than the rest of the stream.
     return b'{"type": "interim", "seq": %d, "data": %s}\n' % (seq, json.dumps(text).encode())
 
 
@@ -135,7 +135,7 @@ async def stream_job(
     owner: Caller,
     from_seq: Annotated[int, Query(alias="from", ge=0, le=_LARGEST_SEQ)] = 0,
 ) -> StreamingResponse:
-    """Follow a job from one of its interim results on, as newline-delimited JSON."""
+    """Follow a job from a given interim result on, as newline-delimited JSON."""
     job = await jobs.find(context, job_id, owner)
     lines = event_lines(_source(context, job), from_seq)
     return StreamingResponse(lines, media_type="application/x-ndjson")

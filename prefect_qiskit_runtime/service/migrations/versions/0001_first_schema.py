@@ -1,4 +1,4 @@
-"""The first schema: programs and versions, jobs and all that belongs to them, sessions."""
+"""The first schema: programs and their versions, jobs and their data, sessions."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Sessions with all that they have: when they were active, what they used, how they changed."""
+"""Complete sessions: their active times, usage and changes of state."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Make the table anew: nothing has ever written to the first one."""
+    """Create the table again: nothing was ever written to the first one."""
     op.drop_table("sessions")
     op.create_table(
         "sessions",

@@ -1,4 +1,4 @@
-"""What to do about the end of a job, beside why it ended."""
+"""Advice about the end of a job, in addition to the reason."""
 
 import sqlalchemy as sa
 from alembic import op

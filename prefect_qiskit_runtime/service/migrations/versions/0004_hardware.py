@@ -1,4 +1,4 @@
-"""Which jobs use a quantum device, and how much of it they may use."""
+"""The use of a quantum device by jobs, and its limits."""
 
 import sqlalchemy as sa
 from alembic import op
