@@ -1,11 +1,11 @@
 """Find the lowest energy of a Hamiltonian with a variational quantum eigensolver (VQE).
 
-A runtime program: upload it with `vqe.json`; the service calls `main`. It needs qiskit, numpy
-and scipy only. Every iteration asks the estimator once: energy and all shifted energies of its
-gradient are the rows of one PUB.
+This is a runtime program: upload it with `vqe.json`; the service calls `main`. It needs only
+qiskit, numpy and scipy. Every iteration makes one estimator call: the energy and all shifted
+energies of its gradient are the rows of one PUB.
 
-What was measured is published as checkpoints. If the job is lost, the next attempt gets them back
-and repeats its way from them, without measuring, until it is where the job was.
+The measurements are published as checkpoints. If the job is lost, the next attempt receives them
+and replays its steps from them, without measuring, until it is where the job was.
 
 Energies are in the unit of the Hamiltonian and include `constant_energy`.
 """
@@ -64,11 +64,11 @@ class Ansatz:
     Attributes:
         circuit: Its parameters are `angles`.
         angles: One per place where a parameter is used, so that each can be shifted alone.
-        rules: How to differentiate by each angle.
+        rules: The shift rule for each angle.
         expressions: Each angle as an expression of `parameters`.
-        parameters: What the optimizer varies.
-        starts_at_reference: Whether all zero is a good point to start from, such as the
-            Hartree-Fock state. For a circuit nobody knows: it may be a saddle point.
+        parameters: The parameters that the optimizer varies.
+        starts_at_reference: Whether all zeros is a good starting point, such as the Hartree-Fock
+            state. For a circuit this is unknown: it may be a saddle point.
     """
 
     circuit: QuantumCircuit
@@ -102,11 +102,11 @@ class Ansatz:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one call of the estimator said of one point.
+    """The result of one estimator call for one point.
 
     Attributes:
-        std: Standard error of the energy; 0 where it is exact.
-        gradient: 1D array over the parameters; None where it was not asked for.
+        std: Standard error of the energy; 0 if it is exact.
+        gradient: 1D array over the parameters; None if it was not requested.
     """
 
     point: np.ndarray
@@ -136,7 +136,7 @@ def read_ansatz(ansatz: QuantumCircuit | Mapping[str, Any]) -> Ansatz:
         return ansatz_from_circuit(ansatz)
     missing = {"hartree_fock_bitstring", "excitation_generators"} - set(ansatz)
     if missing:
-        raise ValueError(f"ansatz: neither a QuantumCircuit nor with {sorted(missing)}")
+        raise ValueError(f"ansatz: it must be a QuantumCircuit, or have {sorted(missing)}")
     generators = [
         SparsePauliOp.from_list([(pauli, value) for pauli, value in generator["paulis"]])
         for generator in ansatz["excitation_generators"]
@@ -149,7 +149,7 @@ def ansatz_from_generators(bitstring: str, generators: Sequence[SparsePauliOp]) 
 
     Args:
         bitstring: The state, qubit 0 rightmost.
-        generators: Hermitian sums of Pauli strings which commute with each other.
+        generators: Hermitian sums of Pauli strings that commute with each other.
     """
     circuit = QuantumCircuit(len(bitstring))
     circuit.x([qubit for qubit, bit in enumerate(reversed(bitstring)) if bit == "1"])
@@ -174,7 +174,7 @@ def _factors(generator: SparsePauliOp, where: str) -> list[tuple[SparsePauliOp, 
     if _is_zero(generator):
         raise ValueError(f"{where}: it is zero, so its parameter would change nothing")
     square = (generator @ generator).simplify()
-    # If G*G*G = s*G, its eigenvalues are 0 and +-sqrt(s); this is s then.
+    # If G*G*G = s*G, its eigenvalues are 0 and +-sqrt(s); then this is s.
     scale = np.sum(_real_coefficients(square, where) ** 2) / np.sum(coefficients**2)
     frequency = math.sqrt(scale)
     identity = SparsePauliOp("I" * (generator.num_qubits or 0))
@@ -193,7 +193,7 @@ def _is_zero(operator: SparsePauliOp) -> bool:
 
 
 def ansatz_from_circuit(circuit: QuantumCircuit) -> Ansatz:
-    """Give each place where a parameter is used an angle of its own."""
+    """Give each place where a parameter is used a separate angle."""
     circuit = _unroll(circuit)
     split = circuit.copy_empty_like()
     split.global_phase = 0
@@ -223,7 +223,7 @@ def _is_parametrised(operation: Any) -> bool:
 
 
 def _unroll(circuit: QuantumCircuit) -> QuantumCircuit:
-    """Decompose what uses a parameter until all of it are rotations that can be shifted."""
+    """Decompose parametrised gates until all of them are rotations that can be shifted."""
     while True:
         names = set()
         for instruction in circuit.data:
@@ -248,14 +248,14 @@ def _unroll(circuit: QuantumCircuit) -> QuantumCircuit:
 class Objective:
     """The energy as a function of the parameters, measured by estimators.
 
-    Each call of an estimator is seeded from its number, so that it gives the same whether those
+    Each estimator call is seeded from its number, so its result is the same whether the calls
     before it were measured here or are in checkpoints.
 
     Attributes:
-        points: How many points were evaluated, the shifted ones of gradients included.
-        calls: How many times an estimator was called, in this attempt and before.
-        exact: Whether it computes energies rather than samples them.
-        shots: What it takes for each group of observables; None if exact.
+        points: Number of evaluated points, including the shifted ones of gradients.
+        calls: Number of estimator calls, in this attempt and before.
+        exact: Whether energies are computed rather than sampled.
+        shots: Shots for each group of observables; None if exact.
     """
 
     def __init__(
@@ -287,7 +287,7 @@ class Objective:
         self._new: list[dict[str, Any]] = []
 
     def checkpoint(self) -> dict[str, Any]:
-        """Return what was measured since the last checkpoint."""
+        """Return the measurements since the last checkpoint."""
         calls, self._new = self._new, []
         return {"seed": self._seed, "calls": calls}
 
@@ -329,7 +329,7 @@ class Objective:
         same_shape = len(call["energies"]) == len(angles)
         if same_shape and np.allclose(call["angles"], angles[0], rtol=0, atol=REPLAY_TOLERANCE):
             return call
-        raise ValueError(f"checkpoints: call {self.calls} is another one with these inputs")
+        raise ValueError(f"checkpoints: call {self.calls} is different with these inputs")
 
     def _measured(self, angles: np.ndarray) -> dict[str, Any]:
         seed = np.random.SeedSequence([self._seed, self.calls]).generate_state(1)[0]
@@ -348,7 +348,7 @@ class Objective:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where an optimizer ended. `converged` is None where it has no test of it."""
+    """Where an optimizer ended. `converged` is None if the optimizer has no convergence test."""
 
     point: np.ndarray
     converged: bool | None
@@ -376,7 +376,7 @@ def minimize_with_scipy(
 
     def step(xk: np.ndarray) -> None:
         # A line search evaluates several points; the one it chose is reported. It is looked
-        # up by distance because SLSQP gives it with other rounding.
+        # up by distance because SLSQP passes it with different rounding.
         chosen = min(trials, key=lambda trial: float(np.linalg.norm(trial.point - xk)))
         trials[:] = [chosen]
         report(chosen)
@@ -400,10 +400,10 @@ def minimize_with_scipy(
 def minimize_with_spsa(
     objective: Objective, start: np.ndarray, maxiter: int, seed: int, report: Report
 ) -> Outcome:
-    """Run SPSA: each iteration measures both perturbed points, and where it is, in one call.
+    """Run SPSA: each iteration measures both perturbed points and the current one in one call.
 
     The gains follow Spall (1998); the first step is calibrated to about 0.1 radian. The last
-    tenth of the points is averaged, which takes out part of the noise.
+    tenth of the points is averaged, which removes part of the noise.
     """
     rng = np.random.default_rng(seed)
     stability = 0.1 * maxiter
@@ -458,7 +458,7 @@ class Progress:
 
 
 def starting_point(ansatz: Ansatz, given: Sequence[float] | None, seed: int) -> np.ndarray:
-    """Return the given point, or the ansatz's own: a reference state, or small random angles."""
+    """Return the given point, or the ansatz's default: the reference, or small random angles."""
     count = len(ansatz.parameters)
     if given is None:
         if ansatz.starts_at_reference:
@@ -513,7 +513,7 @@ def main(
         outcome = minimize_with_spsa(objective, start, maxiter, seed, progress)
     else:
         outcome = minimize_with_scipy(objective, start, optimizer, maxiter, progress)
-    # A fresh measurement: the lowest of many noisy energies would be too low.
+    # A new measurement, because the lowest of many noisy energies is biased low.
     final = objective.evaluate(outcome.point)
     return {
         "energy": final.energy,
