@@ -18,7 +18,7 @@ NAME = "embedded"
 
 
 def save() -> list[str]:
-    """Save the block, over the one of this name, and return what was saved."""
+    """Save the block, overwriting one with this name, and return its slug."""
     backend = RuntimeBackend(name=os.environ.get("RUNTIME_BACKEND") or "aer_simulator")
     backend.save(NAME, overwrite=True)
     return [f"qiskit-runtime-backend/{NAME}"]

@@ -1,4 +1,4 @@
-"""Save the blocks `team`: the login to a team's Runtime service, and a backend of it.
+"""Save the blocks `team`: the login to a team's Runtime service, and one of its backends.
 
     RUNTIME_SERVICE_URL=https://… RUNTIME_SERVICE_TOKEN=… python blocks/team_service.py
 
@@ -25,13 +25,13 @@ REQUIRED = {
 
 
 def save() -> list[str]:
-    """Save both blocks, over those of this name, and return what was saved."""
+    """Save both blocks, overwriting those with this name, and return their slugs."""
     url, token = read(REQUIRED)
     instance = os.environ.get("RUNTIME_SERVICE_INSTANCE") or None
     login = {"url": url, "token": token, "instance": instance}
     credentials = RuntimeServiceCredentials.model_validate(login)
     credentials.save(NAME, overwrite=True)
-    # The backend refers to what was saved, so a new token is to be saved in one place only.
+    # The backend refers to the saved login, so a new token has to be saved in one place only.
     name = os.environ.get("RUNTIME_SERVICE_BACKEND") or "aer_simulator"
     backend = RuntimeBackend(name=name, service="team", credentials=credentials)
     backend.save(NAME, overwrite=True)

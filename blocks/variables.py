@@ -1,4 +1,4 @@
-"""Read what a block needs from environment variables, and say which of them are missing."""
+"""Read the environment variables that a block needs, and report which of them are missing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def read(required: dict[str, str]) -> list[str]:
     """Return the values of environment variables.
 
     Args:
-        required: What each is, by its name.
+        required: A description of each variable, by its name.
 
     Raises:
         MissingVariablesError: Names all that are missing.
@@ -30,7 +30,7 @@ def read(required: dict[str, str]) -> list[str]:
 
 
 def run(save: Callable[[], list[str]]) -> None:
-    """Save blocks and say which; a missing variable ends the script without a traceback."""
+    """Save blocks and print their slugs; a missing variable ends the script without a traceback."""
     try:
         saved = save()
     except MissingVariablesError as missing:

@@ -1,8 +1,8 @@
-"""How well the backends of an account do: measured, from their calibration, and over time.
+"""The health of an account's backends: measured, from their calibration, and over time.
 
     python flows/backend_health.py
 
-Scheduled, it keeps a history; a backend that falls behind its own emits an event.
+On a schedule it keeps a history, and emits an event for a backend that falls behind its own.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from prefect_qiskit_runtime.artifacts import render_figure
 from prefect_qiskit_runtime.models import BackendStatus
 
 VERDICTS = "qiskit_runtime_backend_health"
-"""Name of the variable with the newest verdict on each backend."""
+"""Name of the variable with the latest verdict on each backend."""
 
 AT_ONCE = 4
-"""How many backends are measured at the same time."""
+"""Maximum number of backends that are measured at the same time."""
 
 Row = dict[str, Any]
 
@@ -54,17 +54,17 @@ async def backend_health(
     history: Annotated[int, Field(ge=1, le=200)] = 24,
     seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None,
 ) -> list[Row]:
-    """Measure every backend of an account, and say which of them degrade.
+    """Measure every backend of an account, and report those that degrade.
 
     Args:
-        backend: A saved backend, or the name of one of the embedded service; all of its service
-            are looked at.
-        only: Names of the backends to look at; empty for all. Each one takes a job.
+        backend: A saved backend, or the name of one of the embedded service; all backends of its
+            service are checked.
+        only: Names of the backends to check; empty for all. Each one takes a job.
         ghz_qubits: Size of the GHZ state that is prepared.
         shots: Shots of each circuit; there are three more circuits than qubits.
-        tolerated_fall: A backend degrades if its GHZ fidelity is this much below the median of
-            its history, more than noise explains.
-        history: How many runs before count as the history.
+        tolerated_fall: A backend is degraded if its GHZ fidelity is below the median of its
+            history by more than this and by more than noise explains.
+        history: Number of earlier runs that form the history.
         seed: Makes simulators reproducible; leave it empty for devices.
 
     Returns:
@@ -74,17 +74,17 @@ async def backend_health(
     listed = [one for one in await alist_backends(backend=block) if not only or one.name in only]
     turn = asyncio.Semaphore(AT_ONCE)
 
-    async def look(status: BackendStatus) -> Row:
+    async def check(status: BackendStatus) -> Row:
         async with turn:
             return await examine(status, block, ghz_qubits, shots, seed)
 
     key = f"backend-health-{block.service}"
     before = await read_history(key, history)
-    rows = await asyncio.gather(*(look(status) for status in listed))
+    rows = await asyncio.gather(*(check(status) for status in listed))
     for row in rows:
         row["verdict"] = judge(row, before, tolerated_fall)
         if row["verdict"] == "degraded":
-            tell(row, block)
+            report_degraded(row, block)
     rows.sort(key=lambda row: (row["verdict"] == "healthy", row["ghz_fidelity"] or 0))
     await publish(key, rows, before)
     return rows
@@ -93,7 +93,7 @@ async def backend_health(
 async def examine(
     status: BackendStatus, block: RuntimeBackend, size: int, shots: int, seed: int | None
 ) -> Row:
-    """Return what is known of a backend. One that fails is reported, the others go on."""
+    """Return the data of one backend. If it fails, that is reported and the others continue."""
     row: Row = {
         "backend": status.name,
         "qubits": status.qubits,
@@ -133,7 +133,7 @@ MEASURED = (
 
 
 async def read_target(block: RuntimeBackend) -> Target:
-    """Return what the backend says of itself: its gates, and how well they work."""
+    """Return the backend's target: its gates and their errors."""
     credentials = block.credentials
     client = RuntimeClient() if credentials is None else credentials.get_client()
     async with client:
@@ -141,12 +141,12 @@ async def read_target(block: RuntimeBackend) -> Target:
 
 
 def calibration(target: Target) -> Row:
-    """Return the medians of the calibration; None where there is none, as for an ideal backend."""
+    """Return the medians of the calibration; None without values, as for an ideal backend."""
     qubits = target.qubit_properties or []
     errors: dict[int, list[float]] = {1: [], 2: []}
     for name in target.operation_names:
         for places, properties in (target[name] or {}).items():
-            # Errors of zero are those of gates that are no pulses, such as rz.
+            # Errors of zero belong to gates without pulses, such as rz.
             error = getattr(properties, "error", None)
             if error and name not in ("measure", "reset") and len(places or ()) in errors:
                 errors[len(places)].append(error)
@@ -212,7 +212,7 @@ def fidelities(bits: Sequence[np.ndarray]) -> Row:
 
 
 def judge(row: Row, before: Sequence[Sequence[Row]], tolerated_fall: float) -> str:
-    """Return `healthy`, `degraded`, `offline` or `unknown`, by a backend's own history."""
+    """Return `healthy`, `degraded`, `offline` or `unknown`, by the backend's own history."""
     if not row["operational"]:
         return "offline"
     if row["ghz_fidelity"] is None:
@@ -229,8 +229,8 @@ def _fidelities_of(name: str, runs: Sequence[Sequence[Row]]) -> list[float]:
     return [row["ghz_fidelity"] for row in rows if row["ghz_fidelity"] is not None]
 
 
-def tell(row: Row, block: RuntimeBackend) -> None:
-    """Emit the event that automations may act on."""
+def report_degraded(row: Row, block: RuntimeBackend) -> None:
+    """Emit the event that automations may react to."""
     emit_event(
         "qiskit-runtime.backend.degraded",
         resource={
@@ -242,7 +242,7 @@ def tell(row: Row, block: RuntimeBackend) -> None:
 
 
 async def read_history(key: str, limit: int) -> list[list[Row]]:
-    """Return the tables of the runs before, the newest first."""
+    """Return the tables of earlier runs, newest first."""
     async with get_client() as client:
         found = await client.read_artifacts(
             artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])),
@@ -253,7 +253,7 @@ async def read_history(key: str, limit: int) -> list[list[Row]]:
 
 
 async def publish(key: str, rows: list[Row], before: Sequence[Sequence[Row]]) -> None:
-    """Make the table and the trend as artifacts, and keep the verdicts in a variable."""
+    """Create the table and the trend as artifacts, and store the verdicts in a variable."""
     from matplotlib.figure import Figure
 
     await acreate_table_artifact(rows, key=key, description="Health of the backends")
@@ -273,7 +273,7 @@ async def publish(key: str, rows: list[Row], before: Sequence[Sequence[Row]]) ->
 
 
 async def keep_verdicts(verdicts: dict[str, Any]) -> None:
-    """Lay the newest verdicts over those that the variable has."""
+    """Merge the latest verdicts into those of the variable."""
     async with get_client() as client:
         known = await client.read_variable_by_name(VERDICTS)
         if known is None:

@@ -1,9 +1,9 @@
-"""Cancel, every few minutes, the jobs of flow runs that will not come back for them.
+"""Cancel, every few minutes, the jobs of flow runs that will not resume.
 
     python flows/cancel_abandoned_jobs.py my-backend another-backend
 
-serves a deployment of this flow for saved `RuntimeBackend` blocks; without a name it is for the
-embedded service of this machine. It stays in the foreground.
+This serves a deployment of this flow for saved `RuntimeBackend` blocks; without a name, it covers
+the embedded service of this machine. It stays in the foreground.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ async def cancel_abandoned_jobs(
     Args:
         blocks: Names of saved `RuntimeBackend` blocks, one for each service; empty for the
             embedded service.
-        crashed_after_minutes: How long a crashed flow run may take to be retried.
-        deleted: Also the jobs of flow runs that this Prefect server does not know. Set it only
-            if all flows that use the services run on this one.
+        crashed_after_minutes: Time within which a crashed flow run may be retried.
+        deleted: Also cancel the jobs of flow runs that this Prefect server does not know. Set it
+            only if all flows that use the services run on this one.
 
     Returns:
-        Ids of the jobs that were cancelled.
+        Ids of the cancelled jobs.
     """
     backends = [await RuntimeBackend.aload(name) for name in blocks or ()]
     return await acancel_abandoned_jobs(

@@ -2,8 +2,8 @@
 
     python flows/dissociation_curve.py
 
-Every second point runs at once, from Hartree-Fock. Then the points between them start from the
-parameters of their neighbours, and so do the first ones once more where that is lower.
+First, every second point runs, all at once, from Hartree-Fock. Then the points between them start
+from their neighbours' parameters. Finally the first points run again; the lower energy is used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from prefect_qiskit_runtime.artifacts import render_figure
 
 CurveName = Literal["H2", "LiH"]
 FILES: dict[CurveName, tuple[str, str]] = {"H2": ("h2_", ""), "LiH": ("lih_", "_4q")}
-"""What the names of a curve's molecules begin and end with; the distance stands between."""
+"""Prefix and suffix of the names of a curve's molecules; the distance is between them."""
 
 
 @flow
@@ -35,12 +35,12 @@ def dissociation_curve(
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1,
     backend: RuntimeBackend | str = "aer_simulator",
 ) -> dict[str, Any]:
-    """Compute the energy of a molecule at several distances, and compare with the exact one.
+    """Compute the energy of a molecule at several distances, and compare it with the exact one.
 
     Args:
         molecule: H2 at 14 distances with two qubits, or LiH at four with four qubits.
-        maxiter: Most iterations for each point.
-        shots: Shots per group of observables; empty is exact on aer_simulator, and the
+        maxiter: Maximum number of iterations for each point.
+        shots: Shots per group of observables; if empty, exact on aer_simulator, and the
             backend's default on one with noise.
         seed: Makes the run reproducible.
         backend: A saved backend, or the name of a backend of the embedded service.
@@ -80,7 +80,7 @@ def dissociation_curve(
 
 
 def read_curve(molecule: CurveName) -> dict[float, Molecule]:
-    """Read the shipped geometries of a molecule, by the distance of its atoms in angstrom."""
+    """Read the included geometries of a molecule, by the distance of its atoms in angstrom."""
     prefix, suffix = FILES[molecule]
     return {
         float(name.removeprefix(prefix).removesuffix(suffix)): load_molecule(name)
@@ -90,7 +90,7 @@ def read_curve(molecule: CurveName) -> dict[float, Molecule]:
 
 
 def problem(molecule: Molecule) -> dict[str, Any]:
-    """Return the inputs of the program that say what is to be solved."""
+    """Return the program inputs that define the problem."""
     return {
         "hamiltonian": molecule.paulis,
         "constant_energy": molecule.constant_energy,
@@ -102,7 +102,7 @@ def problem(molecule: Molecule) -> dict[str, Any]:
 
 
 def from_neighbours(distance: float, results: dict[float, Any]) -> list[float]:
-    """Interpolate the parameters of the nearest shorter and longer point that is known."""
+    """Interpolate the parameters of the nearest shorter and longer known point."""
     shorter = max((other for other in results if other < distance), default=-math.inf)
     longer = min((other for other in results if other > distance), default=math.inf)
     known = [other for other in (shorter, longer) if math.isfinite(other)]
@@ -128,7 +128,7 @@ def point(distance: float, molecule: Molecule, result: Any) -> dict[str, Any]:
 
 
 def publish(molecule: CurveName, points: list[dict[str, Any]]) -> None:
-    """Make the curve and the table of its points as artifacts of the flow run."""
+    """Create the curve and the table of its points as artifacts of the flow run."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 6), dpi=110, layout="constrained")

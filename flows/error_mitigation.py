@@ -1,4 +1,4 @@
-"""One observable on a noisy backend: raw, with readout mitigation, and extrapolated to no noise.
+"""One observable on a noisy backend: raw, readout mitigated, and extrapolated to zero noise.
 
     python flows/error_mitigation.py
 
@@ -27,7 +27,7 @@ COUPLING, FIELD = 0.4, 0.25
 """Angles of one step of the chain."""
 
 NOISE_FACTORS = (1, 3, 5)
-"""How many times each gate of two qubits is applied; odd, so that the circuit stays the same."""
+"""How often each two-qubit gate is applied; odd, so that the circuit stays equivalent."""
 
 METHODS = ("raw", "readout", "zero_noise")
 
@@ -45,13 +45,13 @@ async def error_mitigation(
     """Measure an observable raw and with two kinds of error mitigation.
 
     Args:
-        num_qubits: Length of the chain of spins.
-        steps: How many steps its state evolves; each has one gate of two qubits for each pair.
+        num_qubits: Length of the spin chain.
+        steps: Number of steps that its state evolves; each has one two-qubit gate per pair.
         shots: Shots of each circuit; a repetition has two circuits to calibrate and three to
             extrapolate.
-        repetitions: How often everything is measured, each time in one job, on simulators with
-            another seed.
-        seed: Of the first repetition, and of the transpiler.
+        repetitions: How often everything is measured, each time in one job, with another seed on
+            simulators.
+        seed: Seed of the first repetition, and of the transpiler.
         backend: A saved backend with noise, or the name of one of the embedded service.
 
     Returns:
@@ -79,7 +79,7 @@ async def error_mitigation(
 
 
 async def read_target(block: RuntimeBackend) -> Target:
-    """Return what circuits are transpiled for."""
+    """Return the target that circuits are transpiled for."""
     credentials = block.credentials
     client = RuntimeClient() if credentials is None else credentials.get_client()
     async with client:
@@ -87,7 +87,7 @@ async def read_target(block: RuntimeBackend) -> Target:
 
 
 def chain(num_qubits: int, steps: int) -> QuantumCircuit:
-    """Return the evolution of an Ising chain in a transverse field, all spins up first."""
+    """Return the evolution of an Ising chain in a transverse field, with all spins up first."""
     circuit = QuantumCircuit(num_qubits)
     for _ in range(steps):
         circuit.rx(2 * FIELD, range(num_qubits))
@@ -108,7 +108,7 @@ def prepare(spins: QuantumCircuit, target: Target, seed: int) -> list[QuantumCir
     """Return all circuits of a repetition, in the instruction set of the backend.
 
     The first two prepare zeros and ones on the same qubits of the device, to calibrate their
-    readout. The others are the chain with its noise once, three times, five times.
+    readout. The others are the chain with its noise applied once, three times and five times.
     """
     from qiskit import ClassicalRegister
 
@@ -130,7 +130,7 @@ def prepare(spins: QuantumCircuit, target: Target, seed: int) -> list[QuantumCir
 
 
 def fold(circuit: QuantumCircuit, factor: int) -> QuantumCircuit:
-    """Apply each gate of two qubits several times. Nothing may optimize the circuit after it.
+    """Apply each two-qubit gate several times. The circuit must not be optimized afterwards.
 
     Raises:
         ValueError: A gate is not its own inverse, so that repeating it changes the circuit.
@@ -168,9 +168,9 @@ def mitigate(bits: list[np.ndarray]) -> dict[str, tuple[float, float]]:
 
 
 def readout_weights(wrong_zeros: np.ndarray, right_ones: np.ndarray) -> np.ndarray:
-    """Return what a read 0 and a read 1 count for Z, array (qubit, read).
+    """Return the weights of a read 0 and a read 1 for Z, array (qubit, read).
 
-    So that the mean over many shots is +1 for a qubit prepared in 0, and -1 for one in 1.
+    With them, the mean over many shots is +1 for a qubit prepared in 0, and -1 for one in 1.
 
     Args:
         wrong_zeros: For each qubit, how often 1 is read where 0 was prepared.
@@ -189,7 +189,7 @@ def estimate(bits: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
 
 
 def extrapolate(values: list[tuple[float, float]]) -> tuple[float, float]:
-    """Fit a line to the values by noise factor; return where it meets zero, and its error."""
+    """Fit a line to the values by noise factor; return its value at zero, and the error."""
     means, errors = np.array(values).T
     design = np.vander(np.array(NOISE_FACTORS, dtype=float), 2)
     at_zero = np.linalg.pinv(design)[1]
@@ -208,14 +208,14 @@ def summarise(measured: list[dict[str, tuple[float, float]]], exact: float) -> d
             "values": values.tolist(),
             "standard_errors": errors.tolist(),
             "rms_error": rms,
-            # Of a root of a mean, by the derivative of the root.
+            # The error of the root of a mean, by the derivative of the root.
             "rms_error_uncertainty": float(spread / (2 * rms)),
         }
     return summary
 
 
 async def publish(summary: dict[str, Any]) -> None:
-    """Make a picture of all values and a table as artifacts of the flow run."""
+    """Create a picture of all values and a table as artifacts of the flow run."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), dpi=110, layout="constrained")
@@ -242,7 +242,7 @@ async def publish(summary: dict[str, Any]) -> None:
     await acreate_markdown_artifact(
         markdown_table({"Exact": f"{summary['exact']:.4f}", **rows}, header=("Quantity", "Value")),
         key="error-mitigation-summary",
-        description="How far each method is from the exact value",
+        description="Distance of each method from the exact value",
     )
 
 

@@ -1,4 +1,4 @@
-"""Make the files of `flows/molecules` from PySCF and qiskit-nature, or compare them with new ones.
+"""Write the files of `flows/molecules` from PySCF and qiskit-nature, or compare them.
 
 It needs the dependency group `chemistry`:
 
@@ -6,7 +6,7 @@ It needs the dependency group `chemistry`:
 """
 
 # pyright: reportMissingImports=false
-# (qiskit-nature is in that group only)
+# (qiskit-nature is only in that group)
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MOST_QUBITS = 12
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is computed for one file. Distances are in angstrom."""
+    """The computation for one file. Distances are in angstrom."""
 
     name: str
     atoms: tuple[str, str]
@@ -65,7 +65,7 @@ RECIPES = (
 
 
 def generate(recipe: Recipe) -> dict[str, Any]:
-    """Compute one molecule of those that are shipped."""
+    """Compute one of the included molecules."""
     return compute(recipe.name, recipe.geometry, recipe.active_space)
 
 
@@ -80,8 +80,8 @@ def compute(name: str, geometry: str, space: dict[str, Any] | None) -> dict[str,
     num_qubits = 2 * problem.num_spatial_orbitals - 2
     if num_qubits > MOST_QUBITS:
         raise ValueError(
-            f"{geometry!r} takes {num_qubits} qubits, and the exact energy is computed for"
-            f" {MOST_QUBITS} at most. Choose an active space of fewer orbitals."
+            f"{geometry!r} needs {num_qubits} qubits, but the exact energy is computed for at most"
+            f" {MOST_QUBITS}. Choose an active space with fewer orbitals."
         )
     mapper = ParityMapper(num_particles=problem.num_particles)
     hamiltonian = mapper.map(problem.hamiltonian.second_q_op())
@@ -136,13 +136,13 @@ def real_terms(operator: SparsePauliOp) -> list[list[Any]]:
 
 
 def spectrum(paulis: list[list[Any]]) -> np.ndarray:
-    """Return the eigenvalues of an operator, the lowest first."""
+    """Return the eigenvalues of an operator, lowest first."""
     operator = SparsePauliOp.from_list([(label, value) for label, value in paulis])
     return np.linalg.eigvalsh(operator.to_matrix())
 
 
 def differences(shipped: dict[str, Any], made: dict[str, Any]) -> list[str]:
-    """Say in what two documents of one molecule differ.
+    """List the keys in which two documents of one molecule differ.
 
     Hamiltonians are compared by their spectra: the signs of orbitals, and rotations among
     degenerate ones, are PySCF's choice and may change with the machine.

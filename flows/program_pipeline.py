@@ -1,9 +1,9 @@
-"""Programs in a chain: a quick search, a second one where it is needed, then many devices at once.
+"""Programs in a chain: a quick search, a second one if needed, then many devices at once.
 
     python flows/program_pipeline.py
 
-Every step is a task that is submitted, so the flow's task runner says where they run: threads, or
-with `program_pipeline.with_options(task_runner=…)` the workers of Dask or Ray.
+Every step is a submitted task, so the flow's task runner decides where it runs: in threads, or
+with `program_pipeline.with_options(task_runner=…)` in the workers of Dask or Ray.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def program_pipeline(
     """Find a state of low energy on one backend, and measure it on several others.
 
     Args:
-        molecule: Whose ground state is looked for.
+        molecule: The molecule whose ground state is searched for.
         search_iterations: Iterations of the first search.
         tolerance_millihartree: If the search ends further than this above the exact energy, a
-            second one goes on from its parameters.
+            second one continues from its parameters.
         devices: Names of backends of the same service; the state is measured on each.
         shots: Shots per group of observables on the devices.
         seed: Makes the run reproducible.
-        backend: Where it is searched: a saved backend, or the name of one of the embedded
+        backend: The backend of the search: a saved backend, or the name of one of the embedded
             service.
 
     Returns:
@@ -61,7 +61,7 @@ def program_pipeline(
     found = run_program.submit(program_id, first, backend=block).result()
     searched = found["energy"]
 
-    # The branch: what the first program found decides whether there is a second job.
+    # The branch: the result of the first program decides whether there is a second job.
     refined = chosen.error_millihartree(searched) > tolerance_millihartree
     if refined:
         second = {**inputs, "initial_point": found["parameters"]}
@@ -97,7 +97,7 @@ def program_pipeline(
 
 
 def row(device: str, result: Any, constant_energy: float) -> dict[str, Any]:
-    """Return what a device has measured."""
+    """Return the measurement of one device."""
     data = result[0].data
     return {
         "device": device,

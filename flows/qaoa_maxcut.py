@@ -2,8 +2,8 @@
 
     python flows/qaoa_maxcut.py
 
-Each depth starts from the best angles of the one before, interpolated (Zhou et al. 2020), and is
-one job of the program `vqe`: a QAOA is a VQE whose Hamiltonian is minus the cut.
+Each depth starts from the best angles of the previous one, interpolated (Zhou et al. 2020), and is
+one job of the program `vqe`: a QAOA is a VQE whose Hamiltonian is the negative cut.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from qiskit.quantum_info import SparsePauliOp
 
 MAX_NODES = 16
-"""The best cut, which results are compared with, is found by looking at all."""
+"""The best cut, with which results are compared, is found by enumerating all cuts."""
 
 
 class Edge(BaseModel):
@@ -33,7 +33,7 @@ class Edge(BaseModel):
 
     first: int = Field(ge=0, lt=MAX_NODES, description="One of its nodes, counted from 0.")
     second: int = Field(ge=0, lt=MAX_NODES, description="The other node.")
-    weight: float = Field(default=1.0, description="What the cut gains if it parts them.")
+    weight: float = Field(default=1.0, description="Weight of the edge, added if it is cut.")
 
 
 class Graph(BaseModel):
@@ -46,16 +46,16 @@ class Graph(BaseModel):
         pairs = [frozenset((edge.first, edge.second)) for edge in self.edges]
         wrong = [sorted(pair) for pair in pairs if len(pair) == 1 or pairs.count(pair) > 1]
         if wrong:
-            raise ValueError(f"edges: {wrong[0]} is a loop, or there twice.")
+            raise ValueError(f"edges: {wrong[0]} is a loop or a duplicate.")
         return self
 
     @property
     def num_nodes(self) -> int:
-        """How many nodes there are: all up to the highest number."""
+        """Number of nodes: the highest node number plus one."""
         return 1 + max(max(edge.first, edge.second) for edge in self.edges)
 
     def cuts(self) -> np.ndarray:
-        """Return the weight of every cut, 1D array by the number whose bit k is node k's side."""
+        """Return the weight of every cut, 1D array; bit k of the index is the side of node k."""
         sides = np.arange(2**self.num_nodes)[:, np.newaxis] >> np.arange(self.num_nodes) & 1
         return sum(
             (edge.weight * (sides[:, edge.first] ^ sides[:, edge.second]) for edge in self.edges),
@@ -75,22 +75,22 @@ def qaoa_maxcut(
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1,
     backend: RuntimeBackend | str = "aer_simulator",
 ) -> dict[str, Any]:
-    """Find a large cut of a weighted graph, and compare it with the best.
+    """Find a large cut of a weighted graph, and compare it with the best cut.
 
     Args:
         graph: The graph; empty for the one in the file.
         graph_file: JSON file with a graph, relative to the flow's file; not read if a graph is
             given.
         layers: QAOA is optimized with one layer, then with one more, up to this number.
-        maxiter: Most iterations for each number of layers.
-        shots: Shots for each evaluation of the expected cut; empty is exact on aer_simulator, and
-            the backend's default on one with noise.
-        samples: How many cuts to sample from the final state.
+        maxiter: Maximum number of iterations for each number of layers.
+        shots: Shots for each evaluation of the expected cut; if empty, exact on aer_simulator,
+            and the backend's default on one with noise.
+        samples: Number of cuts to sample from the final state.
         seed: Makes the run reproducible.
         backend: A saved backend, or the name of a backend of the embedded service.
 
     Returns:
-        The expected cut of each number of layers, the best sample, and the best cut there is.
+        The expected cut of each number of layers, the best sample, and the best possible cut.
     """
     graph = graph or read_graph(graph_file)
     best = float(graph.cuts().max())
@@ -134,7 +134,7 @@ RAMP = np.array([[0.4], [0.4]])
 
 
 def read_graph(file: str) -> Graph:
-    """Read a graph from a JSON file beside this one."""
+    """Read a graph from a JSON file next to this one."""
     return Graph.model_validate_json((Path(__file__).parent / file).read_text())
 
 
@@ -145,7 +145,7 @@ def interpolate(angles: np.ndarray, depth: int) -> np.ndarray:
 
 
 def cost(graph: Graph) -> SparsePauliOp:
-    """Return minus the cut, without its constant, as an operator; node k is qubit k."""
+    """Return the negative cut, without its constant, as an operator; node k is qubit k."""
     from qiskit.quantum_info import SparsePauliOp
 
     terms = [("ZZ", [edge.first, edge.second], edge.weight / 2) for edge in graph.edges]
@@ -158,14 +158,14 @@ def ansatz(graph: Graph, depth: int) -> QuantumCircuit:
     from qiskit.circuit import ParameterVector
 
     mixer, phase = ParameterVector("b", depth), ParameterVector("g", depth)
-    # Angles are of order one whatever the unit of the weights is.
+    # Scaled angles are of order one, whatever the unit of the weights.
     scale = np.mean([abs(edge.weight) for edge in graph.edges])
     circuit = QuantumCircuit(graph.num_nodes)
     circuit.h(range(graph.num_nodes))
     for layer in range(depth):
         for edge in graph.edges:
             circuit.rzz(phase[layer] * (edge.weight / scale), edge.first, edge.second)
-        # The start is the ground state of minus the mixer, so both angles turn the same way.
+        # The start is the ground state of the negative mixer, so both angles turn the same way.
         circuit.rx(-2 * mixer[layer], range(graph.num_nodes))
     return circuit
 
@@ -188,11 +188,11 @@ def summarise(graph: Graph, expected: list[float], counts: dict[int, int]) -> di
 
 
 def publish(graph: Graph, summary: dict[str, Any]) -> None:
-    """Make the picture of the cut and the summary as artifacts of the flow run."""
+    """Create the picture of the cut and the summary as artifacts of the flow run."""
     create_markdown_artifact(
         render_figure(draw(graph, summary), "The best cut that was sampled"),
         key="qaoa-maxcut-cut",
-        description="The best cut that was sampled, and how the expected cut grows",
+        description="The best sampled cut, and the growth of the expected cut",
     )
     best = summary["best_cut"]
     rows = {
@@ -203,7 +203,7 @@ def publish(graph: Graph, summary: dict[str, Any]) -> None:
         "Random cut": f"{summary['random_ratio']:.1%} of the best",
         "Mean of the samples": f"{summary['sampled_mean_cut']:.4f}",
         "Best sample": f"{summary['best_sample_cut']:.4f}: nodes {summary['best_sample']}",
-        "Best cut there is": f"{best:.4f}",
+        "Best possible cut": f"{best:.4f}",
     }
     create_markdown_artifact(
         markdown_table(rows, header=("Quantity", "Value")),

@@ -2,7 +2,7 @@
 
     python flows/quantum_kernel.py
 
-needs scikit-learn (the dependency group `examples`), which ships the data set.
+This needs scikit-learn (the dependency group `examples`), which includes the data set.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NUM_FEATURES = 4
 
 @dataclass(frozen=True)
 class Data:
-    """Flowers to learn from and to test with: features (flower, feature), and their classes."""
+    """Flowers for training and testing: features (flower, feature), and their classes."""
 
     train: np.ndarray
     train_classes: np.ndarray
@@ -52,12 +52,12 @@ def quantum_kernel(
     """Train a support vector machine with a quantum kernel, and one with a classical kernel.
 
     Args:
-        train_size: How many flowers to learn from.
-        test_size: How many others to test with.
-        bandwidth: How far a feature turns its qubits, in radians per standard deviation.
-        shots: Shots for each element of the kernel; empty is exact on aer_simulator, and the
+        train_size: Number of flowers for training.
+        test_size: Number of other flowers for testing.
+        bandwidth: How far a feature rotates its qubits, in radians per standard deviation.
+        shots: Shots for each element of the kernel; if empty, exact on aer_simulator, and the
             backend's default on one with noise.
-        seed: Chooses the flowers, and makes what simulators measure reproducible.
+        seed: Chooses the flowers, and makes simulator measurements reproducible.
         backend: A saved backend, or the name of a backend of the embedded service.
 
     Returns:
@@ -72,7 +72,7 @@ def quantum_kernel(
         ]
     )
     overlaps = measure_overlaps(bandwidth * pairs, shots=shots, seed=seed, backend=backend)
-    # A state overlaps with itself and the kernel is symmetric: neither is measured.
+    # A state overlaps fully with itself and the kernel is symmetric: neither is measured.
     train_kernel = np.eye(train_size)
     train_kernel[upper] = overlaps[: len(upper[0])]
     train_kernel = np.maximum(train_kernel, train_kernel.T)
@@ -93,7 +93,7 @@ def quantum_kernel(
 
 
 def read_data(train_size: int, test_size: int, seed: int) -> Data:
-    """Choose flowers of the iris data set, as many of each class; features have variance 1."""
+    """Choose flowers of the iris data set, equally by class; features have variance 1."""
     features, classes = load_iris(return_X_y=True)
     parts: Any = train_test_split(
         features,
@@ -116,9 +116,9 @@ def measure_overlaps(
 
     Args:
         angles: 2D array; each row has the angles of one state and then those of the other.
-        shots: For each overlap; None is exact on the ideal backend.
+        shots: Shots for each overlap; None is exact on the ideal backend.
         seed: Makes the result reproducible.
-        backend: Where the job runs.
+        backend: The backend that the job runs on.
 
     Returns:
         1D array, one overlap for each row.
@@ -158,24 +158,24 @@ def all_zero() -> SparsePauliOp:
 
 
 def publish(kernel: np.ndarray, classes: np.ndarray, summary: dict[str, Any]) -> None:
-    """Make the picture of the kernel and the accuracies as artifacts of the flow run."""
+    """Create the picture of the kernel and the accuracies as artifacts of the flow run."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 4.2), dpi=110, layout="constrained")
     axes = figure.subplots()
     by_class = np.argsort(classes, kind="stable")
     image = axes.imshow(kernel[np.ix_(by_class, by_class)], vmin=0, vmax=1)
-    axes.set(title="overlaps of the flowers to learn from, by class")
+    axes.set(title="overlaps of the training flowers, by class")
     figure.colorbar(image)
     create_markdown_artifact(
         render_figure(figure, "Kernel matrix"),
         key="quantum-kernel-matrix",
-        description="Overlaps of the flowers to learn from",
+        description="Overlaps of the training flowers",
     )
     rows = {
         "Accuracy with the quantum kernel": f"{summary['accuracy']:.1%}",
         "Accuracy with the classical kernel (RBF)": f"{summary['rbf_accuracy']:.1%}",
-        "Flowers to learn from, to test with": f"{summary['train_size']}, {summary['test_size']}",
+        "Flowers for training, for testing": f"{summary['train_size']}, {summary['test_size']}",
         "Overlaps measured": summary["pairs_measured"],
         "Shots for each": summary["shots"] or "none (the backend's default)",
     }

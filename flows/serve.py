@@ -2,8 +2,8 @@
 
     python flows/serve.py --port 4200
 
-It stays in the foreground; Ctrl-C ends the server, the served flows and this script. Blocks are
-those of `blocks/`: the embedded service always, the others where their variables are set.
+The script stays in the foreground; Ctrl-C ends the server, the served flows and the script. It
+saves the blocks of `blocks/`: the embedded service always, the others if their variables are set.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ END_SECONDS = 20.0
 
 @contextmanager
 def prefect_server(port: int) -> Iterator[None]:
-    """Run a Prefect server in a process of its own, and use it in this one.
+    """Run a Prefect server in a separate process, and use it in this one.
 
     Raises:
         SystemExit: It does not start.
     """
-    # Prefect reads it when it is imported, so nothing of it is imported before.
+    # Prefect reads this when it is imported, so it must not be imported earlier.
     os.environ["PREFECT_API_URL"] = f"http://{HOST}:{port}/api"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST]
-    # In a session of its own: Ctrl-C is for this script, which ends the server after its flows.
+    # In a new session: Ctrl-C is for this script, which ends the server after its flows.
     server = subprocess.Popen(
         [*command, "--port", str(port)], stdout=subprocess.DEVNULL, start_new_session=True
     )
@@ -69,7 +69,7 @@ def _wait_until_healthy(server: subprocess.Popen[bytes], url: str) -> None:
         except httpx.TransportError:
             time.sleep(0.2)
     ended = "" if server.poll() is None else f"; it ended with {server.poll()}, see above"
-    sys.exit(f"No Prefect server answers at {url}{ended}. Is the port free? --port takes another.")
+    sys.exit(f"No Prefect server answers at {url}{ended}. Is the port free? See --port.")
 
 
 def save_blocks() -> None:
@@ -94,13 +94,13 @@ def save_blocks() -> None:
         try:
             saved = runpy.run_path(str(BLOCKS / f"{script}.py"))["save"]()
         except missing:
-            print(f"blocks/{script}.py is left out: its environment variables are not set.")
+            print(f"Skipped blocks/{script}.py: its environment variables are not set.")
         else:
             print(f"Saved {', '.join(saved)}")
 
 
 def read_deployments(file: Path) -> list[RunnerDeployment]:
-    """Read the deployments of a `prefect.yaml`; its work pools are left aside."""
+    """Read the deployments of a `prefect.yaml`; its work pools are ignored."""
     return [_deployment(config) for config in yaml.safe_load(file.read_text())["deployments"]]
 
 
@@ -127,12 +127,12 @@ def _deployment(config: dict[str, Any]) -> RunnerDeployment:
 
 
 def main() -> None:
-    """Do all of it until Ctrl-C."""
-    parser = argparse.ArgumentParser(description="Serve the example flows beside a Prefect server")
-    parser.add_argument("--port", type=int, default=4200, help="of the Prefect server")
-    parser.add_argument("--file", type=Path, default=ROOT / "prefect.yaml", help="what is served")
+    """Start everything, and run it until Ctrl-C."""
+    parser = argparse.ArgumentParser(description="Serve the example flows next to a Prefect server")
+    parser.add_argument("--port", type=int, default=4200, help="port of the Prefect server")
+    parser.add_argument("--file", type=Path, default=ROOT / "prefect.yaml", help="file to serve")
     given = parser.parse_args()
-    # Entrypoints are relative to the file that names them.
+    # Entrypoints are relative to the file that contains them.
     os.chdir(given.file.resolve().parent)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

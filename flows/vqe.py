@@ -2,8 +2,8 @@
 
     python flows/vqe.py
 
-runs hydrogen and lithium hydride on the embedded service, which starts by itself. As a
-deployment, the entrypoint is `flows/vqe.py:vqe`; its parameters make a form in Prefect's UI.
+This runs hydrogen and lithium hydride on the embedded service, which starts automatically. For a
+deployment, the entrypoint is `flows/vqe.py:vqe`; Prefect's UI shows its parameters as a form.
 """
 
 from __future__ import annotations
@@ -70,12 +70,12 @@ def vqe(
 
     Args:
         molecule: Molecule, distance of its atoms in angstrom, and number of qubits if not 2.
-        geometry: A molecule of your own in place of that one; it needs PySCF and qiskit-nature.
+        geometry: Your own molecule instead; it needs PySCF and qiskit-nature.
         ansatz: uccsd varies excitations of the Hartree-Fock state; efficient_su2 varies
             rotations of every qubit between layers of CNOT gates.
-        optimizer: auto is L-BFGS-B where energies are exact, SPSA where they are sampled.
-        maxiter: Most iterations; for COBYLA most evaluated points.
-        shots: Shots per group of observables; empty is exact on aer_simulator, and the
+        optimizer: auto is L-BFGS-B if energies are exact, SPSA if they are sampled.
+        maxiter: Maximum number of iterations; for COBYLA, of evaluated points.
+        shots: Shots per group of observables; if empty, exact on aer_simulator, and the
             backend's default on one with noise.
         seed: Makes the run reproducible.
         backend: A saved backend, or the name of a backend of the embedded service, such as
@@ -115,14 +115,14 @@ def vqe(
 
 
 def build_ansatz(molecule: Molecule, name: AnsatzName) -> Any:
-    """Return the ansatz as the program takes it: excitation generators, or a circuit."""
+    """Return the ansatz in the form that the program expects: generators, or a circuit."""
     if name == "uccsd":
         return {
             "hartree_fock_bitstring": molecule.hartree_fock_bitstring,
             "excitation_generators": molecule.excitation_generators,
         }
-    # Rotations about y keep the state real, as the ground state is: half the parameters of the
-    # general form, and fewer local minima on the way (measured for LiH).
+    # Rotations about y keep the state real, like the ground state. This needs half the parameters
+    # of the general form, and has fewer local minima on the way (measured for LiH).
     rotations = efficient_su2(molecule.num_qubits, su2_gates=["ry"], reps=2)
     circuit = QuantumCircuit(molecule.num_qubits)
     bits = reversed(molecule.hartree_fock_bitstring)
@@ -149,7 +149,7 @@ class Watcher:
         )
 
     def __call__(self, job_id: str, interim: dict[str, Any]) -> None:
-        """Take up one iteration."""
+        """Log one iteration and add it to the artifacts."""
         self.job_id = job_id
         self._logger.info(
             "%s iteration %d: %.8f hartree, %+.4f millihartree from exact",
@@ -167,14 +167,14 @@ class Watcher:
         )
 
     def finish(self) -> None:
-        """Say that the job has ended."""
+        """Report the end of the job."""
         self._reporter.finish()
 
 
 def show_state(
     key: str, state: QuantumCircuit, backend: RuntimeBackend | str, *, shots: int | None, seed: int
 ) -> None:
-    """Measure all qubits of a state in a job, and show how often each outcome came."""
+    """Measure all qubits of a state in a job, and plot the frequency of each outcome."""
     circuit = state.copy()
     circuit.measure_all()
     result = run_sampler(
@@ -192,7 +192,7 @@ def show_state(
 def summarise(
     molecule: Molecule, ansatz: AnsatzName, result: Any, provenance: Provenance
 ) -> dict[str, Any]:
-    """Compare a result with the exact energy, and say where it comes from."""
+    """Compare a result with the exact energy, and add its provenance."""
     energy = result["energy"]
     return {
         "molecule": molecule.name,
@@ -219,7 +219,7 @@ def summarise(
 def publish(
     molecule: Molecule, result: Any, summary: dict[str, Any], provenance: Provenance
 ) -> None:
-    """Make the summary an artifact of the flow run."""
+    """Create the summary as an artifact of the flow run."""
     sampled = result["estimation"] == "sampled"
     rows = {
         "Molecule": f"{molecule.name} ({molecule.geometry}; {molecule.basis})",
@@ -245,7 +245,7 @@ def publish(
 
 
 def artifact_key(molecule: Molecule, *what: str) -> str:
-    """Name an artifact: Prefect takes lower-case letters, digits and dashes."""
+    """Name an artifact: Prefect accepts lower-case letters, digits and dashes."""
     return "-".join(["vqe", molecule.name, *what]).replace("_", "-").replace(".", "-")
 
 
@@ -254,7 +254,7 @@ def _hartree(energy: float) -> str:
 
 
 def main() -> None:
-    """Run the two molecules of the tutorial and print what came out."""
+    """Run the two molecules of the tutorial and print their energies."""
     summaries = [vqe(molecule="h2_0.735"), vqe(molecule="lih_1.595_4q")]
     titles = "Energy (hartree)  Error (millihartree)  Correlation  Iterations  Seconds  Job"
     print(f"\n{'Molecule':<14}{titles}")

@@ -2,8 +2,8 @@
 
     python flows/vqe_session.py
 
-The twin of `vqe.py`: every step of the loop is one job of the estimator, in a session, and on
-record. A flow run that is killed goes on where it was when it is retried. As a deployment, the
+The counterpart of `vqe.py`: every step of the loop is one estimator job, in a session, and is
+recorded. A flow run that is killed continues where it was when it is retried. For a deployment, the
 entrypoint is `flows/vqe_session.py:vqe_session`.
 """
 
@@ -48,14 +48,14 @@ def vqe_session(
 
     Args:
         molecule: Molecule, distance of its atoms in angstrom, and number of qubits if not 2.
-        geometry: A molecule of your own in place of that one; it needs PySCF and qiskit-nature.
-        method: auto is L-BFGS-B where energies are exact, SPSA where they are sampled.
-        maxiter: Most iterations; for COBYLA most evaluated points.
-        max_evaluations: Most energies that are measured, those of gradients included.
-        shots: Shots per group of observables; empty is exact on aer_simulator, and the
+        geometry: Your own molecule instead; it needs PySCF and qiskit-nature.
+        method: auto is L-BFGS-B if energies are exact, SPSA if they are sampled.
+        maxiter: Maximum number of iterations; for COBYLA, of evaluated points.
+        max_evaluations: Maximum number of measured energies, including those of gradients.
+        shots: Shots per group of observables; if empty, exact on aer_simulator, and the
             backend's default on one with noise.
         seed: Makes the run reproducible.
-        session: What holds the jobs together; empty for jobs by themselves.
+        session: Groups the jobs in a session or a batch; if empty, they are independent.
         backend: A saved backend, or the name of a backend of the embedded service, such as
             aer_simulator or fake_manila.
 
@@ -102,8 +102,8 @@ def energy_of(molecule: Molecule, shots: int | None) -> EstimatorObjective:
 class Watcher:
     """The callback of the loop: logs each step, and shows it in Prefect's UI.
 
-    Steps that are repeated from the records come by as well, so the plot of a flow run that was
-    killed is whole again.
+    The callback also receives steps that are replayed from the records, so the plot of a flow run
+    that was killed is complete again.
     """
 
     def __init__(self, molecule: Molecule, maxiter: int) -> None:
@@ -124,7 +124,7 @@ class Watcher:
         )
 
     def __call__(self, step: LoopStep) -> None:
-        """Take up one step."""
+        """Log one step and add it to the artifacts."""
         self._jobs += len(step.job_ids)
         self._evaluations += step.evaluations
         self._qpu_seconds += step.qpu_seconds or 0.0
@@ -147,7 +147,7 @@ class Watcher:
         )
 
     def finish(self) -> None:
-        """Say that the loop has ended."""
+        """Report the end of the loop."""
         self._reporter.finish()
 
 
@@ -172,7 +172,7 @@ def summarise(molecule: Molecule, method: str, result: LoopResult) -> dict[str, 
 
 
 def publish(molecule: Molecule, summary: dict[str, Any]) -> None:
-    """Make the summary an artifact of the flow run."""
+    """Create the summary as an artifact of the flow run."""
     std = summary["standard_error_millihartree"]
     rows = {
         "Molecule": f"{molecule.name} ({molecule.geometry}; {molecule.basis})",
@@ -194,7 +194,7 @@ def publish(molecule: Molecule, summary: dict[str, Any]) -> None:
 
 
 def artifact_key(molecule: Molecule, *what: str) -> str:
-    """Name an artifact: Prefect takes lower-case letters, digits and dashes."""
+    """Name an artifact: Prefect accepts lower-case letters, digits and dashes."""
     return "-".join(["vqe-session", molecule.name, *what]).replace("_", "-").replace(".", "-")
 
 

@@ -1,4 +1,4 @@
-"""The molecules of the example flows: Hamiltonians on qubits, and what is known of them.
+"""The molecules of the example flows: Hamiltonians on qubits, and their known properties.
 
 Each JSON file holds one molecule at one geometry, in hartree:
 
@@ -11,7 +11,7 @@ Each JSON file holds one molecule at one geometry, in hartree:
   create the spin orbitals `to` after annihilating `from`, each in the order of its list:
   exp(-i x G) = exp(x (T - T^dagger)).
 
-`generate_molecules.py` makes them again.
+`generate_molecules.py` generates the files.
 """
 
 from __future__ import annotations
@@ -66,11 +66,11 @@ class Molecule:
         return circuit
 
     def error_millihartree(self, energy: float) -> float:
-        """Say how far an energy is above the exact one."""
+        """Return how far an energy is above the exact one, in millihartree."""
         return 1000 * (energy - self.exact_ground_energy)
 
     def correlation_recovered(self, energy: float) -> float:
-        """Say which part of the correlation energy an energy has: 0 is Hartree-Fock, 1 exact."""
+        """Return the share of the correlation energy: 0 is Hartree-Fock, 1 is exact."""
         correlation = self.hartree_fock_energy - self.exact_ground_energy
         return (self.hartree_fock_energy - energy) / correlation
 
@@ -84,7 +84,7 @@ def load_molecule(name: str) -> Molecule:
     """Read a molecule.
 
     Raises:
-        ValueError: There is none of this name.
+        ValueError: No molecule has this name.
     """
     if name not in molecule_names():
         raise ValueError(f"No molecule {name!r}; there are {', '.join(molecule_names())}")
@@ -93,9 +93,9 @@ def load_molecule(name: str) -> Molecule:
 
 
 class Geometry(BaseModel):
-    """A molecule of your own, computed when the flow runs; it needs PySCF and qiskit-nature.
+    """Your own molecule, computed when the flow runs; it needs PySCF and qiskit-nature.
 
-    Of a closed shell: its electrons are all paired.
+    It must have a closed shell: all its electrons are paired.
     """
 
     atoms: str = Field(
@@ -115,7 +115,7 @@ class Geometry(BaseModel):
                 "atoms: symbol and three numbers for each, as in 'H 0 0 0; H 0 0 0.7'."
             )
         if (self.active_electrons is None) != (self.active_orbitals is None):
-            raise ValueError("An active space has a number of electrons and one of orbitals.")
+            raise ValueError("An active space needs both active_electrons and active_orbitals.")
         return self
 
     @property
@@ -127,7 +127,7 @@ class Geometry(BaseModel):
 
 
 def compute_molecule(geometry: Geometry) -> Molecule:
-    """Compute a molecule by PySCF, in the minimal basis of those that are shipped.
+    """Compute a molecule with PySCF, in the minimal basis of the included molecules.
 
     Raises:
         RuntimeError: PySCF or qiskit-nature is not installed.
@@ -143,9 +143,9 @@ def compute_molecule(geometry: Geometry) -> Molecule:
         spec.loader.exec_module(chemistry)
     except ImportError as error:
         raise RuntimeError(
-            f"A geometry is computed with PySCF and qiskit-nature, and {error.name} is not"
+            f"A geometry is computed with PySCF and qiskit-nature, but {error.name} is not"
             " installed: pip install pyscf qiskit-nature (the dependency group `chemistry`), or"
-            " choose one of the shipped molecules."
+            " choose one of the included molecules."
         ) from error
     space = None
     if geometry.active_electrons and geometry.active_orbitals:

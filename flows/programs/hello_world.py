@@ -1,6 +1,6 @@
 """Run random circuits, publish the counts of each, and say hello.
 
-A runtime program: upload it with `hello_world.json`; the service calls `main`.
+This is a runtime program: upload it with `hello_world.json`; the service calls `main`.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ A runtime program: upload it with `vqe.json`; the service calls `main`. It needs
 scipy and `prefect_qiskit_runtime.program`, which the service brings. Every iteration asks the
 estimator once: energy and all shifted energies of its gradient are the rows of one PUB.
 
-What was measured is published as checkpoints. If the job is lost, the next attempt gets them back
-and repeats its way from them, without measuring, until it is where the job was.
+The measurements are published as checkpoints. If the job is lost, the next attempt receives them
+and replays its steps from them, without measuring, until it is where the job was.
 
 Energies are in the unit of the Hamiltonian and include `constant_energy`.
 """
@@ -36,11 +36,11 @@ TRANSPILER_LEVEL = 2
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one call of the estimator said of one point.
+    """The result of one estimator call for one point.
 
     Attributes:
-        std: Standard error of the energy; 0 where it is exact.
-        gradient: 1D array over the parameters; None where it was not asked for.
+        std: Standard error of the energy; 0 if it is exact.
+        gradient: 1D array over the parameters; None if it was not requested.
     """
 
     point: np.ndarray
@@ -72,7 +72,7 @@ def read_ansatz(ansatz: QuantumCircuit | Mapping[str, Any]) -> ShiftedCircuit:
         return shifted_circuit(ansatz)
     missing = {"hartree_fock_bitstring", "excitation_generators"} - set(ansatz)
     if missing:
-        raise ValueError(f"ansatz: neither a QuantumCircuit nor with {sorted(missing)}")
+        raise ValueError(f"ansatz: it must be a QuantumCircuit, or have {sorted(missing)}")
     generators = [
         SparsePauliOp.from_list([(pauli, value) for pauli, value in generator["paulis"]])
         for generator in ansatz["excitation_generators"]
@@ -85,7 +85,7 @@ def circuit_of_generators(bitstring: str, generators: Sequence[SparsePauliOp]) -
 
     Args:
         bitstring: The state, qubit 0 rightmost.
-        generators: Hermitian sums of Pauli strings which commute with each other.
+        generators: Hermitian sums of Pauli strings that commute with each other.
     """
     circuit = QuantumCircuit(len(bitstring))
     circuit.x([qubit for qubit, bit in enumerate(reversed(bitstring)) if bit == "1"])
@@ -115,14 +115,14 @@ def _factors(generator: SparsePauliOp, where: str) -> list[SparsePauliOp]:
 class Objective:
     """The energy as a function of the parameters, measured by estimators.
 
-    Each call of an estimator is seeded from its number, so that it gives the same whether those
+    Each estimator call is seeded from its number, so its result is the same whether the calls
     before it were measured here or are in checkpoints.
 
     Attributes:
-        points: How many points were evaluated, the shifted ones of gradients included.
-        calls: How many times an estimator was called, in this attempt and before.
-        exact: Whether it computes energies rather than samples them.
-        shots: What it takes for each group of observables; None if exact.
+        points: Number of evaluated points, including the shifted ones of gradients.
+        calls: Number of estimator calls, in this attempt and before.
+        exact: Whether energies are computed rather than sampled.
+        shots: Shots for each group of observables; None if exact.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class Objective:
         self._new: list[dict[str, Any]] = []
 
     def checkpoint(self) -> dict[str, Any]:
-        """Return what was measured since the last checkpoint."""
+        """Return the measurements since the last checkpoint."""
         calls, self._new = self._new, []
         return {"seed": self._seed, "calls": calls}
 
@@ -189,7 +189,7 @@ class Objective:
         same_shape = len(call["energies"]) == len(angles)
         if same_shape and np.allclose(call["angles"], angles[0], rtol=0, atol=REPLAY_TOLERANCE):
             return call
-        raise ValueError(f"checkpoints: call {self.calls} is another one with these inputs")
+        raise ValueError(f"checkpoints: call {self.calls} is different with these inputs")
 
     def _measured(self, angles: np.ndarray) -> dict[str, Any]:
         seed = np.random.SeedSequence([self._seed, self.calls]).generate_state(1)[0]
@@ -208,7 +208,7 @@ class Objective:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where an optimizer ended. `converged` is None where it has no test of it."""
+    """Where an optimizer ended. `converged` is None if the optimizer has no convergence test."""
 
     point: np.ndarray
     converged: bool | None
@@ -236,7 +236,7 @@ def minimize_with_scipy(
 
     def step(xk: np.ndarray) -> None:
         # A line search evaluates several points; the one it chose is reported. It is looked
-        # up by distance because SLSQP gives it with other rounding.
+        # up by distance because SLSQP passes it with different rounding.
         chosen = min(trials, key=lambda trial: float(np.linalg.norm(trial.point - xk)))
         trials[:] = [chosen]
         report(chosen)
@@ -260,7 +260,7 @@ def minimize_with_scipy(
 def minimize_with_spsa(
     objective: Objective, start: np.ndarray, maxiter: int, seed: int, report: Report
 ) -> Outcome:
-    """Run SPSA: each iteration measures both perturbed points, and where it is, in one call.
+    """Run SPSA: each iteration measures both perturbed points and the current one in one call.
 
     The gain stays about the same for a tenth of the iterations. The last tenth of the points is
     averaged, which takes out part of the noise.
@@ -369,7 +369,7 @@ def main(
         outcome = minimize_with_spsa(objective, start, maxiter, seed, progress)
     else:
         outcome = minimize_with_scipy(objective, start, optimizer, maxiter, progress)
-    # A fresh measurement: the lowest of many noisy energies would be too low.
+    # A new measurement, because the lowest of many noisy energies is biased low.
     final = objective.evaluate(outcome.point)
     return {
         "energy": final.energy,

@@ -82,7 +82,7 @@ def test_every_kind_of_scenario_can_be_sent() -> None:
 
 @pytest.mark.parametrize("number", [MOST_TAGS, LONGEST_TAG, HIGHEST_MAX_EXECUTION_SECONDS])
 def test_the_rules_of_the_imitation_are_documented(number: int) -> None:
-    assert f"{number:,}" in PAGE.read_text().partition("What `--as ibm` changes")[2]
+    assert f"{number:,}" in PAGE.read_text().partition("## Effects of `--as ibm`")[2]
 
 
 if __name__ == "__main__":

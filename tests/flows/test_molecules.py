@@ -60,7 +60,10 @@ def test_a_molecule_can_be_made_again(molecules):
     [
         ({"atoms": "H 0 0"}, "symbol and three numbers"),
         ({"atoms": "H 0 0 0; H 0 0 1; "}, "symbol and three numbers"),
-        ({"atoms": "Li 0 0 0; H 0 0 1.6", "active_electrons": 2}, "one of orbitals"),
+        (
+            {"atoms": "Li 0 0 0; H 0 0 1.6", "active_electrons": 2},
+            "both active_electrons and active_orbitals",
+        ),
     ],
 )
 def test_a_geometry_that_cannot_be_is_refused(molecules, given, wrong):
@@ -71,7 +74,7 @@ def test_a_geometry_that_cannot_be_is_refused(molecules, given, wrong):
 @pytest.mark.filterwarnings("ignore")  # of PySCF and qiskit-nature
 def test_a_geometry_says_what_it_needs(molecules, monkeypatch):
     monkeypatch.setitem(sys.modules, "qiskit_nature.second_q.circuit.library", None)
-    with pytest.raises(RuntimeError, match="computed with PySCF and qiskit-nature, and qiskit_nat"):
+    with pytest.raises(RuntimeError, match="computed with PySCF and qiskit-nature, but qiskit_nat"):
         molecules.compute_molecule(molecules.Geometry(atoms="H 0 0 0; H 0 0 0.735"))
 
 

@@ -65,5 +65,5 @@ def test_a_seed_that_was_drawn_is_that_of_the_next_attempt(run):
 def test_checkpoints_of_other_inputs_are_refused(run):
     _, messages = run(**SAMPLED)
 
-    with pytest.raises(ValueError, match="checkpoints: call 0 is another one"):
+    with pytest.raises(ValueError, match="checkpoints: call 0 is different"):
         run(**SAMPLED, initial_point=[0.5, 0.0, 0.0], checkpoints=checkpoints_of(messages[:2]))
