@@ -1,8 +1,8 @@
-"""Submitting: one job for each attempt of one evaluation, found again instead of made twice.
+"""Submission: one job for each attempt of an evaluation, found again instead of made twice.
 
-A call inside a flow run has a name that stays the same when the flow runs again. Under that name
-the service makes one job, however often it is asked; a call that comes back attaches to it and goes
-on with its interim results where it had stopped.
+A call inside a flow run has a name that stays the same when the flow runs again. The service makes
+one job under that name, however often it is asked. When the call is repeated, it attaches to the
+job and continues with the interim results where it had stopped.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ from prefect_qiskit_runtime.twins.clean_up import cleaned_up
 
 
 def tell_submitted(submitted: JobSubmitted, request: Request) -> None:
-    """Say which job was submitted, with what the service has said of it."""
+    """Log which job was submitted, and the service's messages about it."""
     logger = logger_here()
     logger.info(
         "Job %s of program %s submitted to %s (%s service).",
@@ -78,29 +78,31 @@ def tell_submitted(submitted: JobSubmitted, request: Request) -> None:
 
 
 def tell_shared(job_id: str) -> None:
-    """Say what cannot be told apart: occurrences are counted within a process."""
+    """Warn that calls may share a job: equal calls are counted only within a process."""
     logger_here().warning(
-        "Job %s was there before: an equal call in another process of this flow run has"
-        " submitted it, or its answer was lost. Equal calls share its result. Give them"
-        " different seeds or inputs, or a durable_key each, if they are several"
-        " evaluations.",
+        "Job %s already exists: an equal call in another process of this flow run has"
+        " submitted it, or the reply to this call was lost. Equal calls share its result. If"
+        " they are separate evaluations, give them different seeds or inputs, or each its own"
+        " durable_key.",
         job_id,
     )
 
 
 _PRIMITIVES = ("sampler", "estimator", "executor")
-_sent: set[str] = set()  # names of the attempts that this process has submitted or found
+_sent: set[str] = set()  # names of the attempts whose jobs this process has submitted or found
 
 
 @dataclass(frozen=True)
 class TakeUp:
-    """Which jobs an evaluation takes up, of those that it finds.
+    """Which existing jobs an evaluation attaches to.
 
     Attributes:
-        attempts_over: How many attempts are known to be no good; the next one is asked for first.
-        is_good: Whether a job is; one that is not is followed by the next attempt.
-        is_shared: Whether callers that know nothing of each other share a job: each gets all
-            interim results, and sends the job again if it was cancelled with another caller.
+        attempts_over: Number of attempts that are known to be unusable; the search starts with
+            the attempt after them.
+        is_good: Returns whether a job can be used; a job that cannot is followed by the next
+            attempt.
+        is_shared: Whether independent callers share a job: each gets all interim results, and
+            submits the job again if it was cancelled together with another caller.
     """
 
     attempts_over: int = 0
@@ -109,17 +111,18 @@ class TakeUp:
 
 
 class Evaluation:
-    """What a call asks for, on its way to a result: submitted, followed, sent again.
+    """One call and the result it stands for: its job is submitted, followed and sent again.
 
-    A job that is found is taken up unless it is dead: one that failed or was cancelled before this
-    flow run was last started, or that ran an older version of the program, is followed by the
-    next attempt. One that this flow run has seen fail is sent again only if its reason says so.
+    The evaluation attaches to an existing job unless the job is dead. A job that failed or was
+    cancelled before this flow run was last started, or that ran an older version of the program,
+    is followed by the next attempt. A job that this flow run has seen fail is sent again only if
+    the reason of its failure allows it.
 
     Attributes:
         job_id: The job of the last attempt.
-        attempt: The number of it, from 1.
+        attempt: The number of that attempt, from 1.
         encoded: The result as the job sent it.
-        placement: Where the job goes and what is sent there.
+        placement: The backend and the inputs of the job.
     """
 
     def __init__(
@@ -154,12 +157,12 @@ class Evaluation:
     async def of(
         cls, api: RuntimeApi, request: Request, take_up: TakeUp | None = None
     ) -> Evaluation:
-        """Encode and name what a call asks for.
+        """Encode the inputs of a request and name its evaluation.
 
         Args:
             api: The service.
-            request: What the call asks for.
-            take_up: Which jobs of it count, where not all do.
+            request: The request of the call.
+            take_up: Which existing jobs are used; by default, all that are not dead.
 
         Raises:
             EncodingError: An input cannot be encoded; the error names its path.
@@ -172,10 +175,10 @@ class Evaluation:
         return evaluation
 
     async def submit(self) -> str:
-        """Return the id of the job of the first attempt that is not dead, found or submitted.
+        """Find or submit the job of the first attempt that is not dead, and return its id.
 
         Raises:
-            NotFoundError: There is no such program or backend.
+            NotFoundError: The program or the backend does not exist.
             InvalidInputError: The inputs break the program's schema.
         """
         with self._given_back_if_unclear():
@@ -184,7 +187,7 @@ class Evaluation:
     async def _submit(self) -> str:
         while True:
             self.attempt += 1
-            if self._job_ids:  # the last one is that of the attempt before
+            if self._job_ids:  # the last one belongs to the previous attempt
                 await self._policy.ask(lambda: self._checkpoints.take_over(self._job_ids[-1]))
             submitted = await self._place_somewhere()
             self._job_ids.append(submitted.id)
@@ -203,10 +206,10 @@ class Evaluation:
         return submitted.id
 
     async def result(self, callback: InterimCallback | None, decoders: Decoders) -> Any:
-        """Return the decoded result, with the interim results on the way.
+        """Return the decoded result, and pass the interim results to the callback on the way.
 
         Raises:
-            JobError: The job ended without a result, and is not sent again.
+            JobError: The job ended without a result and is not sent again.
         """
         with self._given_back_if_unclear():
             while True:
@@ -222,7 +225,7 @@ class Evaluation:
                     ):
                         continue
                     if await self._hardware_budget.is_extended(error):
-                        self._jobs -= 1  # it did not fail for want of luck
+                        self._jobs -= 1  # a used-up budget is not a failed attempt
                         continue
                     if not await self._sends_again(error, self._jobs, self.backend_name):
                         raise
@@ -231,13 +234,13 @@ class Evaluation:
                 await asyncio.sleep(pause_seconds)
 
     async def _sends_again(self, error: JobError, submitted: int, backend_name: str) -> bool:
-        """Say whether a job is sent again after this many were, be it to another backend."""
+        """Return whether a job is sent again after this many, to this or another backend."""
         if next_step(error.reason_code) is not NextStep.OTHER_BACKEND:
             return self._policy.sends_again(error, submitted)
         return submitted < self._policy.attempts and await self.placement.leave(backend_name)
 
     def _is_lost_with_another(self, error: JobError) -> bool:
-        """Say whether somebody else's job, which this call had joined, was cancelled."""
+        """Return whether another caller's job, which this call had joined, was cancelled."""
         task = asyncio.current_task()
         if (
             not self._take_up.is_shared
@@ -251,7 +254,7 @@ class Evaluation:
 
     @contextmanager
     def _given_back_if_unclear(self) -> Iterator[None]:
-        """Let the next equal call take up the job, if this one ends without knowing its end."""
+        """Let the next equal call use the job if this call stops before the job has ended."""
         try:
             yield
         except JobError:
@@ -263,18 +266,18 @@ class Evaluation:
 
     @property
     def _key(self) -> str:
-        """Name of the current attempt; a call that nothing comes back to has one of its own."""
+        """Name of the current attempt; a call that cannot be repeated has a random name."""
         if self._identity is None:
             return f"{self._own_name}-{self.attempt}"
         return self._identity.key(self.attempt)
 
     @property
     def _hardware_key(self) -> str:
-        """Name of the evaluation, for all attempts."""
+        """Name of the evaluation, the same for all attempts."""
         return self._own_name if self._identity is None else self._identity.key(0)
 
     async def _place_somewhere(self) -> JobSubmitted:
-        """Find or make the job of an attempt, on another backend if one is refused for good."""
+        """Find or submit the job of an attempt, on another backend if one refuses it for good."""
         while True:
             try:
                 return await self._place()
@@ -284,7 +287,7 @@ class Evaluation:
                     raise
 
     async def _place(self) -> JobSubmitted:
-        """Find or make the job of an attempt."""
+        """Find or submit the job of an attempt."""
         is_first = self._identity is None or (
             self._identity.lineage.is_first and self._key not in _sent
         )
@@ -296,7 +299,7 @@ class Evaluation:
         return submitted
 
     async def _ask_for_job(self, *, is_first: bool) -> JobSubmitted:
-        """Find or make the job, in another session if the service has closed that of the call."""
+        """Find or submit the job, in another session if the service has closed the current one."""
         while True:
             try:
                 return await self._ask_once(is_first=is_first)
@@ -311,7 +314,7 @@ class Evaluation:
         self._sessions += 1
         if not await session.areopened(closed_id):
             return False
-        logger_here().warning("%s The call goes on in session %s.", error, session.session_id)
+        logger_here().warning("%s The call continues in session %s.", error, session.session_id)
         return True
 
     async def _ask_once(self, *, is_first: bool) -> JobSubmitted:
@@ -322,7 +325,7 @@ class Evaluation:
             identity = self._identity
             if submitted.replayed and is_first and identity and identity.lineage.is_elsewhere:
                 tell_shared(submitted.id)
-            # Asked twice for want of an answer, it is new for this call all the same.
+            # If the request was repeated after a lost reply, the job is still new for this call.
             replayed = submitted.replayed and not is_first
             return submitted.model_copy(update={"replayed": replayed})
         tagged = self._tagged(is_first=is_first)
@@ -337,7 +340,7 @@ class Evaluation:
 
     @property
     def sent(self) -> Sent:
-        """What the job of the current attempt was asked for."""
+        """The request of the current attempt, for its provenance."""
         sent = Sent.of(
             self._request.program_id,
             self._request.inputs,
@@ -352,13 +355,13 @@ class Evaluation:
 
     @property
     def _is_private(self) -> bool:
-        """Whether the result of the job can be read once."""
+        """Whether the result of the job can be read only once."""
         if self._found is not None:
             return self._found.private
         return bool(self._request.options.private)
 
     def _about(self) -> dict[str, str]:
-        """Labels of the job of the current attempt for its events."""
+        """Event labels of the job of the current attempt."""
         backend = self._request.backend
         return {
             "backend": self.placement.name,
@@ -386,8 +389,8 @@ class Evaluation:
     async def _post(self) -> JobSubmitted:
         """Submit a job.
 
-        A caller that is cancelled while the request is under way must not leave a job behind that
-        nobody knows of: the answer is awaited, and the job cancelled.
+        If the caller is cancelled while the request is under way, the reply is awaited and the job
+        is cancelled, so that no unknown job stays behind.
         """
         identity = self._identity
         params_text = await self._checkpoints.laid_over(self.placement.params_text)
@@ -415,7 +418,7 @@ class Evaluation:
             await cancel_quietly(self._api, (await submitting).id)
 
     def _tagged_options(self) -> RuntimeOptions:
-        """Return the options with the labels by which the job is found from outside."""
+        """Return the options with the tags by which other processes find the job."""
         tags = list(self._request.options.tags)
         if self._identity is not None:
             tags += self._identity.lineage.tags
@@ -436,7 +439,7 @@ class Evaluation:
             return True
         if not has_seen_end(found.id):
             logger_here().info(
-                "Job %s of an earlier run has ended without a result (%s).",
+                "Job %s of an earlier run ended without a result (%s).",
                 found.id,
                 found.state.reason or found.state.status.value,
             )
@@ -447,12 +450,12 @@ class Evaluation:
         return error is None or not await self._sends_again(error, self._jobs + 1, found.backend)
 
     async def _is_current(self, found: JobInfo) -> bool:
-        """Say whether a job runs the version of the program that a new one would run."""
+        """Return whether a job runs the same version of the program as a new job would."""
         if found.program.version is None or found.program.id in _PRIMITIVES:
             return True
         try:
             program = await self._policy.ask(lambda: self._api.get_program(found.program.id))
-        except NotFoundError:  # deleted since: its job is all there is
+        except NotFoundError:  # deleted since: only its job is left
             return True
         return program.version == found.program.version
 
@@ -488,18 +491,18 @@ class Evaluation:
     def _whose(self, found: JobInfo) -> str:
         tags = () if self._identity is None else self._identity.lineage.tags
         is_own = bool(set(tags) & set(found.tags))
-        return "this flow run has submitted before" if is_own else "another caller has submitted"
+        return "this flow run submitted earlier" if is_own else "another caller submitted"
 
     @property
     def _is_shared(self) -> bool:
-        """Whether the job may be that of other callers too, each with a callback of its own."""
+        """Whether other callers may use the same job, each with its own callback."""
         return self._take_up.is_shared or (
             self._identity is not None and self._identity.lineage.joins
         )
 
     @property
     def _cursor_name(self) -> str | None:
-        """Name of how far the callback has got; None if nothing could come back to it."""
+        """Name of the record of the callback's position; None if the call cannot be repeated."""
         if self._identity is None:
             return None
         if not self._is_shared:
@@ -509,13 +512,13 @@ class Evaluation:
 
     @property
     def _comes_back(self) -> bool:
-        """Whether the callback may have had interim results of the job."""
+        """Whether the callback may have received interim results of the job before."""
         if self._found is None or self._identity is None:
             return False
         return not self._is_shared or self._identity.lineage.is_repeated
 
     async def _without_twins(self, job_id: str) -> str:
-        """Return the job to follow, where two processes may each have made one."""
+        """Return the job to follow if two processes may each have submitted one."""
         oldest = None if self._twins is None else await self._twins.settle_twins()
         self.job_id = job_id if oldest is None else oldest.id
         return self.job_id

@@ -163,7 +163,7 @@ def test_items_are_split_by_size(service: OfflineService) -> None:
 
 @pytest.mark.parametrize("split", [0, -1, True, "bytes", 1.5])
 def test_another_split_is_refused(service: OfflineService, split: Any) -> None:
-    with pytest.raises(ConfigurationError, match="split is 'size'"):
+    with pytest.raises(ConfigurationError, match="split must be 'size'"):
         run_sampler([coin()], backend=service.backend(), split=split)
 
 
@@ -296,7 +296,7 @@ def test_inputs_of_programs_have_the_limit_too(service: OfflineService) -> None:
         backend=service.backend(),
     )
     small = service.backend(max_payload_bytes=100)
-    with pytest.raises(InvalidInputError, match="Give the program less"):
+    with pytest.raises(InvalidInputError, match="Pass smaller inputs, or a reference"):
         jobs.run_program.fn(program_id, {"text": "x" * 100}, backend=small)
     told: Any = jobs.run_program.fn(program_id, {"text": "x" * 100}, backend=small, dry_run=True)
     assert not told.is_accepted
