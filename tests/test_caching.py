@@ -150,7 +150,7 @@ class TestCircuitInputs:
         assert key(backend=backend("one")) != key(backend=RuntimeBackend())
 
     def test_an_input_without_a_fingerprint_is_named(self) -> None:
-        with pytest.raises(TypeError, match=r"leave it out: .*CircuitInputs\(\) - 'callback'"):
+        with pytest.raises(TypeError, match=r"exclude it: .*CircuitInputs\(\) - 'callback'"):
             key(callback=print)
 
     @pytest.mark.usefixtures("prefect_server")
