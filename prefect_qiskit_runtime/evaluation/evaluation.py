@@ -30,7 +30,7 @@ from prefect_qiskit_runtime.evaluation.placement import Placement
 from prefect_qiskit_runtime.evaluation.request import Request
 from prefect_qiskit_runtime.evaluation.submission_line import SubmissionLine
 from prefect_qiskit_runtime.evaluation.tagged_submission import TaggedSubmission
-from prefect_qiskit_runtime.flow_run.events import tell_job_event
+from prefect_qiskit_runtime.flow_run.events import send_job_event
 from prefect_qiskit_runtime.flow_run.lineage import has_seen_end, note_job
 from prefect_qiskit_runtime.flow_run.logger import logger_here
 from prefect_qiskit_runtime.following.callbacks import (
@@ -197,7 +197,7 @@ class Evaluation:
             info = await self._policy.ask(lambda: self._api.get_job(submitted.id))  # noqa: B023
             if await self._is_taken_up(info):
                 self._found = info
-                tell_job_event("adopted", info.id, self._about())
+                send_job_event("adopted", info.id, self._about())
                 logger_here().info("Attached to job %s, which %s.", info.id, self._whose(info))
                 break
         self._jobs += 1
@@ -295,7 +295,7 @@ class Evaluation:
         submitted = await self._ask_for_job(is_first=is_first)
         if not submitted.replayed:
             tell_submitted(submitted, self._request)
-            tell_job_event("submitted", submitted.id, self._about())
+            send_job_event("submitted", submitted.id, self._about())
         return submitted
 
     async def _ask_for_job(self, *, is_first: bool) -> JobSubmitted:

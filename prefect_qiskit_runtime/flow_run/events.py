@@ -26,7 +26,7 @@ _OF_STATES: dict[JobStatus, JobEvent] = {
 }
 
 
-def tell_job_event(event: JobEvent, job_id: str, about: Mapping[str, str]) -> None:
+def send_job_event(event: JobEvent, job_id: str, about: Mapping[str, str]) -> None:
     """Send `qiskit-runtime.job.<event>`, if this is a flow run or task run.
 
     Args:
@@ -50,11 +50,11 @@ def tell_job_event(event: JobEvent, job_id: str, about: Mapping[str, str]) -> No
     )
 
 
-def tell_job_state(status: JobStatus, job_id: str, about: Mapping[str, str]) -> None:
+def send_state_event(status: JobStatus, job_id: str, about: Mapping[str, str]) -> None:
     """Send the event of a job's new state; the queued state has no event."""
     event = _OF_STATES.get(status)
     if event is not None:
-        tell_job_event(event, job_id, about)
+        send_job_event(event, job_id, about)
 
 
 def _event_id(event: JobEvent, job_id: str, run_id: UUID) -> UUID:

@@ -22,7 +22,7 @@ from prefect_qiskit_runtime.errors import (
     QiskitRuntimeError,
 )
 from prefect_qiskit_runtime.flow_run.ending import flow_ending
-from prefect_qiskit_runtime.flow_run.events import tell_job_state
+from prefect_qiskit_runtime.flow_run.events import send_state_event
 from prefect_qiskit_runtime.flow_run.lineage import note_end
 from prefect_qiskit_runtime.flow_run.logger import logger_here
 from prefect_qiskit_runtime.following.callbacks import InterimDelivery
@@ -65,7 +65,7 @@ async def follow(
             # In order with the callbacks, which may run in another thread.
             await deliver(logger.info, "Job %s %s.", job_id, _STATE_PHRASES[seen])
             if seen is JobStatus.RUNNING and about is not None:
-                tell_job_state(seen, job_id, about)
+                send_state_event(seen, job_id, about)
         elif isinstance(event, EndEvent):
             if about is not None:
                 _send_end_event(event.state, job_id, about)
@@ -79,7 +79,7 @@ async def follow(
 def _send_end_event(state: JobState, job_id: str, about: Mapping[str, str]) -> None:
     code = state.reason_code
     reason = {} if code is None else {"reason-code": str(code)}
-    tell_job_state(state.status, job_id, {**about, **reason})
+    send_state_event(state.status, job_id, {**about, **reason})
 
 
 async def fetch_decoded(
