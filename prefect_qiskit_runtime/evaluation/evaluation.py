@@ -63,7 +63,7 @@ from prefect_qiskit_runtime.submission.retrying import RetryPolicy, is_met
 from prefect_qiskit_runtime.twins.clean_up import cleaned_up
 
 
-def tell_submitted(submitted: JobSubmitted, request: Request) -> None:
+def log_submitted(submitted: JobSubmitted, request: Request) -> None:
     """Log which job was submitted, and the service's messages about it."""
     logger = logger_here()
     logger.info(
@@ -77,7 +77,7 @@ def tell_submitted(submitted: JobSubmitted, request: Request) -> None:
         logger.warning("Job %s: %s", submitted.id, message.get("data"))
 
 
-def tell_shared(job_id: str) -> None:
+def warn_about_shared_job(job_id: str) -> None:
     """Warn that calls may share a job: equal calls are counted only within a process."""
     logger_here().warning(
         "Job %s already exists: an equal call in another process of this flow run has"
@@ -294,7 +294,7 @@ class Evaluation:
         _sent.add(self._key)
         submitted = await self._ask_for_job(is_first=is_first)
         if not submitted.replayed:
-            tell_submitted(submitted, self._request)
+            log_submitted(submitted, self._request)
             send_job_event("submitted", submitted.id, self._about())
         return submitted
 
@@ -324,7 +324,7 @@ class Evaluation:
             submitted = await self._policy.ask(self._post, may_ask_again=may_ask_again)
             identity = self._identity
             if submitted.replayed and is_first and identity and identity.lineage.is_elsewhere:
-                tell_shared(submitted.id)
+                warn_about_shared_job(submitted.id)
             # If the request was repeated after a lost reply, the job is still new for this call.
             replayed = submitted.replayed and not is_first
             return submitted.model_copy(update={"replayed": replayed})
