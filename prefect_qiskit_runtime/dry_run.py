@@ -24,7 +24,7 @@ from prefect_qiskit_runtime.pubs.preparation import (
     require_isa_pub,
 )
 
-__all__ = ["DryRun", "DryRunCircuit", "PubUsage", "UsageEstimate", "looked_at"]
+__all__ = ["DryRun", "DryRunCircuit", "PubUsage", "UsageEstimate", "dry_run_of"]
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class _Job:
     prepared: Prepared
 
 
-async def looked_at(requests: Sequence[Request]) -> DryRun:
+async def dry_run_of(requests: Sequence[Request]) -> DryRun:
     """Return the dry run of a call. It reads from the service, but submits nothing."""
     first = requests[0]
     async with first.backend.connect() as api:

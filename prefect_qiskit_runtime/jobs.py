@@ -15,7 +15,7 @@ from typing import Any, cast
 from prefect_qiskit_runtime.backend import BackendLike, OptionsLike, as_backend
 from prefect_qiskit_runtime.client import InputsLike, read_inputs
 from prefect_qiskit_runtime.codec import Decoders, ResultDecoderLike
-from prefect_qiskit_runtime.dry_run import looked_at
+from prefect_qiskit_runtime.dry_run import dry_run_of
 from prefect_qiskit_runtime.errors import NotFoundError
 from prefect_qiskit_runtime.evaluation.kept_results import CacheLike
 from prefect_qiskit_runtime.evaluation.request import Request
@@ -75,7 +75,7 @@ async def asubmit_program(
     merged = backend.options(in_session(options, session))
     request = Request(program_id, given, backend, merged, durable_key, session=opened(session))
     if dry_run:
-        return cast("Any", await looked_at([request]))
+        return cast("Any", await dry_run_of([request]))
     return await submit(request, decoders)
 
 
@@ -143,7 +143,7 @@ async def arun_program(
     merged = backend.options(in_session(options, session))
     request = Request(program_id, given, backend, merged, durable_key, session=opened(session))
     if dry_run:
-        return await looked_at([request])
+        return await dry_run_of([request])
     return await run(request, decoders, callback=callback, include_final=include_final, cache=cache)
 
 

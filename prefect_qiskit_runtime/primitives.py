@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from prefect_qiskit_runtime.backend import BackendLike
 from prefect_qiskit_runtime.codec import Decoders, QuantumProgramResultDecoder
-from prefect_qiskit_runtime.dry_run import looked_at
+from prefect_qiskit_runtime.dry_run import dry_run_of
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.evaluation.kept_results import CacheLike
 from prefect_qiskit_runtime.evaluation.request import Request
@@ -325,14 +325,14 @@ run_executor = sync_task(arun_executor)
 
 async def _submit(requests: list[Request], *, dry_run: bool) -> RuntimeJob:
     if dry_run:
-        return cast("Any", await looked_at(requests))
+        return cast("Any", await dry_run_of(requests))
     (request,) = requests
     return await submit(request, _decoders_of(request))
 
 
 async def _run(requests: list[Request], *, cache: CacheLike, dry_run: bool) -> Any:
     if dry_run:
-        return await looked_at(requests)
+        return await dry_run_of(requests)
     decoders = _decoders_of(requests[0])
     if len(requests) > 1:
         return await run_parts(requests, decoders, cache)
