@@ -149,7 +149,7 @@ class Budget:
         await self._check("day", block.max_qpu_seconds_per_day)
         await self._check("instance", block.max_qpu_seconds_of_instance)
 
-    async def approved(self, error: BudgetExceededError) -> None:
+    async def request_approval(self, error: BudgetExceededError) -> None:
         """Wait until a user resumes the flow run, which grants the amount of the limit once more.
 
         Raises:

@@ -149,7 +149,7 @@ class TaggedSubmission:
                     )
             except BudgetExceededError as error:
                 assert self.budget is not None  # noqa: S101 - for the type checker: it raised this
-                await self.budget.approved(error)
+                await self.budget.request_approval(error)
             except (ServiceUnavailableError, ProtocolError) as error:
                 if _is_without_effect(error):
                     raise
