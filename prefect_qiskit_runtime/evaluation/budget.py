@@ -57,7 +57,7 @@ def grant(root_id: uuid.UUID, whose: str, limit_seconds: float, *, at_least_seco
     logger_here().info("The flow run was resumed: its budget for the %s is extended.", whose)
 
 
-async def is_resumed(root_id: uuid.UUID, why: str) -> bool:
+async def pause_until_resumed(root_id: uuid.UUID, why: str) -> bool:
     """Pause a flow run in Prefect until a user resumes it; return whether it was resumed."""
     interval_seconds = settings_of_environment().flow_state_interval_seconds
     async with get_client() as client:
@@ -159,7 +159,7 @@ class Budget:
         root_id = await root_flow_run_id_here()
         if self.backend.at_budget == "stop" or root_id is None:
             raise error
-        if not await is_resumed(root_id, str(error)):
+        if not await pause_until_resumed(root_id, str(error)):
             raise error
         needed_seconds = error.used_seconds + error.estimated_seconds - error.limit_seconds
         grant(root_id, error.scope, error.limit_seconds, at_least_seconds=needed_seconds)
@@ -258,7 +258,7 @@ class HardwareBudget:
         if self.backend.hardware_credentials is not None:
             self._apply(await root_flow_run_id_here())
 
-    async def is_extended(self, error: JobError) -> bool:
+    async def request_extension(self, error: JobError) -> bool:
         """Ask for approval after a program used up its time; return whether time was granted."""
         ended = _ENDED.search(str(error))
         access = self.backend.hardware_access()
@@ -271,7 +271,7 @@ class HardwareBudget:
             return False
         root_id = await root_flow_run_id_here()
         why = f"Job {error.job_id} has ended: {ended[0].strip()}."
-        if root_id is None or not await is_resumed(root_id, why):
+        if root_id is None or not await pause_until_resumed(root_id, why):
             return False
         name, whose = _LIMITS[ended["field"]]
         used_seconds = float(ended["used"])

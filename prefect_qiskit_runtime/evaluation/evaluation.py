@@ -224,7 +224,7 @@ class Evaluation:
                         await self._goes_on_in_another_session(error)
                     ):
                         continue
-                    if await self._hardware_budget.is_extended(error):
+                    if await self._hardware_budget.request_extension(error):
                         self._jobs -= 1  # a used-up budget is not a failed attempt
                         continue
                     if not await self._sends_again(error, self._jobs, self.backend_name):
