@@ -58,7 +58,7 @@ class Checkpoints:
                 len(published),
             )
 
-    async def laid_over(self, params_text: str) -> str:
+    async def add_to(self, params_text: str) -> str:
         """Return encoded inputs with the checkpoints added."""
         if not self._inputs:
             return params_text

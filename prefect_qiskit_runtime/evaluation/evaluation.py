@@ -393,7 +393,7 @@ class Evaluation:
         is cancelled, so that no unknown job stays behind.
         """
         identity = self._identity
-        params_text = await self._checkpoints.laid_over(self.placement.params_text)
+        params_text = await self._checkpoints.add_to(self.placement.params_text)
         submitting = asyncio.ensure_future(
             self._api.submit_job(
                 self._request.program_id,
