@@ -43,7 +43,7 @@ from prefect_qiskit_runtime.following.callbacks import (
 from prefect_qiskit_runtime.following.following import (
     CANCEL_SECONDS,
     cancel_quietly,
-    cancelled_with_caller,
+    cancel_with_caller,
     decoded,
     fetch_encoded,
     fetch_job_error,
@@ -471,7 +471,7 @@ class Evaluation:
         delivery = InterimDelivery(job_id, callback, decoders, cursor)
         async with (
             summarised(api, self._request.backend.at(self.backend_name)) as summarise,
-            cancelled_with_caller(api, job_id),
+            cancel_with_caller(api, job_id),
             cursor_saved(identity and identity.records, name, job_id, delivery),
         ):
             end = await self._policy.ask(

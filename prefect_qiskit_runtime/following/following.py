@@ -142,7 +142,7 @@ async def inputs_of(api: RuntimeApi, job_id: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def cancelled_with_caller(api: RuntimeApi, job_id: str) -> AsyncIterator[None]:
+async def cancel_with_caller(api: RuntimeApi, job_id: str) -> AsyncIterator[None]:
     """Cancel the job if its caller is cancelled during the block, so that no job stays behind.
 
     Raises:
