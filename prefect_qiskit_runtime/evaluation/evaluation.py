@@ -37,8 +37,8 @@ from prefect_qiskit_runtime.following.callbacks import (
     Cursor,
     InterimCallback,
     InterimDelivery,
-    cursor_of,
-    cursor_saved,
+    keep_cursor_saved,
+    load_cursor,
 )
 from prefect_qiskit_runtime.following.following import (
     CANCEL_SECONDS,
@@ -467,12 +467,12 @@ class Evaluation:
         cursor = Cursor()
         name = self._cursor_name
         if identity is not None and name is not None and callback is not None and self._comes_back:
-            cursor = await cursor_of(identity.records, name)
+            cursor = await load_cursor(identity.records, name)
         delivery = InterimDelivery(job_id, callback, decoders, cursor)
         async with (
             summarised(api, self._request.backend.at(self.backend_name)) as summarise,
             cancel_with_caller(api, job_id),
-            cursor_saved(identity and identity.records, name, job_id, delivery),
+            keep_cursor_saved(identity and identity.records, name, job_id, delivery),
         ):
             end = await self._policy.ask(
                 lambda: follow(api, job_id, delivery, self._about()),

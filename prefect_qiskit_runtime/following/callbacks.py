@@ -20,7 +20,7 @@ _SAVE_SECONDS = 1.0
 _cursors: dict[str, Cursor] = {}
 
 
-async def cursor_of(records: Records, key: str) -> Cursor:
+async def load_cursor(records: Records, key: str) -> Cursor:
     """Return the callback's position in the interim results of an attempt."""
     if key not in _cursors:
         record = await records.read(key)
@@ -29,7 +29,7 @@ async def cursor_of(records: Records, key: str) -> Cursor:
 
 
 @asynccontextmanager
-async def cursor_saved(
+async def keep_cursor_saved(
     records: Records | None, key: str | None, job_id: str, delivery: InterimDelivery
 ) -> AsyncIterator[None]:
     """Save the callback's position each second and at the end.
