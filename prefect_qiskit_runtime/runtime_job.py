@@ -26,7 +26,7 @@ from prefect_qiskit_runtime.models import InterimEvent, JobInfo, JobMetrics, Job
 from prefect_qiskit_runtime.provenance import Provenance
 from prefect_qiskit_runtime.records.provenance import Sent, collect, read_stored
 from prefect_qiskit_runtime.records.records import Records
-from prefect_qiskit_runtime.records.summaries import summarised
+from prefect_qiskit_runtime.records.summaries import job_summaries
 from prefect_qiskit_runtime.submission.retrying import RetryPolicy, is_met
 from prefect_qiskit_runtime.twins.sync import iterate_sync, run_sync
 
@@ -224,7 +224,7 @@ class RuntimeJob(JobRun[Any]):
         Raises:
             TimeoutError: It has not ended in time; it goes on.
         """
-        async with self.backend.connect() as api, summarised(api, self.backend) as summarise:
+        async with self.backend.connect() as api, job_summaries(api, self.backend) as summarise:
             status = await self._final_status(api, timeout_seconds)
             summarise(self.job_id, self._sent)
             return status
@@ -276,7 +276,7 @@ class RuntimeJob(JobRun[Any]):
             TimeoutError: It has not ended in time.
         """
         decoders = Decoders.choose(decoder) if decoder else self._decoders
-        async with self.backend.connect() as api, summarised(api, self.backend) as summarise:
+        async with self.backend.connect() as api, job_summaries(api, self.backend) as summarise:
             status = await self._final_status(api, timeout_seconds)
             summarise(self.job_id, self._sent)
             if self._private is None:

@@ -58,7 +58,7 @@ from prefect_qiskit_runtime.models import (
     next_step,
 )
 from prefect_qiskit_runtime.records.provenance import Sent
-from prefect_qiskit_runtime.records.summaries import summarised
+from prefect_qiskit_runtime.records.summaries import job_summaries
 from prefect_qiskit_runtime.submission.retrying import RetryPolicy, is_met
 from prefect_qiskit_runtime.twins.clean_up import cleaned_up
 
@@ -470,7 +470,7 @@ class Evaluation:
             cursor = await load_cursor(identity.records, name)
         delivery = InterimDelivery(job_id, callback, decoders, cursor)
         async with (
-            summarised(api, self._request.backend.at(self.backend_name)) as summarise,
+            job_summaries(api, self._request.backend.at(self.backend_name)) as summarise,
             cancel_with_caller(api, job_id),
             keep_cursor_saved(identity and identity.records, name, job_id, delivery),
         ):

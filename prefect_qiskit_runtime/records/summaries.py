@@ -65,7 +65,7 @@ _shown = _Shown()
 
 
 @asynccontextmanager
-async def summarised(
+async def job_summaries(
     api: RuntimeApi, backend: RuntimeBackend
 ) -> AsyncIterator[Callable[[str, Sent | None], None]]:
     """Yield a function that starts the summary of an ended job; wait for it briefly at the end.
@@ -97,14 +97,14 @@ async def _summarise(
     api: RuntimeApi, backend: RuntimeBackend, job_id: str, sent: Sent | None, run_id: UUID
 ) -> None:
     try:
-        provenance = await _stored_or_collected(api, backend, job_id, sent)
+        provenance = await _load_or_collect(api, backend, job_id, sent)
         if _shown.has_room(run_id, settings_of_environment().job_artifacts):
             await _show(provenance)
     except Exception:  # boundary: a summary must never fail the flow
         logger.warning("The summary of job %s could not be made.", job_id, exc_info=True)
 
 
-async def _stored_or_collected(
+async def _load_or_collect(
     api: RuntimeApi, backend: RuntimeBackend, job_id: str, sent: Sent | None
 ) -> Provenance:
     records = Records()
