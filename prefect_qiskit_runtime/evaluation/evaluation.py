@@ -44,7 +44,7 @@ from prefect_qiskit_runtime.following.following import (
     CANCEL_SECONDS,
     cancel_quietly,
     cancel_with_caller,
-    decoded,
+    decode_result,
     fetch_encoded,
     fetch_job_error,
     follow,
@@ -482,7 +482,7 @@ class Evaluation:
             self.encoded = await self._policy.ask(
                 lambda: fetch_encoded(api, job_id, end.state.status, private=self._is_private)
             )
-            result = await decoded(self.encoded, decoders)
+            result = await decode_result(self.encoded, decoders)
         await self._without_twins(job_id)
         if identity is not None:
             await identity.delivered()

@@ -23,7 +23,7 @@ from prefect_qiskit_runtime.evaluation.request import Request
 from prefect_qiskit_runtime.flow_run.lineage import flow_tag, lineage_here
 from prefect_qiskit_runtime.flow_run.logger import logger_here
 from prefect_qiskit_runtime.following.callbacks import InterimCallback, InterimDelivery
-from prefect_qiskit_runtime.following.following import decoded, follow
+from prefect_qiskit_runtime.following.following import decode_result, follow
 from prefect_qiskit_runtime.models import JobInfo, JobMetrics, package_version
 from prefect_qiskit_runtime.records.records import Records
 from prefect_qiskit_runtime.submission.retrying import RetryPolicy
@@ -158,7 +158,7 @@ class CachedEvaluation:
         )
         if callback is not None and kept.interim_count:
             await self._replay(kept, callback, decoders)
-        return await decoded(kept.result, decoders)
+        return await decode_result(kept.result, decoders)
 
     async def _key(self) -> str:
         """Return the request's key, the same on every machine and for every copy of a program."""

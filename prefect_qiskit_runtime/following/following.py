@@ -91,7 +91,7 @@ async def fetch_decoded(
         JobError: The job ended without a result; the class shows the cause.
         DecodingError: The result was fetched, but the decoder failed on it.
     """
-    return await decoded(await fetch_encoded(api, job_id, status, private=private), decoders)
+    return await decode_result(await fetch_encoded(api, job_id, status, private=private), decoders)
 
 
 async def fetch_encoded(
@@ -117,7 +117,7 @@ async def fetch_encoded(
     return body.decode() if body else None
 
 
-async def decoded(text: str | None, decoders: Decoders) -> Any:
+async def decode_result(text: str | None, decoders: Decoders) -> Any:
     """Decode a result.
 
     Raises:
