@@ -18,9 +18,9 @@ from prefect_qiskit_runtime.codec import Decoders, ResultDecoderLike
 from prefect_qiskit_runtime.following.callbacks import InterimDelivery
 from prefect_qiskit_runtime.following.following import (
     fetch_decoded,
+    fetch_inputs,
     fetch_job_error,
     follow,
-    inputs_of,
 )
 from prefect_qiskit_runtime.models import InterimEvent, JobInfo, JobMetrics, JobStatus
 from prefect_qiskit_runtime.provenance import Provenance
@@ -126,7 +126,7 @@ class RuntimeJob(JobRun[Any]):
         """The inputs of the job; asked from the service if it was not submitted from here."""
         if self._inputs is None:
             async with self.backend.connect() as api:
-                self._inputs = await inputs_of(api, self.job_id)
+                self._inputs = await fetch_inputs(api, self.job_id)
         return self._inputs
 
     @property

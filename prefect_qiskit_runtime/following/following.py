@@ -135,7 +135,7 @@ async def fetch_job_error(api: RuntimeApi, job_id: str) -> JobError | None:
     return job_error(info, body, log[-LOG_TAIL_CHARACTERS:] or None)
 
 
-async def inputs_of(api: RuntimeApi, job_id: str) -> dict[str, Any]:
+async def fetch_inputs(api: RuntimeApi, job_id: str) -> dict[str, Any]:
     """Fetch and decode the inputs of a job."""
     text = await api.job_inputs(job_id)
     return await asyncio.to_thread(decode, text)
