@@ -46,13 +46,13 @@ async def run(
     async with request.backend.connect() as api:
         if callback is not None and not include_final:
             api.require_interim_results()
-        job_id, result = await evaluated(api, request, decoders, callback=callback, cache=cache)
+        job_id, result = await evaluate(api, request, decoders, callback=callback, cache=cache)
     if include_final and callback is not None:
         await deliver(callback, job_id, result)
     return result
 
 
-async def evaluated(
+async def evaluate(
     api: RuntimeApi,
     request: Request,
     decoders: Decoders,
@@ -76,7 +76,7 @@ async def run_parts(requests: Sequence[Request], decoders: Decoders, cache: Cach
     """
     async with requests[0].backend.connect() as api:
         found = await _all_of(
-            [evaluated(api, request, decoders, cache=cache) for request in requests]
+            [evaluate(api, request, decoders, cache=cache) for request in requests]
         )
     parts = [request.part or range(0) for request in requests]
     job_ids, results = zip(*found, strict=True)
