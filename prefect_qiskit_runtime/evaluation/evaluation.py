@@ -485,7 +485,7 @@ class Evaluation:
             result = await decode_result(self.encoded, decoders)
         await self._without_twins(job_id)
         if identity is not None:
-            await identity.delivered()
+            await identity.record_delivery()
         return result
 
     def _whose(self, found: JobInfo) -> str:

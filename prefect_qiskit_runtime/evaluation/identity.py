@@ -60,7 +60,7 @@ class Identity:
         """Return the name of one attempt."""
         return submission_key(self.lineage, self.fingerprint, self.occurrence, attempt)
 
-    async def delivered(self) -> None:
+    async def record_delivery(self) -> None:
         """Record that the call has received its result."""
         if not self.lineage.joins:
             claims.deliver(self._group, self.occurrence)
