@@ -93,7 +93,7 @@ _sent: set[str] = set()  # names of the attempts whose jobs this process has sub
 
 
 @dataclass(frozen=True)
-class TakeUp:
+class AttachPolicy:
     """Which existing jobs an evaluation attaches to.
 
     Attributes:
@@ -131,15 +131,15 @@ class Evaluation:
         request: Request,
         placement: Placement,
         identity: Identity | None,
-        take_up: TakeUp,
+        attach_policy: AttachPolicy,
     ) -> None:
         self._api = api
         self._request = request
         self.placement = placement
         self._identity = identity
         self._policy = RetryPolicy.of(request.options)
-        self._take_up = take_up
-        self.attempt = take_up.attempts_over
+        self._attach_policy = attach_policy
+        self.attempt = attach_policy.attempts_over
         self.job_id = ""
         self.encoded: str | None = None
         self._jobs = 0
@@ -155,21 +155,21 @@ class Evaluation:
 
     @classmethod
     async def of(
-        cls, api: RuntimeApi, request: Request, take_up: TakeUp | None = None
+        cls, api: RuntimeApi, request: Request, attach_policy: AttachPolicy | None = None
     ) -> Evaluation:
         """Encode the inputs of a request and name its evaluation.
 
         Args:
             api: The service.
             request: The request of the call.
-            take_up: Which existing jobs are used; by default, all that are not dead.
+            attach_policy: Which existing jobs are used; by default, all that are not dead.
 
         Raises:
             EncodingError: An input cannot be encoded; the error names its path.
         """
         placement = await Placement.of(api, request)
         identity = await Identity.of(request)
-        evaluation = cls(api, request, placement, identity, take_up or TakeUp())
+        evaluation = cls(api, request, placement, identity, attach_policy or AttachPolicy())
         evaluation._budget = Budget.of(api, evaluation._policy, request, placement.record)
         await evaluation._hardware_budget.apply()
         return evaluation
@@ -195,7 +195,7 @@ class Evaluation:
                 self._found = None
                 break
             info = await self._policy.ask(lambda: self._api.get_job(submitted.id))  # noqa: B023
-            if await self._is_taken_up(info):
+            if await self._is_usable(info):
                 self._found = info
                 send_job_event("adopted", info.id, self._about())
                 logger_here().info("Attached to job %s, which %s.", info.id, self._whose(info))
@@ -243,7 +243,7 @@ class Evaluation:
         """Return whether another caller's job, which this call had joined, was cancelled."""
         task = asyncio.current_task()
         if (
-            not self._take_up.is_shared
+            not self._attach_policy.is_shared
             or self._found is None
             or not isinstance(error, JobCancelledError)
             or (task is not None and task.cancelling())  # the flow run of this call is ending
@@ -429,11 +429,11 @@ class Evaluation:
             self._session_id = changes["session_id"] = self._request.session.session_id
         return self._request.options.model_copy(update=changes)
 
-    async def _is_taken_up(self, found: JobInfo) -> bool:
+    async def _is_usable(self, found: JobInfo) -> bool:
         if not await self._is_current(found):
             logger_here().info("Job %s ran an older version of the program.", found.id)
             return False
-        if not self._take_up.is_good(found):
+        if not self._attach_policy.is_good(found):
             return False
         if found.state.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
             return True
@@ -496,7 +496,7 @@ class Evaluation:
     @property
     def _is_shared(self) -> bool:
         """Whether other callers may use the same job, each with its own callback."""
-        return self._take_up.is_shared or (
+        return self._attach_policy.is_shared or (
             self._identity is not None and self._identity.lineage.joins
         )
 

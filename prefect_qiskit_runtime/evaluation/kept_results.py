@@ -18,7 +18,7 @@ from prefect_qiskit_runtime.caching import RuntimeResultSerializer
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.codec import Decoders, fingerprint
 from prefect_qiskit_runtime.errors import ConfigurationError, NotFoundError, QiskitRuntimeError
-from prefect_qiskit_runtime.evaluation.evaluation import Evaluation, TakeUp
+from prefect_qiskit_runtime.evaluation.evaluation import AttachPolicy, Evaluation
 from prefect_qiskit_runtime.evaluation.request import Request
 from prefect_qiskit_runtime.flow_run.lineage import flow_tag, lineage_here
 from prefect_qiskit_runtime.flow_run.logger import logger_here
@@ -203,11 +203,11 @@ class CachedEvaluation:
         a rerun after a crash does not submit it twice.
         """
         attempt = 0 if kept is None else kept.attempt
-        request, take_up = self._request, TakeUp()
+        request, attach_policy = self._request, AttachPolicy()
         if not self._plan.refresh and request.durable_key is None:
             request = replace(request, durable_key=f"cache-{key}")
-            take_up = await self._take_up(attempt)
-        evaluation = await Evaluation.of(self._api, request, take_up)
+            attach_policy = await self._attach_policy(attempt)
+        evaluation = await Evaluation.of(self._api, request, attach_policy)
         result = await evaluation.result(callback, decoders)
         self.job_id = evaluation.job_id
         if request is not self._request:
@@ -215,7 +215,7 @@ class CachedEvaluation:
         await self._keep(key, evaluation, attempt)
         return result
 
-    async def _take_up(self, attempts_over: int) -> TakeUp:
+    async def _attach_policy(self, attempts_over: int) -> AttachPolicy:
         lineage = await lineage_here(None)
         own_tag = None if lineage is None or lineage.root_id is None else flow_tag(lineage.root_id)
 
@@ -224,7 +224,7 @@ class CachedEvaluation:
             is_own = own_tag in found.tags
             return is_own or found.ended is None or not self._plan.is_expired(found.ended)
 
-        return TakeUp(attempts_over, is_good, is_shared=True)
+        return AttachPolicy(attempts_over, is_good, is_shared=True)
 
     async def _keep(self, key: str, evaluation: Evaluation, attempt: int) -> None:
         """Store a result, unless a newer one has been stored in the meantime."""
