@@ -181,7 +181,7 @@ class Evaluation:
             NotFoundError: The program or the backend does not exist.
             InvalidInputError: The inputs break the program's schema.
         """
-        with self._given_back_if_unclear():
+        with self._give_back_if_unclear():
             return await self._submit()
 
     async def _submit(self) -> str:
@@ -189,7 +189,7 @@ class Evaluation:
             self.attempt += 1
             if self._job_ids:  # the last one belongs to the previous attempt
                 await self._policy.ask(lambda: self._checkpoints.take_over(self._job_ids[-1]))
-            submitted = await self._place_somewhere()
+            submitted = await self._place_on_any_backend()
             self._job_ids.append(submitted.id)
             if not submitted.replayed:
                 self._found = None
@@ -211,17 +211,17 @@ class Evaluation:
         Raises:
             JobError: The job ended without a result and is not sent again.
         """
-        with self._given_back_if_unclear():
+        with self._give_back_if_unclear():
             while True:
                 job_id = await self._submit()
                 try:
                     return await self._result_of(job_id, callback, decoders)
                 except JobError as error:
-                    if self._is_lost_with_another(error):
+                    if self._was_cancelled_by_another(error):
                         logger_here().warning("%s Another call had submitted it.", error)
                         continue
                     if next_step(error.reason_code) is NextStep.NEW_SESSION and (
-                        await self._goes_on_in_another_session(error)
+                        await self._reopen_session(error)
                     ):
                         continue
                     if await self._hardware_budget.request_extension(error):
@@ -239,7 +239,7 @@ class Evaluation:
             return self._policy.sends_again(error, submitted)
         return submitted < self._policy.attempts and await self.placement.leave(backend_name)
 
-    def _is_lost_with_another(self, error: JobError) -> bool:
+    def _was_cancelled_by_another(self, error: JobError) -> bool:
         """Return whether another caller's job, which this call had joined, was cancelled."""
         task = asyncio.current_task()
         if (
@@ -253,7 +253,7 @@ class Evaluation:
         return not set(own) & set(self._found.tags)
 
     @contextmanager
-    def _given_back_if_unclear(self) -> Iterator[None]:
+    def _give_back_if_unclear(self) -> Iterator[None]:
         """Let the next equal call use the job if this call stops before the job has ended."""
         try:
             yield
@@ -276,7 +276,7 @@ class Evaluation:
         """Name of the evaluation, the same for all attempts."""
         return self._own_name if self._identity is None else self._identity.key(0)
 
-    async def _place_somewhere(self) -> JobSubmitted:
+    async def _place_on_any_backend(self) -> JobSubmitted:
         """Find or submit the job of an attempt, on another backend if one refuses it for good."""
         while True:
             try:
@@ -304,10 +304,10 @@ class Evaluation:
             try:
                 return await self._ask_once(is_first=is_first)
             except SessionClosedError as error:
-                if not await self._goes_on_in_another_session(error):
+                if not await self._reopen_session(error):
                     raise
 
-    async def _goes_on_in_another_session(self, error: QiskitRuntimeError) -> bool:
+    async def _reopen_session(self, error: QiskitRuntimeError) -> bool:
         session, closed_id = self._request.session, self._session_id
         if session is None or closed_id is None or self._sessions >= self._policy.attempts:
             return False
@@ -466,7 +466,12 @@ class Evaluation:
         job_id = await self._without_twins(job_id)
         cursor = Cursor()
         name = self._cursor_name
-        if identity is not None and name is not None and callback is not None and self._comes_back:
+        if (
+            identity is not None
+            and name is not None
+            and callback is not None
+            and self._may_have_delivered
+        ):
             cursor = await load_cursor(identity.records, name)
         delivery = InterimDelivery(job_id, callback, decoders, cursor)
         async with (
@@ -511,7 +516,7 @@ class Evaluation:
         return "-".join([self._key, *tags]) if tags else None
 
     @property
-    def _comes_back(self) -> bool:
+    def _may_have_delivered(self) -> bool:
         """Whether the callback may have received interim results of the job before."""
         if self._found is None or self._identity is None:
             return False
