@@ -156,9 +156,9 @@ class SubmissionLine:
         async with AsyncExitStack() as stack:
             if per_minute is not None and _is_in_run():
                 try:
-                    await self._stand_in_line(stack, per_minute)
+                    await self._wait_in_line(stack, per_minute)
                 except Exception as error:  # noqa: BLE001 - Prefect's client raises any error
-                    self._go_without(error)
+                    self._skip_line(error)
             yield
 
     @asynccontextmanager
@@ -177,13 +177,13 @@ class SubmissionLine:
                 # after the slot was taken.
                 await cleaned_up(slot.hold(), _GIVE_BACK_SECONDS)
 
-    async def _stand_in_line(self, stack: AsyncExitStack, per_minute: int) -> None:
+    async def _wait_in_line(self, stack: AsyncExitStack, per_minute: int) -> None:
         client = await stack.enter_async_context(get_client())
         name = limit_name(self._api)
         turn = _Slot(client, f"{name}-turn", _TURN_SECONDS)
         await _take_one([turn], _LONGEST_PAUSE_SECONDS, _waiting_for_turn)
         stack.push_async_callback(lambda: cleaned_up(turn.give_back(), _GIVE_BACK_SECONDS))
-        holding = asyncio.create_task(_keep(turn))
+        holding = asyncio.create_task(_hold_turn(turn))
         stack.callback(holding.cancel)
         self._pace = [
             _Slot(client, f"{name}-submission-{number}", _MINUTE_SECONDS)
@@ -196,7 +196,7 @@ class SubmissionLine:
         try:
             return await _take_one(self._pace, _LONGEST_PACE_PAUSE_SECONDS, self._waiting_for_pace)
         except Exception as error:  # noqa: BLE001 - Prefect's client raises any error
-            self._go_without(error)
+            self._skip_line(error)
             return None
 
     def _waiting_for_pace(self, is_first: bool) -> None:
@@ -227,7 +227,7 @@ class SubmissionLine:
     async def _pending(self) -> int:
         return len(await self._policy.ask(lambda: self._api.list_jobs(pending=True)))
 
-    def _go_without(self, error: Exception) -> None:
+    def _skip_line(self, error: Exception) -> None:
         self._pace = []
         logger_here().warning(
             "Prefect's API keeps no concurrency limits for this account (%s): this call does not "
@@ -256,7 +256,7 @@ def _waiting_for_turn(is_first: bool) -> None:
         logger_here().info("Other submissions to this instance are under way: waiting in line.")
 
 
-async def _keep(turn: _Slot) -> None:
+async def _hold_turn(turn: _Slot) -> None:
     """Keep the turn until cancelled; losing it only disturbs the order of the line."""
     while True:
         await asyncio.sleep(_HOLD_SECONDS)
