@@ -156,7 +156,7 @@ class _CleanUp:
 
     def __init__(self, backend: RuntimeBackend, logger: Logger) -> None:
         self._backend = backend
-        policy = RetryPolicy.of(backend.options())
+        policy = RetryPolicy.from_options(backend.options())
         deadline_seconds = min(policy.deadline_seconds, _DEADLINE_SECONDS)
         self._policy = replace(policy, deadline_seconds=deadline_seconds)
         self._logger = logger

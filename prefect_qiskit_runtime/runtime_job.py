@@ -243,7 +243,7 @@ class RuntimeJob(JobRun[Any]):
 
     async def _ask(self, api: RuntimeApi, question: Callable[[], Awaitable[T]]) -> T:
         """Ask as long as the backend says, unless the service was never met."""
-        policy = RetryPolicy.of(self.backend.options())
+        policy = RetryPolicy.from_options(self.backend.options())
         return await policy.ask(question, may_ask_again=is_met(api))
 
     def wait_for_final_state(self, timeout_seconds: float | None = None) -> JobStatus:

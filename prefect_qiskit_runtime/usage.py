@@ -35,7 +35,7 @@ async def areport_usage(
         One row for each job, the newest first.
     """
     block = as_backend(backend)
-    policy = RetryPolicy.of(block.options())
+    policy = RetryPolicy.from_options(block.options())
     root_id = await root_flow_run_id_here()
     async with block.connect() as api:
         midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

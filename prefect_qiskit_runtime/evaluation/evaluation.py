@@ -137,7 +137,7 @@ class Evaluation:
         self._request = request
         self.placement = placement
         self._identity = identity
-        self._policy = RetryPolicy.of(request.options)
+        self._policy = RetryPolicy.from_options(request.options)
         self._attach_policy = attach_policy
         self.attempt = attach_policy.attempts_over
         self.job_id = ""

@@ -132,7 +132,7 @@ class CachedEvaluation:
         self._api = api
         self._request = request
         self._plan = plan
-        self._policy = RetryPolicy.of(request.options)
+        self._policy = RetryPolicy.from_options(request.options)
         self._records = Records(RuntimeResultSerializer())
         self._calibration: dict[str, Any] | None = None
         self.job_id = ""

@@ -42,7 +42,7 @@ class RetryPolicy:
     deadline_seconds: float = 600.0
 
     @classmethod
-    def of(cls, options: RuntimeOptions) -> RetryPolicy:
+    def from_options(cls, options: RuntimeOptions) -> RetryPolicy:
         """Read the policy from the options of a job; options that are not set have defaults."""
         given = {
             "attempts": options.attempts,
