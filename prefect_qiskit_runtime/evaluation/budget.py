@@ -105,7 +105,7 @@ class Budget:
     max_execution_seconds: int | None
 
     @classmethod
-    def of(
+    def from_request(
         cls,
         api: RuntimeApi,
         policy: RetryPolicy,

@@ -154,7 +154,7 @@ class Evaluation:
         self._hardware_budget = HardwareBudget(api, request.backend, self._hardware_key)
 
     @classmethod
-    async def of(
+    async def from_request(
         cls, api: RuntimeApi, request: Request, attach_policy: AttachPolicy | None = None
     ) -> Evaluation:
         """Encode the inputs of a request and name its evaluation.
@@ -167,10 +167,10 @@ class Evaluation:
         Raises:
             EncodingError: An input cannot be encoded; the error names its path.
         """
-        placement = await Placement.of(api, request)
-        identity = await Identity.of(request)
+        placement = await Placement.from_request(api, request)
+        identity = await Identity.from_request(request)
         evaluation = cls(api, request, placement, identity, attach_policy or AttachPolicy())
-        evaluation._budget = Budget.of(api, evaluation._policy, request, placement.record)
+        evaluation._budget = Budget.from_request(api, evaluation._policy, request, placement.record)
         await evaluation._hardware_budget.apply()
         return evaluation
 

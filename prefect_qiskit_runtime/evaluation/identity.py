@@ -28,7 +28,7 @@ class Identity:
     records: Records
 
     @classmethod
-    async def of(cls, request: Request) -> Identity | None:
+    async def from_request(cls, request: Request) -> Identity | None:
         """Name the evaluation of the current call; None if the call cannot be repeated."""
         lineage = await lineage_here(request.durable_key)
         if lineage is None:

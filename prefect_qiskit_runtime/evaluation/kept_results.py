@@ -82,7 +82,7 @@ class CachePlan:
     same_calibration: bool
 
     @classmethod
-    def of(cls, cache: CacheLike, request: Request) -> CachePlan | None:
+    def from_call(cls, cache: CacheLike, request: Request) -> CachePlan | None:
         """Read the plan from a call and its backend; None if the call uses no kept results.
 
         Raises:
@@ -207,7 +207,7 @@ class CachedEvaluation:
         if not self._plan.refresh and request.durable_key is None:
             request = replace(request, durable_key=f"cache-{key}")
             attach_policy = await self._attach_policy(attempt)
-        evaluation = await Evaluation.of(self._api, request, attach_policy)
+        evaluation = await Evaluation.from_request(self._api, request, attach_policy)
         result = await evaluation.result(callback, decoders)
         self.job_id = evaluation.job_id
         if request is not self._request:

@@ -84,7 +84,7 @@ class Placement:
         self._over: list[str] = []  # the backends that cannot run the job
 
     @classmethod
-    async def of(cls, api: RuntimeApi, request: Request) -> Placement:
+    async def from_request(cls, api: RuntimeApi, request: Request) -> Placement:
         """Return the placement of a request, and encode inputs that need no preparation.
 
         Raises:

@@ -20,7 +20,7 @@ from prefect_qiskit_runtime.twins.clean_up import cleaned_up
 async def submit(request: Request, decoders: Decoders) -> RuntimeJob:
     """Find or submit the job of a request, and return it."""
     async with request.backend.connect() as api:
-        evaluation = await Evaluation.of(api, request)
+        evaluation = await Evaluation.from_request(api, request)
         job_id = await evaluation.submit()
     return RuntimeJob(
         job_id,
@@ -61,9 +61,11 @@ async def evaluate(
     cache: CacheLike = None,
 ) -> tuple[str, Any]:
     """Return the id of the job that produced the result of a request, and the result."""
-    plan = CachePlan.of(cache, request)
+    plan = CachePlan.from_call(cache, request)
     evaluation = (
-        await Evaluation.of(api, request) if plan is None else CachedEvaluation(api, request, plan)
+        await Evaluation.from_request(api, request)
+        if plan is None
+        else CachedEvaluation(api, request, plan)
     )
     result = await evaluation.result(callback, decoders)
     return evaluation.job_id, result

@@ -59,7 +59,7 @@ class EarlierRuns:
     records: Records
 
     @classmethod
-    def of(cls, identity: Identity) -> Self:
+    def from_identity(cls, identity: Identity) -> Self:
         """Return the earlier runs around an evaluation."""
         return cls(identity.lineage, identity.records)
 
@@ -163,7 +163,7 @@ class TaggedSubmission:
         async with self.line.place():
             intent = {"intended_at": time.time(), "estimate": self.preparation.get("estimate")}
             if self.identity is not None:
-                await EarlierRuns.of(self.identity).note()
+                await EarlierRuns.from_identity(self.identity).note()
             await self._record("intent", intent)
             try:
                 submitted = await self.post()
@@ -214,7 +214,9 @@ class TaggedSubmission:
         grace_seconds = self.settings.submission_grace_seconds
         if self.identity is None:
             return None
-        left_seconds = await EarlierRuns.of(self.identity).hidden_for_seconds(grace_seconds)
+        left_seconds = await EarlierRuns.from_identity(self.identity).hidden_for_seconds(
+            grace_seconds
+        )
         if left_seconds <= 0:
             return None
         logger_here().warning(
