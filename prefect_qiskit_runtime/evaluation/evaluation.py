@@ -341,7 +341,7 @@ class Evaluation:
     @property
     def sent(self) -> Sent:
         """The request of the current attempt, for its provenance."""
-        sent = Sent.of(
+        sent = Sent.from_submission(
             self._request.program_id,
             self._request.inputs,
             self._request.options,

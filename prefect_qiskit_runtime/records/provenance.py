@@ -63,7 +63,7 @@ class Sent:
     estimated_quantum_seconds: float | None = None
 
     @classmethod
-    def of(
+    def from_submission(
         cls,
         program_id: str,
         inputs: Mapping[str, Any],
@@ -89,7 +89,7 @@ class Sent:
             attempt=attempt,
             earlier_job_ids=tuple(dict.fromkeys(job_ids[:-1])),
             options=given,
-            settings=None if options.private else JobSettings.of(program_id, inputs),
+            settings=None if options.private else JobSettings.from_inputs(program_id, inputs),
             versions=own_versions(),
         )
 
@@ -125,7 +125,7 @@ async def collect(
     """
     metrics, calibration, settings = await asyncio.gather(
         _metrics(api, info),
-        calibrations.at(api, backend, info, _asked_calibration(backend, sent)),
+        calibrations.find(api, backend, info, _asked_calibration(backend, sent)),
         _settings(api, info, sent, asks_inputs=asks_inputs),
     )
     fields = {
@@ -239,7 +239,7 @@ async def _settings(
     if info.private or not asks_inputs:
         return None
     inputs = json.loads(await api.job_inputs(info.id))
-    return JobSettings.of(info.program.id, inputs)
+    return JobSettings.from_inputs(info.program.id, inputs)
 
 
 @dataclass(frozen=True)
@@ -262,7 +262,7 @@ class Calibrations:
         self._known: dict[tuple[str, ...], list[_Known]] = {}
         self._of_ids: dict[tuple[str, ...], Calibration | None] = {}
 
-    async def at(
+    async def find(
         self, api: RuntimeApi, backend: RuntimeBackend, info: JobInfo, asked: str | None
     ) -> Calibration | None:
         """Return the calibration of a job; None if the backend has none or it cannot be read.
@@ -274,7 +274,7 @@ class Calibrations:
             asked: Id of the calibration that was requested for the job; None for the newest.
         """
         if asked is not None:
-            return await self._of_id(api, backend, info.backend, asked)
+            return await self._find_by_id(api, backend, info.backend, asked)
         started = info.started or info.created
         key = (*service_identity(backend), info.backend)
         known = self._known.setdefault(key, [])
@@ -289,7 +289,7 @@ class Calibrations:
             del known[:-_CALIBRATIONS_KEPT]
         return found.calibration
 
-    async def _of_id(
+    async def _find_by_id(
         self, api: RuntimeApi, backend: RuntimeBackend, name: str, asked: str
     ) -> Calibration | None:
         key = (*service_identity(backend), name, asked)
