@@ -96,7 +96,7 @@ def cancel_on_exit(*blocks: str, crashed: bool = False) -> FlowHooks:
             sessions = sessions_left_open(await client.read_flow_run(flow_run.id))
         why = f"flow run {flow_run.name!r} is {state.name}"
         async for backend in _backends_of(flow_run, blocks, logger):
-            await _CleanUp(backend, logger).behind(flow_run.id, sessions, why)
+            await _CleanUp(backend, logger).cancel_left_by(flow_run.id, sessions, why)
 
     hooks = FlowHooks(on_cancellation=[cancel_jobs])
     if crashed:
@@ -136,9 +136,9 @@ async def acancel_abandoned_jobs(
                 flow_run = await _read(client, flow_run_id)
                 if flow_run is None and deleted:
                     why = f"flow run {flow_run_id} was deleted"
-                    cancelled += await clean_up.behind(flow_run_id, (), why)
+                    cancelled += await clean_up.cancel_left_by(flow_run_id, (), why)
                 elif flow_run is not None and _will_not_return(flow_run, crashed_after_seconds):
-                    cancelled += await clean_up.behind(
+                    cancelled += await clean_up.cancel_left_by(
                         flow_run_id, sessions_left_open(flow_run), _why(flow_run)
                     )
     return cancelled
@@ -168,7 +168,7 @@ class _CleanUp:
         found = (flow_run_of_tag(tag) for job in jobs for tag in job.tags)
         return list(dict.fromkeys(flow_run_id for flow_run_id in found if flow_run_id is not None))
 
-    async def behind(self, root_id: UUID, sessions: Iterable[str], why: str) -> list[str]:
+    async def cancel_left_by(self, root_id: UUID, sessions: Iterable[str], why: str) -> list[str]:
         """Cancel the jobs of a root flow run, and sessions; return the ids of the jobs."""
         try:
             async with self._backend.connect() as api:

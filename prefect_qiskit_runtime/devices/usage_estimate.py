@@ -114,7 +114,7 @@ def estimate_usage(
             each circuit is assumed to take IBM's typical 100 microseconds.
         default_rep_delay_seconds: The device's delay, for options that name none.
     """
-    asked = _Asked.of(primitive, options or {})
+    asked = _Asked.from_options(primitive, options or {})
     lengths = _CircuitLengths(target)
     parts = [asked.pub_usage(pub, lengths) for pub in pubs]
     learning = tuple(asked.learning(parts))
@@ -143,7 +143,7 @@ def estimate_program_usage(
     """
     lengths = _CircuitLengths(target)
     parts = [
-        PubUsage(math.prod(item.shape), program.shots, lengths.of(item.circuit))
+        PubUsage(math.prod(item.shape), program.shots, lengths.circuit_seconds(item.circuit))
         for item in program.items
     ]
     rep_delay = _get(options or {}, "execution.rep_delay", default_rep_delay_seconds)
@@ -178,7 +178,7 @@ class _CircuitLengths:
         self._target = target
         self.assumptions: list[str] = []
 
-    def of(self, circuit: QuantumCircuit) -> float:
+    def circuit_seconds(self, circuit: QuantumCircuit) -> float:
         """Return the duration of a circuit in seconds."""
         from qiskit.exceptions import QiskitError
 
@@ -190,7 +190,7 @@ class _CircuitLengths:
             fault = getattr(exc, "message", str(exc)).rstrip(".")
             return self._typical(f"The duration of circuit {circuit.name!r} is unknown: {fault}.")
 
-    def of_measuring(self, circuit: QuantumCircuit) -> float:
+    def measuring_seconds(self, circuit: QuantumCircuit) -> float:
         """Return the time to measure the qubits of a circuit that has no measurements."""
         known = {} if self._target is None else self._target.get("measure") or {}
         used = {(circuit.find_bit(bit).index,) for bit in circuit.qubits}
@@ -217,7 +217,7 @@ class _Asked:
     level: int
 
     @classmethod
-    def of(cls, primitive: PrimitiveName, options: Mapping[str, Any]) -> _Asked:
+    def from_options(cls, primitive: PrimitiveName, options: Mapping[str, Any]) -> _Asked:
         level = _get(options, "resilience_level", _RESILIENCE_LEVEL)
         return cls(primitive, options, level if primitive == "estimator" else 0)
 
@@ -248,7 +248,7 @@ class _Asked:
 
     def pub_usage(self, pub: Any, lengths: _CircuitLengths) -> PubUsage:
         """Return the QPU work of one PUB."""
-        seconds = lengths.of(pub.circuit)
+        seconds = lengths.circuit_seconds(pub.circuit)
         if self.primitive == "sampler":
             num_circuits = math.prod(pub.shape)
         else:
@@ -267,7 +267,7 @@ class _Asked:
             num_circuits *= len(factors)
             if _get(self.options, "resilience.zne.amplifier", "gate_folding") != "pea":
                 seconds *= sum(factors) / len(factors)  # folding repeats the gates
-        return num_circuits, seconds + lengths.of_measuring(pub.circuit)
+        return num_circuits, seconds + lengths.measuring_seconds(pub.circuit)
 
     def _shots_of(self, pub: Any) -> tuple[int, bool]:
         """Return the shots of a PUB, and whether the PUB sets them, which overrides the options."""

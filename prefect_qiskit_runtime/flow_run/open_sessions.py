@@ -47,7 +47,7 @@ class _OpenSessions:
             self._by_root[root].remove(session_id)
             self._write(root)
 
-    def of(self, root_id: UUID) -> list[str]:
+    def sessions_of(self, root_id: UUID) -> list[str]:
         with self._lock:
             runs = [root for root in self._by_root if root.run_id == str(root_id)]
             return [session_id for root in runs for session_id in self._by_root[root]]
@@ -76,7 +76,7 @@ async def note_closed(session_id: str) -> None:
 async def open_sessions_here() -> list[str]:
     """Return the sessions that the flow run around this code has open in this process."""
     root_id = await root_flow_run_id_here()
-    return [] if root_id is None else _open.of(root_id)
+    return [] if root_id is None else _open.sessions_of(root_id)
 
 
 def sessions_left_open(root: FlowRun) -> list[str]:

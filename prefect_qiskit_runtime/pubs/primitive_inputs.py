@@ -60,7 +60,7 @@ class PrimitiveCall:
     seed: int | None
     transpile: bool | None
 
-    def on(self, block: RuntimeBackend) -> PrimitiveCall:
+    def completed_by(self, block: RuntimeBackend) -> PrimitiveCall:
         """Return the call, completed with the settings of the backend block."""
         asked = plain_options(self.options)
         below = block.primitive_options(self.primitive)

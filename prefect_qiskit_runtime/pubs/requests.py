@@ -26,7 +26,7 @@ async def pub_requests(
         InvalidInputError: A PUB is invalid, or an option is not supported.
     """
     block = as_backend(backend)
-    call = await asyncio.to_thread(call.on, block)
+    call = await asyncio.to_thread(call.completed_by, block)
     return [
         await _pub_request(part_call, part, block, session, durable_key)
         for part_call, part in await asyncio.to_thread(parts_of, call, split, block)
