@@ -146,7 +146,7 @@ async def dry_run_of(requests: Sequence[Request]) -> DryRun:
 
 async def _job_of(api: RuntimeApi, request: Request, name: str) -> _Job:
     if request.program_id in PRIMITIVES:
-        prepared, faults = await _prepared(api, request, name)
+        prepared, faults = await _prepare(api, request, name)
     else:
         prepared, faults = Prepared(request.inputs), await _schema_faults(api, request)
     payload_bytes = len(await asyncio.to_thread(encode_inputs, prepared.inputs))
@@ -158,7 +158,7 @@ async def _job_of(api: RuntimeApi, request: Request, name: str) -> _Job:
     return _Job(payload_bytes, circuits, faults, prepared)
 
 
-async def _prepared(api: RuntimeApi, request: Request, name: str) -> tuple[Prepared, list[str]]:
+async def _prepare(api: RuntimeApi, request: Request, name: str) -> tuple[Prepared, list[str]]:
     """Return the prepared inputs, as for a device, and the faults found in the preparation."""
     prepare = request.prepare
     if not isinstance(prepare, PubPreparation | ProgramPreparation):

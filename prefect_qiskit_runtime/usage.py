@@ -48,7 +48,7 @@ async def areport_usage(
     await acreate_table_artifact(
         [_row(usage) for usage in usages],
         key=key,
-        description=_described(usages, sessions, block.service),
+        description=_describe(usages, sessions, block.service),
     )
     return usages
 
@@ -57,7 +57,7 @@ report_usage = sync_task(areport_usage)
 """Synchronous twin of `areport_usage`."""
 
 
-def _described(usages: list[JobUsage], sessions: dict[str, float], service: str) -> str:
+def _describe(usages: list[JobUsage], sessions: dict[str, float], service: str) -> str:
     """Sum up the rows; a session that holds the device is counted with its active time."""
     alone = sum(usage.quantum_seconds for usage in usages if usage.session_id not in sessions)
     jobs = (

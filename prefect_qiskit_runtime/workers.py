@@ -61,12 +61,12 @@ async def arelease_worker(
         prefect.exceptions.Abort: Ends the process; do not catch it.
     """
     waited_for = [jobs] if isinstance(jobs, RuntimeJob) else list(jobs)
-    delay = _checked_delay(check_after_seconds)
+    delay = _check_delay(check_after_seconds)
     flow_run = _flow_run_here(waited_for)
     infos = [await job.ainfo() for job in waited_for]
     if any(info.state.status is not JobStatus.QUEUED for info in infos):
         return
-    queued = _queued(infos)
+    queued = _describe_queue(infos)
     async with get_client() as client:
         obstacle = await _obstacle(client, flow_run)
         if obstacle is not None:
@@ -89,7 +89,7 @@ release_worker = sync_twin(arelease_worker)
 """Synchronous twin of `arelease_worker`."""
 
 
-def _checked_delay(check_after_seconds: float | None) -> float | None:
+def _check_delay(check_after_seconds: float | None) -> float | None:
     if check_after_seconds is not None and not check_after_seconds > 0:
         raise ConfigurationError(
             f"check_after_seconds must be more than 0, not {check_after_seconds!r:.80}."
@@ -143,6 +143,6 @@ def _delay_seconds(infos: Sequence[JobInfo]) -> float:
     return min(max(_SHORTEST_SECONDS, _SHARE_OF_QUEUE * queued_seconds), _LONGEST_SECONDS)
 
 
-def _queued(infos: Sequence[JobInfo]) -> str:
+def _describe_queue(infos: Sequence[JobInfo]) -> str:
     ids = ", ".join(info.id for info in infos)
     return f"Job {ids} is queued." if len(infos) == 1 else f"Jobs {ids} are queued."

@@ -84,7 +84,7 @@ async def run_parts(requests: Sequence[Request], decoders: Decoders, cache: Cach
     job_ids, results = zip(*found, strict=True)
     if requests[0].program_id == "executor":
         return await asyncio.to_thread(joined_program_results, results, parts)
-    return _joined(results, parts, job_ids)
+    return _join_results(results, parts, job_ids)
 
 
 async def _all_of(evaluations: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
@@ -102,7 +102,7 @@ async def _all_of(evaluations: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
     return [task.result() for task in tasks]
 
 
-def _joined(results: Sequence[Any], parts: Sequence[range], job_ids: Sequence[str]) -> Any:
+def _join_results(results: Sequence[Any], parts: Sequence[range], job_ids: Sequence[str]) -> Any:
     from qiskit.primitives import PrimitiveResult
 
     metadata = dict(_common([result.metadata for result in results]))

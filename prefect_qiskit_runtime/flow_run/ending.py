@@ -131,13 +131,13 @@ class _Endings:
     def _ask(self) -> None:
         """Read the states until no call is waiting."""
         interval = Settings().flow_state_interval_seconds
-        while not self._over(interval):
+        while not self._wait_until_over(interval):
             try:
                 self._ask_once()
             except Exception:
                 logger.debug("The states of the flow runs could not be read", exc_info=True)
 
-    def _over(self, interval: float) -> bool:
+    def _wait_until_over(self, interval: float) -> bool:
         self._idle.wait(interval)
         with self._lock:
             if not self._waiting:
@@ -153,13 +153,13 @@ class _Endings:
             )
         for flow_run in found:
             if flow_run.state is not None and flow_run.state.type in _CANCELLED:
-                self.notify(flow_run.id, _cancelled(flow_run))
+                self.notify(flow_run.id, _cancel_reason(flow_run))
 
 
 _endings = _Endings()
 
 
-def _cancelled(flow_run: FlowRun) -> str:
+def _cancel_reason(flow_run: FlowRun) -> str:
     return f"flow run {flow_run.name!r} was cancelled"
 
 

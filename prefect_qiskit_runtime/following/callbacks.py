@@ -120,21 +120,21 @@ class InterimDelivery:
             interim = self._decoders.decode_interim(event.data)
             outcome = self._callback(self._job_id, interim, **number)
         except Exception:  # noqa: BLE001 - the user's code: logged with its traceback
-            self._complain(event.seq)
+            self._log_failure(event.seq)
             outcome = None
         if inspect.isawaitable(outcome):
-            return self._awaited(outcome, event.seq)
+            return self._await_outcome(outcome, event.seq)
         self.cursor.next_seq = event.seq + 1
         return None
 
-    async def _awaited(self, outcome: Any, seq: int) -> None:
+    async def _await_outcome(self, outcome: Any, seq: int) -> None:
         try:
             await outcome
         except Exception:  # noqa: BLE001 - the user's code: logged with its traceback
-            self._complain(seq)
+            self._log_failure(seq)
         self.cursor.next_seq = seq + 1
 
-    def _complain(self, seq: int) -> None:
+    def _log_failure(self, seq: int) -> None:
         self._failures += 1
         self._logger.error(
             "The callback failed on interim result %d of job %s; the job continues.",

@@ -76,7 +76,7 @@ class PubPreparation:
     def _for_device(self, device: Device, *, check: bool) -> Prepared:
         inputs, record = dict(self.inputs), {}
         if self.transpiles_here:
-            inputs["pubs"], record["transpilation"] = self._transpiled(device)
+            inputs["pubs"], record["transpilation"] = self._transpile(device)
             if "transpile" in inputs:  # done
                 inputs["transpile"] = False
         if check and not device.is_simulator:
@@ -96,7 +96,7 @@ class PubPreparation:
         }
         return Prepared(inputs, record, device, estimate)
 
-    def _transpiled(self, device: Device) -> tuple[list[Any], dict[str, Any]]:
+    def _transpile(self, device: Device) -> tuple[list[Any], dict[str, Any]]:
         """Return the PUBs in the instruction set of a device, and a record of the transpilation."""
         if device.is_simulator:
             return list(self.inputs["pubs"]), {"ideal": True}

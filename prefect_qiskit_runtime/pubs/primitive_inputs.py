@@ -68,7 +68,7 @@ class PrimitiveCall:
             below.pop("default_shots", None)  # which would override it
         transpile = block.transpile if self.transpile is None else self.transpile
         # Once: PUBs may be given by a generator.
-        pubs = _coerced(self.primitive, self.pubs)
+        pubs = _coerce_pubs(self.primitive, self.pubs)
         return replace(self, pubs=pubs, options=laid_over(below, asked), transpile=transpile)
 
     def __len__(self) -> int:
@@ -237,7 +237,7 @@ def _first_fault(exc: Exception) -> str:
     return f"{str(exc).rstrip('.')}."
 
 
-def _coerced(primitive: PrimitiveName, pubs: Iterable[Any]) -> list[Any]:
+def _coerce_pubs(primitive: PrimitiveName, pubs: Iterable[Any]) -> list[Any]:
     from qiskit.exceptions import QiskitError
 
     coerce = _sampler_pub if primitive == "sampler" else _estimator_pub

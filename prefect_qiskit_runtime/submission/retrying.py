@@ -59,7 +59,7 @@ class RetryPolicy:
 
     def pause_seconds(self, submitted: int) -> float:
         """Return the wait before the next job."""
-        return _jittered(self.delay_seconds * 2 ** (submitted - 1))
+        return _add_jitter(self.delay_seconds * 2 ** (submitted - 1))
 
     async def ask(
         self,
@@ -114,9 +114,9 @@ def was_sent(error: QiskitRuntimeError) -> bool:
 
 
 def _question_pause_seconds(error: QiskitRuntimeError, tries: int) -> float:
-    pause_seconds = _jittered(_FIRST_QUESTION_PAUSE_SECONDS * 2**tries)
+    pause_seconds = _add_jitter(_FIRST_QUESTION_PAUSE_SECONDS * 2**tries)
     return max(pause_seconds, error.retry_after_seconds or 0.0)
 
 
-def _jittered(pause_seconds: float) -> float:
+def _add_jitter(pause_seconds: float) -> float:
     return min(pause_seconds, _LONGEST_PAUSE_SECONDS) * random.uniform(0.5, 1.0)  # noqa: S311
