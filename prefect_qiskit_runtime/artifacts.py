@@ -1,4 +1,4 @@
-"""What a flow shows in Prefect's UI: progress, convergence plots, distributions, tables.
+"""Artifacts of a flow in Prefect's UI: progress, convergence plots, distributions, tables.
 
 `plot_convergence`, `plot_distribution`, `render_figure` and `markdown_table` only write markdown;
 give it to Prefect's own `create_markdown_artifact`. `ProgressReporter` keeps one progress artifact
@@ -52,9 +52,9 @@ _LONG_POINT = 2000
 class ProgressReporter:
     """One progress artifact of a flow run, updated at most every few seconds.
 
-    Prefect Cloud's free tier takes 625 requests a minute from all flows together, and a loop may
-    iterate a hundred times a second: what comes too early is left out. The first and the last
-    report (100 percent) always go through.
+    Prefect Cloud's free tier accepts 625 requests a minute from all flows together, and a loop may
+    iterate a hundred times a second: reports that come too early are left out. The first and the
+    last report (100 percent) are always sent.
 
     ```python
     progress = ProgressReporter(key="my-loop-progress", description="Iterations of my loop")
@@ -74,13 +74,13 @@ class ProgressReporter:
         description: str | None = None,
         min_interval_seconds: float = 2.0,
     ) -> None:
-        """Create a reporter; the artifact itself is made by the first report.
+        """Create a reporter; the first report creates the artifact.
 
         Args:
-            key: Shows it on the UI's page of artifacts, besides that of the flow run. Lower-case
-                letters, digits and dashes.
-            description: What makes progress.
-            min_interval_seconds: Leave out reports that come earlier after the last one.
+            key: Shows the artifact on the UI's artifacts page, besides the page of the flow run.
+                Lower-case letters, digits and dashes.
+            description: Description of the work in progress.
+            min_interval_seconds: Leave out reports that come sooner after the last one.
         """
         self._key = key
         self._description = description
@@ -92,11 +92,11 @@ class ProgressReporter:
         """Report progress.
 
         Args:
-            percent: From 0 to 100; what lies outside is moved to the nearer end.
-            description: In place of the one before.
+            percent: From 0 to 100; values outside are set to the nearer limit.
+            description: Replaces the previous description.
 
         Returns:
-            Whether it was sent, or left out because it came too early.
+            Whether the report was sent, rather than left out because it came too early.
         """
         percent = min(max(percent, 0.0), 100.0)
         now = time.monotonic()
@@ -104,41 +104,41 @@ class ProgressReporter:
             return False
         self._reported_at = now
         self._description = description or self._description
-        told = {"progress": percent, "description": self._description}
+        values = {"progress": percent, "description": self._description}
         if self.artifact_id is None:
             create = acreate_progress_artifact, create_progress_artifact
-            self.artifact_id = await over_open_connection(*create, **told, key=self._key)
+            self.artifact_id = await over_open_connection(*create, **values, key=self._key)
         else:
             update = aupdate_progress_artifact, update_progress_artifact
-            await over_open_connection(*update, **told, artifact_id=self.artifact_id)
+            await over_open_connection(*update, **values, artifact_id=self.artifact_id)
         return True
 
     report = blocking(areport)
 
 
 async def over_open_connection(
-    ask: Callable[..., Awaitable[T]], ask_sync: Callable[..., Any], **what: Any
+    ask: Callable[..., Awaitable[T]], ask_sync: Callable[..., Any], **arguments: Any
 ) -> T:
-    """Ask Prefect over the connection that a run has: to open one takes 30 ms of CPU.
+    """Call Prefect's API over the run's connection: opening a new one takes 30 ms of CPU.
 
     Args:
-        ask: What asks over a connection of its own.
-        ask_sync: Its synchronous twin, which takes that of the run.
-        what: Arguments of either.
+        ask: Makes the call over its own connection.
+        ask_sync: Its synchronous twin, which uses the run's connection.
+        arguments: Arguments of both.
     """
     if SyncClientContext.get() is None:
-        return await ask(**what)
-    return await asyncio.to_thread(partial(ask_sync, **what, _sync=True))
+        return await ask(**arguments)
+    return await asyncio.to_thread(partial(ask_sync, **arguments, _sync=True))
 
 
 class LoopReporter:
     """Shows a loop while it runs: progress, plot, best point, cost so far, and a table.
 
-    Four artifacts of the flow run, brought up to date in place: `<key>-progress`;
-    `<key>-convergence` with the plot, the best point and the cost; `<key>-table`, a table
-    artifact with a row for each iteration (of more than about a hundred parameters, those of the
-    best one); and `<key>-csv`, from where Prefect's UI saves the table as a file. What is drawn
-    and written takes a tenth of the loop's time at most; the progress does not wait for it.
+    The reporter updates four artifacts of the flow run in place: `<key>-progress`;
+    `<key>-convergence` with the plot, the best point and the cost; `<key>-table`, a table artifact
+    with a row for each iteration (with more than about a hundred parameters, only the best row
+    lists them); and `<key>-csv`, from which Prefect's UI saves the table as a file. Drawing and
+    writing take at most a tenth of the loop's time; the progress does not wait for them.
 
     ```python
     reporter = LoopReporter(key="my-loop", title="My loop", maxiter=100)
@@ -159,7 +159,7 @@ class LoopReporter:
         target: str | None = None,
         min_interval_seconds: float = 3.0,
     ) -> None:
-        """Create a reporter; the artifacts are made by the first iteration.
+        """Create a reporter; the first iteration creates the artifacts.
 
         Args:
             key: Beginning of the artifacts' keys. Lower-case letters, digits and dashes.
@@ -187,7 +187,7 @@ class LoopReporter:
 
     @property
     def artifact_ids(self) -> dict[str, UUID]:
-        """The artifacts by the ends of their keys; empty before the first iteration."""
+        """The artifacts by the suffixes of their keys; empty before the first iteration."""
         progress_id = self._progress.artifact_id
         return {} if progress_id is None else {"progress": progress_id, **self._ids}
 
@@ -200,18 +200,18 @@ class LoopReporter:
         iteration: int | None = None,
         **costs: Any,
     ) -> bool:
-        """Take an iteration.
+        """Add an iteration.
 
         Args:
-            value: What is minimised.
-            std: Its standard error; 0 where it is exact, NaN where nobody knows it.
-            parameters: Where it was measured.
-            iteration: Its number; default: the next one. One that comes again, as after a crash,
-                is put in the place of that before.
-            costs: What the loop has taken so far, such as `jobs=3`; a column each in the table.
+            value: The value of the objective.
+            std: Its standard error; 0 if the value is exact, NaN if the error is unknown.
+            parameters: The parameters of the value.
+            iteration: Its number; default: the next one. An iteration that is added again, for
+                example after a crash, replaces the earlier one.
+            costs: Costs of the loop so far, such as `jobs=3`; each is a column of the table.
 
         Returns:
-            Whether the artifacts were brought up to date, or it came too early for that.
+            Whether the artifacts were updated, rather than left because the call came too early.
         """
         following = self._rows[-1]["iteration"] + 1 if self._rows else 0
         number = following if iteration is None else iteration
@@ -222,12 +222,12 @@ class LoopReporter:
         self._rows.append({**row, **costs, "parameters": point})
         self._costs = costs
         # 100 percent is left to `finish`: an optimizer may stop early or measure once more.
-        told = await self._show_progress(min(99.0, 100 * number / self._maxiter))
+        reported = await self._show_progress(min(99.0, 100 * number / self._maxiter))
         started = time.monotonic()
         if started < self._next_at:
-            return told
+            return reported
         await self._show_rows()
-        # Of the time of the rows only: the first picture of a machine takes seconds, for its fonts.
+        # Measures the rows only: the first picture on a machine takes seconds, to load its fonts.
         took_seconds = time.monotonic() - started
         self._next_at = started + max(self._min_interval_seconds, 10 * took_seconds)
         return True
@@ -235,16 +235,16 @@ class LoopReporter:
     add = blocking(aadd)
 
     async def afinish(self) -> None:
-        """Say that the loop has ended, and bring all up to date."""
+        """Report that the loop has ended, and update all artifacts."""
         await self._show_progress(100.0)
         await self._show_rows()
 
     finish = blocking(afinish)
 
     async def _show_progress(self, percent: float) -> bool:
-        said = ", ".join(f"{value} {name}" for name, value in self._costs.items())
+        costs = ", ".join(f"{value} {name}" for name, value in self._costs.items())
         return await self._progress.areport(
-            percent, f"{self._title}: {said}" if said else self._title
+            percent, f"{self._title}: {costs}" if costs else self._title
         )
 
     async def _show_rows(self) -> None:
@@ -259,20 +259,20 @@ class LoopReporter:
         makers = _acreate_page_artifact, _create_page_artifact
         await self._put("csv", page, makers, page=page)
 
-    async def _put(self, what: str, data: Any, makers: Any, **made_of: Any) -> None:
-        """Create an artifact, or give the one that there is other data."""
-        if what in self._ids:
-            await _change_artifact(self._ids[what], data)
+    async def _put(self, suffix: str, data: Any, makers: Any, **made_of: Any) -> None:
+        """Create an artifact, or replace the data of an existing one."""
+        if suffix in self._ids:
+            await _change_artifact(self._ids[suffix], data)
             return
-        named = {"key": f"{self._key}-{what}", "description": f"Iterations: {self._title}"}
-        self._ids[what] = await over_open_connection(*makers, **named, **made_of)
+        named = {"key": f"{self._key}-{suffix}", "description": f"Iterations: {self._title}"}
+        self._ids[suffix] = await over_open_connection(*makers, **named, **made_of)
 
     @property
     def _best(self) -> dict[str, Any]:
         return min(self._rows, key=lambda row: row["value"])
 
     def _table(self) -> list[dict[str, Any]]:
-        """Return the rows; of long points only the best, since all are sent each time."""
+        """Return the rows; only the best row keeps long parameters, since all rows are resent."""
         best = self._best
         return [
             row
@@ -299,7 +299,7 @@ class LoopReporter:
         return f"{plot}\n\n{markdown_table(facts, header=('Quantity', 'Value'))}"
 
 
-# `rich` is a type of Prefect's UI for which Prefect has no function yet (3.8).
+# Prefect (3.8) has no function yet for artifacts of type `rich`, which its UI shows.
 async def _acreate_page_artifact(page: dict[str, Any], **named: Any) -> UUID:
     return (await Artifact(type="rich", data=page, **named).acreate()).id
 
@@ -310,7 +310,7 @@ def _create_page_artifact(page: dict[str, Any], *, _sync: bool, **named: Any) ->
 
 
 async def _change_artifact(artifact_id: UUID, data: Any) -> None:
-    """Change what an artifact shows."""
+    """Replace the data of an artifact."""
     change, context = ArtifactUpdate(data=data), SyncClientContext.get()
     if context is not None:
         await asyncio.to_thread(context.client.update_artifact, artifact_id, change)
@@ -320,10 +320,10 @@ async def _change_artifact(artifact_id: UUID, data: Any) -> None:
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Write rows as CSV, under the names of their columns.
+    """Write rows as CSV, with a header of column names.
 
     Args:
-        rows: The values by column; a row may lack some.
+        rows: The values by column; a row may lack some columns.
     """
     text = StringIO()
     columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -334,15 +334,15 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def file_to_save(text: str, name: str) -> dict[str, Any]:
-    """Write the data of a `rich` artifact: a page with a link that saves a file.
+    """Return the data of a `rich` artifact: a page with a link that saves a file.
 
     Args:
-        text: What is in the file.
-        name: What the file is called.
+        text: Content of the file.
+        name: Name of the file.
 
     Returns:
         Data for `prefect.artifacts.Artifact(type="rich", data=…)`. The UI shows the page in a
-        frame that may do nothing but save files.
+        frame that may only save files.
     """
     encoded = base64.b64encode(text.encode()).decode("ascii")
     link = f'<a download="{html.escape(name)}" href="data:text/plain;base64,{encoded}">'
@@ -366,22 +366,22 @@ def plot_convergence(
     target: str | None = None,
     iterations: Sequence[int] | None = None,
 ) -> str:
-    """Draw how a value converges, as markdown with the picture in it.
+    """Draw how a value converges, as markdown with an embedded picture.
 
     Args:
-        values: One per iteration, the starting point first.
-        title: Above the picture, and in place of it where pictures are not shown.
+        values: One value for each iteration, the starting point first.
+        title: Title of the picture, and its text where pictures are not shown.
         value_label: Name and unit of the values.
-        errors: Standard errors of the values, drawn as bars; None where they are exact.
+        errors: Standard errors of the values, drawn as bars; None if the values are exact.
         references: Horizontal lines to compare with, by name.
         target: Name of a reference; adds a second picture of the distance to it, on a
             logarithmic scale.
         iterations: Numbers of the iterations; default: from 0.
 
     Returns:
-        Markdown; the picture is a PNG in a data URI, the one form that Prefect's UI renders.
+        Markdown; the picture is a PNG in a data URI, the only form that Prefect's UI renders.
     """
-    # Not pyplot: its global state is not made for threads, and it may look for a screen.
+    # Not pyplot: its global state is not thread-safe, and it may require a display.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 3.6 if target is None else 6.4), dpi=110, layout="constrained")
@@ -395,7 +395,7 @@ def plot_convergence(
     if target is not None:
         distances = [abs(value - references[target]) for value in values]
         axes[1].plot(numbers, distances, marker=".", color="tab:red")
-        # Nothing to show on a logarithmic scale if every distance is zero.
+        # A logarithmic scale cannot show distances that are all zero.
         if any(distances):
             axes[1].set_yscale("log")
         axes[1].set(ylabel=f"distance to {target}")
@@ -409,8 +409,8 @@ def render_figure(figure: Figure, title: str) -> str:
     """Write a figure of matplotlib as markdown, a PNG in a data URI: what Prefect's UI renders.
 
     Args:
-        figure: Made without pyplot, whose global state is not made for threads.
-        title: What is read where pictures are not shown.
+        figure: A figure made without pyplot, whose global state is not thread-safe.
+        title: The text where pictures are not shown.
     """
     buffer = BytesIO()
     figure.savefig(buffer, format="png")
@@ -430,9 +430,9 @@ def plot_distribution(counts: Mapping[str, int], *, title: str, most: int = 16) 
     """Draw how often each outcome was measured, as markdown with the picture in it.
 
     Args:
-        counts: By bitstring.
-        title: Above the picture, and in place of it where pictures are not shown.
-        most: How many outcomes are drawn, the most frequent ones; the others are one bar.
+        counts: Counts by bitstring.
+        title: Title of the picture, and its text where pictures are not shown.
+        most: Maximum number of outcomes to draw, the most frequent first; the others are one bar.
     """
     from matplotlib.figure import Figure
 
@@ -451,11 +451,11 @@ def plot_distribution(counts: Mapping[str, int], *, title: str, most: int = 16) 
 
 
 def markdown_table(rows: Mapping[str, Any], *, header: tuple[str, str] = ("", "")) -> str:
-    """Write names and values as a markdown table, one row each.
+    """Return names and values as a markdown table, one row each.
 
     Args:
         rows: The values by name; None is left out.
-        header: Above the two columns.
+        header: Headings of the two columns.
     """
     lines = [f"| {header[0]} | {header[1]} |", "| --- | --- |"]
     lines += [

@@ -1,4 +1,4 @@
-"""Backends of a service: what there is to run on."""
+"""List the backends of a service, and choose the least busy one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prefect_qiskit_runtime.models import BackendStatus
 
 @async_task
 async def alist_backends(*, backend: BackendLike | None = None) -> list[BackendStatus]:
-    """List the backends of a service with their qubits and queues.
+    """List the backends of a service with their qubits and queue lengths.
 
     Args:
         backend: Any backend of the service; default: the embedded service.
@@ -34,14 +34,14 @@ async def aleast_busy_backend(
     simulator: bool | None = None,
     filters: Callable[[BackendStatus], bool] | None = None,
 ) -> RuntimeBackend:
-    """Return the backend of a service that takes jobs and has the fewest waiting.
+    """Return the backend of a service that accepts jobs and has the fewest waiting.
 
     Args:
-        backend: Any backend of the service, whose settings the chosen one keeps and whose filters
-            it fits; default: the embedded service.
-        min_num_qubits: One with so many qubits at least.
-        simulator: Whether it must, or must not, be a simulator.
-        filters: Called with the status of each; only those for which it is true are considered.
+        backend: Any backend of the service; the chosen backend meets its requirements and keeps its
+            settings. Default: the embedded service.
+        min_num_qubits: Minimum number of qubits.
+        simulator: Whether the backend must, or must not, be a simulator.
+        filters: Called with the status of each backend; returns whether the backend is eligible.
 
     Returns:
         A block like the given one with the name of the chosen backend, for `run_program` and

@@ -1,8 +1,8 @@
-"""Keys and bytes of results that are kept: one recipe for our calls and for users' own tasks.
+"""Keys and encoding of cached results, for users' own tasks and for the package's calls.
 
-Prefect's own `INPUTS` gives equal circuits another key each time, and its own serializers pickle
-them. `CircuitInputs` and `RuntimeResultSerializer` are for tasks that users write; the package's
-own calls keep their results when asked to (`cache=True`, or `cache_results` of the block).
+Prefect's own `INPUTS` gives equal circuits a different key each time, and its serializers pickle
+them. `CircuitInputs` and `RuntimeResultSerializer` are for tasks that users write. The package's
+own calls keep their results on request (`cache=True`, or `cache_results` of the block).
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ from prefect_qiskit_runtime.errors import DecodingError, QiskitRuntimeError
 from prefect_qiskit_runtime.models import package_version
 
 FORMAT_VERSION = 1
-"""Of what the serializer writes. One that this version does not know is refused, not guessed."""
+"""Version of the serializer's format. An unknown version is refused."""
 
 
 class RuntimeResultSerializer(Serializer):
-    """Writes results as versioned JSON, with circuits, arrays and results of primitives in it.
+    """Writes results as versioned JSON that can contain circuits, arrays and primitive results.
 
-    The text is that of Qiskit Runtime, readable by other versions of Qiskit and Python; nothing is
-    pickled. What comes back is what `decode` gives: tuples are lists, keys of dicts are text.
+    The JSON is in the format of Qiskit Runtime, readable by other versions of Qiskit and Python;
+    nothing is pickled. Values are read with `decode`: tuples become lists, keys of dicts become
+    text.
 
     Example:
         ```python
@@ -49,54 +50,54 @@ class RuntimeResultSerializer(Serializer):
         """Write a value.
 
         Raises:
-            EncodingError: Some part of it has no encoding; `path` says which.
+            EncodingError: Part of the value has no encoding; `path` names it.
         """
         head = f'"format": {FORMAT_VERSION}, "package": "{package_version()}"'
-        if isinstance(obj, BaseException):  # of a task that failed
-            return f'{{{head}, "raised": {encode(_told_error(obj))}}}'.encode()
+        if isinstance(obj, BaseException):  # from a task that failed
+            return f'{{{head}, "raised": {encode(_error_fields(obj))}}}'.encode()
         return f'{{{head}, "value": {encode(obj)}}}'.encode()
 
     def loads(self, blob: bytes) -> Any:
         """Read a value.
 
         Raises:
-            DecodingError: It is not one, or of a format that this version does not know.
+            DecodingError: The bytes are not a stored value, or their format is unknown.
         """
         written = decode(blob)
         found = written.get("format") if isinstance(written, dict) else None
         if found != FORMAT_VERSION:
             raise DecodingError(
-                f"Cannot read a stored result: its format is {found!r}, this version of"
+                f"Cannot read a stored result: its format is {found!r}, but this version of"
                 f" prefect-qiskit-runtime ({package_version()}) reads {FORMAT_VERSION}. Read it"
                 " with the version that wrote it, or delete it."
             )
         return _error(written["raised"]) if "raised" in written else written["value"]
 
 
-def _told_error(error: BaseException) -> dict[str, str]:
+def _error_fields(error: BaseException) -> dict[str, str]:
     kind = type(error)
     return {"type": f"{kind.__module__}.{kind.__qualname__}", "message": str(error)}
 
 
-def _error(told: Mapping[str, str]) -> BaseException:
-    """Build an error again, if it is one of Python's or ours; the text imports no class."""
-    module, _, name = told["type"].rpartition(".")
+def _error(fields: Mapping[str, str]) -> BaseException:
+    """Rebuild an error of Python or of this package; no class is imported by name."""
+    module, _, name = fields["type"].rpartition(".")
     home = {"builtins": builtins, errors.__name__: errors}.get(module)
     kind = getattr(home, name, None)
     if isinstance(kind, type) and issubclass(kind, Exception):
         error = kind.__new__(kind)
-        Exception.__init__(error, told["message"])
+        Exception.__init__(error, fields["message"])
         return error
-    return RuntimeError(f"{told['type']}: {told['message']}")
+    return RuntimeError(f"{fields['type']}: {fields['message']}")
 
 
 @dataclass
 class CircuitInputs(CachePolicy):
-    """Cache policy for tasks of your own that take circuits, operators, arrays or backends.
+    """Cache policy for your own tasks that take circuits, operators, arrays or backends.
 
-    The key is made of the task's name and version and of its inputs: equal for equal circuits,
-    built twice or in another process. The code of the task does not count; add Prefect's
-    `TASK_SOURCE` where it should. An input that is left out with `-` does not count either.
+    The key consists of the task's name and version and of its inputs. Equal circuits have equal
+    keys, even if they are built twice or in another process. The code of the task is not part of
+    the key; add Prefect's `TASK_SOURCE` to include it. Inputs can be excluded with `-`.
 
     Example:
         ```python
@@ -112,7 +113,7 @@ class CircuitInputs(CachePolicy):
         ```
 
     Attributes:
-        exclude: Names of inputs that do not count.
+        exclude: Names of inputs that are not part of the key.
     """
 
     exclude: list[str] = field(default_factory=list)
@@ -122,7 +123,7 @@ class CircuitInputs(CachePolicy):
         task_ctx: TaskRunContext,
         inputs: dict[str, Any],
         flow_parameters: dict[str, Any],  # noqa: ARG002 - Prefect passes it by name
-        **kwargs: Any,  # noqa: ARG002 - what later versions of Prefect tell
+        **kwargs: Any,  # noqa: ARG002 - for arguments of later versions of Prefect
     ) -> str:
         """Return the key of a task run.
 
@@ -130,29 +131,32 @@ class CircuitInputs(CachePolicy):
             TypeError: An input has no fingerprint.
         """
         task = task_ctx.task
-        counted = {name: value for name, value in inputs.items() if name not in self.exclude}
-        told = {name: _told_input(name, value) for name, value in counted.items()}
-        return fingerprint({"task": task.name, "version": task.version, "inputs": told})
+        prints = {
+            name: _input_fingerprint(name, value)
+            for name, value in inputs.items()
+            if name not in self.exclude
+        }
+        return fingerprint({"task": task.name, "version": task.version, "inputs": prints})
 
     def __sub__(self, other: str) -> CircuitInputs:
-        """Leave an input out."""
+        """Exclude an input."""
         if not isinstance(other, str):
             raise TypeError(f"CircuitInputs() - takes the name of an input, not {other!r:.80}.")
         return replace(self, exclude=[*self.exclude, other])
 
 
-def _told_input(name: str, value: Any) -> str:
+def _input_fingerprint(name: str, value: Any) -> str:
     try:
         return fingerprint(_plain(value))
     except (TypeError, QiskitRuntimeError) as error:
         raise TypeError(
-            f"Input {name!r} has no fingerprint ({error}). If it does not change the result, leave"
-            f" it out: cache_policy=CircuitInputs() - {name!r}."
+            f"Input {name!r} has no fingerprint ({error}). If it does not affect the result,"
+            f" exclude it: cache_policy=CircuitInputs() - {name!r}."
         ) from error
 
 
 def _plain(value: Any) -> Any:
-    """Return what identifies blocks and models, also inside of containers; the rest as it is."""
+    """Replace blocks and models by their identity, even inside containers; keep other values."""
     if isinstance(value, RuntimeBackend):
         return {"backend": [*service_identity(value), value.name, value.image]}
     if isinstance(value, BaseModel):

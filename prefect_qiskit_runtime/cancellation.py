@@ -1,9 +1,9 @@
-"""Cancelling behind flow runs that ended without doing so themselves.
+"""Cancel the jobs of flow runs that ended without cancelling them.
 
-A flow that can still act cancels what it waits for. These are for the other cases: hooks, which
-Prefect runs when a flow run was cancelled or crashed, often in another process; and a task that
-looks at all pending jobs now and then, for what no hook saw. Jobs are found by the tag of the
-root flow run, which each job that a flow submits bears; sessions by its labels.
+A flow whose process still runs cancels the jobs that it waits for. This module covers the other
+cases: hooks, which Prefect runs when a flow run was cancelled or crashed, often in another process;
+and a task that regularly checks all pending jobs, for cases that no hook saw. Jobs are found by the
+tag of the root flow run, which each job of a flow carries; sessions by the flow run's labels.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = ["FlowHooks", "acancel_abandoned_jobs", "cancel_abandoned_jobs", "canc
 
 _CANCELLED = (StateType.CANCELLING, StateType.CANCELLED)
 _CRASHED_AFTER_SECONDS = 3600.0
-_DEADLINE_SECONDS = 60.0  # for a service that is away: Prefect's runner waits for its hooks
+_DEADLINE_SECONDS = 60.0  # for a service that is down: Prefect's runner waits for its hooks
 
 
 class FlowHooks(TypedDict, total=False):
@@ -52,24 +52,24 @@ class FlowHooks(TypedDict, total=False):
 
 
 def cancel_on_exit(*blocks: str, crashed: bool = False) -> FlowHooks:
-    """Cancel the jobs of a flow run when it is cancelled, also where its process is gone.
+    """Cancel the jobs of a flow run when it is cancelled, even if its process is gone.
 
     ```python
     @flow(**cancel_on_exit("my-backend"))
     def my_flow(): ...
     ```
 
-    The hooks run wherever Prefect runs them, often in the worker. They load the blocks there,
-    cancel every job that the flow run, or one of its subflows, has submitted and that has not
-    ended, and close the sessions that it has open. Give them to the flow at the top: in a
-    subflow they do nothing, since its jobs cannot be told from those of its siblings.
+    Prefect often runs the hooks in the worker. They load the blocks there, cancel every pending job
+    that the flow run or one of its subflows has submitted, and close its open sessions. Add the
+    hooks to the top-level flow: in a subflow they do nothing, since its jobs cannot be
+    distinguished from those of other subflows.
 
     Args:
-        blocks: Names of saved `RuntimeBackend` blocks whose services have the jobs. Without any,
-            it is the blocks among the flow run's parameters, and the embedded service of the
-            machine if it runs.
-        crashed: Whether to do so as well when the flow run has crashed. Its jobs then cannot be
-            taken up by a retry of the flow run, and are paid for again.
+        blocks: Names of saved `RuntimeBackend` blocks whose services have the jobs. Without names,
+            the hooks use the blocks among the flow run's parameters, and the embedded service of
+            the machine if it is running.
+        crashed: Whether to cancel the jobs of a crashed flow run, too. A retry of the flow run
+            then cannot attach to its jobs: it submits them again, and they are billed again.
 
     Returns:
         Arguments for `flow`.
@@ -80,15 +80,15 @@ def cancel_on_exit(*blocks: str, crashed: bool = False) -> FlowHooks:
     for name in blocks:
         if not isinstance(name, str):
             raise ConfigurationError(
-                f"cancel_on_exit takes names of saved RuntimeBackend blocks, which its hooks load "
-                f"in another process, not {type(name).__name__}: {name!r:.80}"
+                f"cancel_on_exit takes the names of saved RuntimeBackend blocks, which its hooks "
+                f"load in another process, not {type(name).__name__}: {name!r:.80}"
             )
 
     async def cancel_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
         logger = flow_run_logger(flow_run, flow)
         if await root_flow_run_id(flow_run) != flow_run.id:
             logger.warning(
-                "Jobs of %r are left to the flow run above it: cancel_on_exit belongs there.",
+                "The jobs of %r are not cancelled: add cancel_on_exit to the flow above it.",
                 flow_run.name,
             )
             return
@@ -96,7 +96,7 @@ def cancel_on_exit(*blocks: str, crashed: bool = False) -> FlowHooks:
             sessions = sessions_left_open(await client.read_flow_run(flow_run.id))
         why = f"flow run {flow_run.name!r} is {state.name}"
         async for backend in _backends_of(flow_run, blocks, logger):
-            await _CleanUp(backend, logger).behind(flow_run.id, sessions, why)
+            await _CleanUp(backend, logger).cancel_left_by(flow_run.id, sessions, why)
 
     hooks = FlowHooks(on_cancellation=[cancel_jobs])
     if crashed:
@@ -112,17 +112,17 @@ async def acancel_abandoned_jobs(
 ) -> list[str]:
     """Cancel pending jobs whose flow runs were cancelled or have crashed.
 
-    For a flow that runs on a schedule: it finds what is left where neither the flow nor a hook
-    could act, as when a worker's machine was switched off. It looks at your own jobs, those
-    of the token, only.
+    Call it in a flow that runs on a schedule: it finds jobs that neither the flow nor a hook could
+    cancel, for example because the worker's machine was switched off. It checks only your own jobs,
+    those of the token.
 
     Args:
-        backends: Of the services to look at; of each service one is enough.
-        crashed_after_seconds: Leave the jobs of a crashed flow run alone for this long: a retry
-            takes them up.
-        deleted: Whether to cancel the jobs of flow runs that Prefect does not know any more. Set it
-            only if all flows that use the service, with this token, run on this one Prefect
-            server: the flow runs of another are not known here either.
+        backends: One backend of each service to check.
+        crashed_after_seconds: How long the jobs of a crashed flow run are kept, because a retry
+            can attach to them.
+        deleted: Whether to cancel the jobs of flow runs that Prefect no longer knows. Set it only
+            if all flows that use the service with this token run on this Prefect server, because
+            flow runs of another server are unknown here, too.
 
     Returns:
         Ids of the jobs that were cancelled.
@@ -136,9 +136,9 @@ async def acancel_abandoned_jobs(
                 flow_run = await _read(client, flow_run_id)
                 if flow_run is None and deleted:
                     why = f"flow run {flow_run_id} was deleted"
-                    cancelled += await clean_up.behind(flow_run_id, (), why)
+                    cancelled += await clean_up.cancel_left_by(flow_run_id, (), why)
                 elif flow_run is not None and _will_not_return(flow_run, crashed_after_seconds):
-                    cancelled += await clean_up.behind(
+                    cancelled += await clean_up.cancel_left_by(
                         flow_run_id, sessions_left_open(flow_run), _why(flow_run)
                     )
     return cancelled
@@ -149,14 +149,14 @@ cancel_abandoned_jobs = sync_task(acancel_abandoned_jobs)
 
 
 class _CleanUp:
-    """Cancels what flow runs have left on one service.
+    """Cancels the jobs and sessions that flow runs have left on one service.
 
-    What cannot be cancelled is logged, and does not keep the rest running.
+    A failure to cancel is logged, and the others are still cancelled.
     """
 
     def __init__(self, backend: RuntimeBackend, logger: Logger) -> None:
         self._backend = backend
-        policy = RetryPolicy.of(backend.options())
+        policy = RetryPolicy.from_options(backend.options())
         deadline_seconds = min(policy.deadline_seconds, _DEADLINE_SECONDS)
         self._policy = replace(policy, deadline_seconds=deadline_seconds)
         self._logger = logger
@@ -168,11 +168,11 @@ class _CleanUp:
         found = (flow_run_of_tag(tag) for job in jobs for tag in job.tags)
         return list(dict.fromkeys(flow_run_id for flow_run_id in found if flow_run_id is not None))
 
-    async def behind(self, root_id: UUID, sessions: Iterable[str], why: str) -> list[str]:
+    async def cancel_left_by(self, root_id: UUID, sessions: Iterable[str], why: str) -> list[str]:
         """Cancel the jobs of a root flow run, and sessions; return the ids of the jobs."""
         try:
             async with self._backend.connect() as api:
-                # First, so that no job that waits in a session gets its turn meanwhile.
+                # Sessions come first, so that no job that waits in one starts in the meantime.
                 for session_id in sessions:
                     await self._end(
                         f"Session {session_id}", partial(api.cancel_session, session_id), why
@@ -186,30 +186,30 @@ class _CleanUp:
                     if await self._end(f"Job {job.id}", partial(api.cancel_job, job.id), why)
                 ]
         except QiskitRuntimeError as error:
-            self._complain(
+            self._log_failure(
                 f"Jobs of flow run {root_id} on the {self._backend.service} service", error
             )
             return []
 
-    async def _end(self, what: str, end: Callable[[], Awaitable[None]], why: str) -> bool:
+    async def _end(self, name: str, end: Callable[[], Awaitable[None]], why: str) -> bool:
         try:
             await self._policy.ask(end)
-        except (ConflictError, NotFoundError):  # ended or deleted meanwhile, or of another service
+        except (ConflictError, NotFoundError):  # ended, deleted, or on another service
             return False
         except QiskitRuntimeError as error:
-            self._complain(what, error)
+            self._log_failure(name, error)
             return False
-        self._logger.warning("%s was cancelled, because %s.", what, why)
+        self._logger.warning("%s was cancelled, because %s.", name, why)
         return True
 
-    def _complain(self, what: str, error: QiskitRuntimeError) -> None:
-        self._logger.error("%s may still be there: cancelling failed: %s", what, error)
+    def _log_failure(self, name: str, error: QiskitRuntimeError) -> None:
+        self._logger.error("%s may still be running: cancelling failed: %s", name, error)
 
 
 async def _backends_of(
     flow_run: FlowRun, names: Sequence[str], logger: Logger
 ) -> AsyncIterator[RuntimeBackend]:
-    """Load blocks; one that cannot be loaded does not keep the jobs of the others running."""
+    """Load blocks; if one cannot be loaded, the jobs of the others are still cancelled."""
     loading: dict[str, Coroutine[Any, Any, Block]] = {
         name: RuntimeBackend.aload(name) for name in names
     }
@@ -223,7 +223,7 @@ async def _backends_of(
         try:
             block = await load
         except ValueError as error:
-            logger.error("Jobs on the service of %r may still run: %s", name, error)  # noqa: TRY400
+            logger.error("Jobs on the service of %r may still be running: %s", name, error)  # noqa: TRY400
             continue
         if isinstance(block, RuntimeBackend):
             yield block

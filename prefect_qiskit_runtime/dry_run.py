@@ -1,4 +1,4 @@
-"""What a call would send, without sending it: sizes, checks and an estimate of QPU time."""
+"""Dry runs of a call, without submitting it: sizes, checks and an estimate of QPU time."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class DryRunCircuit:
     """The circuit of one PUB, or of one item of a quantum program, as it would be sent.
 
     Attributes:
-        num_qubits: Its width: that of the device, once it is transpiled.
-        depth: How many instructions follow each other.
-        two_qubit_gates: Instructions on two qubits.
-        usage: What it makes a QPU do; None where that is not known.
+        num_qubits: Its width; after transpilation, the width of the device.
+        depth: Its depth, in instructions.
+        two_qubit_gates: Number of instructions on two or more qubits.
+        usage: Its QPU work; None if unknown.
         fault: Why the backend would refuse it; None if it would not.
     """
 
@@ -55,22 +55,22 @@ class DryRunCircuit:
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a call with `dry_run=True` would have sent. Nothing was submitted.
+    """The result of a call with `dry_run=True`: the jobs that the call would submit.
 
-    Printing it shows a table.
+    Nothing was submitted. Printing the dry run shows a table.
 
     Attributes:
         program_id: The program or primitive.
-        backend: The backend that was meant, or chosen.
-        service: Which service has it.
-        num_jobs: How many jobs it would be.
-        payload_bytes: Of the inputs of all jobs together, encoded.
-        circuits: Those of a primitive; empty for programs.
-        faults: Why it would be refused, in sentences; empty if nothing was found.
+        backend: The named or chosen backend.
+        service: The service of the backend.
+        num_jobs: Number of jobs.
+        payload_bytes: Total size of the encoded inputs of all jobs.
+        circuits: The circuits of a primitive; empty for programs.
+        faults: Why the call would be refused, in sentences; empty if no fault was found.
         estimate: How long a QPU is held, by IBM's documented formula; None for simulators and
-            programs. What is billed may differ.
-        preparation: What was chosen and done: the backend and why, how circuits were transpiled;
-            under "jobs" for each of several jobs.
+            programs. The billed time may differ.
+        preparation: The choice of the backend with its reason, and the transpilation of the
+            circuits; under "jobs" for each of several jobs.
     """
 
     program_id: str
@@ -85,16 +85,16 @@ class DryRun:
 
     @property
     def is_accepted(self) -> bool:
-        """Whether nothing was found for which it would be refused."""
+        """Whether no fault was found for which the call would be refused."""
         return not self.faults
 
     @property
     def shots(self) -> int | None:
-        """How often circuits are executed; None where that is not known."""
+        """Number of circuit executions; None if unknown."""
         return None if self.estimate is None else self.estimate.executions
 
     def __str__(self) -> str:
-        """Show it as a text of several lines."""
+        """Return the dry run as text with several lines."""
         jobs = "1 job" if self.num_jobs == 1 else f"{self.num_jobs} jobs"
         head = (
             f"Dry run of {self.program_id} on {self.backend} ({self.service} service): nothing was"
@@ -111,11 +111,11 @@ class DryRun:
             )
         if self.estimate is not None:
             lines.append(
-                f"Estimate, not a promise: {self.estimate.seconds:.1f} s of QPU time for"
+                f"Estimate, not a guarantee: {self.estimate.seconds:.1f} s of QPU time for"
                 f" {self.estimate.executions:,} executions ({SOURCE})."
             )
-            lines += [f"  {said}" for said in self.estimate.assumptions]
-        lines += [f"It would be refused: {fault}" for fault in self.faults]
+            lines += [f"  {assumption}" for assumption in self.estimate.assumptions]
+        lines += [f"The call would be refused: {fault}" for fault in self.faults]
         return "\n".join(lines)
 
 
@@ -188,7 +188,7 @@ async def dry_run_of(requests: Sequence[Request]) -> DryRun:
 
 async def _job_of(api: RuntimeApi, request: Request, name: str) -> _PlannedJob:
     if request.program_id in PRIMITIVES:
-        prepared, faults = await _prepared(api, request, name)
+        prepared, faults = await _prepare(api, request, name)
     else:
         prepared, faults = Prepared(request.inputs), await _schema_faults(api, request)
     payload_bytes = len(await asyncio.to_thread(encode_inputs, prepared.inputs))
@@ -200,8 +200,8 @@ async def _job_of(api: RuntimeApi, request: Request, name: str) -> _PlannedJob:
     return _PlannedJob(payload_bytes, circuits, faults, prepared)
 
 
-async def _prepared(api: RuntimeApi, request: Request, name: str) -> tuple[Prepared, list[str]]:
-    """Return what would be sent, as for a device, and why it cannot be prepared."""
+async def _prepare(api: RuntimeApi, request: Request, name: str) -> tuple[Prepared, list[str]]:
+    """Return the prepared inputs, as for a device, and the faults found in the preparation."""
     prepare = request.prepare
     if not isinstance(prepare, PubPreparation | ProgramPreparation):
         return Prepared(request.inputs), []
@@ -212,7 +212,7 @@ async def _prepared(api: RuntimeApi, request: Request, name: str) -> tuple[Prepa
         if isinstance(prepare, PubPreparation):
             return await prepare.for_device(device, check=False), []
         return await prepare.for_device(device), []
-    except InvalidInputError as error:  # the transpiler cannot do it
+    except InvalidInputError as error:  # the transpiler cannot handle it
         return Prepared(request.inputs, device=device), [str(error)]
 
 
@@ -247,7 +247,8 @@ def _circuits_of(request: Request, prepared: Prepared) -> list[DryRunCircuit]:
     first = 0 if request.part is None else request.part.start
     is_checked = device is not None and not device.is_simulator
     if isinstance(prepare, PubPreparation) and prepare.transpile:
-        # What is transpiled in the job is checked there; what cannot be transpiled is told already.
+        # A circuit that is transpiled in the job is checked there, and the fault of a circuit that
+        # cannot be transpiled has been reported already.
         is_checked = is_checked and prepare.transpiles_here and estimate is not None
     return [
         DryRunCircuit(

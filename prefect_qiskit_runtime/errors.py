@@ -1,35 +1,35 @@
-"""Every error of the package, one class per thing a caller does differently.
+"""All errors of the package, one class for each case that callers handle differently.
 
 ```
 QiskitRuntimeError
 ├── ConfigurationError        a block, setting or argument is wrong or incomplete: change it
-├── InvalidInputError         what was sent breaks a rule: the error names the path and the rule
+├── InvalidInputError         an input breaks a rule: the error names the path and the rule
 │   ├── EncodingError         a value has no encoding (path names it in the inputs)
-│   └── DecodingError         bytes that came back are not what the decoder expects
+│   └── DecodingError         received bytes are not in the form that the decoder expects
 ├── AuthenticationError       the token was refused: log in again
-├── AccessDeniedError         the token is good, the action is not allowed to this user
+├── AccessDeniedError         the token is valid, but the user may not perform the action
 ├── NotFoundError             no such program, job, session or backend (for this user)
-├── ConflictError             the object is in a state, or bears a name, that forbids the action
-│   └── SessionClosedError    the session takes no more jobs: open another
-├── ServiceUnavailableError   no answer, or a passing fault (transient): ask again
-│   └── RateLimitedError      asked too often: wait `retry_after_seconds`
-├── BudgetExceededError       a limit of QPU time would be passed: smaller, or raise the limit
-├── SubmissionUnclearError    a job may have been made that cannot be found: look for its tag
+├── ConflictError             the state or the name of the object forbids the action
+│   └── SessionClosedError    the session accepts no more jobs: open another
+├── ServiceUnavailableError   no reply, or a temporary fault (transient): retry
+│   └── RateLimitedError      too many requests: wait `retry_after_seconds`
+├── BudgetExceededError       a limit of QPU time would be exceeded: reduce the job, or raise it
+├── SubmissionUnclearError    a job may have been made but is not found: look for its tag
 ├── LoopDivergedError         a loop does not repeat its records: undo the change, or rename it
-├── HardwareBudgetError       a program has used the time on a device that it was given
-├── ProtocolError             the answer is not one of the protocol: another service or version
+├── HardwareBudgetError       a program has used up its QPU time
+├── ProtocolError             the reply does not follow the protocol: another service or version
 ├── EmbeddedServiceError      the embedded service could not be started or trusted
 └── JobError                  the job ended without a result
     ├── ProgramFailedError    the program raised or exited: its own traceback is in `traceback`
     ├── JobProcessError       its process died (signal, memory limit) or could not start
     ├── JobTimedOutError      it ran longer than max_execution_time
-    ├── JobCancelledError     somebody cancelled it
+    ├── JobCancelledError     it was cancelled
     ├── JobSessionClosedError its session closed before it could start: submit it to another
-    └── JobInterruptedError   the service stopped under it (transient): submit it again
+    └── JobInterruptedError   the service stopped while it ran (transient): submit it again
 ```
 
-A message says what was tried, on what, what came back and what to do. Ids are attributes as
-well. Messages and attributes never hold tokens, inputs or results.
+A message says what was tried, on which object, what came back and what to do. Ids are also
+attributes. Messages and attributes never hold tokens, inputs or results.
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ class QiskitRuntimeError(Exception):
     """Base of all errors of this package.
 
     Attributes:
-        transient: Whether asking the same question again may well succeed. It says nothing
-            about submitting again: a submission is looked up, never repeated blindly.
-        code: The service's own number for what went wrong, if it gave one.
+        transient: Whether the same request may succeed if it is repeated. This does not apply to
+            submissions: the job is searched for, and never submitted blindly again.
+        code: The service's number for the error, if it sent one.
         retry_after_seconds: How long the service asks to wait; None if it did not say.
     """
 
@@ -88,8 +88,8 @@ class QiskitRuntimeError(Exception):
     retry_after_seconds: float | None = None
 
     def __reduce__(self) -> Any:
-        # Exceptions pickle by calling cls(*args), which loses keyword attributes; these
-        # errors cross processes (Prefect task runners, results), so state goes along.
+        # Exceptions are unpickled by calling cls(*args), which loses keyword attributes. These
+        # errors cross processes (Prefect task runners, results), so their state is included.
         return _rebuild, (type(self), str(self), self.__dict__)
 
 
@@ -98,11 +98,11 @@ class ConfigurationError(QiskitRuntimeError):
 
 
 class InvalidInputError(QiskitRuntimeError):
-    """What was sent breaks a rule.
+    """An input breaks a rule.
 
     Attributes:
-        path: Where in what was sent, as in `$.hamiltonian.paulis[3]`; None if not of one place.
-        rule: The rule that it breaks, in words; None if the message says all.
+        path: Path of the input, such as `$.hamiltonian.paulis[3]`; None if there is no single one.
+        rule: The broken rule, in words; None if the message is sufficient.
     """
 
     def __init__(self, message: str, *, path: str | None = None, rule: str | None = None) -> None:
@@ -116,7 +116,7 @@ class EncodingError(InvalidInputError):
 
 
 class DecodingError(InvalidInputError):
-    """Bytes that came back are not what the decoder expects."""
+    """Received bytes are not in the form that the decoder expects."""
 
 
 class AuthenticationError(QiskitRuntimeError):
@@ -124,15 +124,15 @@ class AuthenticationError(QiskitRuntimeError):
 
 
 class AccessDeniedError(QiskitRuntimeError):
-    """The user is known, the action is not allowed to them."""
+    """The user is known but may not perform the action."""
 
 
 class NotFoundError(QiskitRuntimeError):
-    """There is no such object for this user.
+    """The object does not exist for this user.
 
     Attributes:
-        kind: What was looked for: "program", "job", "session", "backend", "image" or "page".
-        identifier: The id or name that was asked for.
+        kind: Kind of the object: "program", "job", "session", "backend", "image" or "page".
+        identifier: The id or name in the request.
     """
 
     def __init__(self, message: str, *, kind: str = "page", identifier: str | None = None) -> None:
@@ -142,11 +142,11 @@ class NotFoundError(QiskitRuntimeError):
 
 
 class ConflictError(QiskitRuntimeError):
-    """The object is in a state, or bears a name, that forbids the action."""
+    """The state or the name of the object forbids the action."""
 
 
 class SessionClosedError(ConflictError):
-    """The session is closed, or takes no more jobs. The job was not made.
+    """The session is closed or accepts no more jobs. The job was not made.
 
     Attributes:
         identifier: The session's id.
@@ -160,10 +160,10 @@ class SessionClosedError(ConflictError):
 
 
 class LoopDivergedError(QiskitRuntimeError):
-    """A loop that runs again does not ask for what its records say. Nothing was submitted.
+    """A loop that runs again differs from its records. Nothing was submitted.
 
     Attributes:
-        index: Number of the step; None if it is about the loop as a whole.
+        index: Number of the step; None if the error concerns the whole loop.
     """
 
     def __init__(self, message: str, *, index: int | None = None) -> None:
@@ -172,13 +172,13 @@ class LoopDivergedError(QiskitRuntimeError):
 
 
 class ServiceUnavailableError(QiskitRuntimeError):
-    """No answer, or a passing fault of the service. Asking again may succeed."""
+    """There was no reply, or the service has a temporary fault. A retry may succeed."""
 
     transient = True
 
 
 class RateLimitedError(ServiceUnavailableError):
-    """The service asks to be called less often."""
+    """The service received too many requests and asks for fewer."""
 
     def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
@@ -186,13 +186,13 @@ class RateLimitedError(ServiceUnavailableError):
 
 
 class BudgetExceededError(QiskitRuntimeError):
-    """A job would pass a limit of QPU time. It was not sent.
+    """A job would exceed a limit of QPU time. It was not sent.
 
     Attributes:
-        scope: Whose limit: "call", "flow run", "day" or "instance".
+        scope: Scope of the limit: "call", "flow run", "day" or "instance".
         limit_seconds: The limit.
-        used_seconds: What was used of it already.
-        estimated_seconds: What the job is estimated to use.
+        used_seconds: The time already used.
+        estimated_seconds: The estimated time of the job.
     """
 
     def __init__(
@@ -212,10 +212,10 @@ class BudgetExceededError(QiskitRuntimeError):
 
 
 class SubmissionUnclearError(QiskitRuntimeError):
-    """A request that may have made a job had no answer, and the job is not found.
+    """A request that may have made a job received no reply, and the job is not found.
 
     Attributes:
-        tag: The label that the job bears, if there is a job.
+        tag: The tag of the job, if the job exists.
     """
 
     def __init__(self, message: str, *, tag: str | None = None) -> None:
@@ -224,15 +224,15 @@ class SubmissionUnclearError(QiskitRuntimeError):
 
 
 class HardwareBudgetError(QiskitRuntimeError):
-    """A program has used up the time on quantum hardware that its job was given."""
+    """A program has used up the time on quantum hardware that its job was granted."""
 
 
 class ProtocolError(QiskitRuntimeError):
-    """The answer is not one of the protocol: another service, or another version of it."""
+    """The reply does not follow the protocol: it is another service, or another version."""
 
 
 class EmbeddedServiceError(QiskitRuntimeError):
-    """The embedded service could not be started, or what listens there is not it."""
+    """The embedded service could not be started, or another process listens on its address."""
 
 
 class JobError(QiskitRuntimeError):
@@ -240,12 +240,13 @@ class JobError(QiskitRuntimeError):
 
     Attributes:
         job_id: The job.
-        program_id: The program it ran.
-        backend: The backend it ran on.
-        reason: What the service says of the end, in words.
-        reason_code: The service's number for it (see the docs' table of reason codes).
-        traceback: The program's own traceback, where it raised.
-        log_tail: The last lines of the job's log, where they help.
+        program_id: The program that it ran.
+        backend: The backend that it ran on.
+        reason: The service's reason for the end, in words.
+        reason_code: The service's number for the reason (see the table of reason codes in the
+            docs).
+        traceback: The program's own traceback, if it raised an error.
+        log_tail: The last lines of the job's log, if they help.
     """
 
     def __init__(
@@ -271,11 +272,11 @@ class JobError(QiskitRuntimeError):
 
 
 class ProgramFailedError(JobError):
-    """The program raised, or exited without a result."""
+    """The program raised an error, or exited without a result."""
 
 
 class JobProcessError(JobError):
-    """The job's process died of a signal or a limit, or could not start."""
+    """The job's process was killed by a signal or a limit, or could not start."""
 
 
 class JobTimedOutError(JobError):
@@ -291,11 +292,11 @@ class JobSessionClosedError(JobError):
 
 
 class JobInterruptedError(JobError):
-    """The service stopped while the job ran; a started job is not run twice by itself."""
+    """The service stopped while the job ran; a started job is not run again automatically."""
 
     transient = True
 
 
 def is_retryable(error: BaseException) -> bool:
-    """Say whether asking again may succeed: the one place that reads `transient`."""
+    """Return whether a retry may succeed: the only place that reads `transient`."""
     return isinstance(error, QiskitRuntimeError) and error.transient

@@ -1,4 +1,4 @@
-"""What became of the jobs of a program or a label: for export, and as a pandas frame."""
+"""The history of the jobs of a program or a tag: for export, and as a pandas frame."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ async def afetch_job_history(
     created_before: datetime | None = None,
     limit: int | None = None,
 ) -> DataFrame:
-    """Return the history of a program or a label as a pandas frame, the oldest job first.
+    """Return the history of a program or a tag as a pandas frame, the oldest job first.
 
-    Needs pandas: `pip install "prefect-qiskit-runtime[history]"`. What a flow run has stored of a
-    job is complete; of others the settings (seeds, shots, precision, options) are missing, since
-    for them the inputs of every job would have to be fetched.
+    Needs pandas: `pip install "prefect-qiskit-runtime[history]"`. The rows of jobs whose provenance
+    was stored by a flow run are complete. For other jobs, the settings (seeds, shots, precision,
+    options) are missing, since they would require fetching the inputs of every job.
 
     Args:
-        backend: Any backend of the service; jobs on its other backends count too.
-        program_id: Jobs of this program only, such as that of a loop, or "estimator".
-        tags: Jobs that have all of these tags only.
-        created_after: Jobs made at this time or later; without a zone it is local time.
-        created_before: Jobs made at this time or before; likewise.
-        limit: The newest ones, at most this many; None for all.
+        backend: Any backend of the service; jobs on its other backends are included.
+        program_id: Only jobs of this program, such as the program of a loop, or "estimator".
+        tags: Only jobs that have all of these tags.
+        created_after: Only jobs created at this time or later; local time if it has no zone.
+        created_before: Only jobs created at this time or before; local time if it has no zone.
+        limit: Maximum number of jobs, the newest ones; None for all.
 
     Returns:
         A row for each job, its id as index, with the columns of `Provenance.to_row`.
@@ -85,12 +85,12 @@ fetch_job_history = sync_task(afetch_job_history)
 async def provenance_of_jobs(
     api: RuntimeApi, backend: RuntimeBackend, jobs: Sequence[JobInfo]
 ) -> list[Provenance]:
-    """Return where jobs come from: as it was stored, else as the service tells it.
+    """Return the provenance of jobs: as stored, or otherwise as collected from the service.
 
     Args:
         api: The service of the jobs.
-        backend: A backend of it.
-        jobs: As the service lists them.
+        backend: A backend of that service.
+        jobs: The jobs, as the service lists them.
     """
     records = Records()
     turn = asyncio.Semaphore(_AT_ONCE)

@@ -353,7 +353,7 @@ class RuntimeProgram(Referable, JobBlock[Any]):
         together = {**self.inputs, **inputs}
         request = Request(program_id, together, self.backend, self.backend.options(None))
         async with self.backend.connect() as api:
-            job_id = await (await Evaluation.of(api, request)).submit()
+            job_id = await (await Evaluation.from_request(api, request)).submit()
         return RuntimeJob(
             job_id,
             self.backend,

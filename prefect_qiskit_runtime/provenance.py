@@ -1,7 +1,7 @@
-"""Where results come from: what is known of a job, in one model, on a page and in a frame.
+"""The provenance of a result: all details of its job in one model, for artifacts and frames.
 
-A job has one `Provenance`, wherever its service is. It holds names, numbers and times:
-no inputs, results, messages or tokens.
+A job has one `Provenance`, on any service. It holds names, numbers and times: no inputs, results,
+messages or tokens.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from prefect_qiskit_runtime.renamed import old_method
 __all__ = ["Calibration", "Provenance"]
 
 FORMAT_VERSION = 1
-"""Of the stored form; what this version does not know is asked from the service again."""
+"""Version of the stored form; other versions are ignored and collected from the service again."""
 
 
 class Calibration(BaseModel):
-    """Which calibration of a backend was in force.
+    """The calibration of a backend that was in force.
 
     Attributes:
-        updated_at: When it was last changed.
-        calibration_id: The service's id of it, where it has one.
+        updated_at: When the calibration was last changed.
+        calibration_id: Its id at the service, if it has one.
         backend_version: Version of the backend's configuration.
     """
 
@@ -39,45 +39,46 @@ class Calibration(BaseModel):
 
 
 class Provenance(BaseModel):
-    """Where the result of one job comes from. What is not known is None or empty.
+    """The provenance of one job and its result. Unknown values are None or empty.
 
     Attributes:
         job_id: The job.
-        key: What it was submitted with: the name of the attempt.
-        status: Where it was when this was made; all that follows is final once it has ended.
-        reason_code: Why it ended, where the service says it by a number.
-        program_id: What it ran.
-        program_version: In which version.
+        key: The key that it was submitted with: the name of the attempt.
+        status: Its status when the provenance was collected; once the job has ended, all values
+            are final.
+        reason_code: Why it ended, if the service reports a number.
+        program_id: The program that it ran.
+        program_version: The version of the program.
         service: "embedded", "team" or "ibm".
-        service_url: Where that is; None for the embedded one.
+        service_url: Address of the service; None for the embedded service.
         instance: The instance that the job belongs to.
-        backend: Where it ran.
-        calibration: What the backend was calibrated to when the job started.
+        backend: The backend that it ran on.
+        calibration: The calibration of the backend when the job started.
         seeds: The inputs and options that make it reproducible.
-        shots: For PUBs that say nothing, or one for each PUB where they differ.
-        precision: Likewise.
-        options: What was sent besides: `job` (how it is to run) and `primitive`.
-        options_ignored: Those that the backend does not support.
-        tags: Its labels.
+        shots: The default for all PUBs, or one number for each PUB if they differ.
+        precision: The default for all PUBs, or one number for each PUB if they differ.
+        options: Further options: `job` (options of the job) and `primitive`.
+        options_ignored: The options that the backend does not support.
+        tags: Its tags.
         session_id: The session or batch that it belongs to.
-        private: Whether its inputs are told to nobody: nothing of them is in here.
+        private: Whether its inputs are private; the provenance then contains nothing of them.
         image: The Python environment that it ran in.
-        versions: Packages of the flow's environment, where it was submitted from here.
+        versions: Packages of the flow's environment, if it was submitted there.
         job_versions: Packages that the job ran with.
-        submitted_at: When it was made.
+        submitted_at: When it was submitted.
         started_at: When it left the queue.
         ended_at: When it ended.
-        queue_seconds: From submission to start.
-        run_seconds: From start to end.
-        usage_seconds: What the service counts as used.
-        quantum_seconds: Time on a quantum device, as the service has measured it.
-        estimated_quantum_seconds: What that was estimated to be before the job was sent to IBM
-            Quantum, by the formula that IBM documents.
+        queue_seconds: Time from submission to start.
+        run_seconds: Time from start to end.
+        usage_seconds: The usage that the service reports.
+        quantum_seconds: Time on a quantum device, as measured by the service.
+        estimated_quantum_seconds: Estimate of that time before the job was sent to IBM Quantum,
+            with the formula that IBM documents.
         attempt: Which attempt of the evaluation it is, from 1.
-        earlier_job_ids: The jobs of the attempts before.
-        root_flow_run_id: The flow run at the top, which its tag names.
-        flow_run_id: The flow run that has waited for it first.
-        task_run_id: The task run, likewise.
+        earlier_job_ids: The jobs of the previous attempts.
+        root_flow_run_id: The top-level flow run, which its tag names.
+        flow_run_id: The flow run that waited for it first.
+        task_run_id: The task run that waited for it first.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -123,10 +124,10 @@ class Provenance(BaseModel):
         """Return it as one flat row: nested values under dotted names, lists as JSON text.
 
         Args:
-            as_json: Times as ISO 8601 text instead of `datetime`.
+            as_json: Whether times are ISO 8601 text instead of `datetime`.
         """
-        told = self.model_dump(mode="json" if as_json else "python")
-        return dict(_flat(told))
+        fields = self.model_dump(mode="json" if as_json else "python")
+        return dict(_flat(fields))
 
     row = old_method("row", "to_row")
 

@@ -18,9 +18,9 @@ from prefect_qiskit_runtime.codec import Decoders, ResultDecoderLike
 from prefect_qiskit_runtime.following.callbacks import InterimDelivery
 from prefect_qiskit_runtime.following.following import (
     fetch_decoded,
+    fetch_inputs,
     fetch_job_error,
     follow,
-    inputs_of,
 )
 from prefect_qiskit_runtime.models import InterimEvent, JobInfo, JobMetrics, JobStatus
 from prefect_qiskit_runtime.provenance import Provenance
@@ -123,7 +123,7 @@ class RuntimeJob(JobRun[Any]):
         """The inputs of the job; asked from the service if it was not submitted from here."""
         if self._inputs is None:
             async with self.backend.connect() as api:
-                self._inputs = await inputs_of(api, self.job_id)
+                self._inputs = await fetch_inputs(api, self.job_id)
         return self._inputs
 
     @property
@@ -208,7 +208,7 @@ class RuntimeJob(JobRun[Any]):
         Raises:
             TimeoutError: It has not ended in time; it goes on.
         """
-        async with self.backend.connect() as api, summarised(api, self.backend) as summarise:
+        async with self.backend.connect() as api, job_summaries(api, self.backend) as summarise:
             status = await self._final_status(api, timeout_seconds)
             summarise(self.job_id, self._sent)
             return status
@@ -227,7 +227,7 @@ class RuntimeJob(JobRun[Any]):
 
     async def _ask(self, api: RuntimeApi, question: Callable[[], Awaitable[T]]) -> T:
         """Ask as long as the backend says, unless the service was never met."""
-        policy = RetryPolicy.of(self.backend.options())
+        policy = RetryPolicy.from_options(self.backend.options())
         return await policy.ask(question, may_ask_again=is_met(api))
 
     wait_for_final_state = blocking(await_for_final_state)
@@ -254,7 +254,7 @@ class RuntimeJob(JobRun[Any]):
             TimeoutError: It has not ended in time.
         """
         decoders = Decoders.choose(decoder) if decoder else self._decoders
-        async with self.backend.connect() as api, summarised(api, self.backend) as summarise:
+        async with self.backend.connect() as api, job_summaries(api, self.backend) as summarise:
             status = await self._final_status(api, timeout_seconds)
             summarise(self.job_id, self._sent)
             if self._private is None:

@@ -254,7 +254,7 @@ class _Opening:
         self._backend = as_backend(backend)
         self._mode: SessionMode = mode
         self._max_time = None if max_time is None else read_seconds(max_time, "max_time")
-        self._policy = RetryPolicy.of(self._backend.options())
+        self._policy = RetryPolicy.from_options(self._backend.options())
         self._session: RuntimeSession | None = None
         self._keys: Iterator[str] | None = None
 

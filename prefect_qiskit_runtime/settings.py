@@ -1,6 +1,6 @@
 """Settings of the package, read from the environment (`PREFECT_QISKIT_RUNTIME_…`).
 
-What belongs to one flow is on a block or an argument; here is what belongs to a machine.
+Settings of one flow are fields of a block or arguments of a call; these are settings of a machine.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _default_home() -> Path:
 
 
 class Settings(BaseSettings):
-    """What can be set for all flows and for the service of this machine."""
+    """Settings for all flows and for the service of this machine."""
 
     model_config = SettingsConfigDict(
         env_prefix="PREFECT_QISKIT_RUNTIME_", env_ignore_empty=True, frozen=True
@@ -40,14 +40,14 @@ class Settings(BaseSettings):
     idle_seconds: float = Field(
         default=900.0,
         gt=0,
-        description="The embedded service ends after this time without job, session or stream.",
+        description="The embedded service ends after this time without a job, session or stream.",
     )
     request_timeout_seconds: float = Field(
         default=60.0,
         gt=0,
         description=(
-            "How long one request to a service may take. One without an answer is sent once more "
-            "where that is safe."
+            "How long one request to a service may take. A request without a reply is sent once "
+            "more if that is safe."
         ),
     )
     flow_state_interval_seconds: float = Field(
@@ -59,47 +59,48 @@ class Settings(BaseSettings):
         default=50,
         ge=0,
         description=(
-            "How many jobs of a flow run get a summary artifact in Prefect; 0 for none. What they "
-            "show is stored with the results of Prefect for every job."
+            "How many jobs of a flow run get a summary artifact in Prefect; 0 for none. The "
+            "summary of every job is stored with Prefect's results."
         ),
     )
     record_days: float = Field(
         default=90.0,
         ge=0,
         description=(
-            "`prefect-qiskit-runtime records clean` deletes what Prefect's result storage keeps of "
-            "jobs after this time; nothing does so by itself."
+            "`prefect-qiskit-runtime records clean` deletes the records of jobs in Prefect's "
+            "result storage after this time; they are not deleted automatically."
         ),
     )
     submission_grace_seconds: float = Field(
         default=120.0,
         gt=0,
         description=(
-            "How long a job may take to be found by its tag on a service that knows no keys (IBM "
-            "Quantum). After a submission without an answer it is looked for during this time."
+            "How long a job may take to be found by its tag on a service without submission keys "
+            "(IBM Quantum). After a submission without a reply, the job is searched for during "
+            "this time."
         ),
     )
     unclear_submission: Literal["resubmit", "hold"] = Field(
         default="resubmit",
         description=(
-            "What happens if it is not found then: the job is submitted again, or the call fails."
+            "Action if the job is not found in that time: submit it again, or let the call fail."
         ),
     )
     max_concurrent_jobs: int = Field(
         default_factory=lambda: max(2, os.cpu_count() or 1),
         ge=1,
-        description="How many jobs the service runs at once; further ones wait in its queue.",
+        description="How many jobs the service runs at once; further jobs wait in its queue.",
     )
     max_execution_seconds: int = Field(
         default=8 * 3600,
         ge=1,
         le=2**31 - 1,
-        description="Wall-clock limit of a job whose program names none, and the highest allowed.",
+        description="Wall-clock limit of a job whose program sets none, and the highest allowed.",
     )
     max_session_seconds: int = Field(
         default=28_800,
         ge=1,
-        description="Longest max time of a session, and that of sessions that name none.",
+        description="Longest max time of a session, and the default for sessions that set none.",
     )
     session_idle_seconds: int = Field(
         default=60,
@@ -110,12 +111,12 @@ class Settings(BaseSettings):
         default=3600.0,
         gt=0,
         description=(
-            "How long a job on quantum hardware waits for its credentials, where the flow that has"
-            " them is away."
+            "How long a job on quantum hardware waits for its credentials if the flow that has"
+            " them is not connected."
         ),
     )
     terminate_grace_seconds: float = Field(
-        default=5.0, ge=0, description="Time between the request to end a job and its kill."
+        default=5.0, ge=0, description="Time between asking a job's process to end and killing it."
     )
     job_memory_bytes: int = Field(
         default=8192 * MEBIBYTE,
@@ -134,8 +135,8 @@ class Settings(BaseSettings):
     )
     duplicate_program_names: Literal["allow", "refuse"] = Field(
         default="allow",
-        description="Whether one user may have several programs of one name, as IBM's service"
-        " allowed; `refuse` answers an upload of a name that is taken with 409.",
+        description="Whether one user may have several programs of the same name, as IBM's service"
+        " allowed; `refuse` answers the upload of an existing name with 409.",
     )
     retention_days: float = Field(
         default=90.0, gt=0, description="The embedded service keeps ended jobs this long."
@@ -143,9 +144,9 @@ class Settings(BaseSettings):
     retention_bytes: int = Field(
         default=5 * 1024 * MEBIBYTE,
         gt=0,
-        description="Above this size the embedded service drops its oldest ended jobs.",
+        description="Above this size, the embedded service deletes its oldest ended jobs.",
     )
 
     def embedded_dir(self, protocol_version: int) -> Path:
-        """Folder of the embedded service of one protocol version."""
+        """Return the folder of the embedded service for one protocol version."""
         return self.home.expanduser().resolve() / f"v{protocol_version}"

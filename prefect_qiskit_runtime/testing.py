@@ -1,7 +1,6 @@
-"""A Runtime service that fails on request, in a process of its own: for tests of your flows.
+"""A Runtime service that fails on request, in a separate process, for tests of your flows.
 
-It is the service that `prefect-qiskit-runtime serve --fault-mode` runs. Nothing of it is for
-anything but tests.
+It is the service that `prefect-qiskit-runtime serve --fault-mode` runs. Use it only for tests.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ _END_SECONDS = 30.0
 
 
 class OfflineService:
-    """A running service with its fault mode; made by `offline_service`.
+    """A running service with its fault mode; created by `offline_service`.
 
     Attributes:
-        url: Where it listens, on this machine.
-        token: The token of its one user.
-        process: Its process, to be killed by whoever wants to see what happens then.
+        url: Its address on this machine.
+        token: The token of its only user.
+        process: Its process, which a test may kill.
     """
 
     def __init__(self, url: str, token: str, process: subprocess.Popen[str]) -> None:
@@ -51,14 +50,14 @@ class OfflineService:
         )
 
     def credentials(self) -> RuntimeServiceCredentials:
-        """Return the credentials block for it."""
+        """Return a credentials block for the service."""
         from prefect_qiskit_runtime.credentials import RuntimeServiceCredentials
 
         given = {"url": self.url, "token": self.token}
         return RuntimeServiceCredentials.model_validate(given)
 
     def backend(self, name: str = "aer_simulator", **fields: Any) -> RuntimeBackend:
-        """Return a backend block for it.
+        """Return a backend block for the service.
 
         Args:
             name: The backend.
@@ -69,40 +68,40 @@ class OfflineService:
         return RuntimeBackend(name=name, service="team", credentials=self.credentials(), **fields)
 
     def add(self, fault: str, **fields: Any) -> str:
-        """Put a scenario in force and return its id.
+        """Activate a scenario and return its id.
 
         Args:
             fault: Its kind, such as `refuse`, `cut` or `end_job`.
-            fields: The rest of it; the reference of the fault mode lists them.
+            fields: Its other fields; the reference of the fault mode lists them.
 
         Raises:
-            QiskitRuntimeError: There is no such fault, or a field of it is wrong.
+            QiskitRuntimeError: The fault does not exist, or a field is invalid.
         """
         return self._ask("POST", "/scenarios", json={"fault": fault, **fields})["id"]
 
     def scenarios(self) -> list[dict[str, Any]]:
-        """Return the scenarios in force, with how often each was met and has acted."""
+        """Return the active scenarios, with how often each was matched and applied."""
         return self._ask("GET", "/scenarios")["scenarios"]
 
     def remove(self, scenario_id: str) -> None:
-        """Take a scenario back; what it holds goes on."""
+        """Remove a scenario; the requests that it holds continue."""
         self._ask("DELETE", f"/scenarios/{scenario_id}")
 
     def clear(self) -> None:
-        """Take all scenarios back and forget the requests so far."""
+        """Remove all scenarios and forget the requests so far."""
         self._ask("DELETE", "/scenarios")
         self._ask("DELETE", "/journal")
 
     def advance(self, seconds: float) -> None:
-        """Move the service's clock forward; what is due by then happens at once."""
+        """Move the service's clock forward; everything that becomes due happens at once."""
         self._ask("POST", "/clock/advance", json={"seconds": seconds})
 
     def requests(self, method: str | None = None, path: str | None = None) -> list[dict[str, Any]]:
-        """Return the requests that came, the first first.
+        """Return the received requests in order.
 
         Args:
-            method: Those of this method only.
-            path: Those of this path only; `*` stands for anything but `/`, `**` for anything.
+            method: Only requests with this method.
+            path: Only requests with this path; `*` matches anything except `/`, `**` anything.
         """
         wanted = {"method": method, "path": path}
         query = {name: value for name, value in wanted.items() if value is not None}
@@ -112,8 +111,8 @@ class OfflineService:
         """Close the connection to its control endpoints."""
         self._http.close()
 
-    def _ask(self, method: str, path: str, **what: Any) -> Any:
-        answer = self._http.request(method, path, **what)
+    def _ask(self, method: str, path: str, **arguments: Any) -> Any:
+        answer = self._http.request(method, path, **arguments)
         if answer.is_error:
             raise QiskitRuntimeError(answer.json()["error"]["message"])
         return answer.json() if answer.content else None
@@ -126,11 +125,11 @@ def offline_service(
     """Run a service with its fault mode while the context is open.
 
     Args:
-        home: Its folder; a temporary one by default. A folder that is given stays.
-        imitate: `"ibm"` for a service that behaves as IBM's cloud does today.
+        home: Its folder; a temporary one by default. A given folder is not deleted.
+        imitate: `"ibm"` for a service that behaves like IBM's cloud does today.
 
     Raises:
-        ConfigurationError: It did not start; the message has what it said.
+        ConfigurationError: The service did not start; the message contains its output.
     """
     with ExitStack() as stack:
         if home is None:

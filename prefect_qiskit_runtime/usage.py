@@ -1,4 +1,4 @@
-"""What the jobs of a flow run have used: asked of the service, shown as a table in the UI."""
+"""Report the usage of a flow run's jobs: read from the service, shown as a table in the UI."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ __all__ = ["areport_usage", "report_usage"]
 async def areport_usage(
     *, backend: BackendLike, key: str = "qiskit-runtime-usage"
 ) -> list[JobUsage]:
-    """Show in a table artifact what the jobs of this flow run have used so far.
+    """Show the usage so far of this flow run's jobs in a table artifact.
 
-    Those of its subflows, and of runs of it before a retry, are in it. Outside of flows it is the
-    jobs of the day (UTC).
+    The table includes the jobs of its subflows, and of its runs before a retry. Outside of flows,
+    it has the jobs of the day (UTC).
 
     Args:
         backend: A `RuntimeBackend`, or the name of a backend of the embedded service. All jobs on
-            its service are in the table, whichever backend they ran on.
-        key: Of the artifact: lower-case letters, digits and dashes.
+            its service are in the table, on any backend.
+        key: Key of the artifact: lower-case letters, digits and dashes.
 
     Returns:
         One row for each job, the newest first.
     """
     block = as_backend(backend)
-    policy = RetryPolicy.of(block.options())
+    policy = RetryPolicy.from_options(block.options())
     root_id = await root_flow_run_id_here()
     async with block.connect() as api:
         midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -48,7 +48,7 @@ async def areport_usage(
     await acreate_table_artifact(
         [_row(usage) for usage in usages],
         key=key,
-        description=_described(usages, sessions, block.service),
+        description=_describe(usages, sessions, block.service),
     )
     return usages
 
@@ -57,8 +57,8 @@ report_usage = sync_task(areport_usage)
 """Synchronous twin of `areport_usage`."""
 
 
-def _described(usages: list[JobUsage], sessions: dict[str, float], service: str) -> str:
-    """Sum up the rows; sessions that hold the device count with the time they were active."""
+def _describe(usages: list[JobUsage], sessions: dict[str, float], service: str) -> str:
+    """Sum up the rows; a session that holds the device is counted with its active time."""
     alone = sum(usage.quantum_seconds for usage in usages if usage.session_id not in sessions)
     jobs = (
         f"{len(usages)} jobs on the {service} service have used"
@@ -69,7 +69,7 @@ def _described(usages: list[JobUsage], sessions: dict[str, float], service: str)
         return jobs
     active = [f"Session {one} was active for {seconds:.1f} s." for one, seconds in sessions.items()]
     billed = (
-        "A session is billed for the time that it is active, in place of its jobs: in all"
+        "A session is billed for its active time, instead of its jobs: in total"
         f" {alone + sum(sessions.values()):.1f} s."
     )
     return " ".join([jobs, *active, billed])

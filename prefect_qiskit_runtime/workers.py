@@ -1,8 +1,8 @@
-"""Give the worker back while a job is queued, and come back when there is something to do.
+"""Release the worker while a job is queued, and start the flow run again later.
 
-A queue of hours needs no process that waits in it. `release_worker` ends the process of a flow
-run and has Prefect start it again later; the run then goes through its code anew, finds the jobs
-that it has submitted before, and goes on with them.
+A flow run need not occupy a process for a queue of hours. `release_worker` ends the process of a
+flow run and lets Prefect start the flow run again later. The run then repeats its code, finds the
+jobs that it has submitted before, and continues with them.
 """
 
 from __future__ import annotations
@@ -40,41 +40,41 @@ async def arelease_worker(
 ) -> None:
     """End this process while every given job is queued; Prefect starts the flow run again later.
 
-    Call it in the body of a flow, after `submit_program` and before the result is asked for. It
-    returns at once when one of the jobs runs or has ended. Otherwise the flow run becomes
-    Scheduled, under the name `AwaitingQuantumJob`, and its process ends. When it is started
-    again it runs from the beginning: the same submissions give the same jobs, and this call
-    looks again.
+    Call it in the body of a flow, after `submit_program` and before requesting the result. It
+    returns at once if one of the jobs is running or has ended. Otherwise the flow run becomes
+    Scheduled, with the state name `AwaitingQuantumJob`, and its process ends. When the flow run is
+    started again, it runs from the beginning: the same submissions return the same jobs, and this
+    call checks them again.
 
-    Where that cannot be, it returns as well, and the flow waits in its process; the log says
-    why. That is so for a flow run without a deployment and for a subflow, which nobody would
-    start again, and while a session is open or other calls wait for jobs, which would end with
-    the process.
+    If the process cannot be ended, the call returns, the flow waits in its process, and the log has
+    the reason. This is the case for a flow run without a deployment and for a subflow, which would
+    not be started again, and while a session is open or other calls wait for jobs, which would end
+    with the process.
 
     Args:
-        jobs: What the flow waits for next: any of them is enough to go on.
-        check_after_seconds: When to look again. Default: after a quarter of the time that the
+        jobs: The jobs that the flow waits for next: the flow continues as soon as one of them runs.
+        check_after_seconds: When to check again. Default: after a quarter of the time that the
             jobs have been queued, at least 30 s and at most 15 minutes.
 
     Raises:
-        ConfigurationError: It is called outside of a flow, in a task, or without a job.
-        prefect.exceptions.Abort: Ends the process; not for you to catch.
+        ConfigurationError: The call is outside of a flow, in a task, or without a job.
+        prefect.exceptions.Abort: Ends the process; do not catch it.
     """
     waited_for = [jobs] if isinstance(jobs, RuntimeJob) else list(jobs)
-    delay = _checked_delay(check_after_seconds)
+    delay = _check_delay(check_after_seconds)
     flow_run = _flow_run_here(waited_for)
     infos = [await job.ainfo() for job in waited_for]
     if any(info.state.status is not JobStatus.QUEUED for info in infos):
         return
-    queued = _queued(infos)
+    queued = _describe_queue(infos)
     async with get_client() as client:
         obstacle = await _obstacle(client, flow_run)
         if obstacle is not None:
-            logger_here().warning("The worker stays with this flow run: %s. %s", obstacle, queued)
+            logger_here().warning("The worker is not released: %s. %s", obstacle, queued)
             return
         delay = delay or _delay_seconds(infos)
         logger_here().info(
-            "The worker is given back; this flow run starts again in %.0f s. %s", delay, queued
+            "The worker is released; this flow run starts again in %.0f s. %s", delay, queued
         )
         state = Scheduled(
             name=AWAITING_QUANTUM_JOB,
@@ -89,7 +89,7 @@ release_worker = sync_twin(arelease_worker)
 """Synchronous twin of `arelease_worker`."""
 
 
-def _checked_delay(check_after_seconds: float | None) -> float | None:
+def _check_delay(check_after_seconds: float | None) -> float | None:
     if check_after_seconds is not None and not check_after_seconds > 0:
         raise ConfigurationError(
             f"check_after_seconds must be more than 0, not {check_after_seconds!r:.80}."
@@ -103,32 +103,32 @@ def _flow_run_here(jobs: Sequence[RuntimeJob]) -> FlowRun:
     context = FlowRunContext.get()
     if TaskRunContext.get() is not None or context is None or context.flow_run is None:
         raise ConfigurationError(
-            "release_worker belongs into the body of a flow: a task cannot be started again by "
-            "itself, and outside of a flow run there is no worker to give back."
+            "release_worker must be called in the body of a flow: a task cannot be started again "
+            "by itself, and outside of a flow run there is no worker to release."
         )
     return context.flow_run
 
 
 async def _obstacle(client: PrefectClient, flow_run: FlowRun) -> str | None:
-    """Say why the process must stay, as a sentence without its end; None if it may go."""
+    """Return why the process must stay, as a sentence without a full stop; None if it may end."""
     if flow_run.deployment_id is None:
         is_subflow = flow_run.parent_task_run_id is not None
         return (
-            "a subflow is started again by its parent only"
+            "a subflow is started again only by its parent"
             if is_subflow
-            else "without a deployment nobody would start it again"
+            else "without a deployment it would not be started again"
         )
     if sessions := await open_sessions_here():
         return f"session {sessions[0]} is open, and would be closed with the process"
     if has_waiting_calls():
         return "other calls wait for jobs, which would be cancelled with the process"
     if await _is_unserved(client, flow_run):
-        return "its deployment is gone, or not served any more, so nobody would start it again"
+        return "its deployment is deleted or no longer served, so it would not be started again"
     return None
 
 
 async def _is_unserved(client: PrefectClient, flow_run: FlowRun) -> bool:
-    """Say whether a flow run has lost its deployment, or the process that serves it."""
+    """Return whether a flow run has lost its deployment, or the process that serves it."""
     assert flow_run.deployment_id is not None  # noqa: S101 - for the type checker
     try:
         deployment = await client.read_deployment(flow_run.deployment_id)
@@ -143,6 +143,6 @@ def _delay_seconds(infos: Sequence[JobInfo]) -> float:
     return min(max(_SHORTEST_SECONDS, _SHARE_OF_QUEUE * queued_seconds), _LONGEST_SECONDS)
 
 
-def _queued(infos: Sequence[JobInfo]) -> str:
+def _describe_queue(infos: Sequence[JobInfo]) -> str:
     ids = ", ".join(info.id for info in infos)
     return f"Job {ids} is queued." if len(infos) == 1 else f"Jobs {ids} are queued."

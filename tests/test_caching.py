@@ -81,7 +81,7 @@ class TestSerializer:
 
     def test_refuses_a_format_of_the_future(self) -> None:
         written = SERIALIZER.dumps(1).replace(b'"format": 1', b'"format": 2')
-        with pytest.raises(DecodingError, match=r"its format is 2, this version .* reads 1"):
+        with pytest.raises(DecodingError, match=r"its format is 2, but this version .* reads 1"):
             SERIALIZER.loads(written)
 
     @pytest.mark.parametrize("blob", [b"[1]", b"gAWVBAAAAA==", b"\x80\x05"])
@@ -150,7 +150,7 @@ class TestCircuitInputs:
         assert key(backend=backend("one")) != key(backend=RuntimeBackend())
 
     def test_an_input_without_a_fingerprint_is_named(self) -> None:
-        with pytest.raises(TypeError, match=r"leave it out: .*CircuitInputs\(\) - 'callback'"):
+        with pytest.raises(TypeError, match=r"exclude it: .*CircuitInputs\(\) - 'callback'"):
             key(callback=print)
 
     @pytest.mark.usefixtures("prefect_server")

@@ -70,7 +70,7 @@ def test_a_cancelled_job_is_not_sent_again_whatever_its_code() -> None:
 
 
 def test_attempts_count_jobs_and_an_unknown_fault_gets_one_more() -> None:
-    policy = RetryPolicy.of(RuntimeOptions(attempts=4))
+    policy = RetryPolicy.from_options(RuntimeOptions(attempts=4))
     assert [policy.sends_again(error(1000), jobs) for jobs in (1, 3, 4)] == [True, True, False]
     assert [policy.sends_again(error(9999), jobs) for jobs in (1, 2)] == [True, False]
     assert not RetryPolicy(attempts=1).sends_again(error(9999), 1)

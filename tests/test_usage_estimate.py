@@ -76,7 +76,7 @@ def test_without_a_target_it_is_ibms_quick_formula() -> None:
     estimate = estimate_usage("sampler", [sampler_pub(points=3, shots=10_000)])
     assert estimate.executions == 30_000
     assert estimate.seconds == pytest.approx(2 + 0.00035 * 30_000)
-    assert any("not known" in said and "100 us" in said for said in estimate.assumptions)
+    assert any("unknown" in said and "100 us" in said for said in estimate.assumptions)
 
 
 def test_a_job_that_executes_nothing_takes_the_overhead() -> None:

@@ -1,6 +1,6 @@
-"""Backends as the transpiler and the estimates see them, kept for a while per process.
+"""Backends as the transpiler and the estimates see them, cached for a while in each process.
 
-A loop submits many times a minute; what a device is changes with its calibration, a few times a
+A loop submits many times a minute, while a device changes only with its calibration, a few times a
 day.
 """
 
@@ -32,10 +32,10 @@ class Device:
 
     Attributes:
         name: Its name.
-        configuration: As the service says it.
-        properties: The calibration, as the service says it; empty for an ideal one.
-        fractional_gates: Whether its gates with any angle count.
-        calibration_id: Of the calibration that was asked for; None for the newest.
+        configuration: The configuration, as the service sends it.
+        properties: The calibration, as the service sends it; empty for an ideal backend.
+        fractional_gates: Whether its gates with arbitrary angles are used.
+        calibration_id: Id of the requested calibration; None for the newest.
     """
 
     name: str
@@ -46,25 +46,25 @@ class Device:
 
     @property
     def is_simulator(self) -> bool:
-        """Whether it is no device, so that all gates and qubits are the same to it."""
+        """Whether it is a simulator, for which all gates and qubits are equal."""
         return bool(self.configuration.get("simulator"))
 
     @property
     def processor(self) -> str:
-        """Family and revision of the processor, such as "Heron r2"; empty if it says none."""
-        told = self.configuration.get("processor_type") or {}
-        family, revision = told.get("family", ""), told.get("revision")
+        """Family and revision of the processor, such as "Heron r2"; empty if not reported."""
+        reported = self.configuration.get("processor_type") or {}
+        family, revision = reported.get("family", ""), reported.get("revision")
         return family if revision is None else f"{family} r{revision}"
 
     @property
     def rep_delay_seconds(self) -> float | None:
-        """The wait before each execution where options name none; None if it says none."""
+        """The delay before each execution if options name none; None if not reported."""
         delay = self.configuration.get("default_rep_delay")
         return None if delay is None else float(delay) * _MICROSECONDS
 
     @property
     def calibration(self) -> dict[str, Any]:
-        """What tells its calibration from others."""
+        """Identifies its calibration."""
         known = {
             "last_update_date": self.properties.get("last_update_date"),
             "calibration_id": self.calibration_id or self.properties.get("calibration_id"),
@@ -73,7 +73,7 @@ class Device:
 
     @property
     def two_qubit_error(self) -> float | None:
-        """Median error of the gates on two qubits; None if it says none."""
+        """Median error of the two-qubit gates; None if not reported."""
         return _median(
             parameter["value"]
             for gate in self.properties.get("gates") or ()
@@ -84,7 +84,7 @@ class Device:
 
     @property
     def readout_error(self) -> float | None:
-        """Median error of measurements; None if it says none."""
+        """Median readout error; None if not reported."""
         return _median(
             parameter["value"]
             for qubit in self.properties.get("qubits") or ()
@@ -99,7 +99,7 @@ class Device:
 
     @cached_property
     def target_without_errors(self) -> Target:
-        """The transpiler's target for a layout that does not look at errors."""
+        """The transpiler's target for a layout that ignores errors."""
         return self._target({})
 
     def _target(self, properties: Mapping[str, Any]) -> Target:
@@ -125,7 +125,7 @@ async def device_of(api: RuntimeApi, block: RuntimeBackend, name: str) -> Device
     """Return a backend of the service of a block, as it was at most ten minutes ago.
 
     Raises:
-        NotFoundError: The service has none of this name, or it has no such calibration.
+        NotFoundError: The service has no backend of this name, or no such calibration.
     """
     asked = block.calibration_id
     key = (*service_identity(block), name, asked, block.fractional_gates)
@@ -139,15 +139,15 @@ async def device_of(api: RuntimeApi, block: RuntimeBackend, name: str) -> Device
         except NotFoundError as error:
             if asked is None:
                 raise NotFoundError(
-                    f"{str(error).rstrip('.')}. Check the backend's name (list_backends tells those"
-                    f" that there are) and the instance ({api.instance or 'the default one'}).",
+                    f"{str(error).rstrip('.')}. Check the backend's name (list_backends shows all"
+                    f" names) and the instance ({api.instance or 'the default one'}).",
                     kind=error.kind,
                     identifier=name,
                 ) from error
             raise NotFoundError(
-                f"{str(error).rstrip('.')}. Either the backend is not there, or it has no"
-                " calibration of this id (calibration_id of the RuntimeBackend): leave that empty"
-                " for the newest.",
+                f"{str(error).rstrip('.')}. Either the backend does not exist, or it has no"
+                " calibration with this id (calibration_id of the RuntimeBackend): leave the id"
+                " empty for the newest calibration.",
                 kind="calibration",
                 identifier=asked,
             ) from error

@@ -1,9 +1,10 @@
-"""How long a job of a primitive is expected to hold a QPU, by the formula that IBM documents.
+"""Estimate how long a job of a primitive will hold a QPU, with the formula that IBM documents.
 
 The formula is `<per sub-job overhead> + (rep_delay + <circuit length>) * <num executions>`, from
 "Estimate usage before submitting a job" in the guide "Workload usage" (`SOURCE`, read in
-November 2026), which calls it an approximation. What goes into it is counted as
-qiskit-ibm-runtime documents its options. What cannot be known beforehand is assumed, and said.
+November 2026), which calls it an approximation. Executions are counted as qiskit-ibm-runtime
+documents its options. Values that cannot be known in advance are assumed, and the assumptions are
+reported.
 """
 
 from __future__ import annotations
@@ -38,14 +39,14 @@ _ONE_SUB_JOB = "The job is one sub-job; IBM divides one that is too large, for 2
 
 @dataclass(frozen=True)
 class PubUsage:
-    """What one PUB, or one item of a quantum program, makes a QPU do.
+    """QPU work of one PUB, or of one item of a quantum program.
 
     Attributes:
-        circuits: Circuits that are executed: for each set of parameter values and, in the
-            estimator, group of observables that are measured together; times the
-            randomizations of twirling and the noise factors.
+        circuits: Number of executed circuits: one for each set of parameter values and, in the
+            estimator, for each group of observables that are measured together; multiplied by
+            the randomizations of twirling and the noise factors.
         shots: Executions of each of these circuits.
-        circuit_seconds: How long one execution takes, on average.
+        circuit_seconds: Average time of one execution.
     """
 
     circuits: int
@@ -54,21 +55,21 @@ class PubUsage:
 
     @property
     def executions(self) -> int:
-        """How often a circuit is executed."""
+        """Number of circuit executions."""
         return self.circuits * self.shots
 
 
 @dataclass(frozen=True)
 class UsageEstimate:
-    """How long a job is expected to hold a QPU: an estimate, what is billed may differ.
+    """How long a job is expected to hold a QPU. This is an estimate; the billed time may differ.
 
     Attributes:
-        seconds: All of it.
-        overhead_seconds: What the job takes however little it does.
-        rep_delay_seconds: Wait before each execution of a circuit.
-        pubs: The part of each PUB.
-        learning: The part of learning the noise, where the options ask for mitigation.
-        assumptions: What was not known and so was assumed, in sentences.
+        seconds: The total time.
+        overhead_seconds: The fixed overhead of the job.
+        rep_delay_seconds: Delay before each execution of a circuit.
+        pubs: The work of each PUB.
+        learning: The work of noise learning, if the options ask for mitigation.
+        assumptions: The assumptions behind the estimate, in sentences.
     """
 
     seconds: float
@@ -80,7 +81,7 @@ class UsageEstimate:
 
     @property
     def executions(self) -> int:
-        """How often a circuit is executed, noise learning included."""
+        """Number of circuit executions, including noise learning."""
         return sum(part.executions for part in (*self.pubs, *self.learning))
 
     @classmethod
@@ -92,7 +93,7 @@ class UsageEstimate:
             rep_delay_seconds=estimates[0].rep_delay_seconds,
             pubs=tuple(pub for one in estimates for pub in one.pubs),
             learning=tuple(part for one in estimates for part in one.learning),
-            assumptions=tuple(dict.fromkeys(said for one in estimates for said in one.assumptions)),
+            assumptions=tuple(dict.fromkeys(text for one in estimates for text in one.assumptions)),
         )
 
     of_jobs = classmethod(old_method("of_jobs", "combine"))
@@ -109,14 +110,14 @@ def estimate_usage(
     """Estimate how long a job of the sampler or the estimator holds a QPU.
 
     Args:
-        primitive: Which one.
+        primitive: The primitive.
         pubs: `SamplerPub` or `EstimatorPub`, with circuits in the instruction set of the target.
         options: Options of the primitive in the form of qiskit-ibm-runtime, as a mapping.
-        target: Target of the device, for how long its instructions take. Without one, circuits
-            take IBM's typical 100 microseconds.
-        default_rep_delay_seconds: That of the device, for options that name none.
+        target: Target of the device, with the durations of its instructions. Without a target,
+            each circuit is assumed to take IBM's typical 100 microseconds.
+        default_rep_delay_seconds: The device's delay, for options that name none.
     """
-    asked = _Asked.of(primitive, options or {})
+    asked = _Asked.from_options(primitive, options or {})
     lengths = _CircuitLengths(target)
     parts = [asked.pub_usage(pub, lengths) for pub in pubs]
     learning = tuple(asked.learning(parts))
@@ -145,7 +146,7 @@ def estimate_program_usage(
     """
     lengths = _CircuitLengths(target)
     parts = [
-        PubUsage(math.prod(item.shape), program.shots, lengths.of(item.circuit))
+        PubUsage(math.prod(item.shape), program.shots, lengths.circuit_seconds(item.circuit))
         for item in program.items
     ]
     rep_delay = _get(options or {}, "execution.rep_delay", default_rep_delay_seconds)
@@ -174,26 +175,26 @@ def _estimate(
 
 
 class _CircuitLengths:
-    """How long circuits take on a device, and what had to be assumed to say so."""
+    """The durations of circuits on a device, and the assumptions behind them."""
 
     def __init__(self, target: Target | None) -> None:
         self._target = target
         self.assumptions: list[str] = []
 
-    def of(self, circuit: QuantumCircuit) -> float:
-        """Return how long a circuit takes, in seconds."""
+    def circuit_seconds(self, circuit: QuantumCircuit) -> float:
+        """Return the duration of a circuit in seconds."""
         from qiskit.exceptions import QiskitError
 
         if self._target is None:
-            return self._typical("The durations of the device's instructions are not known.")
+            return self._typical("The durations of the device's instructions are unknown.")
         try:
             return float(circuit.estimate_duration(self._target))
         except (QiskitError, KeyError) as exc:
             fault = getattr(exc, "message", str(exc)).rstrip(".")
-            return self._typical(f"How long circuit {circuit.name!r} takes is not known: {fault}.")
+            return self._typical(f"The duration of circuit {circuit.name!r} is unknown: {fault}.")
 
-    def of_measuring(self, circuit: QuantumCircuit) -> float:
-        """Return how long it takes to measure the qubits of a circuit that is without that."""
+    def measuring_seconds(self, circuit: QuantumCircuit) -> float:
+        """Return the time to measure the qubits of a circuit that has no measurements."""
         known = {} if self._target is None else self._target.get("measure") or {}
         used = {(circuit.find_bit(bit).index,) for bit in circuit.qubits}
         durations = [
@@ -204,22 +205,22 @@ class _CircuitLengths:
         return max(durations, default=0.0)
 
     def _typical(self, why: str) -> float:
-        said = f"{why} It is taken to take {TYPICAL_CIRCUIT_SECONDS * 1e6:.0f} us."
-        if said not in self.assumptions:
-            self.assumptions.append(said)
+        text = f"{why} Each execution is assumed to take {TYPICAL_CIRCUIT_SECONDS * 1e6:.0f} us."
+        if text not in self.assumptions:
+            self.assumptions.append(text)
         return TYPICAL_CIRCUIT_SECONDS
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """What the options of a primitive ask for, with the defaults of qiskit-ibm-runtime."""
+    """The options of a primitive, with the defaults of qiskit-ibm-runtime."""
 
     primitive: PrimitiveName
     options: Mapping[str, Any]
     level: int
 
     @classmethod
-    def of(cls, primitive: PrimitiveName, options: Mapping[str, Any]) -> _Asked:
+    def from_options(cls, primitive: PrimitiveName, options: Mapping[str, Any]) -> _Asked:
         level = _get(options, "resilience_level", _RESILIENCE_LEVEL)
         return cls(primitive, options, level if primitive == "estimator" else 0)
 
@@ -231,7 +232,7 @@ class _Asked:
 
     @property
     def learns_layers(self) -> bool:
-        """Whether a model of the noise of layers is needed that is not given."""
+        """Whether a noise model of layers is needed but not given."""
         pea = self.zne and _get(self.options, "resilience.zne.amplifier", "") == "pea"
         needed = pea or self.of_estimator("pec_mitigation", otherwise=False)
         return needed and not _get(self.options, "resilience.layer_noise_model", None)
@@ -245,12 +246,12 @@ class _Asked:
         )
 
     def of_estimator(self, name: str, *, otherwise: bool) -> bool:
-        """Return an option of resilience, which only the estimator has."""
+        """Return a resilience option, which only the estimator has."""
         return self.primitive == "estimator" and _get(self.options, f"resilience.{name}", otherwise)
 
     def pub_usage(self, pub: Any, lengths: _CircuitLengths) -> PubUsage:
-        """Return what one PUB makes a QPU do."""
-        seconds = lengths.of(pub.circuit)
+        """Return the QPU work of one PUB."""
+        seconds = lengths.circuit_seconds(pub.circuit)
         if self.primitive == "sampler":
             num_circuits = math.prod(pub.shape)
         else:
@@ -259,7 +260,7 @@ class _Asked:
         return PubUsage(num_circuits * randomizations, shots, seconds)
 
     def _measured(self, pub: Any, seconds: float, lengths: _CircuitLengths) -> tuple[int, float]:
-        """Return how many circuits an estimator's PUB is measured with, and their mean length."""
+        """Return the number of circuits that measure an estimator PUB, and their mean duration."""
         from prefect_qiskit_runtime.program.evaluations import Evaluations
         from prefect_qiskit_runtime.program.sampled import num_measured_circuits
 
@@ -269,10 +270,10 @@ class _Asked:
             num_circuits *= len(factors)
             if _get(self.options, "resilience.zne.amplifier", "gate_folding") != "pea":
                 seconds *= sum(factors) / len(factors)  # folding repeats the gates
-        return num_circuits, seconds + lengths.of_measuring(pub.circuit)
+        return num_circuits, seconds + lengths.measuring_seconds(pub.circuit)
 
     def _shots_of(self, pub: Any) -> tuple[int, bool]:
-        """Return the shots of a PUB and whether they are its own, which go before all options."""
+        """Return the shots of a PUB, and whether the PUB sets them, which overrides the options."""
         if self.primitive == "sampler":
             if pub.shots is not None:
                 return pub.shots, True
@@ -302,7 +303,7 @@ class _Asked:
         return number, each
 
     def learning(self, parts: list[PubUsage]) -> Iterator[PubUsage]:
-        """Yield what learning the noise makes a QPU do."""
+        """Yield the QPU work of noise learning."""
         longest = max((part.circuit_seconds for part in parts), default=0.0)
         if self.of_estimator("measure_mitigation", otherwise=self.level >= 1):
             number = self._learning("measure", "num_randomizations", _MEASURE_RANDOMIZATIONS)
@@ -321,18 +322,18 @@ class _Asked:
         return _get(self.options, f"resilience.{kind}_noise_learning.{name}", otherwise)
 
     def assumptions(self) -> Iterator[str]:
-        """Say what was assumed for the sake of these options."""
+        """Yield the assumptions that were made for these options."""
         if self.of_estimator("measure_mitigation", otherwise=self.level >= 1):
-            yield "Learning the errors of measurements takes the shots of one circuit each time."
+            yield "Each randomization of measurement error learning takes the shots of one circuit."
         if self.learns_layers:
             layers = self._learning("layer", "max_layers_to_learn", _LAYERS)
             yield f"The noise of {layers} layers of gates is learned."
         if self.of_estimator("pec_mitigation", otherwise=False):
-            yield "PEC takes more executions, by the noise it learns: they are not counted."
+            yield "PEC takes more executions, depending on the learned noise: they are not counted."
 
 
 def _get(options: Mapping[str, Any], path: str, otherwise: Any) -> Any:
-    """Return the option at a path with dots, `otherwise` where it is not set."""
+    """Return the option at a dotted path, or `otherwise` if it is not set."""
     value: Any = options
     for name in path.split("."):
         value = value.get(name) if isinstance(value, Mapping) else None

@@ -1,8 +1,8 @@
-"""Evaluations: one call, one job, one result, whatever crashes on the way.
+"""Evaluations: one call, one job, one result, even if a process crashes on the way.
 
-A call becomes a `request`, the request has an `identity` (the name under which it is found again)
+A call becomes a `request`. The request has an `identity` (the name under which it is found again)
 and a `placement` (backend, settings, prepared circuits). `evaluation` submits it, follows it and
-sends the next attempt; `tagged_submission` and `submission_line` keep IBM's rules, `budget` keeps
-the limits of QPU time, `kept_results` answers from results that were kept, `running` is the way in
-for tasks. Nothing here reads PUBs or decides what a task of Prefect looks like.
+sends the next attempt; `tagged_submission` and `submission_line` keep IBM's rules, `budget` checks
+the limits of QPU time, `kept_results` answers from stored results, and `running` is the entry point
+for tasks. Nothing here reads PUBs or defines Prefect tasks.
 """

@@ -1,9 +1,9 @@
-"""How much time on a QPU calls may use: asked before each job is sent, never counted here.
+"""Limits of QPU time: checked before each job is sent, with figures that the service keeps.
 
-The jobs of a flow run bear its tag, those of a day have dates, and the service has measured each.
-So what was used outlives whatever dies, and jobs of other workers and tools are in it. A job
-that has not ended counts with what it was estimated to use, a session that holds the device with
-the time for which it was active: that is what IBM bills.
+The jobs of a flow run carry its tag, the jobs of a day have dates, and the service has measured
+each one. So the used time survives any crash, and it includes the jobs of other workers and tools.
+A job that has not ended is counted with its estimate. A session that holds the device is counted
+with the time for which it was active, because that is what IBM bills.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ _granted: dict[tuple[str, str], float] = {}
 
 
 def granted_seconds(root_id: uuid.UUID | None, whose: str) -> float:
-    """Return how much was granted beyond a limit.
+    """Return how many seconds were granted beyond a limit.
 
     Args:
         root_id: The root flow run; None outside of flow runs, where nothing is granted.
-        whose: What the limit is of: a scope, or a program.
+        whose: The owner of the limit: a scope or a program.
     """
     return _granted.get((str(root_id), whose), 0.0)
 
 
 def grant(root_id: uuid.UUID, whose: str, limit_seconds: float, *, at_least_seconds: float) -> None:
-    """Grant as much again as a limit, and no less than gets any further.
+    """Grant the amount of a limit once more, or a larger amount if the job needs it.
 
     Args:
         root_id: As in `granted_seconds`.
         whose: As in `granted_seconds`.
         limit_seconds: The limit.
-        at_least_seconds: What it takes beyond the limit.
+        at_least_seconds: The time beyond the limit that is needed to continue.
     """
     before = granted_seconds(root_id, whose)
     _granted[str(root_id), whose] = max(before + limit_seconds, at_least_seconds)
     logger_here().info("The flow run was resumed: its budget for the %s is extended.", whose)
 
 
-async def is_resumed(root_id: uuid.UUID, why: str) -> bool:
-    """Pause a flow run in Prefect until it is resumed; say whether it was."""
+async def pause_until_resumed(root_id: uuid.UUID, why: str) -> bool:
+    """Pause a flow run in Prefect until a user resumes it; return whether it was resumed."""
     interval_seconds = settings_of_environment().flow_state_interval_seconds
     async with get_client() as client:
         paused = Paused(
@@ -68,7 +68,7 @@ async def is_resumed(root_id: uuid.UUID, why: str) -> bool:
             pause_key=str(uuid.uuid4()),
         )
         await client.set_flow_run_state(root_id, paused)
-        logger_here().warning("%s The flow run is paused: resume it in the UI to go on.", why)
+        logger_here().warning("%s The flow run is paused: resume it in the UI to continue.", why)
         while True:
             state = (await client.read_flow_run(root_id)).state
             if state is None or not state.is_paused():
@@ -81,21 +81,21 @@ async def is_resumed(root_id: uuid.UUID, why: str) -> bool:
 
 _Scope = Literal["call", "flow run", "day", "instance"]
 
-# Of jobs that this process has sent or looked at.
+# Estimates of the jobs that this process sent, and the usage of the jobs that it has read.
 _estimates: dict[str, float] = {}
 _spending = Spending()
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The limits of a backend, and what one call is going to use of them.
+    """The limits of a backend, and the time that one call is expected to use.
 
     Attributes:
         api: The service.
-        policy: How it is asked.
-        backend: The block, with the limits.
-        record: What was done to make the job ready, with the estimate.
-        max_execution_seconds: The job's own limit.
+        policy: How requests to the service are retried.
+        backend: The block with the limits.
+        record: The preparation record of the job, with the estimate.
+        max_execution_seconds: The execution time limit of the job.
     """
 
     api: RuntimeApi
@@ -105,20 +105,20 @@ class Budget:
     max_execution_seconds: int | None
 
     @classmethod
-    def of(
+    def from_request(
         cls,
         api: RuntimeApi,
         policy: RetryPolicy,
         request: Request,
         record: Mapping[str, Any],
     ) -> Budget | None:
-        """Return the budget of a call; None where the block sets no limit, or has no QPUs.
+        """Return the budget of a call; None if the block sets no limit or has no QPUs.
 
         Args:
             api: The service.
-            policy: How it is asked.
-            request: What the call asks for.
-            record: What is done to make it ready: it has the estimate once that is done.
+            policy: How requests to the service are retried.
+            request: The request of the call.
+            record: Its preparation record, which has the estimate once the inputs are prepared.
         """
         block = request.backend
         limits = (
@@ -133,15 +133,15 @@ class Budget:
 
     @property
     def estimate_seconds(self) -> float:
-        """What the job is estimated to use; its own limit is enforced on the QPU."""
+        """Estimated QPU time of the job, capped by its own limit, which the QPU enforces."""
         seconds = self.record.get("estimate", {}).get("quantum_seconds", SUB_JOB_SECONDS)
         return min(seconds, self.max_execution_seconds or seconds)
 
     async def require(self) -> None:
-        """Let a job be sent that is within all limits.
+        """Check that the job is within all limits.
 
         Raises:
-            BudgetExceededError: It is not.
+            BudgetExceededError: The job would exceed a limit.
         """
         block = self.backend
         await self._check("call", block.max_qpu_seconds_per_call)
@@ -149,22 +149,23 @@ class Budget:
         await self._check("day", block.max_qpu_seconds_per_day)
         await self._check("instance", block.max_qpu_seconds_of_instance)
 
-    async def approved(self, error: BudgetExceededError) -> None:
-        """Wait until somebody resumes the flow run, which grants it as much again.
+    async def request_approval(self, error: BudgetExceededError) -> None:
+        """Wait until a user resumes the flow run, which grants the amount of the limit once more.
 
         Raises:
-            BudgetExceededError: The one given: nobody is asked, or nobody has resumed it.
+            BudgetExceededError: The given error, if the block does not ask for approval or the
+                flow run was not resumed.
         """
         root_id = await root_flow_run_id_here()
         if self.backend.at_budget == "stop" or root_id is None:
             raise error
-        if not await is_resumed(root_id, str(error)):
+        if not await pause_until_resumed(root_id, str(error)):
             raise error
         needed_seconds = error.used_seconds + error.estimated_seconds - error.limit_seconds
         grant(root_id, error.scope, error.limit_seconds, at_least_seconds=needed_seconds)
 
     def note(self, job_id: str) -> None:
-        """Take note of the job that was sent."""
+        """Remember the estimate of a job that was sent."""
         _estimates[job_id] = self.estimate_seconds
 
     async def _check(self, scope: _Scope, limit_seconds: float | None) -> None:
@@ -176,10 +177,10 @@ class Budget:
         if used_seconds is None or used_seconds + self.estimate_seconds <= allowed_seconds:
             return
         raise BudgetExceededError(
-            f"No job is sent: it is estimated to use {self.estimate_seconds:.1f} s of QPU time,"
-            f" and {_TOLD[scope]} may use {allowed_seconds:g} s"
+            f"The job was not sent: it is estimated to use {self.estimate_seconds:.1f} s of QPU"
+            f" time, and the limit for {_SCOPE_NAMES[scope]} is {allowed_seconds:g} s"
             + ("" if scope == "call" else f", of which {used_seconds:.1f} s are used")
-            + f" ({_FIELD[scope]} of the backend). Make it smaller, or raise the limit.",
+            + f" ({_SCOPE_FIELDS[scope]} of the backend). Make the job smaller or raise the limit.",
             scope=scope,
             limit_seconds=limit_seconds,
             used_seconds=used_seconds,
@@ -187,7 +188,7 @@ class Budget:
         )
 
     async def _used_seconds(self, scope: _Scope, root_id: uuid.UUID | None) -> float | None:
-        """Return what was used already; None where the limit does not apply."""
+        """Return the time that was used already; None if the limit does not apply."""
         if scope == "call":
             return 0.0
         if scope == "instance":
@@ -203,13 +204,13 @@ class Budget:
         return await self.policy.ask(lambda: _spending.seconds(self.api, jobs, _expected_seconds))
 
 
-_TOLD = {
+_SCOPE_NAMES = {
     "call": "one call",
     "flow run": "the flow run",
-    "day": "the account, within one day (UTC),",
+    "day": "one day (UTC) of the account",
     "instance": "the instance",
 }
-_FIELD = {
+_SCOPE_FIELDS = {
     "call": "max_qpu_seconds_per_call",
     "flow run": "max_qpu_seconds_per_flow_run",
     "day": "max_qpu_seconds_per_day",
@@ -218,18 +219,18 @@ _FIELD = {
 
 
 def _expected_seconds(job: JobInfo) -> float:
-    """Return what a job that has not ended is going to use, as far as anybody knows."""
+    """Return the best estimate of the time that a job that has not ended will use."""
     expected = _estimates.get(job.id, job.estimated_running_time_seconds)
     return (job.cost or 0.0) if expected is None else expected
 
 
-# What the broker says where a limit has ended.
+# The broker's message when a limit is used up.
 _ENDED = re.compile(
     r"[^\n:]+ has used (?P<used>[\d.]+) s of \S+; its limit \((?P<field>[\w ]+)\) is \S+ s"
 )
 _OWN = "hardware_max_seconds or max_qpu_seconds_per_call"
 
-# By the fields that it names: those of `HardwareAccess`, and whose limit that is.
+# For the field that the message names: the field of `HardwareAccess`, and the owner of the limit.
 _LIMITS = {
     _OWN: ("max_seconds", "program"),
     "max_qpu_seconds_per_flow_run": ("max_seconds_per_flow_run", "flow run"),
@@ -240,12 +241,12 @@ _LIMITS = {
 
 @dataclass(frozen=True)
 class HardwareBudget:
-    """What the program of one evaluation may use, with what was granted to its flow run.
+    """The QPU time that the program of one evaluation may use, including granted time.
 
     Attributes:
         api: The service that runs the program.
-        backend: The block, with the limits.
-        evaluation: Name of it, for what is granted to it alone.
+        backend: The block with the limits.
+        evaluation: Name of the evaluation, for time that is granted to it alone.
     """
 
     api: RuntimeApi
@@ -253,27 +254,27 @@ class HardwareBudget:
     evaluation: str
 
     async def apply(self) -> None:
-        """Let what is submitted from now on have what was granted."""
+        """Give the granted time to the programs that are submitted from now on."""
         if self.backend.hardware_credentials is not None:
             self._apply(await root_flow_run_id_here())
 
-    async def is_extended(self, error: JobError) -> bool:
-        """Ask for approval after a program that had used up its time; say whether it has more."""
-        told = _ENDED.search(str(error))
+    async def request_extension(self, error: JobError) -> bool:
+        """Ask for approval after a program used up its time; return whether time was granted."""
+        ended = _ENDED.search(str(error))
         access = self.backend.hardware_access()
         if (
             error.reason_code != ReasonCode.HARDWARE_BUDGET
             or self.backend.at_budget != "pause"
             or access is None
-            or told is None
+            or ended is None
         ):
             return False
         root_id = await root_flow_run_id_here()
-        why = f"Job {error.job_id} has ended: {told[0].strip()}."
-        if root_id is None or not await is_resumed(root_id, why):
+        why = f"Job {error.job_id} has ended: {ended[0].strip()}."
+        if root_id is None or not await pause_until_resumed(root_id, why):
             return False
-        name, whose = _LIMITS[told["field"]]
-        used_seconds = float(told["used"])
+        name, whose = _LIMITS[ended["field"]]
+        used_seconds = float(ended["used"])
         limit_seconds = getattr(access, name) or used_seconds
         grant(root_id, self._whose(whose), limit_seconds, at_least_seconds=used_seconds)
         self._apply(root_id)
@@ -281,7 +282,7 @@ class HardwareBudget:
 
     def _apply(self, root_id: uuid.UUID | None) -> None:
         access = self.backend.hardware_access()
-        assert access is not None  # noqa: S101 - who calls has looked
+        assert access is not None  # noqa: S101 - the callers have checked it
         raised = {
             name: limit + granted_seconds(root_id, self._whose(whose))
             for name, whose in _LIMITS.values()

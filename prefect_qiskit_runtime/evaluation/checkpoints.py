@@ -1,8 +1,8 @@
-"""Checkpoints: what a job that was lost has published for the next attempt to go on from.
+"""Checkpoints: states that a lost job has published, from which the next attempt continues.
 
-An interim result that is an object with a member `checkpoint` carries one. A program that wants
-them back names an input for it in its schema: `checkpoint` is the last one, `checkpoints` is the
-list of all. They go from the one job to the other as they were encoded.
+An interim result that is an object with a member `checkpoint` carries a checkpoint. A program
+receives checkpoints if its schema names an input for them: `checkpoint` is the last one,
+`checkpoints` is the list of all. They are passed from one job to the next in their encoded form.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LAST, _ALL = "checkpoint", "checkpoints"
 
 
 class Checkpoints:
-    """The checkpoints of one evaluation, on their way from an attempt to the next one."""
+    """The checkpoints of one evaluation, passed from one attempt to the next."""
 
     def __init__(self, api: RuntimeApi, program_id: str) -> None:
         self._api = api
@@ -28,9 +28,9 @@ class Checkpoints:
         self._inputs: dict[str, Any] = {}
 
     async def take_over(self, job_id: str) -> None:
-        """Take those that the job of an attempt leaves, if its program wants them.
+        """Collect the checkpoints of the job of an attempt, if its program accepts them.
 
-        It leaves none if it has a result, or ran another version of the program.
+        A job leaves no checkpoints if it has a result or ran another version of the program.
         """
         self._inputs = {}
         if self._program_id in PRIMITIVES:
@@ -42,7 +42,7 @@ class Checkpoints:
                 return
             given = json.loads(await self._api.job_inputs(job_id))
             published = _checkpoints_in(await self._api.job_interim_results(job_id))
-        except NotFoundError:  # deleted since: the next attempt begins at the beginning
+        except NotFoundError:  # deleted since: the next attempt starts from the beginning
             return
         earlier = given.get(_ALL) or []
         last = published[-1] if published else given.get(_LAST)
@@ -53,13 +53,13 @@ class Checkpoints:
         }
         if self._inputs:
             logger_here().info(
-                "The next attempt goes on from the checkpoints of job %s, which has published %d.",
+                "The next attempt continues from the checkpoints of job %s, which published %d.",
                 job_id,
                 len(published),
             )
 
-    async def laid_over(self, params_text: str) -> str:
-        """Return encoded inputs with the checkpoints among them."""
+    async def add_to(self, params_text: str) -> str:
+        """Return encoded inputs with the checkpoints added."""
         if not self._inputs:
             return params_text
         return await asyncio.to_thread(
@@ -67,7 +67,7 @@ class Checkpoints:
         )
 
     async def _wanted(self, job: JobInfo) -> set[str]:
-        """Return which inputs for checkpoints the program has, if a job can leave any."""
+        """Return the program's inputs for checkpoints, if the job can have left checkpoints."""
         if job.state.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
             return set()
         program = await self._api.get_program(self._program_id)
@@ -81,7 +81,7 @@ def _checkpoints_in(interim_results: list[str]) -> list[Any]:
     for text in interim_results:
         try:
             interim = json.loads(text)
-        except ValueError:  # of a program that encodes in its own way
+        except ValueError:  # from a program with its own encoding
             continue
         if isinstance(interim, dict) and _LAST in interim:
             found.append(interim[_LAST])

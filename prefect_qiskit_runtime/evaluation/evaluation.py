@@ -1,8 +1,8 @@
-"""Submitting: one job for each attempt of one evaluation, found again instead of made twice.
+"""Submission: one job for each attempt of an evaluation, found again instead of made twice.
 
-A call inside a flow run has a name that stays the same when the flow runs again. Under that name
-the service makes one job, however often it is asked; a call that comes back attaches to it and goes
-on with its interim results where it had stopped.
+A call inside a flow run has a name that stays the same when the flow runs again. The service makes
+one job under that name, however often it is asked. When the call is repeated, it attaches to the
+job and continues with the interim results where it had stopped.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from prefect_qiskit_runtime.evaluation.placement import Placement
 from prefect_qiskit_runtime.evaluation.request import Request
 from prefect_qiskit_runtime.evaluation.submission_line import SubmissionLine
 from prefect_qiskit_runtime.evaluation.tagged_submission import TaggedSubmission
-from prefect_qiskit_runtime.flow_run.events import tell_job_event
+from prefect_qiskit_runtime.flow_run.events import send_job_event
 from prefect_qiskit_runtime.flow_run.lineage import has_seen_end, note_job
 from prefect_qiskit_runtime.flow_run.logger import logger_here
 from prefect_qiskit_runtime.following.callbacks import (
     Cursor,
     InterimCallback,
     InterimDelivery,
-    cursor_of,
-    cursor_saved,
+    keep_cursor_saved,
+    load_cursor,
 )
 from prefect_qiskit_runtime.following.following import (
     CANCEL_SECONDS,
     cancel_quietly,
-    cancelled_with_caller,
-    decoded,
+    cancel_with_caller,
+    decode_result,
     fetch_encoded,
     fetch_job_error,
     follow,
@@ -59,13 +59,13 @@ from prefect_qiskit_runtime.models import (
     next_step,
 )
 from prefect_qiskit_runtime.records.provenance import Sent
-from prefect_qiskit_runtime.records.summaries import summarised
+from prefect_qiskit_runtime.records.summaries import job_summaries
 from prefect_qiskit_runtime.submission.retrying import RetryPolicy, is_met
 from prefect_qiskit_runtime.twins.clean_up import cleaned_up
 
 
-def tell_submitted(submitted: JobSubmitted, request: Request) -> None:
-    """Say which job was submitted, with what the service has said of it."""
+def log_submitted(submitted: JobSubmitted, request: Request) -> None:
+    """Log which job was submitted, and the service's messages about it."""
     logger = logger_here()
     logger.info(
         "Job %s of program %s submitted to %s (%s service).",
@@ -78,13 +78,13 @@ def tell_submitted(submitted: JobSubmitted, request: Request) -> None:
         logger.warning("Job %s: %s", submitted.id, message.get("data"))
 
 
-def tell_shared(job_id: str) -> None:
-    """Say what cannot be told apart: occurrences are counted within a process."""
+def warn_about_shared_job(job_id: str) -> None:
+    """Warn that calls may share a job: equal calls are counted only within a process."""
     logger_here().warning(
-        "Job %s was there before: an equal call in another process of this flow run has"
-        " submitted it, or its answer was lost. Equal calls share its result. Give them"
-        " different seeds or inputs, or a durable_key each, if they are several"
-        " evaluations.",
+        "Job %s already exists: an equal call in another process of this flow run has"
+        " submitted it, or the reply to this call was lost. Equal calls share its result. If"
+        " they are separate evaluations, give them different seeds or inputs, or each its own"
+        " durable_key.",
         job_id,
     )
 
@@ -93,14 +93,16 @@ _sent: set[str] = set()  # names of the attempts that this process has submitted
 
 
 @dataclass(frozen=True)
-class TakeUp:
-    """Which jobs an evaluation takes up, of those that it finds.
+class AttachPolicy:
+    """Which existing jobs an evaluation attaches to.
 
     Attributes:
-        attempts_over: How many attempts are known to be no good; the next one is asked for first.
-        is_good: Whether a job is; one that is not is followed by the next attempt.
-        is_shared: Whether callers that know nothing of each other share a job: each gets all
-            interim results, and sends the job again if it was cancelled with another caller.
+        attempts_over: Number of attempts that are known to be unusable; the search starts with
+            the attempt after them.
+        is_good: Returns whether a job can be used; a job that cannot is followed by the next
+            attempt.
+        is_shared: Whether independent callers share a job: each gets all interim results, and
+            submits the job again if it was cancelled together with another caller.
     """
 
     attempts_over: int = 0
@@ -109,17 +111,18 @@ class TakeUp:
 
 
 class Evaluation:
-    """What a call asks for, on its way to a result: submitted, followed, sent again.
+    """One call and the result it stands for: its job is submitted, followed and sent again.
 
-    A job that is found is taken up unless it is dead: one that failed or was cancelled before this
-    flow run was last started, or that ran an older version of the program, is followed by the
-    next attempt. One that this flow run has seen fail is sent again only if its reason says so.
+    The evaluation attaches to an existing job unless the job is dead. A job that failed or was
+    cancelled before this flow run was last started, or that ran an older version of the program,
+    is followed by the next attempt. A job that this flow run has seen fail is sent again only if
+    the reason of its failure allows it.
 
     Attributes:
         job_id: The job of the last attempt.
-        attempt: The number of it, from 1.
+        attempt: The number of that attempt, from 1.
         encoded: The result as the job sent it.
-        placement: Where the job goes and what is sent there.
+        placement: The backend and the inputs of the job.
     """
 
     def __init__(
@@ -128,15 +131,15 @@ class Evaluation:
         request: Request,
         placement: Placement,
         identity: Identity | None,
-        take_up: TakeUp,
+        attach_policy: AttachPolicy,
     ) -> None:
         self._api = api
         self._request = request
         self.placement = placement
         self._identity = identity
-        self._policy = RetryPolicy.of(request.options)
-        self._take_up = take_up
-        self.attempt = take_up.attempts_over
+        self._policy = RetryPolicy.from_options(request.options)
+        self._attach_policy = attach_policy
+        self.attempt = attach_policy.attempts_over
         self.job_id = ""
         self.encoded: str | None = None
         self._jobs = 0
@@ -151,50 +154,50 @@ class Evaluation:
         self._hardware_budget = HardwareBudget(api, request.backend, self._hardware_key)
 
     @classmethod
-    async def of(
-        cls, api: RuntimeApi, request: Request, take_up: TakeUp | None = None
+    async def from_request(
+        cls, api: RuntimeApi, request: Request, attach_policy: AttachPolicy | None = None
     ) -> Evaluation:
-        """Encode and name what a call asks for.
+        """Encode the inputs of a request and name its evaluation.
 
         Args:
             api: The service.
-            request: What the call asks for.
-            take_up: Which jobs of it count, where not all do.
+            request: The request of the call.
+            attach_policy: Which existing jobs are used; by default, all that are not dead.
 
         Raises:
             EncodingError: An input cannot be encoded; the error names its path.
         """
-        placement = await Placement.of(api, request)
-        identity = await Identity.of(request)
-        evaluation = cls(api, request, placement, identity, take_up or TakeUp())
-        evaluation._budget = Budget.of(api, evaluation._policy, request, placement.record)
+        placement = await Placement.from_request(api, request)
+        identity = await Identity.from_request(request)
+        evaluation = cls(api, request, placement, identity, attach_policy or AttachPolicy())
+        evaluation._budget = Budget.from_request(api, evaluation._policy, request, placement.record)
         await evaluation._hardware_budget.apply()
         return evaluation
 
     async def submit(self) -> str:
-        """Return the id of the job of the first attempt that is not dead, found or submitted.
+        """Find or submit the job of the first attempt that is not dead, and return its id.
 
         Raises:
-            NotFoundError: There is no such program or backend.
+            NotFoundError: The program or the backend does not exist.
             InvalidInputError: The inputs break the program's schema.
         """
-        with self._given_back_if_unclear():
+        with self._give_back_if_unclear():
             return await self._submit()
 
     async def _submit(self) -> str:
         while True:
             self.attempt += 1
-            if self._job_ids:  # the last one is that of the attempt before
+            if self._job_ids:  # the last one belongs to the previous attempt
                 await self._policy.ask(lambda: self._checkpoints.take_over(self._job_ids[-1]))
-            submitted = await self._place_somewhere()
+            submitted = await self._place_on_any_backend()
             self._job_ids.append(submitted.id)
             if not submitted.replayed:
                 self._found = None
                 break
             info = await self._policy.ask(lambda: self._api.get_job(submitted.id))  # noqa: B023
-            if await self._is_taken_up(info):
+            if await self._is_usable(info):
                 self._found = info
-                tell_job_event("adopted", info.id, self._about())
+                send_job_event("adopted", info.id, self._about())
                 logger_here().info("Attached to job %s, which %s.", info.id, self._whose(info))
                 break
         self._jobs += 1
@@ -203,26 +206,26 @@ class Evaluation:
         return submitted.id
 
     async def result(self, callback: InterimCallback | None, decoders: Decoders) -> Any:
-        """Return the decoded result, with the interim results on the way.
+        """Return the decoded result, and pass the interim results to the callback on the way.
 
         Raises:
-            JobError: The job ended without a result, and is not sent again.
+            JobError: The job ended without a result and is not sent again.
         """
-        with self._given_back_if_unclear():
+        with self._give_back_if_unclear():
             while True:
                 job_id = await self._submit()
                 try:
                     return await self._result_of(job_id, callback, decoders)
                 except JobError as error:
-                    if self._is_lost_with_another(error):
+                    if self._was_cancelled_by_another(error):
                         logger_here().warning("%s Another call had submitted it.", error)
                         continue
                     if next_step(error.reason_code) is NextStep.NEW_SESSION and (
-                        await self._goes_on_in_another_session(error)
+                        await self._reopen_session(error)
                     ):
                         continue
-                    if await self._hardware_budget.is_extended(error):
-                        self._jobs -= 1  # it did not fail for want of luck
+                    if await self._hardware_budget.request_extension(error):
+                        self._jobs -= 1  # a used-up budget is not a failed attempt
                         continue
                     if not await self._sends_again(error, self._jobs, self.backend_name):
                         raise
@@ -231,16 +234,16 @@ class Evaluation:
                 await asyncio.sleep(pause_seconds)
 
     async def _sends_again(self, error: JobError, submitted: int, backend_name: str) -> bool:
-        """Say whether a job is sent again after this many were, be it to another backend."""
+        """Return whether a job is sent again after this many, to this or another backend."""
         if next_step(error.reason_code) is not NextStep.OTHER_BACKEND:
             return self._policy.sends_again(error, submitted)
         return submitted < self._policy.attempts and await self.placement.leave(backend_name)
 
-    def _is_lost_with_another(self, error: JobError) -> bool:
-        """Say whether somebody else's job, which this call had joined, was cancelled."""
+    def _was_cancelled_by_another(self, error: JobError) -> bool:
+        """Return whether another caller's job, which this call had joined, was cancelled."""
         task = asyncio.current_task()
         if (
-            not self._take_up.is_shared
+            not self._attach_policy.is_shared
             or self._found is None
             or not isinstance(error, JobCancelledError)
             or (task is not None and task.cancelling())  # the flow run of this call is ending
@@ -250,8 +253,8 @@ class Evaluation:
         return not set(own) & set(self._found.tags)
 
     @contextmanager
-    def _given_back_if_unclear(self) -> Iterator[None]:
-        """Let the next equal call take up the job, if this one ends without knowing its end."""
+    def _give_back_if_unclear(self) -> Iterator[None]:
+        """Let the next equal call use the job if this call stops before the job has ended."""
         try:
             yield
         except JobError:
@@ -263,18 +266,18 @@ class Evaluation:
 
     @property
     def _key(self) -> str:
-        """Name of the current attempt; a call that nothing comes back to has one of its own."""
+        """Name of the current attempt; a call that cannot be repeated has a random name."""
         if self._identity is None:
             return f"{self._own_name}-{self.attempt}"
         return self._identity.key(self.attempt)
 
     @property
     def _hardware_key(self) -> str:
-        """Name of the evaluation, for all attempts."""
+        """Name of the evaluation, the same for all attempts."""
         return self._own_name if self._identity is None else self._identity.key(0)
 
-    async def _place_somewhere(self) -> JobSubmitted:
-        """Find or make the job of an attempt, on another backend if one is refused for good."""
+    async def _place_on_any_backend(self) -> JobSubmitted:
+        """Find or submit the job of an attempt, on another backend if one refuses it for good."""
         while True:
             try:
                 return await self._place()
@@ -284,34 +287,34 @@ class Evaluation:
                     raise
 
     async def _place(self) -> JobSubmitted:
-        """Find or make the job of an attempt."""
+        """Find or submit the job of an attempt."""
         is_first = self._identity is None or (
             self._identity.lineage.is_first and self._key not in _sent
         )
         _sent.add(self._key)
         submitted = await self._ask_for_job(is_first=is_first)
         if not submitted.replayed:
-            tell_submitted(submitted, self._request)
-            tell_job_event("submitted", submitted.id, self._about())
+            log_submitted(submitted, self._request)
+            send_job_event("submitted", submitted.id, self._about())
         return submitted
 
     async def _ask_for_job(self, *, is_first: bool) -> JobSubmitted:
-        """Find or make the job, in another session if the service has closed that of the call."""
+        """Find or submit the job, in another session if the service has closed the current one."""
         while True:
             try:
                 return await self._ask_once(is_first=is_first)
             except SessionClosedError as error:
-                if not await self._goes_on_in_another_session(error):
+                if not await self._reopen_session(error):
                     raise
 
-    async def _goes_on_in_another_session(self, error: QiskitRuntimeError) -> bool:
+    async def _reopen_session(self, error: QiskitRuntimeError) -> bool:
         session, closed_id = self._request.session, self._session_id
         if session is None or closed_id is None or self._sessions >= self._policy.attempts:
             return False
         self._sessions += 1
         if not await session.areopened(closed_id):
             return False
-        logger_here().warning("%s The call goes on in session %s.", error, session.session_id)
+        logger_here().warning("%s The call continues in session %s.", error, session.session_id)
         return True
 
     async def _ask_once(self, *, is_first: bool) -> JobSubmitted:
@@ -321,8 +324,8 @@ class Evaluation:
             submitted = await self._policy.ask(self._post, may_ask_again=may_ask_again)
             identity = self._identity
             if submitted.replayed and is_first and identity and identity.lineage.is_elsewhere:
-                tell_shared(submitted.id)
-            # Asked twice for want of an answer, it is new for this call all the same.
+                warn_about_shared_job(submitted.id)
+            # If the request was repeated after a lost reply, the job is still new for this call.
             replayed = submitted.replayed and not is_first
             return submitted.model_copy(update={"replayed": replayed})
         tagged = self._tagged(is_first=is_first)
@@ -337,8 +340,8 @@ class Evaluation:
 
     @property
     def sent(self) -> Sent:
-        """What the job of the current attempt was asked for."""
-        sent = Sent.of(
+        """The request of the current attempt, for its provenance."""
+        sent = Sent.from_submission(
             self._request.program_id,
             self._request.inputs,
             self._request.options,
@@ -352,13 +355,13 @@ class Evaluation:
 
     @property
     def _is_private(self) -> bool:
-        """Whether the result of the job can be read once."""
+        """Whether the result of the job can be read only once."""
         if self._found is not None:
             return self._found.private
         return bool(self._request.options.private)
 
     def _about(self) -> dict[str, str]:
-        """Labels of the job of the current attempt for its events."""
+        """Event labels of the job of the current attempt."""
         backend = self._request.backend
         return {
             "backend": self.placement.name,
@@ -386,11 +389,11 @@ class Evaluation:
     async def _post(self) -> JobSubmitted:
         """Submit a job.
 
-        A caller that is cancelled while the request is under way must not leave a job behind that
-        nobody knows of: the answer is awaited, and the job cancelled.
+        If the caller is cancelled while the request is under way, the reply is awaited and the job
+        is cancelled, so that no unknown job stays behind.
         """
         identity = self._identity
-        params_text = await self._checkpoints.laid_over(self.placement.params_text)
+        params_text = await self._checkpoints.add_to(self.placement.params_text)
         submitting = asyncio.ensure_future(
             self._api.submit_job(
                 self._request.program_id,
@@ -415,7 +418,7 @@ class Evaluation:
             await cancel_quietly(self._api, (await submitting).id)
 
     def _tagged_options(self) -> RuntimeOptions:
-        """Return the options with the labels by which the job is found from outside."""
+        """Return the options with the tags by which other processes find the job."""
         tags = list(self._request.options.tags)
         if self._identity is not None:
             tags += self._identity.lineage.tags
@@ -426,17 +429,17 @@ class Evaluation:
             self._session_id = changes["session_id"] = self._request.session.session_id
         return self._request.options.model_copy(update=changes)
 
-    async def _is_taken_up(self, found: JobInfo) -> bool:
+    async def _is_usable(self, found: JobInfo) -> bool:
         if not await self._is_current(found):
             logger_here().info("Job %s ran an older version of the program.", found.id)
             return False
-        if not self._take_up.is_good(found):
+        if not self._attach_policy.is_good(found):
             return False
         if found.state.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
             return True
         if not has_seen_end(found.id):
             logger_here().info(
-                "Job %s of an earlier run has ended without a result (%s).",
+                "Job %s of an earlier run ended without a result (%s).",
                 found.id,
                 found.state.reason or found.state.status.value,
             )
@@ -452,7 +455,7 @@ class Evaluation:
             return True
         try:
             program = await self._policy.ask(lambda: self._api.get_program(found.program.id))
-        except NotFoundError:  # deleted since: its job is all there is
+        except NotFoundError:  # deleted since: only its job is left
             return True
         return program.version == found.program.version
 
@@ -463,8 +466,13 @@ class Evaluation:
         job_id = await self._without_twins(job_id)
         cursor = Cursor()
         name = self._cursor_name
-        if identity is not None and name is not None and callback is not None and self._comes_back:
-            cursor = await cursor_of(identity.records, name)
+        if (
+            identity is not None
+            and name is not None
+            and callback is not None
+            and self._may_have_delivered
+        ):
+            cursor = await load_cursor(identity.records, name)
         delivery = InterimDelivery(job_id, callback, decoders, cursor)
         async with (
             summarised(api, self._request.backend.with_name(self.backend_name)) as summarise,
@@ -479,27 +487,27 @@ class Evaluation:
             self.encoded = await self._policy.ask(
                 lambda: fetch_encoded(api, job_id, end.state.status, private=self._is_private)
             )
-            result = await decoded(self.encoded, decoders)
+            result = await decode_result(self.encoded, decoders)
         await self._without_twins(job_id)
         if identity is not None:
-            await identity.delivered()
+            await identity.record_delivery()
         return result
 
     def _whose(self, found: JobInfo) -> str:
         tags = () if self._identity is None else self._identity.lineage.tags
         is_own = bool(set(tags) & set(found.tags))
-        return "this flow run has submitted before" if is_own else "another caller has submitted"
+        return "this flow run submitted earlier" if is_own else "another caller submitted"
 
     @property
     def _is_shared(self) -> bool:
-        """Whether the job may be that of other callers too, each with a callback of its own."""
-        return self._take_up.is_shared or (
+        """Whether other callers may use the same job, each with its own callback."""
+        return self._attach_policy.is_shared or (
             self._identity is not None and self._identity.lineage.joins
         )
 
     @property
     def _cursor_name(self) -> str | None:
-        """Name of how far the callback has got; None if nothing could come back to it."""
+        """Name of the record of the callback's position; None if the call cannot be repeated."""
         if self._identity is None:
             return None
         if not self._is_shared:
@@ -508,14 +516,14 @@ class Evaluation:
         return "-".join([self._key, *tags]) if tags else None
 
     @property
-    def _comes_back(self) -> bool:
-        """Whether the callback may have had interim results of the job."""
+    def _may_have_delivered(self) -> bool:
+        """Whether the callback may have received interim results of the job before."""
         if self._found is None or self._identity is None:
             return False
         return not self._is_shared or self._identity.lineage.is_repeated
 
     async def _without_twins(self, job_id: str) -> str:
-        """Return the job to follow, where two processes may each have made one."""
+        """Return the job to follow if two processes may each have submitted one."""
         oldest = None if self._twins is None else await self._twins.settle_twins()
         self.job_id = job_id if oldest is None else oldest.id
         return self.job_id

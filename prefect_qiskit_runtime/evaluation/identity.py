@@ -1,4 +1,4 @@
-"""What a call asks for, and the name of the evaluation that it means."""
+"""The identity of a call: the fingerprint of its request and the name of its evaluation."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ class Identity:
     """The name of an evaluation, for a call that has a place in a flow run or a durable key.
 
     Attributes:
-        lineage: Where the call stands.
-        fingerprint: What it asks for.
+        lineage: The place of the call in its flow run.
+        fingerprint: Identifies the request.
         occurrence: Which of the equal calls of its lineage it is.
+        records: The records of the call.
     """
 
     lineage: Lineage
@@ -27,8 +28,8 @@ class Identity:
     records: Records
 
     @classmethod
-    async def of(cls, request: Request) -> Identity | None:
-        """Name the evaluation of the call that runs here; None if nothing could come back to it."""
+    async def from_request(cls, request: Request) -> Identity | None:
+        """Name the evaluation of the current call; None if the call cannot be repeated."""
         lineage = await lineage_here(request.durable_key)
         if lineage is None:
             return None
@@ -36,12 +37,12 @@ class Identity:
 
     @classmethod
     def only(cls, lineage: Lineage, print_: str) -> Identity:
-        """Name what there is one of in its place, however often it is called."""
+        """Name an evaluation that exists once in its place, however often it is called."""
         return cls(lineage, print_, 0, Records())
 
     @classmethod
     async def in_lineage(cls, lineage: Lineage, print_: str) -> Identity:
-        """Name what has a fingerprint and a place."""
+        """Name the evaluation with a fingerprint and a place."""
         identity = cls.only(lineage, print_)
         return identity if lineage.joins else replace(identity, occurrence=await identity._take())
 
@@ -59,14 +60,14 @@ class Identity:
         """Return the name of one attempt."""
         return submission_key(self.lineage, self.fingerprint, self.occurrence, attempt)
 
-    async def delivered(self) -> None:
-        """Take note that the call has its result."""
+    async def record_delivery(self) -> None:
+        """Record that the call has received its result."""
         if not self.lineage.joins:
             claims.deliver(self._group, self.occurrence)
             await self._record_group()
 
     def give_back(self) -> None:
-        """Let another call take the evaluation."""
+        """Let another call claim the evaluation."""
         if not self.lineage.joins:
             claims.give_back(self._group, self.occurrence)
 

@@ -1,8 +1,8 @@
-"""Results that are kept: a call that asks for what was measured before is answered without a job.
+"""Kept results: a call whose request was measured before is answered without a job.
 
-What is kept is the text that the job sent, with where it comes from, in Prefect's result storage.
-Calls that find nothing are one evaluation under one durable key, so equal calls at the same time,
-on this machine or others, wait for one job.
+The text that the job sent and its provenance are stored in Prefect's result storage. Equal calls
+without a stored result are one evaluation under one durable key, so those that run at the same
+time, on this machine or others, wait for one job.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from prefect_qiskit_runtime.caching import RuntimeResultSerializer
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.codec import Decoders, fingerprint
 from prefect_qiskit_runtime.errors import ConfigurationError, NotFoundError, QiskitRuntimeError
-from prefect_qiskit_runtime.evaluation.evaluation import Evaluation, TakeUp
+from prefect_qiskit_runtime.evaluation.evaluation import AttachPolicy, Evaluation
 from prefect_qiskit_runtime.evaluation.request import Request
 from prefect_qiskit_runtime.flow_run.lineage import flow_tag, lineage_here
 from prefect_qiskit_runtime.flow_run.logger import logger_here
@@ -29,21 +29,22 @@ from prefect_qiskit_runtime.records.records import Records
 from prefect_qiskit_runtime.submission.retrying import RetryPolicy
 
 CacheLike = bool | Literal["refresh"] | None
-"""Whether one call takes and keeps results; "refresh" only keeps. None: as the backend says."""
+"""Whether one call reads and keeps results; "refresh" only keeps. None: the backend's setting."""
 
 KEY_VERSION = 1
-"""Raised when the same request gets another key: what was kept before is then not found again."""
+"""Increased when the same request gets another key: earlier results are then not found again."""
 
 
 class KeptResult(BaseModel):
-    """A result with where it comes from, as it is stored.
+    """A result and its provenance in their stored form.
 
     Attributes:
-        key: What was asked for.
-        job_id: The job that gave it.
-        attempt: Which attempt of the evaluation that job was; those up to it are over.
-        calibration: What the backend said of its calibration, if that counts.
-        versions: Of this package where it was stored, and of what the job ran with.
+        key: Identifies the request.
+        job_id: The job that produced the result.
+        attempt: Which attempt of the evaluation that job was; all attempts up to it are over.
+        calibration: The reported calibration of the backend, if it is part of the key.
+        versions: Versions of this package when the result was stored, and of the packages that
+            the job ran with.
         result: The text that the job sent; None if it sent none.
     """
 
@@ -66,12 +67,12 @@ class KeptResult(BaseModel):
 
 @dataclass(frozen=True)
 class CachePlan:
-    """How one call deals with kept results.
+    """How one call uses kept results.
 
     Attributes:
-        refresh: Whether it takes none.
-        expiration_seconds: How old one may be; None for any age.
-        same_calibration: Whether one of another calibration counts.
+        refresh: Whether the call ignores stored results and only keeps its own.
+        expiration_seconds: Maximum age of a stored result; None for any age.
+        same_calibration: Whether a stored result must come from the same calibration.
     """
 
     refresh: bool
@@ -79,15 +80,15 @@ class CachePlan:
     same_calibration: bool
 
     @classmethod
-    def of(cls, cache: CacheLike, request: Request) -> CachePlan | None:
-        """Read it from a call and its backend; None if the call has nothing to do with them.
+    def from_call(cls, cache: CacheLike, request: Request) -> CachePlan | None:
+        """Read the plan from a call and its backend; None if the call uses no kept results.
 
         Raises:
-            ConfigurationError: What the call asks for contradicts itself.
+            ConfigurationError: The arguments of the call contradict each other.
         """
         if not (cache is None or isinstance(cache, bool) or cache == "refresh"):
             raise ConfigurationError(
-                f"cache is True, False or 'refresh' (run the job and keep its result), not"
+                f"cache must be True, False or 'refresh' (run the job and keep its result), not"
                 f" {cache!r:.80}."
             )
         block = request.backend
@@ -97,13 +98,13 @@ class CachePlan:
             if cache is None:
                 return None
             raise ConfigurationError(
-                "cache is not for private jobs: their results are not kept. Leave out one of the"
-                " two."
+                "cache cannot be used with private jobs: their results are not kept. Leave out one"
+                " of the two."
             )
         if cache == "refresh" and request.durable_key is not None:
             raise ConfigurationError(
-                "cache='refresh' asks for a new job, durable_key for the one of that name. Leave"
-                " out one of the two."
+                "cache='refresh' asks for a new job, durable_key for the existing one of that name."
+                " Leave out one of the two."
             )
         return cls(
             cache == "refresh",
@@ -112,33 +113,33 @@ class CachePlan:
         )
 
     def is_expired(self, ended_at: datetime) -> bool:
-        """Say whether what was measured then is too old."""
+        """Return whether a result measured at this time is too old."""
         if self.expiration_seconds is None:
             return False
         return (datetime.now(UTC) - ended_at).total_seconds() > self.expiration_seconds
 
 
 class CachedEvaluation:
-    """What a call asks for, taken from what was kept, or evaluated and kept.
+    """A call that is answered from a kept result, or evaluated and its result kept.
 
     Attributes:
-        job_id: The job that the result comes from.
+        job_id: The job that produced the result.
     """
 
     def __init__(self, api: RuntimeApi, request: Request, plan: CachePlan) -> None:
         self._api = api
         self._request = request
         self._plan = plan
-        self._policy = RetryPolicy.of(request.options)
+        self._policy = RetryPolicy.from_options(request.options)
         self._records = Records(RuntimeResultSerializer())
         self._calibration: dict[str, Any] | None = None
         self.job_id = ""
 
     async def result(self, callback: InterimCallback | None, decoders: Decoders) -> Any:
-        """Return the decoded result, with the interim results on the way.
+        """Return the decoded result, and pass the interim results to the callback on the way.
 
         Raises:
-            JobError: The job ended without a result, and is not sent again.
+            JobError: The job ended without a result and is not sent again.
         """
         key = await self._key()
         kept = await self._read(key)
@@ -155,10 +156,10 @@ class CachedEvaluation:
         )
         if callback is not None and kept.interim_count:
             await self._replay(kept, callback, decoders)
-        return await decoded(kept.result, decoders)
+        return await decode_result(kept.result, decoders)
 
     async def _key(self) -> str:
-        """Name what is asked for: the same on every machine, and for every copy of a program."""
+        """Return the request's key, the same on every machine and for every copy of a program."""
         request, content = self._request, None
         if request.program_id not in PRIMITIVES:
             program = await self._policy.ask(lambda: self._api.get_program(request.program_id))
@@ -184,7 +185,7 @@ class CachedEvaluation:
         record = await self._records.read(_place(key))
         try:
             return None if record is None else KeptResult.model_validate(record)
-        except ValidationError:  # of another version
+        except ValidationError:  # stored by another version
             return None
 
     async def _evaluate(
@@ -194,17 +195,17 @@ class CachedEvaluation:
         callback: InterimCallback | None,
         decoders: Decoders,
     ) -> Any:
-        """Find or make the job, and keep its result.
+        """Find or submit the job, and keep its result.
 
-        Who refreshes wants a job of their own: it has its name from the place of the call, so that
-        a crash does not pay for it twice.
+        A call that refreshes needs its own job. The job is named by the place of the call, so that
+        a rerun after a crash does not submit it twice.
         """
         attempt = 0 if kept is None else kept.attempt
-        request, take_up = self._request, TakeUp()
+        request, attach_policy = self._request, AttachPolicy()
         if not self._plan.refresh and request.durable_key is None:
             request = replace(request, durable_key=f"cache-{key}")
-            take_up = await self._take_up(attempt)
-        evaluation = await Evaluation.of(self._api, request, take_up)
+            attach_policy = await self._attach_policy(attempt)
+        evaluation = await Evaluation.from_request(self._api, request, attach_policy)
         result = await evaluation.result(callback, decoders)
         self.job_id = evaluation.job_id
         if request is not self._request:
@@ -212,19 +213,19 @@ class CachedEvaluation:
         await self._keep(key, evaluation, attempt)
         return result
 
-    async def _take_up(self, attempts_over: int) -> TakeUp:
+    async def _attach_policy(self, attempts_over: int) -> AttachPolicy:
         lineage = await lineage_here(None)
         own_tag = None if lineage is None or lineage.root_id is None else flow_tag(lineage.root_id)
 
         def is_good(found: JobInfo) -> bool:
-            # What this flow run has paid for is not too old for it when it comes back.
+            # A rerun of this flow run uses the run's own jobs, whatever their age.
             is_own = own_tag in found.tags
             return is_own or found.ended is None or not self._plan.is_expired(found.ended)
 
-        return TakeUp(attempts_over, is_good, is_shared=True)
+        return AttachPolicy(attempts_over, is_good, is_shared=True)
 
     async def _keep(self, key: str, evaluation: Evaluation, attempt: int) -> None:
-        """Store a result, unless a newer one was stored meanwhile."""
+        """Store a result, unless a newer one has been stored in the meantime."""
         job_id = evaluation.job_id
         try:
             info, metrics = await asyncio.gather(
@@ -234,9 +235,9 @@ class CachedEvaluation:
             kept = await self._read(key)
             if kept is None or kept.ended_at <= made.ended_at:
                 await self._records.write(_place(key), made.model_dump(mode="json"))
-        except Exception:  # noqa: BLE001 - the result is there, and what storages raise is theirs
+        except Exception:  # noqa: BLE001 - storages raise any error, and the result is available
             logger_here().warning(
-                "The result of job %s could not be kept. It is returned all the same.",
+                "The result of job %s could not be kept. The call still returns it.",
                 job_id,
                 exc_info=True,
             )
@@ -268,13 +269,14 @@ class CachedEvaluation:
     async def _replay(
         self, kept: KeptResult, callback: InterimCallback, decoders: Decoders
     ) -> None:
-        """Give the callback what the job published, as far as the service still has it."""
+        """Pass the job's interim results to the callback, if the service still has them."""
         delivery = InterimDelivery(kept.job_id, callback, decoders)
         try:
             await follow(self._api, kept.job_id, delivery)
         except NotFoundError:
             logger_here().info(
-                "The callback gets no interim results: the service has job %s no more.", kept.job_id
+                "The callback gets no interim results: the service no longer has job %s.",
+                kept.job_id,
             )
         except QiskitRuntimeError as error:
             logger_here().warning(

@@ -1,7 +1,7 @@
-"""Where the job of a request goes, and what is sent there.
+"""The backend of a request's job, and the inputs that are sent to it.
 
-Both are settled when a job is about to be submitted, not before: a call that finds its job again
-asks for neither.
+Both are decided when a job is about to be submitted, not earlier: a call that finds its existing
+job needs neither.
 """
 
 from __future__ import annotations
@@ -19,24 +19,28 @@ from prefect_qiskit_runtime.evaluation.request import Request
 from prefect_qiskit_runtime.flow_run.logger import logger_here
 from prefect_qiskit_runtime.models import PRIMITIVES
 
-# Labels and options of a job, which its request has beside the inputs.
+# Room for the tags and options that a request contains besides the inputs.
 _HEAD_BYTES = 64 * 1024
 
 
 def largest_payload(block: RuntimeBackend) -> int:
-    """Return how many bytes the inputs of a job may have, encoded."""
+    """Return the maximum size of a job's encoded inputs, in bytes."""
     return block.max_payload_bytes or LARGEST_BODY_BYTES - _HEAD_BYTES
 
 
 def payload_fault(request: Request, payload_bytes: int) -> str | None:
-    """Say why inputs are too large, and what to do; None if they are not."""
+    """Return why inputs are too large and what to do; None if they are not."""
     largest = largest_payload(request.backend)
     if payload_bytes <= largest:
         return None
-    of = "max_payload_bytes of the backend" if request.backend.max_payload_bytes else "300 MB"
+    limit = (
+        "max_payload_bytes of the backend"
+        if request.backend.max_payload_bytes
+        else "300 MB for the whole request"
+    )
     return (
-        f"The inputs {_whose(request)} are {payload_bytes:,} bytes, encoded; a job may have"
-        f" {largest:,} ({of}, with what else is sent). Nothing was sent. {_way_out(request)}"
+        f"The encoded inputs {_whose(request)} are {payload_bytes:,} bytes; a job may have at most"
+        f" {largest:,} ({limit}). Nothing was sent. {_way_out(request)}"
     )
 
 
@@ -50,25 +54,25 @@ def _whose(request: Request) -> str:
 
 def _way_out(request: Request) -> str:
     if request.program_id not in PRIMITIVES:
-        return "Give the program less, or something to find the rest by."
+        return "Pass smaller inputs, or a reference from which the program loads the data."
     if request.part is None:
         return (
             f"Call run_{request.program_id} with split='size', which sends several jobs and joins"
-            " their results, or ask for less."
+            " their results, or pass smaller inputs."
         )
     if len(request.part) == 1:
-        return "One cannot be divided here: give it fewer parameter values, or ask for less."
-    return f"Call it with split= a number below {len(request.part)}, or ask for less."
+        return "A single one cannot be divided: give it fewer parameter values."
+    return f"Set split= to a number below {len(request.part)}, or pass smaller inputs."
 
 
 class Placement:
-    """The backend of a request, and its inputs as they are sent.
+    """The backend of a request, and its inputs in the form in which they are sent.
 
     Attributes:
         name: The backend; "least_busy" until one is chosen.
-        inputs: Of the job, once they are settled.
-        params_text: The same, encoded.
-        record: What was chosen and done, for the provenance: plain JSON.
+        inputs: The inputs of the job, once they are prepared.
+        params_text: The encoded inputs.
+        record: The choice of backend and the preparation, for the provenance: plain JSON.
     """
 
     def __init__(self, api: RuntimeApi, request: Request) -> None:
@@ -78,11 +82,11 @@ class Placement:
         self.record: dict[str, Any] = {}
         self._api = api
         self._request = request
-        self._over: list[str] = []  # the backends that cannot run it
+        self._over: list[str] = []  # the backends that cannot run the job
 
     @classmethod
-    async def of(cls, api: RuntimeApi, request: Request) -> Placement:
-        """Encode what is sent as it is.
+    async def from_request(cls, api: RuntimeApi, request: Request) -> Placement:
+        """Return the placement of a request, and encode inputs that need no preparation.
 
         Raises:
             EncodingError: An input cannot be encoded; the error names its path.
@@ -94,10 +98,10 @@ class Placement:
         return placement
 
     async def settle(self) -> None:
-        """Choose the backend and prepare the inputs, unless that is done.
+        """Choose the backend and prepare the inputs, unless that is already done.
 
         Raises:
-            NotFoundError: No backend fits, or there is none of the name.
+            NotFoundError: No backend fits, or no backend has the name.
             InvalidInputError: The backend cannot run a circuit, or the inputs are too large.
         """
         await self.choose()
@@ -108,7 +112,7 @@ class Placement:
             self.record.update(prepared.record)
 
     async def choose(self) -> None:
-        """Choose the backend, if that is open.
+        """Choose the backend, if the block leaves it open.
 
         Raises:
             NotFoundError: No backend fits.
@@ -117,10 +121,10 @@ class Placement:
             await self._choose()
 
     async def leave(self, unable: str) -> bool:
-        """Go on from a backend that cannot run the job; return whether there is another one."""
+        """Move on from a backend that cannot run the job; return whether there is another one."""
         request = self._request
         if request.options.session_id is not None:
-            return False  # a session is of one backend
+            return False  # a session belongs to one backend
         self._over.append(unable)
         others = [name for name in request.backend.fallbacks if name not in self._over]
         if others:
@@ -135,7 +139,7 @@ class Placement:
         if request.prepare is not None:
             self.params_text = ""
         self.record["left_backends"] = list(self._over)
-        logger_here().warning("Backend %s cannot run the job: it goes to %s.", unable, self.name)
+        logger_here().warning("Backend %s cannot run the job; it goes to %s.", unable, self.name)
         return True
 
     async def _choose(self) -> None:

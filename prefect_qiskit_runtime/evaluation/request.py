@@ -1,4 +1,4 @@
-"""One call as a request: its program, its inputs, where and how it is to run."""
+"""The request of a call: its program, inputs, backend and options."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from prefect_qiskit_runtime.sessions import RuntimeSession
 
 @dataclass(frozen=True)
 class Request:
-    """What one call asks for.
+    """The request of one call.
 
     Attributes:
         program_id: The program to run.
         inputs: Its inputs, as the user gave them.
-        backend: Where.
-        options: How, laid over those of the backend.
+        backend: The backend to run it on.
+        options: The options of its job; they override those of the backend.
         durable_key: Joins equal calls of several flow runs.
-        prepare: What makes the inputs ready for a backend; None where they are sent as they are.
-        settings: What `prepare` goes by.
-        session: The session of its job, where the options do not name it: it may be another one
-            by the time that the job is sent.
-        part: Which PUBs of a call, or items of its quantum program, these are, where it takes
-            several jobs.
+        prepare: Prepares the inputs for a backend; None if they are sent unchanged.
+        settings: The settings that `prepare` uses.
+        session: The session of its job, if the options do not name it: the session may be a
+            different one by the time the job is sent.
+        part: Which PUBs of a call, or items of its quantum program, the request contains, if the
+            call takes several jobs.
     """
 
     program_id: str
@@ -44,12 +44,12 @@ class Request:
     part: range | None = None
 
     def fingerprint(self) -> str:
-        """Return what makes two requests the same.
+        """Return the fingerprint, which is the same for equal requests.
 
-        Labels, time limits and log levels do not: they can be changed between a crash and a
-        retry. Nor does the version of the program, which the service knows (see
-        `Evaluation`), nor which backend is the least busy, nor what its calibration makes of a
-        circuit.
+        It does not contain labels, time limits and log levels, which can be changed between a
+        crash and a retry. Nor does it contain the version of the program, which the service knows
+        (see `Evaluation`), the name of the least busy backend, or the circuits as transpiled for
+        a calibration.
         """
         is_executor = self.program_id == "executor"
         inputs = quantum_program_identity(self.inputs) if is_executor else dict(self.inputs)
@@ -66,19 +66,19 @@ class Request:
             asked["settings"] = dict(self.settings)
         if self.options.calibration_id is not None:
             asked["calibration"] = self.options.calibration_id
-        if self.part is not None:  # two parts may be equal, and are not the same
+        if self.part is not None:  # two parts with equal contents are still different requests
             asked["part"] = [self.part.start, self.part.stop]
         return fingerprint(asked)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is sent to one backend.
+    """Inputs that are prepared for one backend.
 
     Attributes:
-        inputs: Of the job.
-        record: What was done, for the provenance: plain JSON.
-        device: The backend, where it was looked at.
+        inputs: The inputs of the job.
+        record: The preparation, for the provenance: plain JSON.
+        device: The backend, if the preparation read it.
         estimate: How long the job is expected to hold a QPU.
     """
 
@@ -89,4 +89,4 @@ class Prepared:
 
 
 Prepare = Callable[[RuntimeApi, str], Awaitable[Prepared]]
-"""Called with the service and the name of the backend that was chosen."""
+"""Called with the service and the name of the chosen backend."""

@@ -1,4 +1,4 @@
-"""Requests on their way: submitted, followed to a result, or only looked at."""
+"""Run requests: submit their jobs, follow them to a result, and join the results of parts."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from prefect_qiskit_runtime.twins.clean_up import cleaned_up
 
 
 async def submit(request: Request, decoders: Decoders) -> RuntimeJob:
-    """Submit the job of a request, or find it, and return it."""
+    """Find or submit the job of a request, and return it."""
     async with request.backend.connect() as api:
-        evaluation = await Evaluation.of(api, request)
+        evaluation = await Evaluation.from_request(api, request)
         job_id = await evaluation.submit()
     return RuntimeJob(
         job_id,
@@ -42,17 +42,17 @@ async def run(
     include_final: bool = False,
     cache: CacheLike = None,
 ) -> Any:
-    """Return the decoded result of a request, kept or of its job."""
+    """Return the decoded result of a request, from the kept results or from its job."""
     async with request.backend.connect() as api:
         if callback is not None and not include_final:
             api.require_interim_results()
-        job_id, result = await evaluated(api, request, decoders, callback=callback, cache=cache)
+        job_id, result = await evaluate(api, request, decoders, callback=callback, cache=cache)
     if include_final and callback is not None:
         await deliver(callback, job_id, result)
     return result
 
 
-async def evaluated(
+async def evaluate(
     api: RuntimeApi,
     request: Request,
     decoders: Decoders,
@@ -60,10 +60,12 @@ async def evaluated(
     callback: InterimCallback | None = None,
     cache: CacheLike = None,
 ) -> tuple[str, Any]:
-    """Return the job that gave the result of a request, and the result."""
-    plan = CachePlan.of(cache, request)
+    """Return the id of the job that produced the result of a request, and the result."""
+    plan = CachePlan.from_call(cache, request)
     evaluation = (
-        await Evaluation.of(api, request) if plan is None else CachedEvaluation(api, request, plan)
+        await Evaluation.from_request(api, request)
+        if plan is None
+        else CachedEvaluation(api, request, plan)
     )
     result = await evaluation.result(callback, decoders)
     return evaluation.job_id, result
@@ -72,23 +74,23 @@ async def evaluated(
 async def run_parts(requests: Sequence[Request], decoders: Decoders, cache: CacheLike) -> Any:
     """Wait for the results of all parts of a call, and return them as one.
 
-    Where one fails, or the caller is cancelled, the others are cancelled, their jobs with them.
+    If one part fails or the caller is cancelled, the other parts and their jobs are cancelled.
     """
     async with requests[0].backend.connect() as api:
         found = await _all_of(
-            [evaluated(api, request, decoders, cache=cache) for request in requests]
+            [evaluate(api, request, decoders, cache=cache) for request in requests]
         )
     parts = [request.part or range(0) for request in requests]
     job_ids, results = zip(*found, strict=True)
     if requests[0].program_id == "executor":
         return await asyncio.to_thread(joined_program_results, results, parts)
-    return _joined(results, parts, job_ids)
+    return _join_results(results, parts, job_ids)
 
 
 async def _all_of(evaluations: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
     tasks = [asyncio.ensure_future(evaluation) for evaluation in evaluations]
     try:
-        # It leaves them alone when it is cancelled: each is to be cancelled once.
+        # `wait` does not cancel the tasks when it is cancelled itself, so each is cancelled once.
         ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
         for task in ended:
             task.result()
@@ -100,7 +102,7 @@ async def _all_of(evaluations: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
     return [task.result() for task in tasks]
 
 
-def _joined(results: Sequence[Any], parts: Sequence[range], job_ids: Sequence[str]) -> Any:
+def _join_results(results: Sequence[Any], parts: Sequence[range], job_ids: Sequence[str]) -> Any:
     from qiskit.primitives import PrimitiveResult
 
     metadata = dict(_common([result.metadata for result in results]))
@@ -112,7 +114,7 @@ def _joined(results: Sequence[Any], parts: Sequence[range], job_ids: Sequence[st
 
 
 def _common(metadata: Sequence[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
-    """Yield the plain entries that are the same in all."""
+    """Yield the plain entries that are the same in all parts."""
     first, *others = metadata
     for name, value in first.items():
         is_plain = value is None or isinstance(value, str | int | float)

@@ -1,9 +1,9 @@
-"""Submitting to a service that knows no keys: at most one job for each name, by its label.
+"""Submission to a service without submission keys: at most one job for each name, by its tag.
 
-IBM's service makes a job of each request that reaches it, also of one whose answer is lost. So
-the job bears its name as a tag; before a request that may not be the first, and after one with
-an unclear outcome, the job is looked for. The assumption: a job is found by its tag within the
-grace period (`Settings.submission_grace_seconds`) after the request that made it.
+IBM's service makes a job for each request that reaches it, even if the reply is lost. So the job
+carries its name as a tag, and the job is searched for before a request that may not be the first,
+and after a request with an unclear outcome. The assumption is that a job is found by its tag within
+the grace period (`Settings.submission_grace_seconds`) after the request that made it.
 """
 
 from __future__ import annotations
@@ -38,42 +38,42 @@ from prefect_qiskit_runtime.records.records import Records
 from prefect_qiskit_runtime.settings import Settings
 from prefect_qiskit_runtime.submission.retrying import RetryPolicy, is_met
 
-# When this process was here first; one that was forked from it was not.
+# When each process started to use this module; a forked process has its own entry.
 _here_since = {os.getpid(): datetime.now(UTC)}
 
-# Of this process: when it first looked for a flow run, and up to which run it knows of records.
-_looked_at: dict[str, float] = {}
+# When this process first searched for jobs of a flow run, and up to which run it has its records.
+_first_searched_at: dict[str, float] = {}
 _known: dict[str, int] = {}
 
 
 @dataclass(frozen=True)
 class EarlierRuns:
-    """The flow runs around a call, as often as they have run before.
+    """The earlier runs of the flow runs around a call.
 
     Attributes:
-        lineage: Where the call stands.
-        records: Where it keeps its records.
+        lineage: The place of the call in its flow run.
+        records: The records of the call.
     """
 
     lineage: Lineage
     records: Records
 
     @classmethod
-    def of(cls, identity: Identity) -> Self:
-        """Return those of an evaluation."""
+    def from_identity(cls, identity: Identity) -> Self:
+        """Return the earlier runs around an evaluation."""
         return cls(identity.lineage, identity.records)
 
     async def hidden_for_seconds(self, grace_seconds: float) -> float:
-        """Return how long a search may still miss what one of them has sent; 0 for no longer."""
+        """Return how long a search may still miss a job that an earlier run has sent, or 0."""
         left_seconds = 0.0
         for run in self.lineage.flow_runs:
             if await self._known_count(run) < run.run_count - 1 and not self._ran_here(run):
-                until = _looked_at.setdefault(run.run_id, time.monotonic()) + grace_seconds
-                left_seconds = max(left_seconds, until - time.monotonic())
+                since = _first_searched_at.setdefault(run.run_id, time.monotonic())
+                left_seconds = max(left_seconds, since + grace_seconds - time.monotonic())
         return left_seconds
 
     async def note(self) -> None:
-        """Leave a record of the runs that go on now; nothing of those before is hidden any more."""
+        """Record the current runs: from now on, no job of an earlier run is hidden."""
         for run in self.lineage.flow_runs:
             if _known.get(run.run_id, 0) < run.run_count:
                 await self.records.write(_name(run), {"run_count": run.run_count})
@@ -86,7 +86,7 @@ class EarlierRuns:
         return _known.get(run.run_id, 0)
 
     def _ran_here(self, run: Run) -> bool:
-        """Say whether it has run in this process only, from the first time on."""
+        """Return whether a flow run has run only in this process since its first start."""
         here_since = _here_since.setdefault(os.getpid(), datetime.now(UTC))
         is_later = run.began_at is not None and run.began_at > here_since
         return is_later and not self.lineage.is_elsewhere
@@ -101,22 +101,22 @@ _LONGEST_PAUSE_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class TaggedSubmission:
-    """One name, and the job that bears it.
+    """One name, and the job that carries it as a tag.
 
     Attributes:
         api: The service.
         name: The tag.
-        prepare: Makes the request ready; called before it is first sent.
-        preparation: What that has done. Its estimate is kept for a later process, which finds
-            the job and has nothing to make ready.
-        post: Sends the request, once.
+        prepare: Prepares the request; called before it is first sent.
+        preparation: The preparation record. Its estimate is kept for a later process, which finds
+            the job and has nothing to prepare.
+        post: Sends the request once.
         is_first: Whether no request can have been sent under the name before.
-        identity: Says where the intent is kept for a later process; None for a call that none
-            comes back to.
-        policy: How questions are asked again.
-        settings: The grace period, and what to do after it.
-        line: Where the request waits for its turn.
-        budget: What it has to be within; None for no limit.
+        identity: Has the records that keep the intent for a later process; None for a call that
+            cannot be repeated.
+        policy: How requests are retried.
+        settings: The grace period, and the action after it.
+        line: The line in which the request waits for its turn.
+        budget: The limits of QPU time; None for no limit.
     """
 
     api: RuntimeApi
@@ -136,7 +136,7 @@ class TaggedSubmission:
 
         Raises:
             SubmissionUnclearError: A request may have made a job that is not found, and the
-                settings say to leave it at that.
+                settings forbid to send it again.
         """
         found = None if self.is_first else await self._find_earlier()
         if found is None:
@@ -148,8 +148,8 @@ class TaggedSubmission:
                         self._send, may_ask_again=_is_refused, progress=lambda: self.line.waits
                     )
             except BudgetExceededError as error:
-                assert self.budget is not None  # noqa: S101 - for the type checker: it says so
-                await self.budget.approved(error)
+                assert self.budget is not None  # noqa: S101 - for the type checker: it raised this
+                await self.budget.request_approval(error)
             except (ServiceUnavailableError, ProtocolError) as error:
                 if _is_without_effect(error):
                     raise
@@ -157,13 +157,13 @@ class TaggedSubmission:
         return JobSubmitted(id=found.id, backend=found.backend, replayed=not self.is_first)
 
     async def _send(self) -> JobSubmitted:
-        """Send the request, with a note of it before and one after it was refused."""
+        """Send the request; record the intent before it, and a refusal after it."""
         if self.budget is not None:
             await self.budget.require()
         async with self.line.place():
             intent = {"intended_at": time.time(), "estimate": self.preparation.get("estimate")}
             if self.identity is not None:
-                await EarlierRuns.of(self.identity).note()
+                await EarlierRuns.from_identity(self.identity).note()
             await self._record("intent", intent)
             try:
                 submitted = await self.post()
@@ -176,14 +176,14 @@ class TaggedSubmission:
         return submitted
 
     async def settle_twins(self) -> JobInfo | None:
-        """Return the oldest job of the name, and cancel what another process has made beside it."""
+        """Return the oldest job of the name, and cancel the twins that other processes made."""
         jobs = await self.policy.ask(
             lambda: self.api.list_jobs(tags=[self.name], oldest_first=True)
         )
         for twin in jobs[1:]:
             if not twin.state.status.is_terminal:
                 logger_here().warning(
-                    "Job %s is a twin of job %s (tag %s): it is cancelled.",
+                    "Job %s is a twin of job %s (tag %s) and is cancelled.",
                     twin.id,
                     jobs[0].id,
                     self.name,
@@ -192,7 +192,7 @@ class TaggedSubmission:
         return jobs[0] if jobs else None
 
     async def _find_earlier(self) -> JobInfo | None:
-        """Look for the job that an earlier call may have submitted."""
+        """Search for the job that an earlier call may have submitted."""
         intent, refusal = await self._read("intent"), await self._read("refusal")
         if intent is not None and intent.get("estimate") is not None:
             self.preparation.setdefault("estimate", intent["estimate"])
@@ -200,34 +200,36 @@ class TaggedSubmission:
         if found is not None:
             return found
         if intent is not None and intent != refusal:
-            # A process has died between the request and its answer, or the job is hidden yet.
+            # A process died between the request and the reply, or the job is still hidden.
             until = intent["intended_at"] + self.settings.submission_grace_seconds
             logger_here().warning(
-                "An earlier run has sent a job (tag %s) and had no answer; it is looked for.",
+                "An earlier run sent a job (tag %s) and received no reply: searching for the job.",
                 self.name,
             )
             return await self._look_until(time.monotonic() + max(0.0, until - time.time()), None)
         return await self._find_hidden()
 
     async def _find_hidden(self) -> JobInfo | None:
-        """Look for a job that an earlier run may have sent from another machine."""
+        """Search for a job that an earlier run may have sent from another machine."""
         grace_seconds = self.settings.submission_grace_seconds
         if self.identity is None:
             return None
-        left_seconds = await EarlierRuns.of(self.identity).hidden_for_seconds(grace_seconds)
+        left_seconds = await EarlierRuns.from_identity(self.identity).hidden_for_seconds(
+            grace_seconds
+        )
         if left_seconds <= 0:
             return None
         logger_here().warning(
-            "The records of an earlier run are not in this result storage, so a job that it may"
-            " have sent (tag %s) is looked for, for %.0f s at most.",
+            "The records of an earlier run are not in this result storage: searching for a job that"
+            " it may have sent (tag %s), for at most %.0f s.",
             self.name,
             left_seconds,
         )
         return await self._search_until(time.monotonic() + left_seconds)
 
     async def _find_after(self, error: QiskitRuntimeError) -> JobInfo | None:
-        """Look for the job of a request with an unclear outcome; None if it may be sent again."""
-        logger_here().warning("%s Whether it made a job is unclear; it is looked for.", error)
+        """Search for the job of a request with an unclear outcome; None if it may be sent again."""
+        logger_here().warning("%s The request may have made a job: searching for it.", error)
         until = time.monotonic() + self.settings.submission_grace_seconds
         return await self._look_until(until, error)
 
@@ -235,10 +237,10 @@ class TaggedSubmission:
         found = await self._search_until(until)
         if found is None and self.settings.unclear_submission == "hold":
             raise SubmissionUnclearError(
-                f"A job was sent to {self.api.url} and no answer came; within"
-                f" {self.settings.submission_grace_seconds:g} s none with the tag {self.name} was"
-                " found. It is not sent again, because PREFECT_QISKIT_RUNTIME_UNCLEAR_SUBMISSION"
-                " is hold. Look for it in the service; run again to look once more.",
+                f"A job was sent to {self.api.url} and no reply came. No job with the tag"
+                f" {self.name} was found within {self.settings.submission_grace_seconds:g} s. The"
+                " job is not sent again, because PREFECT_QISKIT_RUNTIME_UNCLEAR_SUBMISSION is hold."
+                " Look for the tag in the service, or run again to search once more.",
                 tag=self.name,
             ) from error
         return found
@@ -265,16 +267,16 @@ class TaggedSubmission:
 
 
 def _is_refused(error: QiskitRuntimeError) -> bool:
-    """Say whether a request was refused for now (429, or a code that says wait), and made no job.
+    """Return whether a request was refused for now (429, or a code to wait), and made no job.
 
-    No answer, or one of 500 and above, says nothing of the job, whatever code it has.
+    After a lost reply or a status of 500 and above, a job may exist, whatever the code.
     """
     is_clear = isinstance(error, RateLimitedError) or not isinstance(error, ServiceUnavailableError)
     return is_retryable(error) and is_clear
 
 
 def _is_without_effect(error: QiskitRuntimeError) -> bool:
-    """Say whether a request has surely made no job: it was refused, or never left."""
+    """Return whether a request certainly made no job: it was refused or never sent."""
     if isinstance(error, RateLimitedError) or not was_sent(error):
         return True
     return not isinstance(error, ServiceUnavailableError | ProtocolError)

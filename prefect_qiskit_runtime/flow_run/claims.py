@@ -1,4 +1,4 @@
-"""Which call of a lineage has claimed which of its equal evaluations."""
+"""Claims: which call of a lineage has claimed which of its equal evaluations."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from prefect_qiskit_runtime.flow_run.lineage import Lineage, Run
 
 @dataclass
 class _Group:
-    """The equal calls of one lineage, and the evaluations there are for them.
+    """The equal calls of one lineage, and their evaluations.
 
     Attributes:
-        count: How many evaluations there are or may be.
-        delivered: Numbers of those whose result a call has had.
-        taken: Who has taken them, by number; some have given them back since.
+        count: How many evaluations exist or may exist.
+        delivered: Numbers of the evaluations whose result a call has received.
+        taken: The runs of the calls that hold the evaluations, by number.
     """
 
     count: int
@@ -27,9 +27,10 @@ class _Group:
     def order(self, lineage: Lineage) -> list[int]:
         """Return the evaluations in the order in which a call prefers them.
 
-        First those that its own task took when it ran before, then those that nobody has had the
-        result of. Prefect may remember results of a user's tasks, which then do not run again:
-        what these have had must not be given to another call, and they are the older ones.
+        Evaluations that the call's own task took in an earlier run come first, then evaluations
+        whose result no call has received. Prefect may reuse stored results of a user's tasks,
+        which then do not run again: the evaluations of those tasks must not go to another call,
+        and they are the older ones.
         """
         own_runs = {run.run_id for run in lineage.task_runs}
 
@@ -43,10 +44,10 @@ class _Group:
 
 
 class Claims:
-    """Which of the equal calls of one lineage a call is, in this process.
+    """The evaluations that the equal calls of each lineage have claimed in this process.
 
     Equal calls are interchangeable: each takes an evaluation that no other call of this process
-    holds, and holds it until a run that it was made in runs again.
+    holds, and holds it until a run around the call runs again.
     """
 
     def __init__(self) -> None:
@@ -55,7 +56,7 @@ class Claims:
         self._newest: dict[str, int] = {}
 
     def knows(self, group: str) -> bool:
-        """Say whether a call of a group was made in this process."""
+        """Return whether a call of a group was made in this process."""
         return group in self._groups
 
     def take(self, group: str, lineage: Lineage, record: Mapping[str, Any] | None = None) -> int:
@@ -63,8 +64,8 @@ class Claims:
 
         Args:
             group: Name of the equal calls.
-            lineage: Where the call stands.
-            record: What `record` said of the group in an earlier process.
+            lineage: The place of the call in its flow run.
+            record: What `record` returned for the group in an earlier process.
         """
         runs = frozenset((*lineage.flow_runs, *lineage.task_runs))
         with self._lock:
@@ -91,14 +92,14 @@ class Claims:
             self._groups[group].taken.pop(number, None)
 
     def deliver(self, group: str, number: int) -> None:
-        """Take note that a call has had its result."""
+        """Record that a call has received the result of an evaluation."""
         with self._lock:
             self._groups[group].delivered.add(number)
 
     def record(self, group: str) -> dict[str, Any] | None:
-        """Return what a later process has to know of a group; None where there is nothing to say.
+        """Return the record of a group for a later process; None if none is needed.
 
-        A call that has no equal finds its job without.
+        A call without equal calls finds its job without a record.
         """
         with self._lock:
             found = self._groups[group]
@@ -111,4 +112,4 @@ class Claims:
 
 
 claims = Claims()
-"""Those of this process."""
+"""The claims of this process."""

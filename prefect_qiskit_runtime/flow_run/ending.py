@@ -1,13 +1,13 @@
-"""Notice that the flow run around a call is ending, where Prefect does not tell.
+"""Notice that the flow run around a call is ending, even if Prefect does not interrupt the call.
 
-Prefect interrupts the main thread of a flow's process. Calls in the threads of a task runner
-(`.submit`, `.map`) hear nothing of it and would keep their jobs running; calls in the processes
-of other task runners, and flows that no worker started, are not even interrupted when somebody
-cancels them in the UI. Two things are watched here:
+Prefect interrupts the main thread of a flow's process. It does not interrupt calls in the threads
+of a task runner (`.submit`, `.map`), which would keep their jobs running. Calls in the processes of
+other task runners, and flows that no worker started, are not interrupted at all when a user cancels
+them in the UI. This module watches two things:
 
 * the task runner's own clean-up, which runs while the flow is being interrupted;
-* the state of the flow run, asked from Prefect's API every few seconds by one thread for all
-  calls of the process.
+* the state of the flow run, read from Prefect's API every few seconds by one thread for all calls
+  of the process.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ logger = get_logger("prefect_qiskit_runtime")
 
 
 class FlowEnding:
-    """Whether the flow run around a call is ending; cancels the call's asyncio task once.
+    """Cancels the asyncio task of a call, once, when the flow run around it is ending.
 
     Attributes:
         reason: Why the call was cancelled, as the end of a sentence; None if it was not.
@@ -49,7 +49,7 @@ class FlowEnding:
         self.reason: str | None = None
 
     def notify(self, reason: str) -> None:
-        """Cancel the call; from any thread."""
+        """Cancel the call; safe from any thread."""
         self._loop.call_soon_threadsafe(self._cancel, reason)
 
     def _cancel(self, reason: str) -> None:
@@ -66,7 +66,7 @@ def flow_ending() -> Iterator[FlowEnding]:
     if flow_run_id is None:
         yield ending
         return
-    _told_by_task_runner()
+    _watch_task_runner()
     _endings.add(flow_run_id, ending)
     try:
         yield ending
@@ -75,12 +75,12 @@ def flow_ending() -> Iterator[FlowEnding]:
 
 
 def has_waiting_calls() -> bool:
-    """Say whether calls of flow runs wait for jobs in this process."""
+    """Return whether calls of flow runs wait for jobs in this process."""
     return _endings.has_any()
 
 
 def _flow_run_id() -> UUID | None:
-    """The flow run around this code; in other processes only the task run knows it."""
+    """Return the flow run around this code; in other processes only the task run has its id."""
     task_run, flow_run = TaskRunContext.get(), FlowRunContext.get()
     if task_run is not None:
         return task_run.task_run.flow_run_id
@@ -88,20 +88,20 @@ def _flow_run_id() -> UUID | None:
 
 
 class _Endings:
-    """The calls that wait in this process, by flow run, and the thread that asks for them."""
+    """The calls that wait in this process, by flow run, and the thread that reads the states."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: dict[UUID, list[FlowEnding]] = {}
         self._thread: threading.Thread | None = None
-        self._nobody = threading.Event()
+        self._idle = threading.Event()
 
     def add(self, flow_run_id: UUID, ending: FlowEnding) -> None:
         with self._lock:
             self._waiting.setdefault(flow_run_id, []).append(ending)
-            self._nobody.clear()
+            self._idle.clear()
             if self._thread is None:
-                # In the caller's context: it says which Prefect API, with which login.
+                # The caller's context determines the Prefect API and the login.
                 self._thread = threading.Thread(
                     target=copy_context().run,
                     args=(self._ask,),
@@ -117,7 +117,7 @@ class _Endings:
             if not waiting:
                 del self._waiting[flow_run_id]
             if not self._waiting:
-                self._nobody.set()
+                self._idle.set()
 
     def has_any(self) -> bool:
         with self._lock:
@@ -129,16 +129,16 @@ class _Endings:
                 ending.notify(reason)
 
     def _ask(self) -> None:
-        """Ask for the states until nobody waits any more."""
+        """Read the states until no call is waiting."""
         interval = Settings().flow_state_interval_seconds
-        while not self._over(interval):
+        while not self._wait_until_over(interval):
             try:
                 self._ask_once()
             except Exception:
                 logger.debug("The states of the flow runs could not be read", exc_info=True)
 
-    def _over(self, interval: float) -> bool:
-        self._nobody.wait(interval)
+    def _wait_until_over(self, interval: float) -> bool:
+        self._idle.wait(interval)
         with self._lock:
             if not self._waiting:
                 self._thread = None
@@ -153,37 +153,37 @@ class _Endings:
             )
         for flow_run in found:
             if flow_run.state is not None and flow_run.state.type in _CANCELLED:
-                self.notify(flow_run.id, _cancelled(flow_run))
+                self.notify(flow_run.id, _cancel_reason(flow_run))
 
 
 _endings = _Endings()
 
 
-def _cancelled(flow_run: FlowRun) -> str:
+def _cancel_reason(flow_run: FlowRun) -> str:
     return f"flow run {flow_run.name!r} was cancelled"
 
 
-def _told_by_task_runner() -> None:
-    """Have the flow's task runner tell its threads when the flow is interrupted.
+def _watch_task_runner() -> None:
+    """Make the flow's task runner notify the calls in its threads when the flow is interrupted.
 
-    Prefect ends a flow by raising in its main thread; on its way out the exception passes the
-    task runner, which waits for its threads, and so for their jobs.
+    Prefect ends a flow by raising an exception in its main thread. On its way out the exception
+    passes the task runner, which waits for its threads, and so for their jobs.
     """
     context = FlowRunContext.get()
     runner = None if context is None else context.task_runner
     if context is None or context.flow_run is None or not isinstance(runner, ThreadPoolTaskRunner):
         return
     cancel_all = runner.cancel_all
-    if isinstance(cancel_all, _Telling):
+    if isinstance(cancel_all, _NotifyingCancelAll):
         return
-    runner.cancel_all = _Telling(cancel_all, context.flow_run.id)  # type: ignore[method-assign]
+    notifying = _NotifyingCancelAll(cancel_all, context.flow_run.id)
+    runner.cancel_all = notifying  # type: ignore[method-assign]
 
 
-class _Telling:
-    """A task runner's `cancel_all` that first tells our calls, if the flow is interrupted.
+class _NotifyingCancelAll:
+    """A task runner's `cancel_all` that first notifies our calls, if the flow is interrupted.
 
-    A flow that returns, or fails of an error of its own, waits for what it has submitted, as
-    Prefect has it.
+    A flow that returns, or fails with its own error, waits for its submitted tasks, as in Prefect.
     """
 
     def __init__(self, cancel_all: Callable[[], None], flow_run_id: UUID) -> None:

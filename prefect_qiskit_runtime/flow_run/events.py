@@ -1,8 +1,8 @@
-"""Events of jobs, for Prefect's automations: what was submitted, runs, and has ended.
+"""Job events for Prefect's automations: a job was submitted, runs, or has ended.
 
-They are sent by Prefect's own thread, so nobody waits for them, and only inside of flow and task
-runs, which Prefect adds to them as related resources. They hold ids, names and codes: no inputs,
-results, messages or tokens.
+Prefect's own thread sends them, so no call waits for them. They are sent only inside flow and task
+runs, which Prefect adds as related resources. They hold ids, names and codes: no inputs, results,
+messages or tokens.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _OF_STATES: dict[JobStatus, JobEvent] = {
 }
 
 
-def tell_job_event(event: JobEvent, job_id: str, about: Mapping[str, str]) -> None:
+def send_job_event(event: JobEvent, job_id: str, about: Mapping[str, str]) -> None:
     """Send `qiskit-runtime.job.<event>`, if this is a flow run or task run.
 
     Args:
-        event: What has happened.
-        job_id: To which job.
+        event: The kind of event.
+        job_id: The job.
         about: Labels of the job, such as its backend.
     """
     run_id = run_id_here()
@@ -50,22 +50,22 @@ def tell_job_event(event: JobEvent, job_id: str, about: Mapping[str, str]) -> No
     )
 
 
-def tell_job_state(status: JobStatus, job_id: str, about: Mapping[str, str]) -> None:
-    """Send the event of a state that a job has come to; there is none for the queue."""
+def send_state_event(status: JobStatus, job_id: str, about: Mapping[str, str]) -> None:
+    """Send the event of a job's new state; the queued state has no event."""
     event = _OF_STATES.get(status)
     if event is not None:
-        tell_job_event(event, job_id, about)
+        send_job_event(event, job_id, about)
 
 
 def _event_id(event: JobEvent, job_id: str, run_id: UUID) -> UUID:
-    """Return the id of an event: whoever looks at an ended job twice has seen one end."""
+    """Return the id of an event, the same each time that one flow run sees the job's state."""
     if event == "adopted":
         return uuid4()
     return uuid5(NAMESPACE_URL, f"qiskit-runtime.job.{event}/{job_id}/{run_id}")
 
 
 def run_id_here() -> UUID | None:
-    """Return the flow run around this code, or the task run where there is none."""
+    """Return the id of the flow run around this code, or of the task run outside of flows."""
     task, flow = TaskRunContext.get(), FlowRunContext.get()
     if task is not None:
         return task.task_run.flow_run_id or task.task_run.id

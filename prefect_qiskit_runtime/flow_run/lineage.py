@@ -1,9 +1,9 @@
-"""Where a call stands in the runs of Prefect: what stays the same when any of them runs again.
+"""Lineage: the place of a call in its flow run, which stays the same when the flow runs again.
 
-A task that is retried, a flow run that is retried after a crash, a subflow that a rerun parent
-makes anew: each comes back to the same call, and must find the job it has paid for. Ids of task
-runs and of subflow runs change on the way, Prefect's task keys hash code; the id of the root
-flow run and the names and positions below it do not.
+A retried task, a flow run that is retried after a crash, and a subflow that a rerun parent starts
+again all repeat the same call, and must find the job that it has submitted. The ids of task runs
+and subflow runs change in between, and Prefect's task keys hash the code. The id of the root flow
+run, and the names and positions below it, do not change.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class LoopScope:
     """One step of a loop.
 
     Attributes:
-        path: Name of the loop and of the step.
-        durable_key: Joins the jobs of all flow runs that go through this loop.
-        job_ids: The jobs that were submitted or found in it.
+        path: Names of the loop and of the step.
+        durable_key: Joins the jobs of all flow runs that run this loop.
+        job_ids: The jobs that were submitted or found in this step.
     """
 
     path: tuple[str, ...]
@@ -60,7 +60,7 @@ def loop_scope_here() -> LoopScope | None:
 
 
 def note_job(job_id: str) -> None:
-    """Take note of a job, in the step of a loop around this code."""
+    """Add a job to the step of the loop around this code."""
     scope = _current.get()
     if scope is not None and job_id not in scope.job_ids:
         scope.job_ids.append(job_id)
@@ -73,12 +73,12 @@ _DIGEST_CHARACTERS = 26
 
 @dataclass(frozen=True)
 class Run:
-    """A flow run or task run of Prefect, in one of the times that it runs.
+    """One start of a flow run or task run.
 
     Attributes:
-        run_id: Prefect's id of it.
-        run_count: How often it was started by now.
-        began_at: When it was started first, for a flow run.
+        run_id: Its id in Prefect.
+        run_count: How often it has been started so far.
+        began_at: When a flow run was first started.
     """
 
     run_id: str
@@ -88,13 +88,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Lineage:
-    """What a call belongs to, however often that runs.
+    """The place of a call in its flow run, however often that runs.
 
     Attributes:
         name: The same text for the same place in the same root flow run; or the durable key.
-        joins: Whether equal calls are one evaluation (a durable key says so) and not several.
+        joins: Whether equal calls are one evaluation (with a durable key) rather than several.
         flow_runs: The flow runs around the call, the innermost first.
-        task_runs: The task runs around it, likewise.
+        task_runs: The task runs around the call, the innermost first.
         root_id: Id of the root flow run; None outside of flows.
         in_task: Whether a task of the user is around the call.
         is_elsewhere: Whether the call runs in another process than its flow.
@@ -115,7 +115,7 @@ class Lineage:
 
     @property
     def is_first(self) -> bool:
-        """Whether nothing around the call has run before, so that no earlier call was its own."""
+        """Whether nothing around the call has run before, so that the call is not a repetition."""
         return not self.joins and not self.is_repeated
 
     @property
@@ -125,34 +125,34 @@ class Lineage:
 
     @property
     def tag(self) -> str | None:
-        """The label that all jobs of the root flow run bear, to find them from outside."""
+        """The label of all jobs of the root flow run, by which other processes find them."""
         return None if self.root_id is None else flow_tag(self.root_id)
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """The same as the tags of a job."""
+        """The label as the tags of a job."""
         return () if self.tag is None else (self.tag,)
 
 
 def flow_tag(root_flow_run_id: str | UUID) -> str:
-    """Return the label of the jobs of a root flow run and of all that is below it."""
+    """Return the label of the jobs of a root flow run and of all runs below it."""
     return f"{_FLOW_TAG}{_digits(UUID(str(root_flow_run_id)).bytes)}"
 
 
 def flow_run_of_tag(tag: str) -> UUID | None:
-    """Return the root flow run whose label a tag is; None for any other tag."""
+    """Return the root flow run that a tag is the label of; None for any other tag."""
     digits = tag.removeprefix(_FLOW_TAG)
     if digits == tag:
         return None
     try:
         flow_run_id = UUID(bytes=b32decode(f"{digits.upper()}======"))
-    except ValueError:  # a label of the user's that happens to begin so
+    except ValueError:  # a user's tag that happens to have the same prefix
         return None
     return flow_run_id if flow_tag(flow_run_id) == tag else None
 
 
 async def root_flow_run_id(flow_run: FlowRun) -> UUID:
-    """Return the flow run at the top of those around a flow run; its own id where it is that."""
+    """Return the root above a flow run; its own id if it is the root."""
     return UUID((await _ancestry(flow_run)).root_id)
 
 
@@ -179,17 +179,17 @@ def _digits(digest: bytes) -> str:
 
 
 async def lineage_here(durable_key: str | None) -> Lineage | None:
-    """Return the lineage of the call that runs here; None for one that is its own.
+    """Return the lineage of the current call; None for a call that cannot be repeated.
 
     Args:
-        durable_key: In place of the flow run: joins equal calls of all flow runs, and outside.
+        durable_key: Replaces the flow run: joins equal calls inside and outside of flow runs.
 
     Raises:
-        ConfigurationError: The durable key is no text.
+        ConfigurationError: The durable key is not a text.
     """
     if durable_key is not None and not (isinstance(durable_key, str) and durable_key):
         raise ConfigurationError(
-            f"durable_key is a text that names the evaluation, as in 'h2-scan-0.74'; not"
+            f"durable_key must be a text that names the evaluation, as in 'h2-scan-0.74', not"
             f" {durable_key!r:.80}."
         )
     scope = loop_scope_here()
@@ -227,8 +227,8 @@ def _is_elsewhere() -> bool:
 def _run_of(flow_run: FlowRun) -> Run:
     """Return a flow run with the number of its starts.
 
-    Prefect does not count those after which a run that was suspended goes on; it keeps a key of
-    each time that it was.
+    Prefect does not count the starts that resume a suspended run, but it keeps a key for each
+    suspension.
     """
     suspended = flow_run.empirical_policy.pause_keys or ()
     starts = flow_run.run_count + len(suspended)
@@ -236,7 +236,7 @@ def _run_of(flow_run: FlowRun) -> Run:
 
 
 async def _flow_run() -> FlowRun | None:
-    """Return the flow run around this code; in other processes only the task run knows it."""
+    """Return the flow run around this code; in other processes only the task run has its id."""
     context, task = FlowRunContext.get(), TaskRunContext.get()
     if context is not None and context.flow_run is not None:
         return context.flow_run
@@ -252,7 +252,7 @@ def _durable_name(durable_key: str) -> str:
 
 @dataclass(frozen=True)
 class _Ancestry:
-    """What is above a flow run, which does not change while that runs.
+    """The runs above a flow run, which do not change while it runs.
 
     Attributes:
         root_id: Id of the root flow run.
@@ -281,24 +281,24 @@ async def _ask_ancestry(flow_run: FlowRun) -> _Ancestry:
     parents: list[Run] = []
     async with get_client() as client:
         while flow_run.parent_task_run_id is not None:
-            # Stands for the subflow in its parent: "name-0", then "name-1", in the order of the
-            # calls. In other processes the position is a random id, which says nothing.
-            stand_in = await client.read_task_run(flow_run.parent_task_run_id)
-            position = stand_in.dynamic_key
-            name = stand_in.name if position.isdecimal() else stand_in.task_key.partition("-")[0]
+            # This task run represents the subflow in its parent: "name-0", then "name-1", in the
+            # order of the calls. In other processes the position is a random id, and is ignored.
+            task_run = await client.read_task_run(flow_run.parent_task_run_id)
+            position = task_run.dynamic_key
+            name = task_run.name if position.isdecimal() else task_run.task_key.partition("-")[0]
             path.append(name)
-            if stand_in.flow_run_id is None:  # a flow called in a task outside of flows
+            if task_run.flow_run_id is None:  # a flow called in a task outside of flows
                 break
-            flow_run = await client.read_flow_run(stand_in.flow_run_id)
+            flow_run = await client.read_flow_run(task_run.flow_run_id)
             parents.append(_run_of(flow_run))
     return _Ancestry(str(flow_run.id), tuple(reversed(path)), tuple(parents))
 
 
 def _enclosing_tasks(flow_run_id: UUID) -> Iterator[TaskRunContext]:
-    """Give the contexts of the task runs of a flow run that this code runs in, innermost first.
+    """Yield the contexts of the enclosing task runs of a flow run, innermost first.
 
-    Prefect tells the innermost only. What was current before it is in the token that entering
-    it gave, which Prefect keeps to leave it again.
+    Prefect exposes only the innermost context. The one before it is in the token that Prefect got
+    when it entered the innermost context, and keeps in order to leave it again.
     """
     context = TaskRunContext.get()
     given: set[UUID] = set()
@@ -318,14 +318,14 @@ _seen_ends: dict[str, Run] = {}
 
 
 def note_end(job_id: str) -> None:
-    """Take note that the flow run that runs here has seen a job end without a result."""
+    """Record that the current flow run has seen a job end without a result."""
     run = _flow_run_here()
     if run is not None:
         _seen_ends[job_id] = run
 
 
 def has_seen_end(job_id: str) -> bool:
-    """Say whether the flow run that runs here has seen it, since it was last started."""
+    """Return whether the current flow run has seen the job end since its last start."""
     run = _flow_run_here()
     return run is not None and _seen_ends.get(job_id) == run
 

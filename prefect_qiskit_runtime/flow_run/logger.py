@@ -12,7 +12,7 @@ Logger = logging.Logger | logging.LoggerAdapter[Any]
 
 
 def logger_here() -> Logger:
-    """The run's logger inside a flow or task, the package's elsewhere."""
+    """Return the run's logger inside a flow or task, and the package's logger elsewhere."""
     try:
         return get_run_logger()
     except MissingContextError:

@@ -1,8 +1,8 @@
-"""The sessions that a flow run has open, noted on it as a label.
+"""The open sessions of a flow run, stored on it as a label.
 
-Sessions have no tags. What comes from outside to clean up behind a flow run finds in the label
-of its root which sessions it left open. Each process has a label of its own for each time that the
-root has run, and a note that cannot be written costs a warning, never the session.
+Sessions have no tags, so a process that cleans up after a flow run reads the label of its root to
+find the sessions that were left open. Each process has its own label for each start of the root. If
+a label cannot be written, a warning is logged and the session stays usable.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NOTE_SECONDS = 10.0
 
 
 class _OpenSessions:
-    """Those of this process, by root flow run."""
+    """The open sessions of this process, by root flow run."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -47,13 +47,13 @@ class _OpenSessions:
             self._by_root[root].remove(session_id)
             self._write(root)
 
-    def of(self, root_id: UUID) -> list[str]:
+    def sessions_of(self, root_id: UUID) -> list[str]:
         with self._lock:
             runs = [root for root in self._by_root if root.run_id == str(root_id)]
             return [session_id for root in runs for session_id in self._by_root[root]]
 
     def _write(self, root: Run) -> None:
-        """Write the label, under the lock: one that is older must not come later."""
+        """Write the label, under the lock, so that an older label cannot replace a newer one."""
         with get_client(sync_client=True) as client:
             note = " ".join(self._by_root[root])
             label = f"{_LABEL}{root.run_count}-{self._name}"
@@ -64,30 +64,30 @@ _open = _OpenSessions()
 
 
 async def note_opened(session_id: str) -> None:
-    """Take note that the flow run around this code has opened a session."""
+    """Record that the flow run around this code has opened a session."""
     await _note(_open.add, session_id)
 
 
 async def note_closed(session_id: str) -> None:
-    """Take note that the flow run around this code has closed a session."""
+    """Record that the flow run around this code has closed a session."""
     await _note(_open.remove, session_id)
 
 
 async def open_sessions_here() -> list[str]:
     """Return the sessions that the flow run around this code has open in this process."""
     root_id = await root_flow_run_id_here()
-    return [] if root_id is None else _open.of(root_id)
+    return [] if root_id is None else _open.sessions_of(root_id)
 
 
 def sessions_left_open(root: FlowRun) -> list[str]:
-    """Return the sessions that the label of a root flow run names as open."""
+    """Return the sessions that are open according to the labels of a root flow run."""
     return [session_id for _, note in _notes(root.labels) for session_id in note.split()]
 
 
 async def close_left_by_earlier_runs(api: RuntimeApi, policy: RetryPolicy) -> None:
-    """Close what the flow run had open when it was run before, and its process was killed.
+    """Close the sessions that earlier starts of the flow run left open when they were killed.
 
-    Their jobs go on, and can be taken up.
+    The jobs of these sessions continue, and calls can attach to them.
     """
     lineage = await lineage_here(None)
     if lineage is None or not lineage.is_rerun:
@@ -100,7 +100,7 @@ async def close_left_by_earlier_runs(api: RuntimeApi, policy: RetryPolicy) -> No
             if not note or int(run_count) >= root.run_count:
                 continue
             for session_id in note.split():
-                with suppress(NotFoundError):  # of another service, or long gone
+                with suppress(NotFoundError):  # on another service, or deleted long ago
                     await policy.ask(partial(api.close_session, session_id))
                     logger_here().info("Session %s of an earlier run was closed.", session_id)
 
@@ -115,10 +115,10 @@ async def _note(write: Callable[[Run, str], None], session_id: str) -> None:
         if lineage is not None:
             async with asyncio.timeout(_NOTE_SECONDS):
                 await asyncio.to_thread(write, lineage.flow_runs[-1], session_id)
-    except Exception:  # noqa: BLE001 - whatever Prefect's client raises: logged
+    except Exception:  # noqa: BLE001 - Prefect's client raises any error: logged
         logger_here().warning(
-            "Prefect's API does not keep a note of session %s. If this flow is killed now, no "
-            "hook closes it.",
+            "Session %s could not be recorded in Prefect's API. If this flow is killed now, no "
+            "hook closes the session.",
             session_id,
             exc_info=True,
         )

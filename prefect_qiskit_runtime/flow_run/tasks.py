@@ -1,7 +1,7 @@
-"""How the package's tasks are made: in pairs, never cached by Prefect, with the same name.
+"""How the package's tasks are made: in pairs with the same name, never cached by Prefect.
 
-Prefect's own cache would key a circuit by its memory, and a cached submission would hand out a
-job that no longer exists. What may be cached is decided in `caching`, not here.
+Prefect's own cache would key a circuit by its pickled bytes, and a cached submission would return a
+job that no longer exists. Caching is handled in `evaluation.kept_results`, not here.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ P = ParamSpec("P")
 if TYPE_CHECKING:
 
     class SyncTask(Task[P, T]):
-        """A task whose call gives what its function returns; for type checkers only.
+        """A task whose call returns the value of its function; for type checkers only.
 
-        To Prefect's own overloads a function that returns `Any` returns a coroutine.
+        According to Prefect's own overloads, a function that returns `Any` returns a coroutine.
         """
 
         def __call__(  # type: ignore[override]
             self, *args: P.args, **kwargs: P.kwargs
         ) -> T:
-            """Run the task and return what its function returns."""
+            """Run the task and return the value of its function."""
             ...
 
 
@@ -63,7 +63,7 @@ def spelled_out(arguments: type) -> Callable[[Callable[P, T]], Callable[P, T]]:
 def async_task(
     function: Callable[P, Coroutine[Any, Any, T]],
 ) -> Task[P, Coroutine[Any, Any, T]]:
-    """Make a task of an async function; in the UI it bears the name without the `a`."""
+    """Make a task of an async function; in the UI it has the name without the `a`."""
 
     @wraps(function)
     async def plain(*args: P.args, **kwargs: P.kwargs) -> T:

@@ -1,4 +1,4 @@
-"""Interim results on their way to the user's callback, and how far the callback has got."""
+"""Delivery of interim results to the user's callback, and the callback's saved position."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _SAVE_SECONDS = 1.0
 _cursors: dict[str, Cursor] = {}
 
 
-async def cursor_of(records: Records, key: str) -> Cursor:
-    """Return how far the callback had got with the job of an attempt."""
+async def load_cursor(records: Records, key: str) -> Cursor:
+    """Return the callback's position in the interim results of an attempt."""
     if key not in _cursors:
         record = await records.read(key)
         _cursors[key] = Cursor(record["next_seq"] if record else 0)
@@ -29,16 +29,16 @@ async def cursor_of(records: Records, key: str) -> Cursor:
 
 
 @asynccontextmanager
-async def cursor_saved(
+async def keep_cursor_saved(
     records: Records | None, key: str | None, job_id: str, delivery: InterimDelivery
 ) -> AsyncIterator[None]:
-    """Keep how far the callback gets, each second and at the end.
+    """Save the callback's position each second and at the end.
 
     Args:
-        records: Where it is kept; None if nothing comes back to the call.
-        key: Under which it is kept; likewise.
+        records: The records to save it in; None if the call cannot be repeated.
+        key: Name of the record; None if the call cannot be repeated.
         job_id: The job.
-        delivery: Has the callback.
+        delivery: The delivery to the callback.
     """
     if records is None or key is None or not delivery.has_callback:
         yield
@@ -68,22 +68,22 @@ async def _save_cursor(records: Records, key: str, job_id: str, cursor: Cursor) 
 
 
 InterimCallback = Callable[..., Any]
-"""`callback(job_id, interim)`; one that has a parameter `seq` is also told the number."""
+"""`callback(job_id, interim)`; a parameter `seq` receives the number of the interim result."""
 
 
 @dataclass
 class Cursor:
-    """How far the user's callback has got: the number of the first result it has not been given."""
+    """The position of the user's callback: the number of the next interim result it receives."""
 
     next_seq: int = 0
 
 
 class InterimDelivery:
-    """Gives each interim result to the user's callback, decoded, in order, in their thread.
+    """Passes decoded interim results to the user's callback, in order, in the caller's thread.
 
     Attributes:
         next_seq: Number of the next interim result to read from the service.
-        cursor: What the callback has done; it may be behind, in another thread.
+        cursor: The position of the callback; in another thread, it may be behind.
     """
 
     def __init__(
@@ -104,11 +104,11 @@ class InterimDelivery:
 
     @property
     def has_callback(self) -> bool:
-        """Whether there is anybody to deliver to."""
+        """Whether there is a callback to deliver to."""
         return self._callback is not None
 
     async def __call__(self, event: InterimEvent) -> None:
-        """Deliver one; a callback that raises is logged and does not end the flow."""
+        """Deliver one interim result; an error of the callback is logged and never raised."""
         if self._callback is not None:
             await deliver(self._call, event)
         self.next_seq = event.seq + 1
@@ -120,35 +120,35 @@ class InterimDelivery:
             interim = self._decoders.decode_interim(event.data)
             outcome = self._callback(self._job_id, interim, **number)
         except Exception:  # noqa: BLE001 - the user's code: logged with its traceback
-            self._complain(event.seq)
+            self._log_failure(event.seq)
             outcome = None
         if inspect.isawaitable(outcome):
-            return self._awaited(outcome, event.seq)
+            return self._await_outcome(outcome, event.seq)
         self.cursor.next_seq = event.seq + 1
         return None
 
-    async def _awaited(self, outcome: Any, seq: int) -> None:
+    async def _await_outcome(self, outcome: Any, seq: int) -> None:
         try:
             await outcome
         except Exception:  # noqa: BLE001 - the user's code: logged with its traceback
-            self._complain(seq)
+            self._log_failure(seq)
         self.cursor.next_seq = seq + 1
 
-    def _complain(self, seq: int) -> None:
+    def _log_failure(self, seq: int) -> None:
         self._failures += 1
         self._logger.error(
-            "The callback failed on interim result %d of job %s; the job goes on.",
+            "The callback failed on interim result %d of job %s; the job continues.",
             seq,
             self._job_id,
-            exc_info=self._failures == 1,  # a thousand more of the same would hide the first
+            exc_info=self._failures == 1,  # a thousand more tracebacks would hide the first
         )
 
 
 def check_callback(callback: InterimCallback | None) -> None:
-    """Refuse what cannot be called with a job's id and an interim result, before a job is paid.
+    """Refuse a callback that does not take a job id and an interim result, before submission.
 
     Raises:
-        ConfigurationError: It cannot.
+        ConfigurationError: The callback does not take them.
     """
     if callback is None:
         return
@@ -161,7 +161,7 @@ def check_callback(callback: InterimCallback | None) -> None:
         inspect.signature(callback).bind("job_id", "interim", **number)
     except TypeError as error:
         raise ConfigurationError(
-            f"callback must take (job_id, interim), and may have a parameter seq: {error}."
+            f"callback must accept (job_id, interim), and may have a parameter seq: {error}."
         ) from error
     except ValueError:  # some builtins have no signature
         return

@@ -1,7 +1,7 @@
-"""Following a job from inside a flow: deliver its interim results, wait for its end.
+"""Follow a job from inside a flow: deliver its interim results, wait for its end.
 
-Used by the tasks of `jobs` and by `RuntimeJob`. A failure to ask or to decode is a problem of
-this side and never changes the job; a caller that goes away takes its job along.
+Used by the tasks of `jobs` and by `RuntimeJob`. A failed request or an error in decoding never
+changes the job. A caller that is cancelled cancels its job.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from prefect_qiskit_runtime.errors import (
     QiskitRuntimeError,
 )
 from prefect_qiskit_runtime.flow_run.ending import flow_ending
-from prefect_qiskit_runtime.flow_run.events import tell_job_state
+from prefect_qiskit_runtime.flow_run.events import send_state_event
 from prefect_qiskit_runtime.flow_run.lineage import note_end
 from prefect_qiskit_runtime.flow_run.logger import logger_here
 from prefect_qiskit_runtime.following.callbacks import InterimDelivery
@@ -32,10 +32,10 @@ from prefect_qiskit_runtime.twins.clean_up import cleaned_up
 from prefect_qiskit_runtime.twins.sync import deliver
 
 CANCEL_SECONDS = 10.0
-"""How long a caller that is going away tries to cancel its job."""
+"""How long a cancelled caller tries to cancel its job."""
 
 LOG_TAIL_CHARACTERS = 4000
-_SAID = {
+_STATE_PHRASES = {
     JobStatus.QUEUED: "is queued",
     JobStatus.RUNNING: "is running",
     JobStatus.COMPLETED: "has completed",
@@ -47,13 +47,13 @@ _SAID = {
 async def follow(
     api: RuntimeApi, job_id: str, delivery: InterimDelivery, about: Mapping[str, str] | None = None
 ) -> EndEvent:
-    """Read the stream of a job to its end, from where the delivery is, delivering on the way.
+    """Read the stream of a job from the position of the delivery to its end, and deliver it.
 
     Args:
         api: The service.
         job_id: The job.
-        delivery: What gets the interim results.
-        about: Labels of the job for its events; None to tell none.
+        delivery: Receives the interim results.
+        about: Labels of the job for its events; None to send no events.
     """
     logger = logger_here()
     seen: JobStatus | None = None
@@ -62,24 +62,24 @@ async def follow(
             await delivery(event)
         elif isinstance(event, StatusEvent) and event.status is not seen:
             seen = event.status
-            # In its turn among the callbacks, which may run in another thread.
-            await deliver(logger.info, "Job %s %s.", job_id, _SAID[seen])
+            # In order with the callbacks, which may run in another thread.
+            await deliver(logger.info, "Job %s %s.", job_id, _STATE_PHRASES[seen])
             if seen is JobStatus.RUNNING and about is not None:
-                tell_job_state(seen, job_id, about)
+                send_state_event(seen, job_id, about)
         elif isinstance(event, EndEvent):
             if about is not None:
-                _tell_end(event.state, job_id, about)
+                _send_end_event(event.state, job_id, about)
             return event
     raise ProtocolError(
-        f"The stream of job {job_id} stopped without saying how the job ended. The job is not "
+        f"The stream of job {job_id} stopped before it reported the end of the job. The job is not "
         f"affected; attach to it again with attach_job({job_id!r}, backend=…)."
     )
 
 
-def _tell_end(state: JobState, job_id: str, about: Mapping[str, str]) -> None:
+def _send_end_event(state: JobState, job_id: str, about: Mapping[str, str]) -> None:
     code = state.reason_code
     reason = {} if code is None else {"reason-code": str(code)}
-    tell_job_state(state.status, job_id, {**about, **reason})
+    send_state_event(state.status, job_id, {**about, **reason})
 
 
 async def fetch_decoded(
@@ -88,25 +88,25 @@ async def fetch_decoded(
     """Fetch and decode the result of a job that has ended, as `fetch_encoded` does.
 
     Raises:
-        JobError: It ended without a result; the class says how.
-        DecodingError: The result came, the decoder failed on it.
+        JobError: The job ended without a result; the class shows the cause.
+        DecodingError: The result was fetched, but the decoder failed on it.
     """
-    return await decoded(await fetch_encoded(api, job_id, status, private=private), decoders)
+    return await decode_result(await fetch_encoded(api, job_id, status, private=private), decoders)
 
 
 async def fetch_encoded(
     api: RuntimeApi, job_id: str, status: JobStatus, *, private: bool
 ) -> str | None:
-    """Fetch the result of a job that has ended, as it was sent; None if it has none.
+    """Fetch the encoded result of a job that has ended; None if it has none.
 
     Args:
         api: The service.
         job_id: The job.
-        status: How it has ended.
-        private: Whether the result can be read once: it is then kept first.
+        status: The final status of the job.
+        private: Whether the result can be read only once: it is then stored first.
 
     Raises:
-        JobError: It ended without a result; the class says how.
+        JobError: The job ended without a result; the class shows the cause.
     """
     if status is not JobStatus.COMPLETED:
         error = await fetch_job_error(api, job_id)
@@ -117,17 +117,17 @@ async def fetch_encoded(
     return body.decode() if body else None
 
 
-async def decoded(text: str | None, decoders: Decoders) -> Any:
+async def decode_result(text: str | None, decoders: Decoders) -> Any:
     """Decode a result.
 
     Raises:
-        DecodingError: The decoder failed on it.
+        DecodingError: The decoder failed on the result.
     """
     return None if text is None else await asyncio.to_thread(decoders.decode_final, text)
 
 
 async def fetch_job_error(api: RuntimeApi, job_id: str) -> JobError | None:
-    """Why a job ended without a result; None if it has one, or has not ended."""
+    """Fetch the error of a job that ended without a result; None if it has one or still runs."""
     info = await api.get_job(job_id)
     if info.state.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
         return None
@@ -135,15 +135,15 @@ async def fetch_job_error(api: RuntimeApi, job_id: str) -> JobError | None:
     return job_error(info, body, log[-LOG_TAIL_CHARACTERS:] or None)
 
 
-async def inputs_of(api: RuntimeApi, job_id: str) -> dict[str, Any]:
+async def fetch_inputs(api: RuntimeApi, job_id: str) -> dict[str, Any]:
     """Fetch and decode the inputs of a job."""
     text = await api.job_inputs(job_id)
     return await asyncio.to_thread(decode, text)
 
 
 @asynccontextmanager
-async def cancelled_with_caller(api: RuntimeApi, job_id: str) -> AsyncIterator[None]:
-    """Cancel the job if its caller goes away meanwhile; nothing is left running behind.
+async def cancel_with_caller(api: RuntimeApi, job_id: str) -> AsyncIterator[None]:
+    """Cancel the job if its caller is cancelled during the block, so that no job stays behind.
 
     Raises:
         JobCancelledError: The flow run around the call is ending.
@@ -153,11 +153,13 @@ async def cancelled_with_caller(api: RuntimeApi, job_id: str) -> AsyncIterator[N
             yield
         except asyncio.CancelledError:
             reason = ending.reason or "its caller was cancelled"
-            # A task of its own: the one we are in is being cancelled. Before anything is logged:
-            # Prefect's handler ends a process whose worker, who read its output, is gone.
+            # In a separate task, since the current one is being cancelled. Before anything is
+            # logged, since Prefect's handler ends a process whose output is no longer read.
             cancelling = await cleaned_up(cancel_quietly(api, job_id), CANCEL_SECONDS)
             if not cancelling.done():
-                logger_here().error("Job %s may still be running: cancelling takes long.", job_id)
+                logger_here().error(
+                    "Job %s may still be running: cancelling it takes too long.", job_id
+                )
             elif cancelling.result():
                 logger_here().warning("Job %s was cancelled, because %s.", job_id, reason)
             if ending.reason is None:
@@ -168,11 +170,11 @@ async def cancelled_with_caller(api: RuntimeApi, job_id: str) -> AsyncIterator[N
 
 
 async def cancel_quietly(api: RuntimeApi, job_id: str) -> bool:
-    """Cancel a job, and say whether it was; a failure to is logged."""
+    """Cancel a job and return whether it was cancelled; a failure is logged."""
     try:
         await api.cancel_job(job_id)
     except (ConflictError, NotFoundError):
-        logger_here().info("Job %s had ended before it could be cancelled.", job_id)
+        logger_here().info("Job %s ended before it could be cancelled.", job_id)
         return False
     except QiskitRuntimeError as error:
         logger_here().error("Job %s may still be running: cancelling it failed: %s", job_id, error)

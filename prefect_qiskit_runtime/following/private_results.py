@@ -1,7 +1,7 @@
-"""Fetching results; that of a private job can be read once, and so is kept before it is decoded.
+"""Fetch results. A private job's result can be read only once, so it is stored before decoding.
 
-Our services give it out again until it is acknowledged. IBM's deletes it with its answer: a
-process that dies between that answer and its disk has lost it.
+Our services return the result again until it is acknowledged. IBM's service deletes it when it
+sends it: a process that dies before it has stored the reply has lost the result.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _KEEP_SECONDS = 10.0
 async def fetch_result_bytes(api: RuntimeApi, job_id: str, *, private: bool) -> bytes | None:
     """Return the encoded result of a job; None if it has none.
 
-    That of a private job is written to Prefect's result storage first, and read from there by
-    whoever comes back to the job.
+    The result of a private job is first written to Prefect's result storage, where later calls for
+    the job read it.
 
     Raises:
         NotFoundError: The job is private, and an earlier call has read its result, which is not
-            in the result storage of this one.
+            in the result storage of this call.
     """
     if not private:
         return await api.job_result(job_id)
@@ -40,7 +40,7 @@ async def fetch_result_bytes(api: RuntimeApi, job_id: str, *, private: bool) -> 
     try:
         body = await asyncio.shield(keeping)
     except asyncio.CancelledError:
-        # What was asked for may have been given out, and is not given again.
+        # The service may have sent the result already, and does not send it again.
         await cleaned_up(asyncio.wait({keeping}), _KEEP_SECONDS)
         raise
     await _acknowledge(api, job_id)
@@ -61,9 +61,9 @@ async def _read_once(api: RuntimeApi, job_id: str) -> bytes | None:
         if error.kind == "job" and error.identifier == job_id:
             await api.get_job(job_id)  # raises if it is the job that is missing
         raise NotFoundError(
-            f"The result of the private job {job_id} was given out before, and Prefect's result"
-            " storage here does not have it: it was read elsewhere, or a process died with it. The"
-            " job is not sent again by itself. If flows move between machines, set a result"
+            f"The result of the private job {job_id} has already been read, and it is not in"
+            " Prefect's result storage here: it was read elsewhere, or a process died with it. The"
+            " job is not sent again automatically. If flows move between machines, set a result"
             " storage that all of them share.",
             kind="result",
             identifier=job_id,
@@ -71,7 +71,7 @@ async def _read_once(api: RuntimeApi, job_id: str) -> bytes | None:
 
 
 async def _acknowledge(api: RuntimeApi, job_id: str) -> None:
-    """Let the service delete a result that is in a safe place."""
+    """Let the service delete a result that has been stored."""
     try:
         await api.acknowledge_result(job_id)
     except QiskitRuntimeError as error:

@@ -1,4 +1,4 @@
-"""A quantum program and options, in the forms users write them, as the inputs of a job."""
+"""Convert a quantum program and options from the users' forms to the inputs of a job."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from prefect_qiskit_runtime.pubs.primitive_inputs import (
 
 @dataclass(frozen=True)
 class ExecutorCall:
-    """What one call of the executor asks for.
+    """The arguments of one call of the executor.
 
     Attributes:
-        program: As the user made it.
-        options: In the form of qiskit-ibm-runtime, or its `ExecutorOptions`.
+        program: The quantum program, as the user made it.
+        options: A mapping in the form of qiskit-ibm-runtime, or its `ExecutorOptions`.
         seed: Makes the results reproducible.
     """
 
@@ -37,16 +37,16 @@ class ExecutorCall:
     seed: int | None
 
     def __len__(self) -> int:
-        """Return how many items its program has."""
+        """Return the number of items of the program."""
         return len(require_quantum_program(self.program).items)
 
     def only(self, part: range) -> ExecutorCall:
-        """Return the call with some of the items."""
+        """Return the call with only some of the items."""
         return replace(self, program=quantum_program_part(self.program, part))
 
     @property
     def asked_seed(self) -> Any:
-        """The seed, wherever the call names it."""
+        """The seed, from any of the places where a call can set it."""
         options = self.primitive_options()
         simulators = [options, options.get("experimental", {})]
         named = [each.get("simulator", {}).get("seed_simulator") for each in simulators]
@@ -59,11 +59,11 @@ class ExecutorCall:
         return self.ibm_inputs()
 
     def inputs(self, unsupported: UnsupportedOptions) -> dict[str, Any]:
-        """Return the inputs of the job, as clients of IBM send them and with ours.
+        """Return the inputs of the job: those that IBM's clients send, and our own.
 
         Raises:
-            ConfigurationError: This environment has no quantum programs.
-            EncodingError: It is no quantum program.
+            ConfigurationError: This environment does not support quantum programs.
+            EncodingError: The program is not a quantum program.
             InvalidInputError: An option is not supported.
         """
         options, _ = split_options(plain_options(self.options))
@@ -88,8 +88,9 @@ class ExecutorCall:
         """Return the inputs of the job as IBM's own client sends them.
 
         Raises:
-            ConfigurationError: A seed is asked for, or this environment has no quantum programs.
-            EncodingError: It is no quantum program.
+            ConfigurationError: The call has a seed, or this environment does not support quantum
+                programs.
+            EncodingError: The program is not a quantum program.
         """
         if self.seed is not None:
             raise ConfigurationError(NO_SEED_ON_DEVICES)
@@ -101,14 +102,14 @@ class ExecutorCall:
         )
 
     def primitive_options(self) -> dict[str, Any]:
-        """Return the options of the executor, without what they say about its job."""
+        """Return the options of the executor, without those of its job."""
         return split_options(plain_options(self.options))[0]
 
     def job_options(self) -> RuntimeOptions:
-        """Return what the options say about the job.
+        """Return the options of the job.
 
         Raises:
-            ConfigurationError: One has a wrong value.
+            ConfigurationError: An option has an invalid value.
         """
         _, of_the_job = split_options(plain_options(self.options))
         return RuntimeOptions.read(of_the_job)

@@ -1,7 +1,7 @@
-"""PUBs made ready for the backend that they go to: transpiled by the block's settings, checked.
+"""Prepare PUBs for their backend: transpile them with the block's settings, and check them.
 
-A request is named by what the user asked for, not by what becomes of it here: a call that runs
-again after a calibration finds the job that it has submitted before.
+A request is named by the user's inputs, not by the prepared ones: a call that runs again after a
+calibration finds the job that it submitted before.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class PubPreparation:
     """How the PUBs of one call of the sampler or the estimator are prepared.
 
     Attributes:
-        primitive: Which one.
-        inputs: What the user asked for, with PUBs of Qiskit.
+        primitive: The primitive.
+        inputs: The inputs of the user, with PUBs of Qiskit.
         options: Options of the primitive, as the user and the block gave them.
-        block: Whose settings count.
-        transpile: Whether the circuits are transpiled, be it here or in the job.
-        first_pub: Number of the first PUB in the call that they are of.
+        block: The backend block, with the settings.
+        transpile: Whether the circuits are transpiled, here or in the job.
+        first_pub: Number of the first PUB within the whole call.
     """
 
     primitive: Literal["sampler", "estimator"]
@@ -49,18 +49,18 @@ class PubPreparation:
     def transpiles_here(self) -> bool:
         """Whether circuits are transpiled before they are sent.
 
-        Our services transpile in the job, unless the block has settings of its own.
+        Our services transpile in the job, unless the block has transpilation settings.
         """
         always = self.block.kind.transpiles_here
         return self.transpile and (always or bool(self.block.transpilation()))
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What makes the same PUBs another request."""
+        """The settings that distinguish requests with equal PUBs."""
         return self.block.transpilation() | {"transpile": True} if self.transpiles_here else {}
 
     async def __call__(self, api: RuntimeApi, name: str) -> Prepared:
-        """Prepare the PUBs for a backend; one of our services is asked only if it must be.
+        """Prepare the PUBs for a backend; our own services are only queried if necessary.
 
         Raises:
             InvalidInputError: A circuit is not in the instruction set of the backend.
@@ -70,13 +70,13 @@ class PubPreparation:
         return await self.for_device(await device_of(api, self.block, name), check=True)
 
     async def for_device(self, device: Device, *, check: bool) -> Prepared:
-        """Prepare the PUBs for a device, and estimate what they take there."""
+        """Prepare the PUBs for a device, and estimate their QPU time."""
         return await asyncio.to_thread(self._for_device, device, check=check)
 
     def _for_device(self, device: Device, *, check: bool) -> Prepared:
         inputs, record = dict(self.inputs), {}
         if self.transpiles_here:
-            inputs["pubs"], record["transpilation"] = self._transpiled(device)
+            inputs["pubs"], record["transpilation"] = self._transpile(device)
             if "transpile" in inputs:  # done
                 inputs["transpile"] = False
         if check and not device.is_simulator:
@@ -96,8 +96,8 @@ class PubPreparation:
         }
         return Prepared(inputs, record, device, estimate)
 
-    def _transpiled(self, device: Device) -> tuple[list[Any], dict[str, Any]]:
-        """Return the PUBs in the instruction set of a device, and how they came to be so."""
+    def _transpile(self, device: Device) -> tuple[list[Any], dict[str, Any]]:
+        """Return the PUBs in the instruction set of a device, and a record of the transpilation."""
         if device.is_simulator:
             return list(self.inputs["pubs"]), {"ideal": True}
         from prefect_qiskit_runtime.program.transpiled import PubTranspiler
@@ -126,7 +126,7 @@ class PubPreparation:
 
 @dataclass(frozen=True)
 class ProgramPreparation:
-    """How a quantum program is prepared: it is sent as it is, and what it takes is estimated."""
+    """How a quantum program is prepared: it is sent unchanged, and its QPU time is estimated."""
 
     program: Any
     inputs: Mapping[str, Any]
@@ -140,7 +140,7 @@ class ProgramPreparation:
         return await self.for_device(await device_of(api, self.block, name))
 
     async def for_device(self, device: Device) -> Prepared:
-        """Estimate what the program takes on a device."""
+        """Estimate the QPU time of the program on a device."""
         estimate = await asyncio.to_thread(
             estimate_program_usage,
             self.program,
@@ -148,15 +148,15 @@ class ProgramPreparation:
             target=None if device.is_simulator else device.target,
             default_rep_delay_seconds=device.rep_delay_seconds or REP_DELAY_SECONDS,
         )
-        told = {"quantum_seconds": estimate.seconds, "executions": estimate.executions}
-        return Prepared(self.inputs, {"estimate": told}, device, estimate)
+        times = {"quantum_seconds": estimate.seconds, "executions": estimate.executions}
+        return Prepared(self.inputs, {"estimate": times}, device, estimate)
 
 
 def require_isa_circuit(circuit: Any, device: Device) -> None:
     """Refuse a circuit that a device could not run.
 
     Raises:
-        InvalidInputError: It is too wide, or has an instruction the device lacks.
+        InvalidInputError: The circuit is too wide, or has an instruction that the device lacks.
     """
     from prefect_qiskit_runtime.program.isa import require_isa
 
@@ -164,7 +164,7 @@ def require_isa_circuit(circuit: Any, device: Device) -> None:
         require_isa(circuit, device.target, device.name)
     except InvalidInputError as exc:
         raise InvalidInputError(
-            f"{exc} Or set transpile=True, on the call or the RuntimeBackend, which does both.",
+            f"{exc} Or set transpile=True on the call or the RuntimeBackend, which does both.",
             rule=exc.rule,
         ) from exc
 
@@ -179,16 +179,16 @@ def require_isa_pub(pub: Any, device: Device) -> None:
     require_isa_circuit(pub.circuit, device)
     if device.fractional_gates and (fault := seams.rzz_fault(pub)) is not None:
         raise InvalidInputError(
-            f"{fault.rstrip('.')}. transpile=True, on the call or the RuntimeBackend, brings"
-            " constant angles into the range; values of parameters must be in it, or leave"
-            " fractional_gates=True out.",
+            f"{fault.rstrip('.')}. transpile=True on the call or the RuntimeBackend brings"
+            " constant angles into the range. Parameter values must be in the range; otherwise"
+            " leave out fractional_gates=True.",
             rule="angles of rzz are from 0 to pi/2",
         )
 
 
 @contextmanager
 def naming_pub(index: int) -> Iterator[None]:
-    """Say in an error which PUB it is about."""
+    """Name the PUB in errors that are raised in the block."""
     from qiskit.exceptions import QiskitError
 
     try:

@@ -1,7 +1,7 @@
-"""PUBs and options, in the forms users write them, as the inputs of a primitive's job.
+"""Convert PUBs and options from the users' forms to the inputs of a primitive's job.
 
-What can be said without a backend is said here, before a job is made: a PUB that is none, an
-option that simulators do not support.
+Errors that can be found without a backend are raised here, before a job is made: an invalid PUB, or
+an option that simulators do not support.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ _FORMS: dict[PrimitiveName, str] = {
     "sampler": "a measured circuit, or (circuit, parameter_values, shots)",
     "estimator": "(circuit, observables, parameter_values, precision)",
 }
-# What the options of a primitive say about its job.
+# Options of a primitive that belong to its job.
 _OF_THE_JOB = {"log_level": "log_level", "job_tags": "tags", "image": "image"}
 
 NO_SEED_ON_DEVICES = (
-    "seed is not for IBM Quantum: what is measured on a device cannot be made reproducible."
+    "seed cannot be used with IBM Quantum: measurements on a device are not reproducible."
 )
 
 
 @dataclass(frozen=True)
 class PrimitiveCall:
-    """What one call of a primitive asks for.
+    """The arguments of one call of a primitive.
 
     Attributes:
-        primitive: Which primitive.
-        pubs: As the user wrote them.
-        options: Likewise.
-        shots: For PUBs that say nothing.
-        precision: For PUBs of the estimator that say nothing.
+        primitive: The primitive.
+        pubs: The PUBs, as the user wrote them.
+        options: The options, as the user wrote them.
+        shots: Shots for PUBs that set none.
+        precision: Precision for PUBs of the estimator that set none.
         seed: Makes the results reproducible.
-        transpile: Whether the circuits are transpiled; None as the backend's block says.
+        transpile: Whether the circuits are transpiled; None for the setting of the backend block.
     """
 
     primitive: PrimitiveName
@@ -60,28 +60,28 @@ class PrimitiveCall:
     seed: int | None
     transpile: bool | None
 
-    def on(self, block: RuntimeBackend) -> PrimitiveCall:
-        """Return the call with what it leaves open as the block of the backend says."""
+    def completed_by(self, block: RuntimeBackend) -> PrimitiveCall:
+        """Return the call, completed with the settings of the backend block."""
         asked = plain_options(self.options)
         below = block.primitive_options(self.primitive)
         if "default_precision" in asked or self.precision is not None:
-            below.pop("default_shots", None)  # which would go before it
+            below.pop("default_shots", None)  # which would override it
         transpile = block.transpile if self.transpile is None else self.transpile
         # Once: PUBs may be given by a generator.
-        pubs = _coerced(self.primitive, self.pubs)
+        pubs = _coerce_pubs(self.primitive, self.pubs)
         return replace(self, pubs=pubs, options=laid_over(below, asked), transpile=transpile)
 
     def __len__(self) -> int:
-        """Return how many PUBs it has, once it is for a block."""
+        """Return the number of PUBs, once the call has been completed for a block."""
         return len(list(self.pubs))
 
     def only(self, part: range) -> PrimitiveCall:
-        """Return the call with some of the PUBs."""
+        """Return the call with only some of the PUBs."""
         return replace(self, pubs=list(self.pubs)[part.start : part.stop])
 
     @property
     def asked_seed(self) -> Any:
-        """The seed, wherever the call names it."""
+        """The seed, from any of the places where a call can set it."""
         options = self.primitive_options()
         named = [options.get("simulator", {}).get("seed_simulator"), options.get("seed_estimator")]
         return next((seed for seed in (self.seed, *named) if seed is not None), None)
@@ -93,7 +93,7 @@ class PrimitiveCall:
         return self.ibm_inputs()
 
     def inputs(self, unsupported: UnsupportedOptions) -> dict[str, Any]:
-        """Return the inputs of the job, as clients of IBM send them and with ours.
+        """Return the inputs of the job: those that IBM's clients send, and our own.
 
         Raises:
             InvalidInputError: An option breaks a rule; the message names it.
@@ -121,12 +121,12 @@ class PrimitiveCall:
 
         Raises:
             InvalidInputError: An option breaks a rule; the message names it.
-            ConfigurationError: Something is asked for that IBM's service does not do.
+            ConfigurationError: The call asks for something that IBM's service does not support.
         """
         self._require_ibm_can()
         if not list(self.pubs):
             raise InvalidInputError(
-                f"The {self.primitive} was given no PUB: a job on IBM Quantum is paid for.",
+                f"The {self.primitive} was given no PUB; a job on IBM Quantum would be billed.",
                 path="$.pubs",
                 rule="one or more PUBs",
             )
@@ -135,7 +135,7 @@ class PrimitiveCall:
             asked = seams.primitive_inputs(self.primitive, self.primitive_options())
         except (ValueError, TypeError) as exc:
             raise InvalidInputError(
-                f"The options are none of the {self.primitive} of qiskit-ibm-runtime"
+                f"The options are not valid for the {self.primitive} of qiskit-ibm-runtime"
                 f" {seams.upstream_version()}: {_first_fault(exc)}",
                 path="$.options",
                 rule="options of qiskit-ibm-runtime",
@@ -150,7 +150,7 @@ class PrimitiveCall:
             )
 
     def primitive_options(self) -> dict[str, Any]:
-        """Return the options of the primitive, without what they say about its job."""
+        """Return the options of the primitive, without those of its job."""
         options, _ = split_options(plain_options(self.options))
         if self.shots is not None:
             options["default_shots"] = self.shots
@@ -160,17 +160,17 @@ class PrimitiveCall:
         return options
 
     def job_options(self) -> RuntimeOptions:
-        """Return what the options of the primitive say about its job.
+        """Return the options of the job.
 
         Raises:
-            ConfigurationError: One has a wrong value.
+            ConfigurationError: An option has an invalid value.
         """
         _, of_the_job = split_options(plain_options(self.options))
         return RuntimeOptions.read(of_the_job)
 
 
 def _require_shots(shots: Any) -> None:
-    # The models of qiskit-ibm-runtime let 0 and less through, and the job fails.
+    # The models of qiskit-ibm-runtime accept 0 and less, and the job then fails.
     if isinstance(shots, int) and shots < 1:
         raise InvalidInputError(
             f"shots must be a whole number of 1 or more, not {shots}.",
@@ -180,21 +180,21 @@ def _require_shots(shots: Any) -> None:
 
 
 def plain_options(options: PrimitiveOptionsLike) -> dict[str, Any]:
-    """Return options as a mapping of what was set.
+    """Return options as a mapping that has only the options that were set.
 
     Raises:
         ConfigurationError: They are neither a mapping nor an options object.
     """
     if options is None:
         return {}
-    if isinstance(options, BaseModel):  # those of the executor
+    if isinstance(options, BaseModel):  # the options of the executor
         return options.model_dump(exclude_unset=True)
     if dataclasses.is_dataclass(options) and not isinstance(options, type):
         return _without_unset(dataclasses.asdict(options))
     if isinstance(options, Mapping):
         return _without_unset(options)
     raise ConfigurationError(
-        "options of a primitive are a mapping in the form of qiskit-ibm-runtime, such as "
+        "options of a primitive must be a mapping in the form of qiskit-ibm-runtime, such as "
         f"{{'default_shots': 1000}}, or its options object, not {type(options).__name__}."
     )
 
@@ -215,7 +215,7 @@ def _without_unset(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def split_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Part what the primitive is told from what its job is."""
+    """Separate the options of a primitive from the options of its job."""
     primitive = dict(options)
     environment = dict(primitive.pop("environment", {}))
     given: dict[str, Any] = {"max_execution_time": primitive.pop("max_execution_time", None)}
@@ -230,14 +230,14 @@ def split_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, An
 
 
 def _first_fault(exc: Exception) -> str:
-    """Return what is wrong in one sentence; the errors of pydantic have several lines."""
+    """Return the first fault as one sentence; pydantic's errors have several lines."""
     if isinstance(exc, ValidationError):
         fault = exc.errors(include_url=False, include_input=False)[0]
         return f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].rstrip('.')}."
     return f"{str(exc).rstrip('.')}."
 
 
-def _coerced(primitive: PrimitiveName, pubs: Iterable[Any]) -> list[Any]:
+def _coerce_pubs(primitive: PrimitiveName, pubs: Iterable[Any]) -> list[Any]:
     from qiskit.exceptions import QiskitError
 
     coerce = _sampler_pub if primitive == "sampler" else _estimator_pub
@@ -245,7 +245,7 @@ def _coerced(primitive: PrimitiveName, pubs: Iterable[Any]) -> list[Any]:
     for index, pub in enumerate(_parts(primitive, pubs)):
         try:
             coerced.append(coerce(pub))
-        # What Qiskit raises on the way to finding out depends on what it was given.
+        # Qiskit raises different errors for different invalid values.
         except (TypeError, ValueError, LookupError, AttributeError, QiskitError) as exc:
             _refuse(primitive, index, getattr(exc, "message", None) or str(exc), exc)
         except InvalidInputError as exc:
@@ -270,7 +270,7 @@ def _estimator_pub(pub: Any) -> Any:
 
 
 def _parts(primitive: PrimitiveName, pubs: Any) -> tuple[Any, ...]:
-    """Return the PUBs of a call; say so if somebody gave one in place of a list."""
+    """Return the PUBs of a call; raise an error if the call has a single PUB instead of a list."""
     from qiskit.circuit import QuantumCircuit
     from qiskit.primitives.containers.estimator_pub import EstimatorPub
     from qiskit.primitives.containers.sampler_pub import SamplerPub
@@ -279,7 +279,7 @@ def _parts(primitive: PrimitiveName, pubs: Any) -> tuple[Any, ...]:
         pubs, QuantumCircuit | SamplerPub | EstimatorPub
     )
     parts = tuple(pubs) if is_list else ()
-    # A tuple may be one PUB: a circuit, then something that is no PUB of its own.
+    # A tuple may be a single PUB: a circuit, followed by something that is not a PUB itself.
     is_pub = (
         isinstance(pubs, tuple)
         and len(parts) > 1
@@ -297,9 +297,9 @@ def _parts(primitive: PrimitiveName, pubs: Any) -> tuple[Any, ...]:
 
 def _refuse(primitive: PrimitiveName, index: int, fault: str, exc: Exception) -> NoReturn:
     raise InvalidInputError(
-        f"pubs[{index}] is no PUB of the {primitive}: {fault.rstrip('.')}. Each PUB is"
+        f"pubs[{index}] is not a PUB of the {primitive}: {fault.rstrip('.')}. Each PUB is"
         f" {_FORMS[primitive]}; "
-        "all but the first parts may be left out or None.",
+        "all parts except the first may be left out or None.",
         path=f"$.pubs[{index}]",
         rule="PUBs",
     ) from exc

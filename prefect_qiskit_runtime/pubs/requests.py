@@ -1,4 +1,4 @@
-"""Calls of primitives as requests: what is asked for, and how it is made ready for a backend."""
+"""Make requests from calls of primitives: their inputs, and the preparation for a backend."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ async def pub_requests(
     """Return the requests of a call of the sampler or the estimator: one for each job.
 
     Raises:
-        InvalidInputError: A PUB is none, or an option is not supported.
+        InvalidInputError: A PUB is invalid, or an option is not supported.
     """
     block = as_backend(backend)
-    call = await asyncio.to_thread(call.on, block)
+    call = await asyncio.to_thread(call.completed_by, block)
     return [
         await _pub_request(part_call, part, block, session, durable_key)
         for part_call, part in await asyncio.to_thread(parts_of, call, split, block)
@@ -73,7 +73,7 @@ async def program_requests(
     """Return the requests of a call of the executor: one for each job.
 
     Raises:
-        EncodingError: It is no quantum program.
+        EncodingError: The program is not a quantum program.
         InvalidInputError: An option is not supported.
     """
     block = as_backend(backend)

@@ -1,8 +1,8 @@
-"""PUBs, or items of a quantum program, in several jobs: what goes into which.
+"""Divide the PUBs of a call, or the items of a quantum program, into several jobs.
 
-Each part is a job of its own, found again as any other. What goes together depends on what the
-user asked for, not on what a calibration makes of it, so that a call that runs again has the same
-parts.
+Each part is a separate job, which is found again like any other. The division depends only on the
+user's inputs, not on the circuits transpiled for a calibration, so a call that runs again has the
+same parts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from prefect_qiskit_runtime.pubs.executor_inputs import ExecutorCall
 from prefect_qiskit_runtime.pubs.primitive_inputs import PrimitiveCall
 
 SplitLike = Literal["size"] | int | None
-"""What goes into one job: as much as fits, at most so many PUBs or items, or everything."""
+"""Contents of one job: as much as fits, at most this number of PUBs or items, or everything."""
 
 CallT = TypeVar("CallT", PrimitiveCall, ExecutorCall)
 
@@ -28,10 +28,10 @@ _SEPARATOR_BYTES = len(", ")
 def parts_of(
     call: CallT, split: SplitLike, block: RuntimeBackend
 ) -> list[tuple[CallT, range | None]]:
-    """Return a call for each job of a call, with what of it goes there; None for all of it.
+    """Return the call of each job, with the range of PUBs or items in it; None for all of them.
 
     Raises:
-        ConfigurationError: `split` is none.
+        ConfigurationError: `split` is invalid.
     """
     if split is None:
         return [(call, None)]
@@ -44,8 +44,8 @@ def parts_of(
 def _parts_by_number(call: PrimitiveCall | ExecutorCall, split: Any) -> list[range]:
     if isinstance(split, bool) or not isinstance(split, int) or split < 1:
         raise ConfigurationError(
-            "split is 'size' (as many PUBs in each job as its inputs may have bytes) or a number of"
-            f" PUBs of 1 or more, not {split!r:.80}."
+            "split must be 'size' (as many PUBs in each job as its size limit allows) or a number"
+            f" of PUBs, 1 or more, not {split!r:.80}."
         )
     whole = range(len(call))
     return [whole[start : start + split] for start in whole[::split]]
@@ -55,7 +55,7 @@ def _parts_by_size(call: PrimitiveCall | ExecutorCall, block: RuntimeBackend) ->
     largest, whole = largest_payload(block), range(len(call))
     if len(whole) < 2 or _payload_bytes(call, block) <= largest:
         return [whole]
-    # What an item of a quantum program takes beside others is not more than what it takes alone.
+    # Beside other items, an item of a quantum program takes at most as many bytes as alone.
     is_pubs = isinstance(call, PrimitiveCall)
     base = _payload_bytes(call.only(range(0)), block) if is_pubs else 0
     parts: list[range] = []
@@ -74,9 +74,9 @@ def _payload_bytes(call: PrimitiveCall | ExecutorCall, block: RuntimeBackend) ->
 
 
 def _part_call(call: CallT, part: range, number: int, block: RuntimeBackend) -> CallT:
-    """Return the call of one part, with a seed of its own if the call has one.
+    """Return the call of one part, with a different seed for each part if the call has a seed.
 
-    With the same seed the first PUBs of all parts would have the same samples.
+    With the same seed, the first PUBs of all parts would have the same samples.
     """
     only = call.only(part)
     seed = call.asked_seed if block.kind.takes_seed else None

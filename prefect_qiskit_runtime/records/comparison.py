@@ -1,4 +1,4 @@
-"""Two jobs side by side: what was asked for, what it was measured with, what came out."""
+"""Compare two jobs: their settings, calibration, versions, results and usage."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _MOST_NUMBERS = 50
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing in which two jobs differ, or may.
+    """One value of two jobs, which usually differs between them.
 
     Attributes:
         part: "settings", "calibration", "versions", "results" or "spend".
-        name: What it is.
-        a: Of the first job; None where it has none.
-        b: Of the second one.
+        name: Name of the value.
+        a: The value of the first job; None if it has none.
+        b: The value of the second job; None if it has none.
     """
 
     part: str
@@ -43,7 +43,7 @@ class Difference:
 
     @property
     def change(self) -> float | None:
-        """From the first to the second, where both are numbers."""
+        """The change from the first job to the second, if both values are numbers."""
         if all(
             isinstance(one, int | float) and not isinstance(one, bool) for one in (self.a, self.b)
         ):
@@ -52,12 +52,12 @@ class Difference:
 
 
 def compare(a: Provenance, b: Provenance, results: tuple[Any, Any] | None) -> list[Difference]:
-    """Return in what two jobs differ; what they have spent and measured also where they do not.
+    """Return the differences between two jobs; results and usage are listed even if equal.
 
     Args:
         a: The first job.
-        b: The second one.
-        results: What they returned, decoded; None if that is not to be compared.
+        b: The second job.
+        results: Their decoded results; None to leave out the results.
     """
     differences = [
         Difference(_part(name), name, one, other)
@@ -81,7 +81,7 @@ def _of_results(a: Any, b: Any) -> list[Difference]:
 
 
 def _numbers(value: Any, path: str = "") -> Iterator[tuple[str, float]]:
-    """Give the numbers in a result by their place; of primitives the values and their errors."""
+    """Yield the numbers in a result with their paths; for PUB results, values and errors."""
     if isinstance(value, bool | str) or value is None:
         return
     if isinstance(value, int | float):
@@ -90,8 +90,8 @@ def _numbers(value: Any, path: str = "") -> Iterator[tuple[str, float]]:
         for name, inner in value.items():
             yield from _numbers(inner, f"{path}.{name}" if path else str(name))
     elif hasattr(value, "data") and hasattr(value, "metadata"):  # the result of a PUB
-        told = {name: getattr(value.data, name) for name in ("evs", "stds") if name in value.data}
-        yield from _numbers(told, path)
+        found = {name: getattr(value.data, name) for name in ("evs", "stds") if name in value.data}
+        yield from _numbers(found, path)
     elif hasattr(value, "tolist"):
         yield from _numbers(value.tolist(), path)
     elif isinstance(value, list | tuple) or hasattr(value, "__getitem__"):

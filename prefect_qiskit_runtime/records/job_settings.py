@@ -1,7 +1,7 @@
-"""What the inputs of a job say of how it is measured: seeds, shots, precision, options.
+"""Read from a job's inputs how the job is measured: seeds, shots, precision, options.
 
-Of inputs as a flow has them, and as a service gives them back: both are mappings, with PUBs as
-objects here and as lists there. Nothing else of the inputs is looked at, or kept.
+The inputs may come from a flow, with PUBs as objects, or from a service, with PUBs as lists. Both
+are mappings. No other part of the inputs is read or kept.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program.primitive_options import PrimitiveName, read_options
 
 _LONGEST_LIST = 100
-# Place of what a PUB says, in the lists that PUBs are on the wire.
+# Positions in the lists that represent PUBs on the wire.
 _PLACES: dict[tuple[str, str], int] = {("sampler", "shots"): 2, ("estimator", "precision"): 3}
 
 
@@ -25,10 +25,10 @@ class JobSettings:
 
     Attributes:
         seeds: Inputs and options that are seeds, by their paths.
-        shots: Of all PUBs, or one for each.
-        precision: Likewise.
-        options: Those of a primitive; what is large is named by its kind.
-        ignored: Those of them that the backend does not support.
+        shots: One number for all PUBs, or one for each PUB.
+        precision: One number for all PUBs, or one for each PUB.
+        options: The options of a primitive; for large values, only their kind.
+        ignored: The options that the backend does not support.
     """
 
     seeds: dict[str, int] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class JobSettings:
             precision=_for_pubs(
                 program_id, inputs, "precision", _number(options.get("default_precision"), float)
             ),
-            options=_told(options),
+            options=_as_json(options),
             ignored=_ignored(program_id, options, inputs),
         )
 
@@ -76,13 +76,13 @@ def _seeds_below(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple
 
 
 def _for_pubs(program_id: str, inputs: Mapping[str, Any], name: str, default: float | None) -> Any:
-    """Return what the PUBs say, and the options where they say nothing."""
+    """Return the values of the PUBs; the options' value for PUBs without one."""
     pubs = inputs.get("pubs")
     place = _PLACES.get((program_id, name))
     if place is None or not isinstance(pubs, list | tuple):
         return default
-    told = [_of_pub(pub, name, place) for pub in pubs]
-    numbers = [default if one is None else one for one in told]
+    values = [_of_pub(pub, name, place) for pub in pubs]
+    numbers = [default if one is None else one for one in values]
     return numbers if len(set(numbers)) > 1 else next(iter(numbers), default)
 
 
@@ -99,18 +99,18 @@ def _ignored(program_id: str, options: Mapping[str, Any], inputs: Mapping[str, A
         return []
     try:
         return list(read_options(cast("PrimitiveName", program_id), options).unsupported)
-    except InvalidInputError:  # the job says so, and fails
+    except InvalidInputError:  # the job reports it, and fails
         return []
 
 
-def _told(value: Any, name: str = "") -> Any:
-    """Return an option as JSON; what is large or no JSON by its kind only."""
+def _as_json(value: Any, name: str = "") -> Any:
+    """Return an option as JSON; only its kind if it is large or has no JSON form."""
     if isinstance(value, Mapping):
         if "__type__" in value or name == "noise_model":
             return f"({value.get('__type__', name)})"
-        return {str(key): _told(inner, str(key)) for key, inner in value.items()}
+        return {str(key): _as_json(inner, str(key)) for key, inner in value.items()}
     if isinstance(value, list | tuple) and len(value) <= _LONGEST_LIST:
-        return [_told(inner) for inner in value]
+        return [_as_json(inner) for inner in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
     return f"({type(value).__name__})"

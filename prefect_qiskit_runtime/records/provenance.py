@@ -1,7 +1,7 @@
-"""Collecting the provenance of a job: from what was sent, what the service says, and its backend.
+"""Collect the provenance of a job from its submission, its service and its backend.
 
-What was found out of a job that has ended is kept in Prefect's result storage: the versions and
-the calibration of that day, which no service can be asked for later.
+The provenance of a job that has ended is kept in Prefect's result storage, because no service can
+later return the versions and the calibration of that day.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ logger = get_logger("prefect_qiskit_runtime")
 
 _DISTRIBUTIONS = ("prefect-qiskit-runtime", "prefect", "qiskit", "qiskit-ibm-runtime", "qiskit-aer")
 _KEY_PREFIX = "pqr-"
-# A loop of short jobs does not ask for the calibration of each: it is read anew after this time.
+# A loop of short jobs does not request the calibration for each: it is read again after this time.
 _CALIBRATION_SECONDS = 60.0
 _CALIBRATIONS_KEPT = 100
-# Told in fields of their own, or about the client.
+# Recorded in separate fields, or about the client.
 _NO_OPTIONS = {"tags", "backend", "instance", "session_id", "start_session", "session_time"}
 
 
 @dataclass(frozen=True)
 class Sent:
-    """What only the one who has submitted a job knows of it.
+    """Details of a job that are known only to its submitter.
 
     Attributes:
         key: Name of the attempt.
         attempt: Its number, from 1.
-        earlier_job_ids: Jobs of the attempts before.
-        options: How it was to run.
-        settings: What its inputs say; None for those of a private job.
-        versions: Packages of this environment.
-        estimated_quantum_seconds: How long it was expected to hold a QPU; None where that was not
-            estimated.
+        earlier_job_ids: Jobs of the previous attempts.
+        options: The options of the job.
+        settings: The settings read from its inputs; None for a private job.
+        versions: Versions of the packages in this environment.
+        estimated_quantum_seconds: How long the job was expected to hold a QPU; None if that was
+            not estimated.
     """
 
     key: str | None
@@ -63,7 +63,7 @@ class Sent:
     estimated_quantum_seconds: float | None = None
 
     @classmethod
-    def of(
+    def from_submission(
         cls,
         program_id: str,
         inputs: Mapping[str, Any],
@@ -76,11 +76,11 @@ class Sent:
         """Describe a submission.
 
         Args:
-            program_id: What was to run.
-            inputs: With these inputs, as the user gave them.
-            options: How.
+            program_id: The program.
+            inputs: The inputs, as the user gave them.
+            options: The options of the job.
             key: Name of the attempt.
-            job_ids: Jobs of all attempts, this one's last.
+            job_ids: Jobs of all attempts; the last one belongs to this attempt.
             attempt: Number of the attempt.
         """
         given = options.model_dump(mode="json", exclude_defaults=True, exclude=_NO_OPTIONS)
@@ -89,14 +89,14 @@ class Sent:
             attempt=attempt,
             earlier_job_ids=tuple(dict.fromkeys(job_ids[:-1])),
             options=given,
-            settings=None if options.private else JobSettings.of(program_id, inputs),
+            settings=None if options.private else JobSettings.from_inputs(program_id, inputs),
             versions=own_versions(),
         )
 
 
 @cache
 def own_versions() -> dict[str, str]:
-    """Return the versions of the packages of this environment that make a difference."""
+    """Return the versions of the relevant packages in this environment."""
     found = {}
     for name in _DISTRIBUTIONS:
         try:
@@ -114,32 +114,32 @@ async def collect(
     *,
     asks_inputs: bool = True,
 ) -> Provenance:
-    """Put together what is known of a job.
+    """Collect everything that is known about a job.
 
     Args:
         api: Its service.
-        backend: A backend of that service, which says where it is.
-        info: What the service says of the job.
-        sent: What is known from its submission.
-        asks_inputs: Whether to fetch the inputs, where that is not known, for what they say.
+        backend: A backend of that service, which has the service's address.
+        info: The service's view of the job.
+        sent: Details from its submission; None if another process submitted it.
+        asks_inputs: Whether to fetch the inputs and read the settings from them, if `sent` is None.
     """
     metrics, calibration, settings = await asyncio.gather(
         _metrics(api, info),
-        calibrations.at(api, backend, info, _asked_calibration(backend, sent)),
+        calibrations.find(api, backend, info, _asked_calibration(backend, sent)),
         _settings(api, info, sent, asks_inputs=asks_inputs),
     )
-    told = {
+    fields = {
         **_of_service(info, metrics),
         **_of_place(backend),
         **_of_runs(info),
         **({} if settings is None else _of_settings(settings)),
         **({} if sent is None else _of_sender(sent, settings)),
     }
-    return Provenance(calibration=calibration, **told)
+    return Provenance(calibration=calibration, **fields)
 
 
 def _asked_calibration(backend: RuntimeBackend, sent: Sent | None) -> str | None:
-    """Return the id of the calibration that a job was asked to run with, as far as it is known."""
+    """Return the id of the calibration that was requested for a job, if it is known."""
     return backend.calibration_id if sent is None else sent.options.get("calibration_id")
 
 
@@ -222,12 +222,12 @@ def _seconds_between(since: datetime | None, until: datetime | None) -> float | 
 
 
 async def _metrics(api: RuntimeApi, info: JobInfo) -> JobMetrics:
-    """Return times and usage: our services tell them with the job, IBM's has to be asked."""
+    """Return times and usage: our services send them with the job, IBM's needs a request."""
     if info.usage is not None and info.versions is not None:
         return JobMetrics(usage=info.usage, versions=info.versions)
     try:
         return await api.job_metrics(info.id)
-    except NotFoundError:  # IBM has none of a job that did not start
+    except NotFoundError:  # IBM has no metrics for a job that did not start
         return JobMetrics()
 
 
@@ -239,42 +239,42 @@ async def _settings(
     if info.private or not asks_inputs:
         return None
     inputs = json.loads(await api.job_inputs(info.id))
-    return JobSettings.of(info.program.id, inputs)
+    return JobSettings.from_inputs(info.program.id, inputs)
 
 
 @dataclass(frozen=True)
 class _Known:
-    """A calibration and the time for which it is known to have been in force."""
+    """A calibration and the period in which it is known to have been in force."""
 
     calibration: Calibration | None
     since: datetime
     until: datetime
 
     def covers(self, moment: datetime) -> bool:
-        """Say whether it is good for a job that started then."""
+        """Return whether the calibration applies to a job that started at a moment."""
         return self.since <= moment <= self.until + timedelta(seconds=_CALIBRATION_SECONDS)
 
 
 class Calibrations:
-    """Which calibration was in force when a job started; asked for as seldom as possible."""
+    """Finds the calibration that was in force when a job started, with few requests."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, ...], list[_Known]] = {}
         self._of_ids: dict[tuple[str, ...], Calibration | None] = {}
 
-    async def at(
+    async def find(
         self, api: RuntimeApi, backend: RuntimeBackend, info: JobInfo, asked: str | None
     ) -> Calibration | None:
-        """Return it; None for a backend that has none, and where it cannot be asked for.
+        """Return the calibration of a job; None if the backend has none or it cannot be read.
 
         Args:
             api: The service.
-            backend: A backend of it.
+            backend: A backend of the service.
             info: The job.
-            asked: The id of the calibration that it was to run with; None for the newest.
+            asked: Id of the calibration that was requested for the job; None for the newest.
         """
         if asked is not None:
-            return await self._of_id(api, backend, info.backend, asked)
+            return await self._find_by_id(api, backend, info.backend, asked)
         started = info.started or info.created
         key = (*service_identity(backend), info.backend)
         known = self._known.setdefault(key, [])
@@ -289,7 +289,7 @@ class Calibrations:
             del known[:-_CALIBRATIONS_KEPT]
         return found.calibration
 
-    async def _of_id(
+    async def _find_by_id(
         self, api: RuntimeApi, backend: RuntimeBackend, name: str, asked: str
     ) -> Calibration | None:
         key = (*service_identity(backend), name, asked)
@@ -299,8 +299,8 @@ class Calibrations:
             except QiskitRuntimeError as error:
                 logger.debug("Calibration %s of %s is not known: %s", asked, name, error)
                 return None
-            told = found or Calibration()
-            self._of_ids[key] = told.model_copy(update={"calibration_id": asked})
+            known = found or Calibration()
+            self._of_ids[key] = known.model_copy(update={"calibration_id": asked})
         return self._of_ids[key]
 
     async def _ask(self, api: RuntimeApi, name: str, started: datetime) -> _Known:
@@ -316,7 +316,7 @@ class Calibrations:
 
 
 calibrations = Calibrations()
-"""Those of this process."""
+"""The calibrations that this process knows."""
 
 
 def _read(properties: Mapping[str, Any]) -> Calibration | None:
@@ -329,21 +329,21 @@ def _read(properties: Mapping[str, Any]) -> Calibration | None:
     }
     try:
         return Calibration.model_validate(given)
-    except ValidationError:  # in a form of its own
+    except ValidationError:  # in a different form
         return None
 
 
 async def read_stored(records: Records, job_id: str) -> Provenance | None:
-    """Return what was kept of a job that has ended; None if nothing is that can be read."""
+    """Return the stored provenance of an ended job; None if none is readable."""
     record = await records.read(_place(job_id))
     try:
         return None if record is None else Provenance.model_validate(record)
-    except ValidationError:  # of another version
+    except ValidationError:  # stored by another version
         return None
 
 
 async def store(records: Records, provenance: Provenance) -> None:
-    """Keep what is known of a job that has ended."""
+    """Store the provenance of a job that has ended."""
     await records.write(_place(provenance.job_id), provenance.model_dump(mode="json"))
 
 

@@ -1,8 +1,8 @@
-"""Small records that outlive a process, kept where Prefect keeps results.
+"""Small records that survive a process, kept in Prefect's result storage.
 
-They are written at once, never in a user's transaction, which is committed late and lost with
-the process. With Prefect's default storage they are local to the machine: what depends on them is
-a shortcut or an order of preference, never whether a job is found.
+Records are written immediately, never in a user's transaction, which is committed late and lost
+with the process. With Prefect's default storage they are local to the machine, so they only provide
+shortcuts and an order of preference: a job is found without them.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from prefect_qiskit_runtime.errors import ConfigurationError, DecodingError
 logger = get_logger("prefect_qiskit_runtime")
 
 FOLDER = "qiskit-runtime"
-"""Where they are in the result storage."""
+"""Folder of the records in the result storage."""
 
 
 def _local_storage() -> WritableFileSystem | None:
-    """Return where results are kept outside of runs if nothing but this machine can have them.
+    """Return the local result storage for use outside of runs; None if a server or block sets it.
 
-    Prefect would start a server to ask it, one a call. None where there is one, or a default block.
+    Otherwise Prefect would start a server for each call, only to ask it for the storage.
     """
     results = get_current_settings().results
     if PREFECT_API_URL.value() is not None or results.default_storage_block is not None:
@@ -39,10 +39,10 @@ def _local_storage() -> WritableFileSystem | None:
 
 
 class Records:
-    """The records of one call; made inside of it, since each run may have its own storage.
+    """The records of one call; created inside the call, since each run may have its own storage.
 
     Args:
-        serializer: How they are written.
+        serializer: Writes and reads the records; JSON by default.
     """
 
     def __init__(self, serializer: Serializer[Any] | None = None) -> None:
@@ -50,7 +50,7 @@ class Records:
             update={
                 "serializer": serializer or JSONSerializer(),
                 "cache_result_in_memory": False,
-                # A flow whose results are not kept throws the metadata away, and so the record.
+                # A flow without persisted results discards the metadata, and so the record.
                 "metadata_storage": None,
             }
         )
@@ -58,16 +58,16 @@ class Records:
             self._store.result_storage = _local_storage()
 
     def storage(self) -> WritableFileSystem | None:
-        """Return where they are kept. Not for coroutines: Prefect may be asked for it."""
+        """Return the storage of the records. Not for coroutines: this may call Prefect's API."""
         if self._store.result_storage is None:
             self._store.exists(FOLDER)
         return self._store.result_storage
 
     async def read(self, name: str) -> dict[str, Any] | None:
-        """Return a record, None if there is none that can be read.
+        """Return a record; None if none is readable.
 
-        Prefect's file systems write in place: a process that is killed meanwhile leaves half a
-        record behind. What must not be lost with that stands in a record that is not written again.
+        Prefect's file systems write in place: a process that is killed during a write leaves half a
+        record behind. Data that must survive this is stored in a record that is written only once.
         """
         key = f"{FOLDER}/{name}"
         await self._find_storage(key)
@@ -75,31 +75,31 @@ class Records:
             return None
         try:
             return (await self._store.aread(key)).result
-        except (ValueError, DecodingError):  # of JSON, of text, of pydantic and of the codec
+        except (ValueError, DecodingError):  # from JSON, text decoding, pydantic and the codec
             return None
 
     async def write(self, name: str, record: dict[str, Any]) -> None:
-        """Write a record in place of the one of that name."""
+        """Write a record; it replaces an existing record of the same name."""
         key = f"{FOLDER}/{name}"
         await self._find_storage(key)
         await self._store.awrite(record, key=key)
 
     async def _find_storage(self, key: str) -> None:
-        """Outside of runs the storage is not known before it is first used.
+        """Find the storage outside of runs, where it is unknown until it is first used.
 
-        In a thread: Prefect asks its API for it, and leaves an asynchronous client open.
+        In a thread: Prefect asks its API for the storage, and leaves an asynchronous client open.
         """
         if self._store.result_storage is None:
             await asyncio.to_thread(self._store.exists, key)
 
     async def try_write(self, name: str, record: dict[str, Any]) -> None:
-        """Write a record that is good to have; a storage that fails is told in the log."""
+        """Write a record that is useful but not required; a failure of the storage is logged."""
         try:
             await self.write(name, record)
         except Exception:
             logger.warning(
-                "Prefect's result storage does not keep a record. If this flow crashes now, its "
-                "callbacks may see interim results again.",
+                "A record could not be written to Prefect's result storage. If this flow crashes "
+                "now, its callbacks may see interim results again.",
                 exc_info=True,
             )
 
@@ -110,12 +110,12 @@ _PRIVATE_RESULTS = "result-*"
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What was deleted, or would be.
+    """The records that were deleted, or would be in a dry run.
 
     Attributes:
-        folder: Where it was.
-        records: How many.
-        size_bytes: How large they were.
+        folder: The folder of the records.
+        records: Number of records.
+        size_bytes: Their total size.
     """
 
     folder: Path
@@ -126,15 +126,15 @@ class Forgotten:
 def forget_records(
     *, older_than_days: float, private_results: bool = False, dry_run: bool = False
 ) -> Forgotten:
-    """Delete the records of jobs that were last written long ago.
+    """Delete old records of jobs.
 
     Args:
-        older_than_days: How long ago.
-        private_results: Also results of private jobs, of which there is no other copy.
-        dry_run: Only count them.
+        older_than_days: Delete records that were last written more than this many days ago.
+        private_results: Also delete results of private jobs, of which there is no other copy.
+        dry_run: Only count the records.
 
     Raises:
-        ConfigurationError: They are not on a file system of this machine.
+        ConfigurationError: The records are not in a file system of this machine.
     """
     folder = _folder()
     horizon = time.time() - older_than_days * _DAY_SECONDS
@@ -154,7 +154,7 @@ def _folder() -> Path:
     storage = Records().storage()
     if not isinstance(storage, LocalFileSystem):
         raise ConfigurationError(
-            f"Prefect's results are in a {type(storage).__name__}, which cannot be looked through"
-            f" from here. Give its bucket a rule that deletes what is below {FOLDER}/ after a time."
+            f"Prefect's results are in a {type(storage).__name__}, which cannot be listed from"
+            f" here. Give its bucket a rule that deletes objects below {FOLDER}/ after a time."
         )
     return Path(storage.basepath or ".").expanduser() / FOLDER

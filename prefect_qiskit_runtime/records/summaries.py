@@ -1,7 +1,7 @@
-"""The summary of each job that a flow waits for: kept with its results, shown in Prefect's UI.
+"""The summary of each job that a flow waits for: stored with its results, shown in Prefect's UI.
 
-It is made while the result is fetched. Whatever goes wrong with it is told in the log, and never
-changes what the flow gets.
+The summary is made while the result is fetched. Any error in it is logged, and never changes the
+result that the flow receives.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from prefect_qiskit_runtime.records.records import Records
 logger = get_logger("prefect_qiskit_runtime")
 
 _LONGEST_SECONDS = 10.0
-"""How long a result that is there waits for the summary at most."""
+"""Maximum time that an available result waits for the summary."""
 
 
 class _Shown:
-    """Which jobs a run of Prefect shows already, in this process."""
+    """The jobs that this process has shown, for each flow run or task run."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -41,21 +41,21 @@ class _Shown:
         self._counts: Counter[UUID] = Counter()
 
     def is_new(self, run_id: UUID, job_id: str) -> bool:
-        """Say whether a job is met for the first time; from then on it is not."""
+        """Return whether a job is new for a run, and remember it."""
         with self._lock:
             is_new = (run_id, job_id) not in self._jobs
             self._jobs.add((run_id, job_id))
             return is_new
 
     def has_room(self, run_id: UUID, most: int) -> bool:
-        """Count one more artifact of a run; say whether it may have it."""
+        """Count one more artifact of a run; return whether the run may have it."""
         with self._lock:
             self._counts[run_id] += 1
             count = self._counts[run_id]
         if count == most + 1 and most:
             logger.info(
                 "Only the first %d jobs of a flow run get a summary artifact"
-                " (PREFECT_QISKIT_RUNTIME_JOB_ARTIFACTS); of the others it is stored all the same.",
+                " (PREFECT_QISKIT_RUNTIME_JOB_ARTIFACTS); the summaries of the others are stored.",
                 most,
             )
         return count <= most
@@ -65,12 +65,12 @@ _shown = _Shown()
 
 
 @asynccontextmanager
-async def summarised(
+async def job_summaries(
     api: RuntimeApi, backend: RuntimeBackend
 ) -> AsyncIterator[Callable[[str, Sent | None], None]]:
-    """Give what starts the summary of a job that has ended; wait for it at the end, bounded.
+    """Yield a function that starts the summary of an ended job; wait for it briefly at the end.
 
-    Outside of flow and task runs nothing happens.
+    Outside of flow and task runs, the function does nothing.
     """
     begun: set[asyncio.Task[None]] = set()
 
@@ -90,21 +90,21 @@ async def summarised(
             _, late = await asyncio.wait(begun, timeout=_LONGEST_SECONDS)
             for summary in late:
                 summary.cancel()
-                logger.warning("The summary of a job is left out: it took too long.")
+                logger.warning("The summary of a job was left out because it took too long.")
 
 
 async def _summarise(
     api: RuntimeApi, backend: RuntimeBackend, job_id: str, sent: Sent | None, run_id: UUID
 ) -> None:
     try:
-        provenance = await _stored_or_collected(api, backend, job_id, sent)
+        provenance = await _load_or_collect(api, backend, job_id, sent)
         if _shown.has_room(run_id, settings_of_environment().job_artifacts):
             await _show(provenance)
     except Exception:  # boundary: a summary must never fail the flow
-        logger.warning("Job %s has no summary in Prefect.", job_id, exc_info=True)
+        logger.warning("The summary of job %s could not be made.", job_id, exc_info=True)
 
 
-async def _stored_or_collected(
+async def _load_or_collect(
     api: RuntimeApi, backend: RuntimeBackend, job_id: str, sent: Sent | None
 ) -> Provenance:
     records = Records()
@@ -129,15 +129,15 @@ async def _create_artifact(**what: str) -> None:
 
 
 def _artifact_key(job_id: str) -> str:
-    """Return the key of a job's summary: Prefect takes small letters, digits and dashes."""
+    """Return the key of a job's summary: Prefect accepts lower-case letters, digits and dashes."""
     return f"qiskit-runtime-job-{re.sub('[^a-z0-9-]', '-', job_id.lower())}"
 
 
 def _table(provenance: Provenance) -> str:
-    told = provenance.model_dump(mode="json", exclude={"format_version"})
+    fields = provenance.model_dump(mode="json", exclude={"format_version"})
     rows = {
         name.replace("_", " ").capitalize(): _cell(value)
-        for name, value in told.items()
+        for name, value in fields.items()
         if value not in (None, [], {})
     }
     return markdown_table(rows, header=("Provenance", ""))

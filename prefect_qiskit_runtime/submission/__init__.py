@@ -1,4 +1,4 @@
-"""Submitting once: the rules that flows and programs on hardware share. Without Prefect.
+"""Submission rules shared by flows and by programs on hardware. Nothing here imports Prefect.
 
-`retrying` says how often, after how long and until when something is tried again.
+`retrying` decides how often, after how long and until when a request or a job is retried.
 """

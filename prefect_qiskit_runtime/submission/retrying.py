@@ -1,7 +1,7 @@
-"""Trying again: how often, after how long, until when. What may be tried again is in `errors`.
+"""Retries: how often, after how long and until when. Which errors may be retried is in `errors`.
 
-Two things are tried again, and never confused: a question to the service, which costs nothing,
-and a job, which is sent again only after one that has ended for a passing reason.
+There are two separate kinds of retries: a request to the service, which costs nothing, and a job,
+which is sent again only after the previous job has ended for a temporary reason.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _FIRST_QUESTION_PAUSE_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How one call tries again.
+    """How one call retries.
 
     Attributes:
-        attempts: How many jobs it may submit.
-        delay_seconds: Wait before the second one; doubled for each further one.
-        deadline_seconds: How long one question may go without an answer.
+        attempts: Maximum number of jobs that it submits.
+        delay_seconds: Wait before the second job; doubled for each further job.
+        deadline_seconds: Maximum time for which one request is retried without a reply.
     """
 
     attempts: int = 3
@@ -38,8 +38,8 @@ class RetryPolicy:
     deadline_seconds: float = 600.0
 
     @classmethod
-    def of(cls, options: RuntimeOptions) -> RetryPolicy:
-        """Read it from the options of a job; what they leave out has its default."""
+    def from_options(cls, options: RuntimeOptions) -> RetryPolicy:
+        """Read the policy from the options of a job; options that are not set have defaults."""
         given = {
             "attempts": options.attempts,
             "delay_seconds": options.retry_delay_seconds,
@@ -48,14 +48,14 @@ class RetryPolicy:
         return cls(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
 
     def sends_again(self, error: JobError, submitted: int) -> bool:
-        """Say whether a job is to be sent again after this many were."""
+        """Return whether a failed job is to be sent again after this many jobs."""
         step = next_step(error.reason_code)
         attempts = min(2, self.attempts) if step is NextStep.SEND_AGAIN_ONCE else self.attempts
         return is_retryable(error) and submitted < attempts
 
     def pause_seconds(self, submitted: int) -> float:
         """Return the wait before the next job."""
-        return _jittered(self.delay_seconds * 2 ** (submitted - 1))
+        return _add_jitter(self.delay_seconds * 2 ** (submitted - 1))
 
     async def ask(
         self,
@@ -64,16 +64,16 @@ class RetryPolicy:
         may_ask_again: Callable[[QiskitRuntimeError], bool] = is_retryable,
         progress: Callable[[], object] = lambda: None,
     ) -> T:
-        """Ask until there is an answer, or the deadline has passed.
+        """Repeat a request until there is a reply or the deadline has passed.
 
         Args:
-            question: Asked again as it is.
-            may_ask_again: Which errors are a reason to.
-            progress: What changes while an answer comes in parts: the deadline counts from the
-                last change.
+            question: Sends the request; called again for each retry.
+            may_ask_again: Returns whether an error allows a retry.
+            progress: Returns a value that changes while a reply arrives in parts: the deadline is
+                measured from the last change.
 
         Raises:
-            QiskitRuntimeError: The last one, or the first that is no reason to ask again.
+            QiskitRuntimeError: The last error, or the first one that does not allow a retry.
         """
         since, seen, tries = time.monotonic(), progress(), 0
         while True:
@@ -84,7 +84,7 @@ class RetryPolicy:
                 if reached != seen:
                     since, seen, tries = now, reached, 0
                 pause_seconds = _question_pause_seconds(error, tries)
-                is_job = isinstance(error, JobError)  # the answer, and no fault of the question
+                is_job = isinstance(error, JobError)  # a valid reply: the request did not fail
                 if (
                     is_job
                     or not may_ask_again(error)
@@ -96,18 +96,18 @@ class RetryPolicy:
 
 
 def is_met(api: RuntimeApi) -> Callable[[QiskitRuntimeError], bool]:
-    """Return whether an error is a passing one of a service that there is.
+    """Return a check whether an error is temporary and comes from a service that exists.
 
-    Where nobody listens, and nobody has answered yet, the address may be wrong, which no patience
-    mends.
+    If the connection is refused and the service has never replied, the address may be wrong, and
+    retries do not help.
     """
     return lambda error: is_retryable(error) and (was_sent(error) or api.has_answered)
 
 
 def _question_pause_seconds(error: QiskitRuntimeError, tries: int) -> float:
-    pause_seconds = _jittered(_FIRST_QUESTION_PAUSE_SECONDS * 2**tries)
+    pause_seconds = _add_jitter(_FIRST_QUESTION_PAUSE_SECONDS * 2**tries)
     return max(pause_seconds, error.retry_after_seconds or 0.0)
 
 
-def _jittered(pause_seconds: float) -> float:
+def _add_jitter(pause_seconds: float) -> float:
     return min(pause_seconds, _LONGEST_PAUSE_SECONDS) * random.uniform(0.5, 1.0)  # noqa: S311

@@ -59,7 +59,9 @@ async def sample(backend: RuntimeBackend, number: int = 0) -> None:
 
 def test_a_call_that_is_estimated_to_use_too_much_is_not_sent(cloud: OfflineService) -> None:
     backend = backend_of(cloud, max_qpu_seconds_per_call=2.3)
-    with pytest.raises(BudgetExceededError, match=r"2\.4 s .* one call may use 2\.3 s") as caught:
+    with pytest.raises(
+        BudgetExceededError, match=r"2\.4 s .* the limit for one call is 2\.3 s"
+    ) as caught:
         run_sampler.fn([circuit()], backend=backend, shots=1000)
     error = caught.value
     assert (error.scope, error.limit_seconds, error.used_seconds) == ("call", 2.3, 0)
@@ -79,7 +81,9 @@ async def test_the_day_counts_what_all_jobs_have_used(cloud: OfflineService) -> 
     await sample(backend_of(cloud))
     spent = await spent_seconds(cloud)
     await sample(backend_of(cloud, max_qpu_seconds_per_day=spent + ESTIMATE + 0.1))
-    with pytest.raises(BudgetExceededError, match="within one day") as caught:
+    with pytest.raises(
+        BudgetExceededError, match=r"the limit for one day \(UTC\) of the account"
+    ) as caught:
         await sample(backend_of(cloud, max_qpu_seconds_per_day=spent + ESTIMATE + 0.1))
     assert caught.value.used_seconds == spent + 10
 
@@ -91,7 +95,9 @@ async def spent_seconds(cloud: OfflineService) -> float:
 
 async def test_an_instance_that_has_used_its_share_takes_no_more(cloud: OfflineService) -> None:
     usage = cloud.add("usage_limit", seconds=600)
-    with pytest.raises(BudgetExceededError, match=r"the instance may use 601 s, of which 600\.0 s"):
+    with pytest.raises(
+        BudgetExceededError, match=r"the limit for the instance is 601 s, of which 600\.0 s"
+    ):
         await sample(backend_of(cloud, max_qpu_seconds_of_instance=601))
     cloud.remove(usage)
     await sample(backend_of(cloud, max_qpu_seconds_of_instance=601))
@@ -114,7 +120,9 @@ async def sampling(backend: RuntimeBackend, count: int) -> int:
 @pytest.mark.usefixtures("no_line")
 async def test_a_flow_run_stops_at_its_limit(cloud: OfflineService) -> None:
     backend = backend_of(cloud, max_qpu_seconds_per_flow_run=13)
-    with pytest.raises(BudgetExceededError, match=r"the flow run may use 22 s, of which 20\.0 s"):
+    with pytest.raises(
+        BudgetExceededError, match=r"the limit for the flow run is 22 s, of which 20\.0 s"
+    ):
         await sampling(backend_of(cloud, max_qpu_seconds_per_flow_run=22), 3)
     assert await sampling(backend, 2) == 2
     async with get_client() as client:
@@ -161,7 +169,7 @@ async def test_a_flow_run_waits_for_approval(
             paused = next((one for one in found if one.state_name == "AwaitingApproval"), None)
             await asyncio.sleep(0.05)
         assert paused.state is not None
-        assert "the flow run may use 5 s, of which 10.0 s" in str(paused.state.message)
+        assert "the limit for the flow run is 5 s, of which 10.0 s" in str(paused.state.message)
         assert submissions(cloud) == 1
         await client.resume_flow_run(paused.id)
     assert await running == 2

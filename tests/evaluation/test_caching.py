@@ -229,7 +229,7 @@ def test_failures_are_not_kept(program: str) -> None:
 
 
 def test_results_of_private_jobs_are_not_kept(program: str) -> None:
-    with pytest.raises(ConfigurationError, match="cache is not for private jobs"):
+    with pytest.raises(ConfigurationError, match="cache cannot be used with private jobs"):
         run_program.fn(program, backend="aer_simulator", options={"private": True}, cache=True)
     for _ in range(2):
         run_program.fn(program, backend=CACHED, options={"private": True})
@@ -241,7 +241,7 @@ def test_results_of_private_jobs_are_not_kept(program: str) -> None:
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"cache": "yes"}, "cache is True, False or 'refresh'"),
+        ({"cache": "yes"}, "cache must be True, False or 'refresh'"),
         ({"cache": "refresh", "durable_key": "mine"}, "Leave out one of the two"),
     ],
 )
@@ -264,7 +264,7 @@ def test_a_storage_that_fails_costs_a_warning(
 ) -> None:
     storage.write_text("no folder")
     assert "value" in run_program.fn(program, backend=CACHED)
-    assert "could not be kept. It is returned all the same." in caplog.text
+    assert "could not be kept. The call still returns it." in caplog.text
 
 
 def ansatz(name: str) -> QuantumCircuit:

@@ -208,7 +208,7 @@ def test_each_caller_of_a_durable_key_gets_all_interim_results(program: str) -> 
 
 @pytest.mark.parametrize("key", ["", 3])
 def test_a_durable_key_is_a_text(program: str, key: object) -> None:
-    with pytest.raises(ConfigurationError, match="durable_key is a text"):
+    with pytest.raises(ConfigurationError, match="durable_key must be a text"):
         run_program.fn(program, backend=BACKEND, durable_key=key)  # type: ignore[arg-type]
 
 

@@ -145,7 +145,7 @@ def test_or_it_is_held(
 ) -> None:
     monkeypatch.setenv("PREFECT_QISKIT_RUNTIME_UNCLEAR_SUBMISSION", "hold")
     proxy.faults.append(Fault(SUBMISSION, "before"))
-    with pytest.raises(SubmissionUnclearError, match="none with the tag pqr-") as caught:
+    with pytest.raises(SubmissionUnclearError, match="No job with the tag pqr-") as caught:
         run_program.fn(program, {"upto": 2}, backend=backend)
     assert caught.value.tag.startswith("pqr-")
     assert (posts(proxy), count.new()) == (1, [])

@@ -167,7 +167,7 @@ def test_an_offline_backend_is_not_chosen(cloud: OfflineService) -> None:
     job = submit_sampler.fn([flip()], backend=backend, shots=5)
     assert not job.backend.name.startswith("fake_a")
     cloud.add("backend_offline", backend="fake_*")
-    with pytest.raises(NotFoundError, match="takes jobs and fits"):
+    with pytest.raises(NotFoundError, match="accepts jobs and fits"):
         submit_sampler.fn([flip()], backend=backend, shots=5)
 
 

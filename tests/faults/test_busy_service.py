@@ -75,7 +75,7 @@ def test_the_limit_of_pending_jobs_is_waited_out(
     assert count(backend) == {"1": 5}
     assert posts(cloud)[0] == 200
     assert posts(cloud).count(200) == 2
-    assert "as many pending jobs as it may" in caplog.text  # asked, or known from a job before
+    assert "reached its limit of pending jobs" in caplog.text  # asked, or known from a job before
     assert posts(cloud)[-1] == 200
 
 

@@ -44,7 +44,7 @@ def test_the_least_busy_that_fits_is_chosen_when_the_job_is_submitted(
     choice = job.preparation["backend_choice"]
     assert job.backend.name == choice["name"] != "fake_fez"
     assert "the least busy that fits" in choice["why"]
-    assert f"Backend {choice['name']} is chosen: {choice['why']}." in caplog.messages
+    assert f"Backend {choice['name']} was chosen: {choice['why']}." in caplog.messages
     assert job.backend.min_num_qubits is None
     assert job.info().backend == choice["name"]
     job.cancel()

@@ -111,7 +111,7 @@ def test_hooks_cancel_jobs_of_subflows_and_close_open_sessions(counting: str) ->
 
 
 def test_hooks_take_names_of_blocks_only() -> None:
-    with pytest.raises(ConfigurationError, match="takes names of saved RuntimeBackend blocks"):
+    with pytest.raises(ConfigurationError, match="takes the names of saved RuntimeBackend blocks"):
         cancel_on_exit(RuntimeBackend())  # type: ignore[arg-type]
 
 
@@ -156,7 +156,7 @@ def test_a_block_that_is_gone_does_not_keep_the_jobs_of_the_others_running(
 
     with caplog.at_level(logging.ERROR), pytest.raises(SystemExit):
         crashing()
-    assert "Jobs on the service of 'never-saved' may still run" in caplog.text
+    assert "Jobs on the service of 'never-saved' may still be running" in caplog.text
     assert status(jobs[0]) is JobStatus.CANCELLED
 
 
@@ -176,6 +176,6 @@ def test_hooks_of_a_subflow_leave_its_jobs_to_the_flow_above(
 
     with pytest.raises(SystemExit):
         parent()
-    assert "are left to the flow run above it" in caplog.text
+    assert "are not cancelled: add cancel_on_exit to the flow above it" in caplog.text
     assert is_pending(jobs[0])
     cancel_job.fn(jobs[0], backend=BACKEND)

@@ -112,5 +112,5 @@ async def test_a_job_that_ended_before_it_could_be_cancelled_is_not_said_to_run(
     with caplog.at_level(logging.INFO):
         async with job.backend.connect() as api:
             assert not await cancel_quietly(api, job.job_id)
-    assert f"Job {job.job_id} had ended before it could be cancelled" in caplog.text
+    assert f"Job {job.job_id} ended before it could be cancelled" in caplog.text
     assert "may still be running" not in caplog.text

@@ -161,7 +161,7 @@ def test_a_dry_run_sends_nothing_and_says_what_it_would(
     assert told.estimate.seconds == pytest.approx(2 + (250e-6 + seconds) * 5096)
     shown = str(told)
     assert "nothing was submitted" in shown
-    assert "Estimate, not a promise: 3.3 s of QPU time for 5,096 executions" in shown
+    assert "Estimate, not a guarantee: 3.3 s of QPU time for 5,096 executions" in shown
 
 
 def test_a_dry_run_names_each_circuit_that_would_be_refused(device: RuntimeBackend) -> None:
@@ -169,7 +169,7 @@ def test_a_dry_run_names_each_circuit_that_would_be_refused(device: RuntimeBacke
     assert not told.is_accepted
     (fault,) = told.faults
     assert fault.startswith("pubs[0]: Circuit 'bell' is not in the instruction set of fake_manila")
-    assert f"It would be refused: {fault}" in str(told)
+    assert f"The call would be refused: {fault}" in str(told)
 
 
 def test_the_payload_of_a_dry_run_is_what_is_sent(

@@ -136,9 +136,9 @@ def test_nothing_is_sent_for_what_was_not_asked(ibm: TeamService, backend: Runti
 
 
 def test_what_ibm_does_not_do_is_refused_before_a_job_is_made(backend: RuntimeBackend) -> None:
-    with pytest.raises(ConfigurationError, match=r"^seed is not for IBM Quantum"):
+    with pytest.raises(ConfigurationError, match=r"^seed cannot be used with IBM Quantum"):
         run_sampler([bell(measured=True)], backend=backend, seed=7)
-    with pytest.raises(ConfigurationError, match=r"^seed is not for IBM Quantum"):
+    with pytest.raises(ConfigurationError, match=r"^seed cannot be used with IBM Quantum"):
         run_estimator([(bell(), "ZZ")], backend=backend, seed=7)
 
 

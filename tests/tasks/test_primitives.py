@@ -293,10 +293,10 @@ def test_options_of_another_kind_are_refused() -> None:
 @pytest.mark.parametrize(
     ("pubs", "message"),
     [
-        ([(bell(), "ZZ"), (bell(), "ZZZ")], r"pubs\[1\] is no PUB of the estimator: "),
-        ([bell()], r"pubs\[0\] is no PUB of the estimator: "),
-        ([(bell(), "ZZ", [1.0])], r"pubs\[0\] is no PUB of the estimator: "),
-        ([7], r"pubs\[0\] is no PUB of the estimator: "),
+        ([(bell(), "ZZ"), (bell(), "ZZZ")], r"pubs\[1\] is not a PUB of the estimator: "),
+        ([bell()], r"pubs\[0\] is not a PUB of the estimator: "),
+        ([(bell(), "ZZ", [1.0])], r"pubs\[0\] is not a PUB of the estimator: "),
+        ([7], r"pubs\[0\] is not a PUB of the estimator: "),
         ((bell(), "ZZ"), "write \\[pub\\] for one"),
         (bell(), "write \\[pub\\] for one"),
         (EstimatorPub.coerce((bell(), "ZZ")), "write \\[pub\\] for one"),

@@ -109,14 +109,14 @@ async def test_an_async_flow_gives_its_worker_back_for_as_long_as_it_says(
 
 
 def test_outside_of_a_flow_it_is_refused(queued: RuntimeJob) -> None:
-    with pytest.raises(ConfigurationError, match="belongs into the body of a flow"):
+    with pytest.raises(ConfigurationError, match="must be called in the body of a flow"):
         release_worker(queued)
 
 
 def test_in_a_task_it_is_refused(queued: RuntimeJob) -> None:
     @task
     def releasing() -> None:
-        with pytest.raises(ConfigurationError, match="belongs into the body of a flow"):
+        with pytest.raises(ConfigurationError, match="must be called in the body of a flow"):
             release_worker(queued)
 
     @flow
@@ -160,7 +160,10 @@ def test_without_a_deployment_the_flow_waits_in_its_process(
         release_worker(queued)
 
     releasing()
-    assert "stays with this flow run: without a deployment nobody would" in caplog.text
+    assert (
+        "The worker is not released: without a deployment it would not be started again"
+        in caplog.text
+    )
 
 
 def test_a_subflow_waits_in_its_process(
@@ -175,7 +178,7 @@ def test_a_subflow_waits_in_its_process(
         child()
 
     parent()
-    assert "a subflow is started again by its parent only" in caplog.text
+    assert "a subflow is started again only by its parent" in caplog.text
 
 
 def test_a_deployment_that_nobody_serves_does_not_start_it_again(
@@ -186,7 +189,7 @@ def test_a_deployment_that_nobody_serves_does_not_start_it_again(
         release_worker(queued)
 
     of_deployment(releasing)
-    assert "not served any more" in caplog.text
+    assert "no longer served" in caplog.text
 
 
 def test_an_open_session_keeps_the_process(
