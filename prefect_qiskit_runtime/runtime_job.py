@@ -26,7 +26,7 @@ from prefect_qiskit_runtime.models import InterimEvent, JobInfo, JobMetrics, Job
 from prefect_qiskit_runtime.provenance import Provenance
 from prefect_qiskit_runtime.records.provenance import Sent, collect, read_stored
 from prefect_qiskit_runtime.records.records import Records
-from prefect_qiskit_runtime.records.summaries import summarised
+from prefect_qiskit_runtime.records.summaries import job_summaries
 from prefect_qiskit_runtime.renamed import Question, warn_renamed
 from prefect_qiskit_runtime.submission.retrying import RetryPolicy, is_met
 from prefect_qiskit_runtime.twins.sync import blocking, run_sync, sync_iterator_twin

@@ -475,9 +475,9 @@ class Evaluation:
             cursor = await load_cursor(identity.records, name)
         delivery = InterimDelivery(job_id, callback, decoders, cursor)
         async with (
-            summarised(api, self._request.backend.with_name(self.backend_name)) as summarise,
-            cancelled_with_caller(api, job_id),
-            cursor_saved(identity and identity.records, name, job_id, delivery),
+            job_summaries(api, self._request.backend.with_name(self.backend_name)) as summarise,
+            cancel_with_caller(api, job_id),
+            keep_cursor_saved(identity and identity.records, name, job_id, delivery),
         ):
             end = await self._policy.ask(
                 lambda: follow(api, job_id, delivery, self._about()),

@@ -23,7 +23,7 @@ from prefect_qiskit_runtime.evaluation.request import Request
 from prefect_qiskit_runtime.flow_run.lineage import flow_tag, lineage_here
 from prefect_qiskit_runtime.flow_run.logger import logger_here
 from prefect_qiskit_runtime.following.callbacks import InterimCallback, InterimDelivery
-from prefect_qiskit_runtime.following.following import decoded, follow
+from prefect_qiskit_runtime.following.following import decode_result, follow
 from prefect_qiskit_runtime.models import PRIMITIVES, JobInfo, JobMetrics, package_version
 from prefect_qiskit_runtime.records.records import Records
 from prefect_qiskit_runtime.submission.retrying import RetryPolicy

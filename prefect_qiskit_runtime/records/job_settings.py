@@ -38,7 +38,7 @@ class JobSettings:
     ignored: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, program_id: str, inputs: Mapping[str, Any]) -> JobSettings:
+    def from_inputs(cls, program_id: str, inputs: Mapping[str, Any]) -> JobSettings:
         """Read them from the inputs of a job."""
         if program_id not in get_args(PrimitiveName):
             return cls(
