@@ -38,16 +38,19 @@ def circuit_to_text(circuit: QuantumCircuit, metadata_encoder: type[json.JSONEnc
     """Write a circuit as compressed QPY.
 
     Raises:
-        EncodingError: QPY would change the value of a parameter expression.
+        EncodingError: QPY would change the value of a parameter expression, or lose a part of
+            the circuit.
     """
     from qiskit.qpy import common
 
     from prefect_qiskit_runtime.codec._expressions import refuse_changed_expressions
+    from prefect_qiskit_runtime.codec._wire_circuit import to_wire
 
     # `version` is unknown to Qiskit before 1.1, which writes nothing newer than it anyway.
     version: dict[str, Any] = {}
     if common.QPY_VERSION > _NEWEST_QPY_VERSION:
         version["version"] = _NEWEST_QPY_VERSION
+    circuit = to_wire(circuit, **version)
     refuse_changed_expressions([circuit], **version)
     buffer = io.BytesIO()
     _seams.qpy_writer()(circuit, buffer, metadata_encoder, **version)
@@ -62,6 +65,8 @@ def circuit_from_text(text: str, metadata_decoder: type[json.JSONDecoder]) -> Qu
     """
     from qiskit import qpy
     from qiskit.qpy import common
+
+    from prefect_qiskit_runtime.codec._wire_circuit import DELAY_MARK, from_wire
 
     data = zlib.decompress(base64.standard_b64decode(text))
     # Every QPY file begins with the word QISKIT and one byte with the version.
@@ -79,7 +84,8 @@ def circuit_from_text(text: str, metadata_decoder: type[json.JSONDecoder]) -> Qu
             f"Cannot read a circuit of QPY version {version}: {exc}. Its parameter expressions "
             "were written with sympy or symengine: install it in this environment."
         ) from exc
-    return loaded[0]
+    circuit = loaded[0]
+    return from_wire(circuit) if DELAY_MARK.encode() in data else circuit
 
 
 def parameter_to_text(parameter: _Parameter) -> str:

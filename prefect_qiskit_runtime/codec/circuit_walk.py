@@ -14,7 +14,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
 
-__all__ = ["Place", "Step", "Visit", "blocks_of", "describe", "operation_names", "walk"]
+__all__ = [
+    "Change",
+    "Place",
+    "Step",
+    "Visit",
+    "blocks_of",
+    "describe",
+    "is_custom",
+    "operation_names",
+    "rewritten",
+    "walk",
+]
 
 # Type checkers see the compiled classes of Qiskit as variables, and operations without the
 # attributes that some of them have.
@@ -188,3 +199,77 @@ def _name(instruction: _Instruction) -> str:
 def _is_standard(instruction: _Instruction) -> bool:
     is_standard = getattr(instruction, "is_standard_gate", None)  # since Qiskit 1.2
     return False if is_standard is None else is_standard()
+
+
+Change = Callable[[_Operation], "_Operation | QuantumCircuit | None"]
+"""Returns an operation, a circuit whose content replaces the operation, or None to keep it."""
+
+
+def rewritten(circuit: QuantumCircuit, change: Change) -> QuantumCircuit:
+    """Return a circuit with some operations replaced, in blocks and definitions too.
+
+    Args:
+        circuit: The circuit; it is not changed.
+        change: Decides for each operation that is not a standard gate. If it keeps one, the
+            blocks of control flow, the definition of a custom gate or instruction, or the base of
+            an annotated operation are rewritten in turn.
+
+    Returns:
+        The same object if nothing is replaced.
+    """
+    replaced: dict[int, Any] = {}
+    for position, instruction in enumerate(circuit.data):
+        if not _is_standard(instruction):
+            new = _replacement(instruction.operation, change)
+            if new is not None:
+                replaced[position] = new
+    if not replaced:
+        return circuit
+    result = circuit.copy_empty_like()
+    for position, instruction in enumerate(circuit.data):
+        new = replaced.get(position)
+        if new is None:
+            result.append(instruction)
+        elif hasattr(new, "data"):  # a circuit
+            result.compose(new, instruction.qubits, instruction.clbits, inplace=True, copy=False)
+        else:
+            result.append(instruction.replace(operation=new))
+    return result
+
+
+def is_custom(operation: _Operation) -> bool:
+    """Say whether an operation is a gate or instruction of no class other than Qiskit's general.
+
+    QPY writes those by their definition.
+    """
+    kind = type(operation)
+    # Singletons such as `Measure()` are of a class without a module.
+    home = kind.__module__ or ""
+    return kind.__name__ in ("Gate", "Instruction") and home.startswith("qiskit.circuit")
+
+
+def _replacement(operation: _Operation, change: Change) -> Any:
+    """Return what replaces an operation; None if it stays."""
+    new = change(operation)
+    if new is not None:
+        return new
+    blocks = blocks_of(operation)
+    if blocks:
+        inner = [rewritten(block, change) for block in blocks]
+        is_same = all(one is other for one, other in zip(blocks, inner, strict=True))
+        return None if is_same else operation.replace_blocks(inner)
+    base = getattr(operation, "base_op", None)
+    if base is not None:
+        inner_base = _replacement(base, change)
+        return None if inner_base is None else type(operation)(inner_base, operation.modifiers)
+    if is_custom(operation) and operation.definition is not None:
+        definition = rewritten(operation.definition, change)
+        if definition is not operation.definition:
+            return _with_definition(operation, definition)
+    return None
+
+
+def _with_definition(operation: _Operation, definition: QuantumCircuit) -> _Operation:
+    copied = operation.copy()
+    copied.definition = definition
+    return copied

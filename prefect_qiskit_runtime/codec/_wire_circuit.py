@@ -1,0 +1,269 @@
+"""Circuits in the form that QPY brings through unchanged, and back.
+
+QPY changes some circuits without a word. It writes no units: a delay of 160 us is read as one of
+160 dt. It writes gates of Qiskit's library as the name of a class and a list of parameters, from
+which many cannot be built again (`AndGate`) and some become another gate (the inverse of
+`StatePreparation`). Such parts travel in another form, and anything that has none is refused.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+from prefect_qiskit_runtime.codec.circuit_walk import (
+    Visit,
+    describe,
+    is_custom,
+    rewritten,
+    walk,
+)
+from prefect_qiskit_runtime.errors import EncodingError
+
+if TYPE_CHECKING:
+    from qiskit.circuit import QuantumCircuit
+
+_Operation = Any
+
+DELAY_MARK = "prefect_qiskit_runtime.delay."
+"""How the names of instructions begin that carry a delay; the unit follows.
+
+They have no definition, so a reader that does not know them cannot run them as something else.
+"""
+
+_REAL_TIME_UNITS = frozenset({"s", "ms", "us", "ns", "ps"})
+_FIRST_QPY_WITH_DURATIONS = 14
+# Gates without a definition are sent as their matrix up to here: 64 KiB.
+_MATRIX_QUBITS = 6
+
+# Operations that QPY brings through in each supported Qiskit; the tests of the library say so.
+# All others are written and read once, alone, to see what becomes of them.
+_FAITHFUL = frozenset(
+    {
+        *("Measure", "Reset", "Barrier", "Store", "BreakLoopOp", "ContinueLoopOp"),
+        *("IfElseOp", "WhileLoopOp", "ForLoopOp", "SwitchCaseOp", "BoxOp"),
+        *("UnitaryGate", "PermutationGate", "DiagonalGate", "PauliGate"),
+    }
+)
+
+
+def to_wire(circuit: QuantumCircuit, **qpy_version: Any) -> QuantumCircuit:
+    """Return a circuit that QPY brings through unchanged.
+
+    Args:
+        circuit: The circuit; it is not changed.
+        qpy_version: Arguments of `qiskit.qpy.dump` that choose the version.
+
+    Returns:
+        The same object if QPY brings it through. Delays are carried by instructions that name
+        the unit; gates that QPY cannot bring back are replaced by their definition.
+
+    Raises:
+        EncodingError: Something in it would be lost on the way.
+    """
+    if not _has_classes():
+        return rewritten(circuit, _carried_delay)
+    for visit in walk(circuit, definitions=is_custom):
+        _require_sendable(visit, **qpy_version)
+    return rewritten(circuit, _Carrier(qpy_version).change)
+
+
+def from_wire(circuit: QuantumCircuit) -> QuantumCircuit:
+    """Return a circuit with the delays that were carried."""
+    return rewritten(circuit, _restored_delay)
+
+
+def has_real_time(circuit: QuantumCircuit) -> bool:
+    """Say whether a delay in a circuit has a unit of time other than dt."""
+    return any(
+        visit.name == "delay" and visit.operation.unit in _REAL_TIME_UNITS
+        for visit in walk(circuit, definitions=is_custom)
+    )
+
+
+def _has_classes() -> bool:
+    """Say whether this Qiskit is new enough for operations to be compared.
+
+    Qiskit before 1.0 runs in images for old clients only.
+    """
+    import qiskit
+
+    return int(qiskit.__version__.partition(".")[0]) > 0
+
+
+def _carried_delay(operation: _Operation) -> _Operation | None:
+    """Return the instruction that carries a delay; None if QPY brings the operation through."""
+    if type(operation).__name__ != "Delay" or operation.unit == "expr":
+        return None
+    from qiskit.circuit import Instruction
+
+    duration = operation.params[0]
+    # Qiskit 2.6 reads a delay with a parameter, also one in dt, as one that cannot be used.
+    if operation.unit == "dt" and not hasattr(duration, "parameters"):
+        return None
+    return Instruction(DELAY_MARK + operation.unit, 1, 0, [duration], label=operation.label)
+
+
+def _restored_delay(operation: _Operation) -> _Operation | None:
+    if not operation.name.startswith(DELAY_MARK):
+        return None
+    from qiskit.circuit import Delay
+
+    return Delay(operation.params[0], operation.name.removeprefix(DELAY_MARK))
+
+
+def _require_sendable(visit: Visit, **qpy_version: Any) -> None:
+    """Refuse an instruction of which QPY would lose a part."""
+    name = visit.name
+    if visit.instruction.is_standard_gate():
+        return
+    if name.startswith(DELAY_MARK):
+        raise EncodingError(f"{describe(visit.path)} has a name that delays are carried under")
+    operation = visit.operation
+    if (type(operation).__module__ or "").startswith(("qiskit_aer.", "qiskit.providers.aer.")):
+        raise EncodingError(
+            f"{describe(visit.path)} is an instruction of the simulator Aer "
+            f"({type(operation).__name__}), which has no form to travel in. Send the circuit "
+            "without it; a program can add it where it runs, e.g. circuit.save_statevector(), "
+            "and a primitive returns what it measures"
+        )
+    unit = getattr(operation, "unit", None)
+    if name == "box" and unit == "dt" and operation.duration != int(operation.duration):
+        raise EncodingError(
+            f"the duration of {describe(visit.path)} is {operation.duration} dt: durations in dt "
+            "are whole numbers"
+        )
+    if unit == "expr" and _version(qpy_version) < _FIRST_QPY_WITH_DURATIONS:
+        raise EncodingError(
+            f"the duration of {describe(visit.path)} is an expression or a stretch, which this "
+            "Qiskit cannot write: give it as a number with a unit, or use a newer Qiskit"
+        )
+
+
+def _version(qpy_version: dict[str, Any]) -> int:
+    from qiskit.qpy import common
+
+    return qpy_version.get("version", common.QPY_VERSION)
+
+
+class _Carrier:
+    """Replaces the operations of one circuit that QPY does not bring through."""
+
+    def __init__(self, qpy_version: dict[str, Any]) -> None:
+        self._qpy_version = qpy_version
+
+    def change(self, operation: _Operation) -> Any:
+        """Return what replaces an operation; None if QPY brings it, or its parts, through."""
+        carried = _carried_delay(operation)
+        if carried is not None:
+            return carried
+        if _is_faithful(operation) or self._survives(operation):
+            return None
+        if getattr(operation, "base_op", None) is not None:
+            return self._rebased(operation)
+        return rewritten(_definition(operation), self.change)
+
+    def _rebased(self, operation: _Operation) -> _Operation:
+        """Return an annotated operation on a gate that is nothing but its definition.
+
+        The gate gets another name, since a reader could take its own for another gate.
+        """
+        base = operation.base_op
+        if getattr(base, "base_op", None) is not None:
+            return type(operation)(self._rebased(base), operation.modifiers)
+        # Unrolling gates of the library leaves instructions, which a gate cannot contain.
+        content = rewritten(_definition(base), self.change)
+        gate = rewritten(content, _unrolled_instruction).to_gate()
+        gate.name = f"{base.name}_by_definition"
+        return type(operation)(gate, operation.modifiers)
+
+    def _survives(self, operation: _Operation) -> bool:
+        """Say whether an operation is the same after it was written and read."""
+        from qiskit import qpy
+        from qiskit.circuit import QuantumCircuit
+
+        alone = QuantumCircuit(operation.num_qubits, operation.num_clbits)
+        alone.append(operation, range(operation.num_qubits), range(operation.num_clbits))
+        buffer = io.BytesIO()
+        try:
+            qpy.dump(alone, buffer, **self._qpy_version)
+            buffer.seek(0)
+            [loaded] = qpy.load(buffer)
+            [arrived] = loaded.data
+            return _is_same(operation, arrived.operation)
+        # The constructors of the library fail in any way on parameters that are not theirs.
+        except Exception:  # noqa: BLE001 - whatever it is, the operation does not survive
+            return False
+
+
+def _definition(operation: _Operation) -> QuantumCircuit:
+    """Return a circuit that does what an operation does."""
+    definition = getattr(operation, "definition", None)
+    if definition is not None and definition.num_qubits == operation.num_qubits:
+        return definition
+    matrix = _matrix(operation)
+    if matrix is not None:
+        from qiskit.circuit import QuantumCircuit
+
+        circuit = QuantumCircuit(operation.num_qubits)
+        circuit.unitary(matrix, circuit.qubits)
+        return circuit
+    raise EncodingError(
+        f"the operation {operation.name!r} of class {type(operation).__name__} cannot be read "
+        "again once it is written as QPY, and has no definition to send in its place: transpile "
+        "the circuit first"
+    )
+
+
+def _matrix(operation: _Operation) -> Any | None:
+    """Return the matrix of a small gate; None where there is none."""
+    from qiskit.exceptions import QiskitError
+
+    if not hasattr(operation, "to_matrix") or operation.num_qubits > _MATRIX_QUBITS:
+        return None
+    try:
+        return operation.to_matrix()
+    except QiskitError:
+        return None
+
+
+def _unrolled_instruction(operation: _Operation) -> QuantumCircuit | None:
+    """Return the content of an instruction, which a gate cannot contain."""
+    from qiskit.circuit import Gate, QuantumCircuit
+
+    if operation.name == "barrier":
+        return QuantumCircuit(operation.num_qubits)
+    if isinstance(operation, Gate) or getattr(operation, "definition", None) is None:
+        return None
+    return rewritten(operation.definition, _unrolled_instruction)
+
+
+def _is_faithful(operation: _Operation) -> bool:
+    # Singletons such as `Measure()` are of a class without a module.
+    kind = getattr(operation, "base_class", type(operation))
+    if kind.__name__ in _FAITHFUL and kind.__module__.startswith("qiskit."):
+        return True
+    # A custom operation is written by its definition, which is looked through by itself.
+    return is_custom(operation) and operation.definition is not None and _are_plain(operation)
+
+
+def _are_plain(operation: _Operation) -> bool:
+    return all(
+        isinstance(value, int | float | complex) or hasattr(value, "parameters")
+        for value in operation.params
+    )
+
+
+def _is_same(operation: _Operation, arrived: _Operation) -> bool:
+    from prefect_qiskit_runtime.codec._fingerprint import fingerprint
+
+    if getattr(operation, "base_op", None) is not None:
+        # Compared as objects: the exponent of a power arrives as a float.
+        has_same_modifiers = operation.modifiers == arrived.modifiers
+        return has_same_modifiers and _is_same(operation.base_op, arrived.base_op)
+    if fingerprint(operation) != fingerprint(arrived):
+        return False
+    # The form of a controlled gate names its base only; subclasses add to what it does.
+    if getattr(operation, "base_gate", None) is None or type(operation).__name__ == "MCXGate":
+        return True
+    return fingerprint(operation.definition) == fingerprint(arrived.definition)
