@@ -163,7 +163,8 @@ def _operation(operation: Operation, places: Mapping[Any, int]) -> Any:
 def _content(operation: Instruction) -> dict[str, Any]:
     """Return what an operation does."""
     if type(operation).__name__ == "Delay":
-        return {"params": [_plain(each) for each in operation.params], "unit": operation.unit}  # type: ignore[attr-defined]
+        unit = operation.unit  # type: ignore[attr-defined]
+        return {"params": [_duration(each, unit) for each in operation.params], "unit": unit}
     form: dict[str, Any] = {"params": [_plain(each) for each in operation.params]}
     if isinstance(operation, ControlledGate) and operation.base_gate is not None:
         return {
@@ -184,6 +185,13 @@ def _content(operation: Instruction) -> dict[str, Any]:
     return form
 
 
+def _duration(value: Any, unit: str | None) -> Any:
+    # Qiskit 2.3 keeps 160 microseconds as they were written, later ones make them 160.0.
+    if isinstance(value, int) and unit != "dt":
+        return float(value)
+    return _plain(value)
+
+
 def _control(operation: ControlFlowOp, places: Mapping[Any, int]) -> dict[str, Any]:
     """Return when, or how often, the blocks of an operation are done."""
     form: dict[str, Any] = {}
@@ -199,7 +207,7 @@ def _control(operation: ControlFlowOp, places: Mapping[Any, int]) -> dict[str, A
         form["loop"] = [_plain(indices), _plain(parameter)]
     elif name == "BoxOp":
         box: Any = operation
-        form["duration"] = [_plain(box.duration), box.unit]
+        form["duration"] = [_duration(box.duration, box.unit), box.unit]
         form["annotations"] = [_annotation(each) for each in getattr(box, "annotations", ())]
     return form
 

@@ -40,7 +40,7 @@ _MATRIX_QUBITS = 6
 # All others are written and read once, alone, to see what becomes of them.
 _FAITHFUL = frozenset(
     {
-        *("Measure", "Reset", "Barrier", "Store", "BreakLoopOp", "ContinueLoopOp"),
+        *("Delay", "Measure", "Reset", "Barrier", "Store", "BreakLoopOp", "ContinueLoopOp"),
         *("IfElseOp", "WhileLoopOp", "ForLoopOp", "SwitchCaseOp", "BoxOp"),
         *("UnitaryGate", "PermutationGate", "DiagonalGate", "PauliGate"),
     }
@@ -109,7 +109,9 @@ def _restored_delay(operation: _Operation) -> _Operation | None:
         return None
     from qiskit.circuit import Delay
 
-    return Delay(operation.params[0], operation.name.removeprefix(DELAY_MARK))
+    delay: Any = Delay(operation.params[0], operation.name.removeprefix(DELAY_MARK))
+    delay.label = operation.label
+    return delay
 
 
 def _require_sendable(visit: Visit, **qpy_version: Any) -> None:
@@ -128,7 +130,7 @@ def _require_sendable(visit: Visit, **qpy_version: Any) -> None:
             "and a primitive returns what it measures"
         )
     unit = getattr(operation, "unit", None)
-    if name == "box" and unit == "dt" and operation.duration != int(operation.duration):
+    if name == "box" and unit == "dt" and (operation.duration or 0) % 1:
         raise EncodingError(
             f"the duration of {describe(visit.path)} is {operation.duration} dt: durations in dt "
             "are whole numbers"
@@ -217,9 +219,11 @@ def _definition(operation: _Operation) -> QuantumCircuit:
 
 def _matrix(operation: _Operation) -> Any | None:
     """Return the matrix of a small gate; None where there is none."""
+    from qiskit.circuit import Gate
     from qiskit.exceptions import QiskitError
 
-    if not hasattr(operation, "to_matrix") or operation.num_qubits > _MATRIX_QUBITS:
+    # A delay, for one, has the identity as its matrix, and is not a gate.
+    if not isinstance(operation, Gate) or operation.num_qubits > _MATRIX_QUBITS:
         return None
     try:
         return operation.to_matrix()
