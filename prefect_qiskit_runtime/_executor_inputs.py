@@ -98,6 +98,7 @@ class ExecutorCall:
             self.program,
             execution=options.get("execution", {}),
             experimental=options.get("experimental", {}),
+            is_for_ibm=True,
         )
 
     def primitive_options(self) -> dict[str, Any]:

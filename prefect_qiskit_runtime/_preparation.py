@@ -7,7 +7,7 @@ again after a calibration finds the job that it has submitted before.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from prefect_qiskit_runtime._usage_estimate import (
 from prefect_qiskit_runtime.backend import RuntimeBackend
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.codec import _seams
+from prefect_qiskit_runtime.codec.delays import pub_in_dt
 from prefect_qiskit_runtime.errors import InvalidInputError
 
 
@@ -100,6 +101,8 @@ class PubPreparation:
             inputs["pubs"], record["transpilation"] = self._transpiled(device)
             if "transpile" in inputs:  # done
                 inputs["transpile"] = False
+        if self.block.service == "ibm":
+            inputs["pubs"] = self._scheduled(inputs["pubs"], device)
         if check and not device.is_simulator:
             for index, pub in enumerate(inputs["pubs"], self.first_pub):
                 with naming_pub(index):
@@ -116,6 +119,15 @@ class PubPreparation:
             "executions": estimate.executions,
         }
         return Prepared(inputs, record, device, estimate)
+
+    def _scheduled(self, pubs: Iterable[Any], device: Device) -> list[Any]:
+        """Return the PUBs with delays in the device's dt, which is all that IBM reads."""
+        dt = None if device.is_simulator else device.target.dt
+        scheduled = []
+        for index, pub in enumerate(pubs, self.first_pub):
+            with naming_pub(index):
+                scheduled.append(pub_in_dt(pub, dt))
+        return scheduled
 
     def _transpiled(self, device: Device) -> tuple[list[Any], dict[str, Any]]:
         """Return the PUBs in the instruction set of a device, and how they came to be so."""

@@ -54,6 +54,7 @@ class IbmApi(RuntimeApi):
     """
 
     keyed_submission: ClassVar[bool] = False
+    reads_our_forms: ClassVar[bool] = False
     submissions_per_minute: ClassVar[int | None] = 5
 
     def __init__(

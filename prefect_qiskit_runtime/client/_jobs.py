@@ -100,7 +100,9 @@ class JobsClient(ProgramsClient):
     async def _submit(
         self, program_id: str, inputs: InputsLike, chosen: RuntimeOptions, key: str | None
     ) -> JobFacts:
-        params = await asyncio.to_thread(lambda: encode_inputs(read_inputs(inputs)))
+        params = await asyncio.to_thread(
+            lambda: encode_inputs(read_inputs(inputs), is_for_ibm=not self._api.reads_our_forms)
+        )
         submitted = await self._api.submit_job(
             program_id, params, backend=chosen.backend, options=chosen, idempotency_key=key
         )

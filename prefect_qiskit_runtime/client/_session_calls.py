@@ -24,12 +24,15 @@ class SessionCalls(Transport):
     """The part of a service's protocol that is about sessions.
 
     Attributes:
+        reads_our_forms: Whether the jobs of the service decode inputs with our codec; IBM's read
+            plain QPY.
         keyed_submission: Whether the service makes one job of all submissions with the same
             key, and one session of all requests for one. Where it does not, whoever submits has
             to look for the job before and after.
     """
 
     keyed_submission: ClassVar[bool] = True
+    reads_our_forms: ClassVar[bool] = True
 
     async def create_session(
         self,

@@ -34,8 +34,10 @@ _NEWEST_QPY_VERSION = 17
 _PARAMETER_HEAD = struct.Struct("!H16s")
 
 
-def circuit_to_text(circuit: QuantumCircuit, metadata_encoder: type[json.JSONEncoder]) -> str:
-    """Write a circuit as compressed QPY.
+def circuit_to_text(
+    circuit: QuantumCircuit, metadata_encoder: type[json.JSONEncoder], *, is_for_ibm: bool = False
+) -> str:
+    """Write a circuit as compressed QPY, for one of our decoders or for IBM's service.
 
     Raises:
         EncodingError: QPY would change the value of a parameter expression, or lose a part of
@@ -50,7 +52,7 @@ def circuit_to_text(circuit: QuantumCircuit, metadata_encoder: type[json.JSONEnc
     version: dict[str, Any] = {}
     if common.QPY_VERSION > _NEWEST_QPY_VERSION:
         version["version"] = _NEWEST_QPY_VERSION
-    circuit = to_wire(circuit, **version)
+    circuit = to_wire(circuit, is_for_ibm=is_for_ibm, **version)
     refuse_changed_expressions([circuit], **version)
     buffer = io.BytesIO()
     _seams.qpy_writer()(circuit, buffer, metadata_encoder, **version)
@@ -66,7 +68,7 @@ def circuit_from_text(text: str, metadata_decoder: type[json.JSONDecoder]) -> Qu
     from qiskit import qpy
     from qiskit.qpy import common
 
-    from prefect_qiskit_runtime.codec._wire_circuit import DELAY_MARK, from_wire
+    from prefect_qiskit_runtime.codec.delays import CARRIED, with_restored_delays
 
     data = zlib.decompress(base64.standard_b64decode(text))
     # Every QPY file begins with the word QISKIT and one byte with the version.
@@ -85,7 +87,7 @@ def circuit_from_text(text: str, metadata_decoder: type[json.JSONDecoder]) -> Qu
             "were written with sympy or symengine: install it in this environment."
         ) from exc
     circuit = loaded[0]
-    return from_wire(circuit) if DELAY_MARK.encode() in data else circuit
+    return with_restored_delays(circuit) if CARRIED.encode() in data else circuit
 
 
 def parameter_to_text(parameter: _Parameter) -> str:

@@ -1,4 +1,4 @@
-"""Circuits in the form that QPY brings through unchanged, and back.
+"""Circuits in the form that QPY brings through unchanged.
 
 QPY changes some circuits without a word. It writes no units: a delay of 160 us is read as one of
 160 dt. It writes gates of Qiskit's library as the name of a class and a list of parameters, from
@@ -18,6 +18,7 @@ from prefect_qiskit_runtime.codec.circuit_walk import (
     rewritten,
     walk,
 )
+from prefect_qiskit_runtime.codec.delays import CARRIED, carried_delay, require_dt
 from prefect_qiskit_runtime.errors import EncodingError
 
 if TYPE_CHECKING:
@@ -25,13 +26,6 @@ if TYPE_CHECKING:
 
 _Operation = Any
 
-DELAY_MARK = "prefect_qiskit_runtime.delay."
-"""How the names of instructions begin that carry a delay; the unit follows.
-
-They have no definition, so a reader that does not know them cannot run them as something else.
-"""
-
-_REAL_TIME_UNITS = frozenset({"s", "ms", "us", "ns", "ps"})
 _FIRST_QPY_WITH_DURATIONS = 14
 # Gates without a definition are sent as their matrix up to here: 64 KiB.
 _MATRIX_QUBITS = 6
@@ -47,11 +41,14 @@ _FAITHFUL = frozenset(
 )
 
 
-def to_wire(circuit: QuantumCircuit, **qpy_version: Any) -> QuantumCircuit:
+def to_wire(
+    circuit: QuantumCircuit, *, is_for_ibm: bool = False, **qpy_version: Any
+) -> QuantumCircuit:
     """Return a circuit that QPY brings through unchanged.
 
     Args:
         circuit: The circuit; it is not changed.
+        is_for_ibm: Whether the reader is IBM's service, which knows plain QPY only.
         qpy_version: Arguments of `qiskit.qpy.dump` that choose the version.
 
     Returns:
@@ -62,23 +59,12 @@ def to_wire(circuit: QuantumCircuit, **qpy_version: Any) -> QuantumCircuit:
         EncodingError: Something in it would be lost on the way.
     """
     if not _has_classes():
-        return rewritten(circuit, _carried_delay)
+        return rewritten(circuit, carried_delay)
     for visit in walk(circuit, definitions=is_custom):
         _require_sendable(visit, **qpy_version)
-    return rewritten(circuit, _Carrier(qpy_version).change)
-
-
-def from_wire(circuit: QuantumCircuit) -> QuantumCircuit:
-    """Return a circuit with the delays that were carried."""
-    return rewritten(circuit, _restored_delay)
-
-
-def has_real_time(circuit: QuantumCircuit) -> bool:
-    """Say whether a delay in a circuit has a unit of time other than dt."""
-    return any(
-        visit.name == "delay" and visit.operation.unit in _REAL_TIME_UNITS
-        for visit in walk(circuit, definitions=is_custom)
-    )
+    if is_for_ibm:
+        require_dt(circuit)
+    return rewritten(circuit, _Carrier(qpy_version, carries_delays=not is_for_ibm).change)
 
 
 def _has_classes() -> bool:
@@ -91,44 +77,17 @@ def _has_classes() -> bool:
     return int(qiskit.__version__.partition(".")[0]) > 0
 
 
-def _carried_delay(operation: _Operation) -> _Operation | None:
-    """Return the instruction that carries a delay; None if QPY brings the operation through."""
-    if type(operation).__name__ != "Delay" or operation.unit == "expr":
-        return None
-    from qiskit.circuit import Instruction
-
-    duration = operation.params[0]
-    # Qiskit 2.6 reads a delay with a parameter, also one in dt, as one that cannot be used.
-    if operation.unit == "dt" and not hasattr(duration, "parameters"):
-        return None
-    return Instruction(DELAY_MARK + operation.unit, 1, 0, [duration], label=operation.label)
-
-
-def _restored_delay(operation: _Operation) -> _Operation | None:
-    if not operation.name.startswith(DELAY_MARK):
-        return None
-    from qiskit.circuit import Delay
-
-    delay: Any = Delay(operation.params[0], operation.name.removeprefix(DELAY_MARK))
-    delay.label = operation.label
-    return delay
-
-
 def _require_sendable(visit: Visit, **qpy_version: Any) -> None:
     """Refuse an instruction of which QPY would lose a part."""
     name = visit.name
     if visit.instruction.is_standard_gate():
         return
-    if name.startswith(DELAY_MARK):
+    if name.startswith(CARRIED):
         raise EncodingError(f"{describe(visit.path)} has a name that delays are carried under")
     operation = visit.operation
-    if (type(operation).__module__ or "").startswith(("qiskit_aer.", "qiskit.providers.aer.")):
-        raise EncodingError(
-            f"{describe(visit.path)} is an instruction of the simulator Aer "
-            f"({type(operation).__name__}), which has no form to travel in. Send the circuit "
-            "without it; a program can add it where it runs, e.g. circuit.save_statevector(), "
-            "and a primitive returns what it measures"
-        )
+    lost = _lost_attributes(operation)
+    if lost:
+        raise EncodingError(_lossy(visit, lost))
     unit = getattr(operation, "unit", None)
     if name == "box" and unit == "dt" and (operation.duration or 0) % 1:
         raise EncodingError(
@@ -142,6 +101,33 @@ def _require_sendable(visit: Visit, **qpy_version: Any) -> None:
         )
 
 
+def _lost_attributes(operation: _Operation) -> list[str]:
+    """Return what an operation without a definition keeps in attributes of a class of its own."""
+    kind = type(operation)
+    if (kind.__module__ or "qiskit.").startswith("qiskit.") or hasattr(operation, "base_op"):
+        return []
+    if getattr(operation, "definition", None) is not None:
+        return []
+    from qiskit.circuit import Instruction
+
+    return sorted(set(vars(operation)) - set(vars(Instruction("any", 0, 0, []))))
+
+
+def _lossy(visit: Visit, lost: list[str]) -> str:
+    kind = type(visit.operation)
+    where = f"{describe(visit.path)}, of class {kind.__name__},"
+    if (kind.__module__ or "").startswith("qiskit_aer."):
+        return (
+            f"{where} is an instruction of the simulator Aer that QPY does not bring back. Send "
+            "the circuit without it: a program can add it where it runs, e.g. "
+            "circuit.save_statevector(), and primitives return what is measured"
+        )
+    return (
+        f"{where} has no definition, and QPY does not write its {', '.join(lost)}: give the class "
+        "a definition, or put all that it needs in params"
+    )
+
+
 def _version(qpy_version: dict[str, Any]) -> int:
     from qiskit.qpy import common
 
@@ -151,12 +137,13 @@ def _version(qpy_version: dict[str, Any]) -> int:
 class _Carrier:
     """Replaces the operations of one circuit that QPY does not bring through."""
 
-    def __init__(self, qpy_version: dict[str, Any]) -> None:
+    def __init__(self, qpy_version: dict[str, Any], *, carries_delays: bool) -> None:
         self._qpy_version = qpy_version
+        self._carries_delays = carries_delays
 
     def change(self, operation: _Operation) -> Any:
         """Return what replaces an operation; None if QPY brings it, or its parts, through."""
-        carried = _carried_delay(operation)
+        carried = carried_delay(operation) if self._carries_delays else None
         if carried is not None:
             return carried
         if _is_faithful(operation) or self._survives(operation):

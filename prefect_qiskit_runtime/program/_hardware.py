@@ -19,6 +19,7 @@ from qiskit.result import Result
 
 from prefect_qiskit_runtime import codec
 from prefect_qiskit_runtime.codec import _seams
+from prefect_qiskit_runtime.codec.delays import pub_in_dt
 from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError
 from prefect_qiskit_runtime.program._backend import ProgramBackend
 from prefect_qiskit_runtime.program._hardware_pipe import HardwarePipe
@@ -128,11 +129,13 @@ class HardwareBackend(ProgramBackend):
             sys.stderr.write(f"seed {seed} has no effect: {self.name} is a quantum device.\n")
 
     def _submit(self, primitive: Any, pubs: Sequence[Any], options: dict[str, Any]) -> HardwareJob:
-        inputs = {"pubs": list(pubs), **_seams.primitive_inputs(primitive, options)}
+        # IBM reads delays in dt only.
+        scheduled = [pub_in_dt(pub, self.target.dt) for pub in pubs]
+        inputs = {"pubs": scheduled, **_seams.primitive_inputs(primitive, options)}
         asked = {"primitive": primitive, "backend": self.name, "inputs": inputs}
         answer = self._pipe.ask(
             "run",
-            codec.encode_inputs(inputs),
+            codec.encode_inputs(inputs, is_for_ibm=True),
             primitive=primitive,
             fingerprint=codec.fingerprint(asked),
         )
