@@ -150,7 +150,7 @@ class _Carrier:
             return None
         if getattr(operation, "base_op", None) is not None:
             return self._rebased(operation)
-        return rewritten(_definition(operation), self.change)
+        return self._content(operation)
 
     def _rebased(self, operation: _Operation) -> _Operation:
         """Return an annotated operation on a gate that is nothing but its definition.
@@ -160,11 +160,17 @@ class _Carrier:
         base = operation.base_op
         if getattr(base, "base_op", None) is not None:
             return type(operation)(self._rebased(base), operation.modifiers)
-        # Unrolling gates of the library leaves instructions, which a gate cannot contain.
-        content = rewritten(_definition(base), self.change)
-        gate = rewritten(content, _unrolled_instruction).to_gate()
+        gate = rewritten(self._content(base), _without_barrier).to_gate()
         gate.name = f"{base.name}_by_definition"
         return type(operation)(gate, operation.modifiers)
+
+    def _content(self, operation: _Operation) -> QuantumCircuit:
+        """Return a circuit that does what an operation of the library does.
+
+        Definitions of the library are made of custom gates with names that simulators take for
+        other gates, such as "multiplexer": those are unrolled as well.
+        """
+        return rewritten(rewritten(_definition(operation), self.change), _unrolled)
 
     def _survives(self, operation: _Operation) -> bool:
         """Say whether an operation is the same after it was written and read."""
@@ -218,15 +224,20 @@ def _matrix(operation: _Operation) -> Any | None:
         return None
 
 
-def _unrolled_instruction(operation: _Operation) -> QuantumCircuit | None:
-    """Return the content of an instruction, which a gate cannot contain."""
-    from qiskit.circuit import Gate, QuantumCircuit
-
-    if operation.name == "barrier":
-        return QuantumCircuit(operation.num_qubits)
-    if isinstance(operation, Gate) or getattr(operation, "definition", None) is None:
+def _unrolled(operation: _Operation) -> QuantumCircuit | None:
+    """Return the content of a custom gate or instruction; None for any other operation."""
+    if not is_custom(operation) or operation.definition is None:
         return None
-    return rewritten(operation.definition, _unrolled_instruction)
+    return rewritten(operation.definition, _unrolled)
+
+
+def _without_barrier(operation: _Operation) -> QuantumCircuit | None:
+    """Return nothing in place of a barrier, which a gate cannot contain."""
+    if operation.name != "barrier":
+        return None
+    from qiskit.circuit import QuantumCircuit
+
+    return QuantumCircuit(operation.num_qubits)
 
 
 def _is_faithful(operation: _Operation) -> bool:
