@@ -15,7 +15,7 @@ from prefect_qiskit_runtime._lineage import (
     lineage_here,
     submission_key,
 )
-from prefect_qiskit_runtime._preparation import Prepare
+from prefect_qiskit_runtime._preparation import Prepare, ProgramPreparation
 from prefect_qiskit_runtime._records import Records
 from prefect_qiskit_runtime._session import RuntimeSession
 from prefect_qiskit_runtime.backend import RuntimeBackend, service_identity
@@ -59,14 +59,12 @@ class Request:
         `Evaluation`), nor which backend is the least busy, nor what its calibration makes of a
         circuit.
         """
-        is_executor = self.program_id == "executor"
-        inputs = quantum_program_identity(self.inputs) if is_executor else dict(self.inputs)
         asked = {
             "service": service_identity(self.backend),
             "backend": self.backend.name,
             "program": self.program_id,
             "image": self.options.image,
-            "inputs": inputs,
+            "inputs": self._inputs_as_written(),
         }
         if self.backend.name == LEAST_BUSY:
             asked["filters"] = self.backend.choice_filters()
@@ -77,6 +75,14 @@ class Request:
         if self.part is not None:  # two parts may be equal, and are not the same
             asked["part"] = [self.part.start, self.part.stop]
         return fingerprint(asked)
+
+    def _inputs_as_written(self) -> dict[str, Any]:
+        if self.program_id != "executor":
+            return dict(self.inputs)
+        if isinstance(self.prepare, ProgramPreparation):
+            circuits = [item.circuit for item in self.prepare.program.items]
+            return quantum_program_identity(self.inputs, circuits)
+        return quantum_program_identity(self.inputs)
 
 
 @dataclass(frozen=True)

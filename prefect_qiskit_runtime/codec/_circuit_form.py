@@ -30,6 +30,11 @@ from qiskit.circuit import (
 )
 from qiskit.circuit.classical import expr
 
+try:
+    from qiskit.circuit import Duration
+except ImportError:  # Qiskit before 2.0 has none
+    Duration = None  # type: ignore[assignment,misc]
+
 # Qiskit counts up what it names itself: `ClassicalRegister(2)` is c0, then c1; a gate that was a
 # circuit is circuit-101; the parameter of a loop is _loop_i_0. QPY names custom gates at random.
 _REGISTER_NAMED_BY_QISKIT = re.compile(r"c\d+")
@@ -322,6 +327,8 @@ def _plain(value: Any) -> Any:
         return _classical(value, {})
     if isinstance(value, range):
         return ["range", value.start, value.stop, value.step]
-    if type(value).__name__ == "Duration":
-        return [type(value).__qualname__, str(value)]
+    if Duration is not None and isinstance(value, Duration):
+        # Samples are counted, times are measured, however the number was written.
+        number = value.value() if value.unit() == "dt" else float(value.value())
+        return ["Duration", number, value.unit()]
     return value

@@ -127,17 +127,26 @@ def joined_program_results(results: Sequence[Any], parts: Sequence[range]) -> An
     )
 
 
-def quantum_program_identity(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return inputs of the executor with circuits in place of their bytes, for `fingerprint`."""
-    program = inputs.get("quantum_program")
-    circuits = program.get("circuits") if isinstance(program, Mapping) else None
-    if not isinstance(program, Mapping) or not isinstance(circuits, Mapping):
-        return dict(inputs)
-    from qiskit import qpy
+def quantum_program_identity(
+    inputs: Mapping[str, Any], circuits: Sequence[Any] | None = None
+) -> dict[str, Any]:
+    """Return inputs of the executor with circuits in place of their bytes, for `fingerprint`.
 
-    data = zlib.decompress(base64.standard_b64decode(circuits["b64_data"]))
-    loaded = [with_restored_delays(circuit) for circuit in qpy.load(io.BytesIO(data))]
-    return {**inputs, "quantum_program": {**program, "circuits": loaded}}
+    Args:
+        inputs: As `quantum_program_inputs` made them.
+        circuits: The circuits as they were written; None to read them from the inputs, where
+            some gates are unrolled.
+    """
+    program = inputs.get("quantum_program")
+    sent = program.get("circuits") if isinstance(program, Mapping) else None
+    if not isinstance(program, Mapping) or not isinstance(sent, Mapping):
+        return dict(inputs)
+    if circuits is None:
+        from qiskit import qpy
+
+        data = zlib.decompress(base64.standard_b64decode(sent["b64_data"]))
+        circuits = [with_restored_delays(circuit) for circuit in qpy.load(io.BytesIO(data))]
+    return {**inputs, "quantum_program": {**program, "circuits": list(circuits)}}
 
 
 class QuantumProgramResultDecoder:
