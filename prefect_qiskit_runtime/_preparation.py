@@ -22,7 +22,7 @@ from prefect_qiskit_runtime._usage_estimate import (
 from prefect_qiskit_runtime.backend import RuntimeBackend
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.codec import _seams
-from prefect_qiskit_runtime.codec.delays import pub_in_dt
+from prefect_qiskit_runtime.codec.delays import in_dt, with_circuit
 from prefect_qiskit_runtime.errors import InvalidInputError
 
 
@@ -126,7 +126,7 @@ class PubPreparation:
         scheduled = []
         for index, pub in enumerate(pubs, self.first_pub):
             with naming_pub(index):
-                scheduled.append(pub_in_dt(pub, dt))
+                scheduled.append(with_circuit(pub, in_dt(pub.circuit, dt)))
         return scheduled
 
     def _transpiled(self, device: Device) -> tuple[list[Any], dict[str, Any]]:

@@ -15,6 +15,7 @@ from prefect_qiskit_runtime.client._programs import ProgramsClient
 from prefect_qiskit_runtime.codec import encode_inputs
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.models import RuntimeOptions
+from prefect_qiskit_runtime.program._primitive_options import require_known_inputs
 
 Options = RuntimeOptions | Mapping[str, Any] | None
 
@@ -100,8 +101,11 @@ class JobsClient(ProgramsClient):
     async def _submit(
         self, program_id: str, inputs: InputsLike, chosen: RuntimeOptions, key: str | None
     ) -> JobFacts:
+        given = read_inputs(inputs)
+        if program_id in ("sampler", "estimator"):
+            require_known_inputs(given)
         params = await asyncio.to_thread(
-            lambda: encode_inputs(read_inputs(inputs), is_for_ibm=not self._api.reads_our_forms)
+            encode_inputs, given, is_for_ibm=not self._api.reads_our_forms
         )
         submitted = await self._api.submit_job(
             program_id, params, backend=chosen.backend, options=chosen, idempotency_key=key

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from prefect_qiskit_runtime.codec.delays import with_restored_delays
+from prefect_qiskit_runtime.codec.delays import with_plain_durations, with_restored_delays
 from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class ExecutorParams:
                 circuits = self._program.circuits.to_python()
             else:
                 circuits = [item.circuit.to_quantum_circuit() for item in self._program.items]
-            return [with_restored_delays(circuit) for circuit in circuits]
+            return [with_plain_durations(with_restored_delays(circuit)) for circuit in circuits]
         # Qiskit's readers have no common error: what they raise depends on what is wrong.
         except Exception as exc:
             raise InvalidInputError(
