@@ -176,6 +176,7 @@ def _content(operation: Instruction) -> dict[str, Any]:
             **form,
             "control": operation.ctrl_state,
             "base": _operation(operation.base_gate, {}),
+            **_variant(operation),
         }
     if type(operation).__name__ == "PauliEvolutionGate":
         synthesis = operation.synthesis  # type: ignore[attr-defined]
@@ -195,6 +196,16 @@ def _duration(value: Any, unit: str | None) -> Any:
     if isinstance(value, int) and unit != "dt":
         return float(value)
     return _plain(value)
+
+
+def _variant(operation: ControlledGate) -> dict[str, Any]:
+    """Return what tells a controlled gate from others of its base and control.
+
+    Such as that an `MCXVChain` is right up to relative phases only.
+    """
+    chosen = {name for name, value in vars(operation).items() if value is True}
+    variant = sorted(chosen - {"_open_ctrl"})  # which the control says
+    return {"variant": variant} if variant else {}
 
 
 def _control(operation: ControlFlowOp, places: Mapping[Any, int]) -> dict[str, Any]:

@@ -137,6 +137,16 @@ def _ordered(members: Iterable[Any]) -> list[Any]:
 def _encode_numpy(o: Any) -> Any:
     import numpy as np
 
+    if isinstance(o, np.ma.MaskedArray):
+        raise EncodingError(
+            "the mask of a masked array does not travel. Send value.filled(...), or value.data and "
+            "np.ma.getmaskarray(value) as two arrays"
+        )
+    if type(o) in {np.longdouble, np.clongdouble}:
+        raise EncodingError(
+            "it has more digits than JSON carries. Send float(value) or complex(value), or its "
+            "text if each digit matters"
+        )
     if isinstance(o, np.ndarray):
         if o.dtype == object:
             # The shape tells our decoder to keep the objects as they are; others ignore it.

@@ -23,6 +23,7 @@ __all__ = [
     "describe",
     "is_custom",
     "operation_names",
+    "places",
     "rewritten",
     "walk",
 ]
@@ -116,10 +117,9 @@ def walk(
     Yields:
         The instructions in order, outer before inner.
     """
-    decide = definitions if callable(definitions) else lambda _: bool(definitions)
-    outermost = Place(circuit, (), tuple(range(circuit.num_qubits)))
+    decide = _decision(definitions)
     # A stack instead of recursion: blocks can be nested deeper than generators should be.
-    stack = [_visits(outermost)]
+    stack = [_visits(_outermost(circuit))]
     while stack:
         visit = next(stack[-1], None)
         if visit is None:
@@ -128,6 +128,25 @@ def walk(
         yield visit
         if not _is_standard(visit.instruction):
             stack.extend(_visits(inner) for inner in reversed(list(_inside(visit, decide))))
+
+
+def places(
+    circuit: QuantumCircuit, *, definitions: bool | Callable[[_Operation], bool] = False
+) -> Iterator[Place]:
+    """Yield a circuit and each circuit in it, empty ones too, outer before inner.
+
+    Args:
+        circuit: The circuit.
+        definitions: As in `walk`.
+    """
+    decide = _decision(definitions)
+    waiting = [_outermost(circuit)]
+    while waiting:
+        place = waiting.pop()
+        yield place
+        for visit in _visits(place):
+            if not _is_standard(visit.instruction):
+                waiting.extend(_inside(visit, decide))
 
 
 def blocks_of(operation: _Operation) -> tuple[QuantumCircuit, ...]:
@@ -158,6 +177,14 @@ def describe(path: tuple[Step, ...]) -> str:
         for step in reversed(path)
     ]  # fmt: skip
     return " in ".join(words)
+
+
+def _outermost(circuit: QuantumCircuit) -> Place:
+    return Place(circuit, (), tuple(range(circuit.num_qubits)))
+
+
+def _decision(definitions: bool | Callable[[_Operation], bool]) -> Callable[[_Operation], bool]:
+    return definitions if callable(definitions) else lambda _: bool(definitions)
 
 
 def _visits(place: Place) -> Iterator[Visit]:

@@ -10,7 +10,7 @@ import math
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from prefect_qiskit_runtime.codec.circuit_walk import walk
+from prefect_qiskit_runtime.codec.circuit_walk import places
 from prefect_qiskit_runtime.codec.delays import with_plain_durations
 from prefect_qiskit_runtime.errors import InvalidInputError
 
@@ -77,15 +77,15 @@ def require_simulable(circuit: QuantumCircuit) -> None:
         InvalidInputError: It has a stretch, a variable without a value, one of a type that
             simulators do not compute with, or a duration that cannot be computed.
     """
-    for place in _scopes(circuit):
-        for stretch in getattr(place, "iter_stretches", tuple)():
+    for place in places(circuit):
+        for stretch in getattr(place.circuit, "iter_stretches", tuple)():
             raise _refusal(
                 circuit,
                 f"the stretch {stretch.name!r}, whose length is open until a device schedules it",
                 "Simulators schedule nothing: give the delay a duration",
                 rule="no stretches",
             )
-        for variable in getattr(place, "iter_declared_vars", tuple)():
+        for variable in getattr(place.circuit, "iter_declared_vars", tuple)():
             kind = type(variable.type).__name__
             if kind not in _VARIABLE_TYPES:
                 raise _refusal(
@@ -110,14 +110,6 @@ def require_no_inputs(circuit: QuantumCircuit) -> None:
             "Give it one with circuit.add_var, or use a Parameter",
             rule="no input variables",
         )
-
-
-def _scopes(circuit: QuantumCircuit) -> list[QuantumCircuit]:
-    """Return the circuit and the blocks in it."""
-    scopes = {id(circuit): circuit}
-    for visit in walk(circuit):
-        scopes.setdefault(id(visit.circuit), visit.circuit)
-    return list(scopes.values())
 
 
 def _refusal(circuit: QuantumCircuit, what: str, advice: str, *, rule: str) -> InvalidInputError:

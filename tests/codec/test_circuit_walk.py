@@ -10,6 +10,7 @@ from prefect_qiskit_runtime.codec.circuit_walk import (
     blocks_of,
     describe,
     operation_names,
+    places,
     walk,
 )
 
@@ -159,3 +160,14 @@ def test_the_circuit_is_not_changed() -> None:
     list(walk(circuit, definitions=True))
 
     assert circuit == untouched
+
+
+def test_places_are_all_circuits_even_empty_ones() -> None:
+    circuit = QuantumCircuit(1, 1)
+    with circuit.box():
+        circuit.if_test((circuit.clbits[0], 1), QuantumCircuit(1, global_phase=1), [0], [])
+
+    found = list(places(circuit))
+
+    assert [len(place.path) for place in found] == [0, 1, 2]
+    assert found[-1].circuit.global_phase == 1
