@@ -17,7 +17,7 @@ from prefect_qiskit_runtime.codec import (
     quantum_program_part,
     require_quantum_program,
 )
-from prefect_qiskit_runtime.errors import ConfigurationError
+from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError
 from prefect_qiskit_runtime.models import RuntimeOptions
 from prefect_qiskit_runtime.program._primitive_options import UnsupportedOptions, read_options
 
@@ -64,8 +64,9 @@ class ExecutorCall:
         Raises:
             ConfigurationError: This environment has no quantum programs.
             EncodingError: It is no quantum program.
-            InvalidInputError: An option is not supported.
+            InvalidInputError: An option is not supported, or a construct of a circuit.
         """
+        self._require_simulable()
         options, _ = split_options(plain_options(self.options))
         experimental = dict(options.pop("experimental", {}))
         simulator = {**experimental.pop("simulator", {}), **options.pop("simulator", {})}
@@ -83,6 +84,18 @@ class ExecutorCall:
             experimental={**experimental, "simulator": simulator},
         )
         return {**inputs, "unsupported_options": unsupported}
+
+    def _require_simulable(self) -> None:
+        from prefect_qiskit_runtime.program._constructs import require_no_inputs, require_simulable
+
+        for index, item in enumerate(require_quantum_program(self.program).items):
+            try:
+                require_no_inputs(item.circuit)
+                require_simulable(item.circuit)
+            except InvalidInputError as exc:
+                raise InvalidInputError(
+                    f"items[{index}]: {exc}", path=f"$.items[{index}]", rule=exc.rule
+                ) from exc
 
     def ibm_inputs(self) -> dict[str, Any]:
         """Return the inputs of the job as IBM's own client sends them.

@@ -180,11 +180,12 @@ def _content(operation: Instruction) -> dict[str, Any]:
         }
     if type(operation).__name__ == "PauliEvolutionGate":
         synthesis = operation.synthesis  # type: ignore[attr-defined]
-        return {
-            **form,
-            "operator": operation.operator,  # type: ignore[attr-defined]
-            "synthesis": [type(synthesis).__name__, getattr(synthesis, "settings", {})],
-        }
+        form["operator"] = operation.operator  # type: ignore[attr-defined]
+        try:
+            settings = getattr(synthesis, "settings", {})
+        except NotImplementedError:  # it has none, or a function of the user is part of it
+            settings = _circuit(operation.definition)
+        return {**form, "synthesis": [type(synthesis).__name__, settings]}
     told = type(operation).__name__ in _TOLD_BY_PARAMETERS
     if not told and operation.definition is not None:
         form["definition"] = _circuit(operation.definition)

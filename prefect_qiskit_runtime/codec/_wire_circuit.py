@@ -36,9 +36,14 @@ _FAITHFUL = frozenset(
     {
         *("Delay", "Measure", "Reset", "Barrier", "Store", "BreakLoopOp", "ContinueLoopOp"),
         *("IfElseOp", "WhileLoopOp", "ForLoopOp", "SwitchCaseOp", "BoxOp"),
-        *("UnitaryGate", "PermutationGate", "DiagonalGate", "PauliGate"),
+        *("UnitaryGate", "PermutationGate", "DiagonalGate", "PauliGate", "Initialize"),
+        *("QFTGate", "MCXGate", "MCPhaseGate", "LinearFunction", "Clifford"),
     }
 )
+# What most circuits have besides standard gates; none of these has anything inside.
+_PLAIN = frozenset({"Measure", "Reset", "Barrier"})
+# Product formulas that QPY writes whole. A user's formula, or way to exponentiate, is not.
+_FORMULAS = frozenset({"LieTrotter", "SuzukiTrotter"})
 
 
 def to_wire(
@@ -60,6 +65,8 @@ def to_wire(
     """
     if not _has_classes():
         return rewritten(circuit, carried_delay)
+    if _is_plain(circuit):
+        return circuit
     for visit in walk(circuit, definitions=is_custom):
         _require_sendable(visit, **qpy_version)
     if is_for_ibm:
@@ -75,6 +82,19 @@ def _has_classes() -> bool:
     import qiskit
 
     return int(qiskit.__version__.partition(".")[0]) > 0
+
+
+def _is_plain(circuit: QuantumCircuit) -> bool:
+    """Say whether a circuit has only standard gates, measurements, resets and barriers."""
+    kinds = {type(each.operation) for each in circuit.data if not each.is_standard_gate()}
+    return all(_home_of(kind)[1] in _PLAIN and _home_of(kind)[0] for kind in kinds)
+
+
+def _home_of(kind: type) -> tuple[bool, str]:
+    """Return whether a class is Qiskit's, and its name."""
+    # Singletons such as `Measure()` are of a class without a module, below their own.
+    named = kind.__mro__[1] if kind.__module__ is None else kind
+    return (named.__module__ or "").startswith("qiskit."), named.__name__
 
 
 def _require_sendable(visit: Visit, **qpy_version: Any) -> None:
@@ -140,6 +160,7 @@ class _Carrier:
     def __init__(self, qpy_version: dict[str, Any], *, carries_delays: bool) -> None:
         self._qpy_version = qpy_version
         self._carries_delays = carries_delays
+        self._survivors: dict[str, bool] = {}
 
     def change(self, operation: _Operation) -> Any:
         """Return what replaces an operation; None if QPY brings it, or its parts, through."""
@@ -174,6 +195,18 @@ class _Carrier:
 
     def _survives(self, operation: _Operation) -> bool:
         """Say whether an operation is the same after it was written and read."""
+        from prefect_qiskit_runtime.codec._fingerprint import fingerprint
+
+        try:
+            key = fingerprint(operation)
+        # It holds something that has no form, and so is not written either.
+        except (TypeError, NotImplementedError):
+            return False
+        if key not in self._survivors:
+            self._survivors[key] = self._comes_back(operation)
+        return self._survivors[key]
+
+    def _comes_back(self, operation: _Operation) -> bool:
         from qiskit import qpy
         from qiskit.circuit import QuantumCircuit
 
@@ -241,12 +274,21 @@ def _without_barrier(operation: _Operation) -> QuantumCircuit | None:
 
 
 def _is_faithful(operation: _Operation) -> bool:
-    # Singletons such as `Measure()` are of a class without a module.
-    kind = getattr(operation, "base_class", type(operation))
-    if kind.__name__ in _FAITHFUL and kind.__module__.startswith("qiskit."):
+    is_of_qiskit, name = _home_of(type(operation))
+    if is_of_qiskit and name in _FAITHFUL:
         return True
+    if is_of_qiskit and name == "PauliEvolutionGate":
+        return _has_known_formula(operation)
     # A custom operation is written by its definition, which is looked through by itself.
     return is_custom(operation) and operation.definition is not None and _are_plain(operation)
+
+
+def _has_known_formula(evolution: _Operation) -> bool:
+    formula = evolution.synthesis
+    is_of_qiskit, name = _home_of(type(formula))
+    # A user's function may exponentiate the terms.
+    is_whole = getattr(formula, "_atomic_evolution", None) is None
+    return is_of_qiskit and name in _FORMULAS and is_whole
 
 
 def _are_plain(operation: _Operation) -> bool:

@@ -24,9 +24,9 @@ from qiskit.circuit.library import (
 )
 from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import Operator, SparsePauliOp
-from qiskit.synthesis import QDrift
+from qiskit.synthesis import LieTrotter, QDrift
 
-from prefect_qiskit_runtime.codec import decode, encode
+from prefect_qiskit_runtime.codec import _wire_circuit, decode, encode, fingerprint
 from prefect_qiskit_runtime.errors import EncodingError
 
 _spec = importlib.util.spec_from_file_location(
@@ -218,3 +218,38 @@ def test_the_circuit_that_is_sent_is_not_changed():
 
     assert circuit == untouched
     assert type(circuit.data[0].operation) is AndGate
+
+
+def test_an_evolution_by_a_users_function_arrives_as_what_it_does():
+    def evolve(circuit: QuantumCircuit, term: Any, time: float) -> None:
+        circuit.append(PauliEvolutionGate(term, time), circuit.qubits)
+        circuit.z(0)
+
+    formula = LieTrotter(atomic_evolution=evolve)
+    gate = PauliEvolutionGate(SparsePauliOp(["XX", "ZI"]), 0.3, synthesis=formula)
+    circuit = QuantumCircuit(2)
+    circuit.append(gate, [0, 1])
+
+    arrived = decode(encode(circuit))
+
+    assert Operator(arrived) == Operator(gate.definition)
+    assert fingerprint(circuit) != fingerprint(
+        alone(PauliEvolutionGate(SparsePauliOp(["XX", "ZI"]), 0.3, synthesis=LieTrotter()))
+    )
+
+
+def test_each_distinct_gate_is_written_once_to_see_what_becomes_of_it(monkeypatch):
+    written = []
+    monkeypatch.setattr(
+        _wire_circuit._Carrier,
+        "_comes_back",
+        lambda _, operation: written.append(operation.name) or False,
+    )
+    circuit = QuantumCircuit(3)
+    for _ in range(5):
+        circuit.append(AndGate(2), range(3))
+        circuit.append(QFTGate(3), range(3))
+
+    encode(circuit)
+
+    assert written == ["and"]

@@ -10,10 +10,13 @@ import pytest
 from qiskit import QuantumCircuit
 from qiskit.circuit import ClassicalRegister, Duration, Parameter, QuantumRegister
 from qiskit.circuit.classical import expr, types
-from qiskit.circuit.library import AndGate, HalfAdderGate, StatePreparation
+from qiskit.circuit.library import AndGate, HalfAdderGate, PauliEvolutionGate, StatePreparation
+from qiskit.quantum_info import Operator, SparsePauliOp, Statevector
+from qiskit.synthesis import LieTrotter, MatrixExponential
 from qiskit_aer import AerSimulator
 from qiskit_ibm_runtime import QuantumProgram
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2
+from scipy.linalg import expm
 
 from prefect_qiskit_runtime import (
     InvalidInputError,
@@ -130,8 +133,6 @@ def test_gates_of_the_library_run_that_could_not_be_read(gate):
 
 
 def run_sampler_by_qiskit(circuit: QuantumCircuit) -> dict[str, float]:
-    from qiskit.quantum_info import Statevector
-
     return Statevector(circuit).probabilities_dict()
 
 
@@ -241,6 +242,17 @@ def test_a_circuit_that_cannot_run_is_refused_before_a_job(circuit, message):
     assert num_jobs() == before
 
 
+def test_a_quantum_program_with_a_stretch_is_refused_before_a_job():
+    program, before = QuantumProgram(shots=10), num_jobs()
+    program.append_circuit_item(decaying())
+    program.append_circuit_item(stretched())
+
+    with pytest.raises(InvalidInputError, match=r"^items\[1\]: Circuit 'echo' has the stretch"):
+        run_executor(program, backend=IDEAL)
+
+    assert num_jobs() == before
+
+
 @pytest.mark.parametrize("precision", [math.inf, math.nan, 1e-200, 2, -1, 1.0000001, "high", True])
 def test_a_precision_that_no_number_of_shots_has_is_refused_before_a_job(precision):
     circuit, before = QuantumCircuit(1), num_jobs()
@@ -277,3 +289,23 @@ def test_an_input_that_a_primitive_does_not_have_is_refused_before_a_job(name, m
 
     assert caught.value.path == f"$.{name}"
     assert num_jobs() == before
+
+
+def test_an_exact_value_of_an_evolution_is_that_of_its_product_formula():
+    terms = SparsePauliOp(["XX", "ZI", "IZ"], [0.7, 0.5, -0.3])
+    values = {}
+    for name, synthesis in (("product", None), ("exponential", MatrixExponential())):
+        circuit = QuantumCircuit(2)
+        circuit.h(0)
+        circuit.append(PauliEvolutionGate(terms, 1.0, synthesis=synthesis), [0, 1])
+        result = run_estimator([(circuit, "ZI")], backend=IDEAL)
+        assert result[0].metadata["path"] == "exact"
+        values[name] = float(result[0].data.evs)
+
+    start = Statevector.from_label("0+")
+    trotter = LieTrotter().synthesize(PauliEvolutionGate(terms, 1.0))
+    z = SparsePauliOp("ZI")
+    assert values["product"] == pytest.approx(start.evolve(trotter).expectation_value(z).real)
+    exact = Operator(expm(-1j * terms.to_matrix()))
+    assert values["exponential"] == pytest.approx(start.evolve(exact).expectation_value(z).real)
+    assert abs(values["product"] - values["exponential"]) > 0.01
