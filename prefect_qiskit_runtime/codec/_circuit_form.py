@@ -65,6 +65,10 @@ def form_of(o: Any, encoder: type[json.JSONEncoder]) -> Any | None:
         return {"__type__": "ParameterVector", "name": o.name, "length": len(o)}
     if isinstance(o, Instruction | AnnotatedOperation):
         return _operation(o, {})
+    if type(o).__name__ == "SparseObservable":  # since Qiskit 2.0; operator of an evolution
+        parts = (o.coeffs, o.bit_terms, o.indices, o.boundaries)
+        terms = [list(map(complex if number == 0 else int, x)) for number, x in enumerate(parts)]
+        return {"__type__": "SparseObservable", "qubits": o.num_qubits, "terms": terms}
     return _classical(o, {}) if isinstance(o, expr.Expr) else None
 
 
@@ -184,7 +188,7 @@ def _content(operation: Instruction) -> dict[str, Any]:
         try:
             settings = getattr(synthesis, "settings", {})
         except NotImplementedError:  # it has none, or a function of the user is part of it
-            settings = _circuit(operation.definition)
+            settings = operation.definition  # which the encoder gives its form
         return {**form, "synthesis": [type(synthesis).__name__, settings]}
     told = type(operation).__name__ in _TOLD_BY_PARAMETERS
     if not told and operation.definition is not None:

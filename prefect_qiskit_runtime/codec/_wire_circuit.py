@@ -40,6 +40,10 @@ _FAITHFUL = frozenset(
         *("QFTGate", "MCXGate", "MCPhaseGate", "LinearFunction", "Clifford"),
     }
 )
+# Qiskit before 2.4, which may be the reader, reads these with all controls closed.
+_READ_CLOSED = frozenset(
+    {"MCPhaseGate", "MCU1Gate", "MCXGate", "MCXGrayCode", "MCXRecursive", "MCXVChain"}
+)
 # What most circuits have besides standard gates; none of these has anything inside.
 _PLAIN = frozenset({"Measure", "Reset", "Barrier"})
 # Product formulas that QPY writes whole. A user's formula, or way to exponentiate, is not.
@@ -207,6 +211,8 @@ class _Carrier:
         return self._survivors[key]
 
     def _comes_back(self, operation: _Operation) -> bool:
+        if _has_open_control(operation):
+            return False
         from qiskit import qpy
         from qiskit.circuit import QuantumCircuit
 
@@ -253,7 +259,7 @@ def _matrix(operation: _Operation) -> Any | None:
         return None
     try:
         return operation.to_matrix()
-    except QiskitError:
+    except (AttributeError, QiskitError):  # evolutions in Qiskit 2.3 lack what they ask for
         return None
 
 
@@ -276,11 +282,23 @@ def _without_barrier(operation: _Operation) -> QuantumCircuit | None:
 def _is_faithful(operation: _Operation) -> bool:
     is_of_qiskit, name = _home_of(type(operation))
     if is_of_qiskit and name in _FAITHFUL:
-        return True
+        return not _has_open_control(operation)
     if is_of_qiskit and name == "PauliEvolutionGate":
         return _has_known_formula(operation)
     # A custom operation is written by its definition, which is looked through by itself.
     return is_custom(operation) and operation.definition is not None and _are_plain(operation)
+
+
+def _has_open_control(operation: _Operation) -> bool:
+    """Say whether a gate, or one that it is made from, would be read with closed controls."""
+    base = getattr(operation, "base_op", None)
+    if base is not None:
+        return _has_open_control(base)
+    base = getattr(operation, "base_gate", None)
+    if base is None:
+        return False
+    is_open = operation.ctrl_state < 2**operation.num_ctrl_qubits - 1
+    return (is_open and type(operation).__name__ in _READ_CLOSED) or _has_open_control(base)
 
 
 def _has_known_formula(evolution: _Operation) -> bool:
