@@ -279,7 +279,7 @@ def _estimator_pub(pub: Any) -> Any:
     from prefect_qiskit_runtime.program._constructs import require_precision
 
     coerced = EstimatorPub.coerce(pub)
-    require_precision(coerced.precision)
+    require_precision(coerced.precision, "$.pubs")
     return coerced
 
 

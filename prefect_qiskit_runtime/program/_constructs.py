@@ -37,10 +37,12 @@ def require_precision(precision: Any, path: str = "$.options.default_precision")
         return precision
     if _is_number(precision) and _SMALLEST_PRECISION <= precision <= _LARGEST_PRECISION:
         return precision
+    is_option = path.startswith("$.options.")
+    name = f"Option {path.removeprefix('$.options.')!r}" if is_option else "precision"
     raise InvalidInputError(
-        f"precision is the standard error that is aimed for: a number from {_SMALLEST_PRECISION:g}"
-        f" to {_LARGEST_PRECISION:g}, for which 1/precision**2 shots are taken, or 0 for exact"
-        f" values on an ideal backend, not {precision!r:.80}.",
+        f"{name} must be a number from {_SMALLEST_PRECISION:g} to {_LARGEST_PRECISION:g}, the"
+        " standard error that is aimed for with 1/precision**2 shots, or 0 for exact values on an"
+        f" ideal backend, not {precision!r:.80}.",
         path=path,
         rule=f"0, or from {_SMALLEST_PRECISION:g} to {_LARGEST_PRECISION:g}",
     )

@@ -269,7 +269,9 @@ def test_a_precision_that_no_number_of_shots_has_is_refused_before_a_job(precisi
 
 
 def test_the_bounds_of_the_precision_are_in_the_message():
-    with pytest.raises(InvalidInputError, match=r"from 1e-09 to 1, .* 1/precision\*\*2 shots"):
+    with pytest.raises(
+        InvalidInputError, match=r"from 1e-09 to 1, .* 1/precision\*\*2 shots, or 0"
+    ):
         run_estimator([(QuantumCircuit(1), "Z")], precision=2, backend=IDEAL)
 
 
