@@ -12,6 +12,7 @@ from prefect import Task
 
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.codec import encode_inputs
+from prefect_qiskit_runtime.codec.circuit_walk import walk
 from prefect_qiskit_runtime.devices.device import Device, device_of
 from prefect_qiskit_runtime.devices.usage_estimate import SOURCE, PubUsage, UsageEstimate
 from prefect_qiskit_runtime.errors import InvalidInputError
@@ -254,12 +255,23 @@ def _circuits_of(request: Request, prepared: Prepared) -> list[DryRunCircuit]:
         DryRunCircuit(
             num_qubits=thing.circuit.num_qubits,
             depth=thing.circuit.depth(),
-            two_qubit_gates=thing.circuit.num_nonlocal_gates(),
+            two_qubit_gates=_num_two_qubit_gates(thing.circuit),
             usage=usage,
             fault=_fault(index, check, thing, device) if is_checked else None,
         )
         for index, (thing, usage) in enumerate(zip(things, usages, strict=True), first)
     ]
+
+
+def _num_two_qubit_gates(circuit: Any) -> int:
+    """Count the instructions on two qubits, those in blocks and boxes once each."""
+    return sum(
+        1
+        for visit in walk(circuit)
+        if len(visit.instruction.qubits) == 2
+        and not visit.instruction.is_control_flow()
+        and not visit.instruction.is_directive()
+    )
 
 
 def _require_isa_item(item: Any, device: Device) -> None:

@@ -25,6 +25,7 @@ from prefect_qiskit_runtime.models import (
     JobSubmitted,
     RuntimeOptions,
 )
+from prefect_qiskit_runtime.program.primitive_options import require_known_inputs
 
 _LOG_TAIL_CHARACTERS = 4000
 
@@ -477,7 +478,12 @@ class JobsClient(ProgramsClient):
     async def _submit(
         self, program_id: str, inputs: InputsLike, chosen: RuntimeOptions, key: str | None
     ) -> JobFacts:
-        params = await asyncio.to_thread(lambda: encode_inputs(read_inputs(inputs)))
+        given = read_inputs(inputs)
+        if program_id in ("sampler", "estimator"):
+            require_known_inputs(given)
+        params = await asyncio.to_thread(
+            encode_inputs, given, is_for_ibm=not self._api.kind.reads_our_forms
+        )
         submitted = await self._api.submit_job(
             program_id, params, backend=chosen.backend, options=chosen, idempotency_key=key
         )

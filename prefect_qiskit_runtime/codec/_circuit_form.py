@@ -30,6 +30,11 @@ from qiskit.circuit import (
 )
 from qiskit.circuit.classical import expr
 
+try:
+    from qiskit.circuit import Duration
+except ImportError:  # Qiskit before 2.0 has none
+    Duration = None  # type: ignore[assignment,misc]
+
 # Qiskit counts up what it names itself: `ClassicalRegister(2)` is c0, then c1; a gate that was a
 # circuit is circuit-101; the parameter of a loop is _loop_i_0. QPY names custom gates at random.
 _REGISTER_NAMED_BY_QISKIT = re.compile(r"c\d+")
@@ -60,6 +65,10 @@ def form_of(o: Any, encoder: type[json.JSONEncoder]) -> Any | None:
         return {"__type__": "ParameterVector", "name": o.name, "length": len(o)}
     if isinstance(o, Instruction | AnnotatedOperation):
         return _operation(o, {})
+    if type(o).__name__ == "SparseObservable":  # since Qiskit 2.0; operator of an evolution
+        parts = (o.coeffs, o.bit_terms, o.indices, o.boundaries)
+        terms = [list(map(complex if number == 0 else int, x)) for number, x in enumerate(parts)]
+        return {"__type__": "SparseObservable", "qubits": o.num_qubits, "terms": terms}
     return _classical(o, {}) if isinstance(o, expr.Expr) else None
 
 
@@ -163,25 +172,45 @@ def _operation(operation: Operation, places: Mapping[Any, int]) -> Any:
 def _content(operation: Instruction) -> dict[str, Any]:
     """Return what an operation does."""
     if type(operation).__name__ == "Delay":
-        return {"params": [_plain(each) for each in operation.params], "unit": operation.unit}  # type: ignore[attr-defined]
+        unit = operation.unit  # type: ignore[attr-defined]
+        return {"params": [_duration(each, unit) for each in operation.params], "unit": unit}
     form: dict[str, Any] = {"params": [_plain(each) for each in operation.params]}
     if isinstance(operation, ControlledGate) and operation.base_gate is not None:
         return {
             **form,
             "control": operation.ctrl_state,
             "base": _operation(operation.base_gate, {}),
+            **_variant(operation),
         }
     if type(operation).__name__ == "PauliEvolutionGate":
         synthesis = operation.synthesis  # type: ignore[attr-defined]
-        return {
-            **form,
-            "operator": operation.operator,  # type: ignore[attr-defined]
-            "synthesis": [type(synthesis).__name__, getattr(synthesis, "settings", {})],
-        }
+        form["operator"] = operation.operator  # type: ignore[attr-defined]
+        try:
+            settings = getattr(synthesis, "settings", {})
+        except NotImplementedError:  # it has none, or a function of the user is part of it
+            settings = operation.definition  # which the encoder gives its form
+        return {**form, "synthesis": [type(synthesis).__name__, settings]}
     told = type(operation).__name__ in _TOLD_BY_PARAMETERS
     if not told and operation.definition is not None:
         form["definition"] = _circuit(operation.definition)
     return form
+
+
+def _duration(value: Any, unit: str | None) -> Any:
+    # Qiskit 2.3 keeps 160 microseconds as they were written, later ones make them 160.0.
+    if isinstance(value, int) and unit != "dt":
+        return float(value)
+    return _plain(value)
+
+
+def _variant(operation: ControlledGate) -> dict[str, Any]:
+    """Return what tells a controlled gate from others of its base and control.
+
+    Such as that an `MCXVChain` is right up to relative phases only.
+    """
+    chosen = {name for name, value in vars(operation).items() if value is True}
+    variant = sorted(chosen - {"_open_ctrl"})  # which the control says
+    return {"variant": variant} if variant else {}
 
 
 def _control(operation: ControlFlowOp, places: Mapping[Any, int]) -> dict[str, Any]:
@@ -199,7 +228,7 @@ def _control(operation: ControlFlowOp, places: Mapping[Any, int]) -> dict[str, A
         form["loop"] = [_plain(indices), _plain(parameter)]
     elif name == "BoxOp":
         box: Any = operation
-        form["duration"] = [_plain(box.duration), box.unit]
+        form["duration"] = [_duration(box.duration, box.unit), box.unit]
         form["annotations"] = [_annotation(each) for each in getattr(box, "annotations", ())]
     return form
 
@@ -314,6 +343,8 @@ def _plain(value: Any) -> Any:
         return _classical(value, {})
     if isinstance(value, range):
         return ["range", value.start, value.stop, value.step]
-    if type(value).__name__ == "Duration":
-        return [type(value).__qualname__, str(value)]
+    if Duration is not None and isinstance(value, Duration):
+        # Samples are counted, times are measured, however the number was written.
+        number = value.value() if value.unit() == "dt" else float(value.value())
+        return ["Duration", number, value.unit()]
     return value

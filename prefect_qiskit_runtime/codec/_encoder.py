@@ -40,11 +40,12 @@ def encode(value: Any, *, encoder: type[json.JSONEncoder] | None = None) -> str:
         raise refuse(value, chosen, exc) from (None if isinstance(exc, TypeError) else exc)
 
 
-def encode_inputs(inputs: Mapping[str, Any]) -> str:
+def encode_inputs(inputs: Mapping[str, Any], *, is_for_ibm: bool = False) -> str:
     """Encode the inputs of a program as one JSON object.
 
     Args:
         inputs: The program's inputs by name.
+        is_for_ibm: Whether IBM's service reads them, which knows no form of ours.
 
     Returns:
         JSON text of an object.
@@ -66,7 +67,7 @@ def encode_inputs(inputs: Mapping[str, Any]) -> str:
                 path="$",
                 rule="names of inputs are str",
             )
-    return encode(dict(inputs))
+    return encode(dict(inputs), encoder=IBMEncoder if is_for_ibm else None)
 
 
 class RuntimeEncoder(json.JSONEncoder):
@@ -100,6 +101,27 @@ class RuntimeEncoder(json.JSONEncoder):
         return _encode_by_protocol(o)
 
 
+class IBMEncoder(RuntimeEncoder):
+    """Writes what IBM's service reads: circuits as plain QPY, with delays in dt."""
+
+    def default(self, o: Any) -> Any:
+        """Return the form of an object in JSON.
+
+        Raises:
+            EncodingError: A delay is in another unit than dt.
+            TypeError: There is no encoding for it.
+        """
+        if "qiskit.circuit" in sys.modules:
+            from qiskit.circuit import QuantumCircuit
+
+            from prefect_qiskit_runtime.codec import _qpy
+
+            if isinstance(o, QuantumCircuit):
+                text = _qpy.circuit_to_text(o, RuntimeEncoder, is_for_ibm=True)
+                return _tagged("QuantumCircuit", text)
+        return super().default(o)
+
+
 def _tagged(tag: str, value: Any) -> dict[str, Any]:
     return {"__type__": tag, "__value__": value}
 
@@ -115,6 +137,16 @@ def _ordered(members: Iterable[Any]) -> list[Any]:
 def _encode_numpy(o: Any) -> Any:
     import numpy as np
 
+    if isinstance(o, np.ma.MaskedArray):
+        raise EncodingError(
+            "the mask of a masked array does not travel. Send value.filled(...), or value.data and "
+            "np.ma.getmaskarray(value) as two arrays"
+        )
+    if type(o) in {np.longdouble, np.clongdouble}:
+        raise EncodingError(
+            "it has more digits than JSON carries. Send float(value) or complex(value), or its "
+            "text if each digit matters"
+        )
     if isinstance(o, np.ndarray):
         if o.dtype == object:
             # The shape tells our decoder to keep the objects as they are; others ignore it.

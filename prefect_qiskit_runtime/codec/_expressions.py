@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from prefect_qiskit_runtime.codec.circuit_walk import places
 from prefect_qiskit_runtime.errors import EncodingError
 
 _FIRST_REPLAYED_QPY_VERSION = 13
@@ -73,25 +74,17 @@ def _expressions_of(circuit: Any) -> Iterator[Any]:
     """Give the expressions in a circuit and in what it is made of, but no bare parameters."""
     if not circuit.num_parameters:  # those of blocks inside of it count
         return
-    from qiskit import QuantumCircuit
+    for place in places(circuit, definitions=_is_written_by_definition):
+        yield from _composed([place.circuit.global_phase])
+        for instruction in place.circuit.data:
+            yield from _composed(instruction.params)
 
-    yield from _composed([circuit.global_phase])
-    for instruction in circuit.data:
-        params = instruction.params
-        yield from _composed(params)
-        if instruction.is_standard_gate():
-            continue
-        for block in params:
-            if isinstance(block, QuantumCircuit):
-                yield from _expressions_of(block)
-        operation = instruction.operation
-        operation = getattr(operation, "base_op", operation)
-        # The gates of Qiskit's library are written as their name and parameters. The class that
-        # `Measure()` is of has no module.
-        if not (type(operation).__module__ or _LIBRARY).startswith(_LIBRARY):
-            definition = getattr(operation, "definition", None)
-            if definition is not None:
-                yield from _expressions_of(definition)
+
+def _is_written_by_definition(operation: Any) -> bool:
+    operation = getattr(operation, "base_op", operation)
+    # The gates of Qiskit's library are written as their name and parameters. The class that
+    # `Measure()` is of has no module.
+    return not (type(operation).__module__ or _LIBRARY).startswith(_LIBRARY)
 
 
 def _composed(values: Sequence[Any]) -> list[Any]:

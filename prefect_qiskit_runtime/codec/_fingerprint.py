@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from prefect_qiskit_runtime.codec._array_form import array_form
 from prefect_qiskit_runtime.codec._encoder import RuntimeEncoder
 
 __all__ = ["fingerprint"]
@@ -54,7 +55,7 @@ class _FormEncoder(RuntimeEncoder):
             import numpy as np
 
             if isinstance(o, np.ndarray) and o.dtype != object:
-                return _array_form(o)
+                return array_form(o)
         if "qiskit.circuit" in sys.modules:
             from prefect_qiskit_runtime.codec import _circuit_form
 
@@ -66,11 +67,3 @@ class _FormEncoder(RuntimeEncoder):
         if isinstance(encoded, Mapping) and encoded.get("__type__") == "set":
             return {"__type__": "set", "__value__": sorted(map(fingerprint, encoded["__value__"]))}
         return encoded
-
-
-def _array_form(array: Any) -> dict[str, Any]:
-    import numpy as np
-
-    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    digest = hashlib.sha256(little.data if little.size else b"").hexdigest()
-    return {"__type__": "ndarray", "dtype": little.dtype.str, "shape": array.shape, "data": digest}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -103,10 +105,23 @@ def _no_encoding(value: Any, exc: Exception) -> str:
     return f"a value of type {name} has no encoding. {_advice(value)}"
 
 
+# Objects of Qiskit without an encoding of their own, and what to send in their place.
+_IN_PLACE_OF = {
+    "ScalarOp": "Send it as an operator: qiskit.quantum_info.Operator(value)",
+    "CNOTDihedral": "Send its circuit, value.to_circuit(), or qiskit.quantum_info.Operator(value)",
+    "SparseObservable": "Send it as SparsePauliOp.from_sparse_observable(value)",
+    "StabilizerState": "Send its Clifford, value.clifford",
+    "Quaternion": "Send its numbers, value.data",
+}
+
+
 def _advice(value: Any) -> str:
+    kind = type(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return "Pass it as text, e.g. base64.b64encode(value).decode()"
-    if isinstance(value, type) or callable(value):
+    if kind.__module__.startswith("qiskit.") and kind.__name__ in _IN_PLACE_OF:
+        return _IN_PLACE_OF[kind.__name__]
+    if isinstance(value, type) or inspect.isroutine(value) or isinstance(value, functools.partial):
         return "Functions and classes do not travel: pass what they compute, or their name"
     return (
         "Turn it into dicts, lists, numbers, text, numpy arrays or Qiskit objects, "

@@ -34,20 +34,25 @@ _NEWEST_QPY_VERSION = 17
 _PARAMETER_HEAD = struct.Struct("!H16s")
 
 
-def circuit_to_text(circuit: QuantumCircuit, metadata_encoder: type[json.JSONEncoder]) -> str:
-    """Write a circuit as compressed QPY.
+def circuit_to_text(
+    circuit: QuantumCircuit, metadata_encoder: type[json.JSONEncoder], *, is_for_ibm: bool = False
+) -> str:
+    """Write a circuit as compressed QPY, for one of our decoders or for IBM's service.
 
     Raises:
-        EncodingError: QPY would change the value of a parameter expression.
+        EncodingError: QPY would change the value of a parameter expression, or lose a part of
+            the circuit.
     """
     from qiskit.qpy import common
 
     from prefect_qiskit_runtime.codec._expressions import refuse_changed_expressions
+    from prefect_qiskit_runtime.codec._wire_circuit import to_wire
 
     # `version` is unknown to Qiskit before 1.1, which writes nothing newer than it anyway.
     version: dict[str, Any] = {}
     if common.QPY_VERSION > _NEWEST_QPY_VERSION:
         version["version"] = _NEWEST_QPY_VERSION
+    circuit = to_wire(circuit, is_for_ibm=is_for_ibm, **version)
     refuse_changed_expressions([circuit], **version)
     buffer = io.BytesIO()
     seams.qpy_writer()(circuit, buffer, metadata_encoder, **version)
@@ -62,6 +67,8 @@ def circuit_from_text(text: str, metadata_decoder: type[json.JSONDecoder]) -> Qu
     """
     from qiskit import qpy
     from qiskit.qpy import common
+
+    from prefect_qiskit_runtime.codec.delays import CARRIED, with_restored_delays
 
     data = zlib.decompress(base64.standard_b64decode(text))
     # Every QPY file begins with the word QISKIT and one byte with the version.
@@ -79,7 +86,8 @@ def circuit_from_text(text: str, metadata_decoder: type[json.JSONDecoder]) -> Qu
             f"Cannot read a circuit of QPY version {version}: {exc}. Its parameter expressions "
             "were written with sympy or symengine: install it in this environment."
         ) from exc
-    return loaded[0]
+    circuit = loaded[0]
+    return with_restored_delays(circuit) if CARRIED.encode() in data else circuit
 
 
 def parameter_to_text(parameter: _Parameter) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 
 from prefect_qiskit_runtime.codec import seams
 from prefect_qiskit_runtime.codec._expressions import refuse_changed_expressions
+from prefect_qiskit_runtime.codec._wire_circuit import to_wire
+from prefect_qiskit_runtime.codec.delays import with_restored_delays
 from prefect_qiskit_runtime.errors import ConfigurationError, DecodingError, EncodingError
 
 _NEEDED = (
@@ -21,7 +23,11 @@ _NEEDED = (
 
 
 def quantum_program_inputs(
-    program: Any, *, execution: dict[str, Any], experimental: dict[str, Any]
+    program: Any,
+    *,
+    execution: dict[str, Any],
+    experimental: dict[str, Any],
+    is_for_ibm: bool = False,
 ) -> dict[str, Any]:
     """Return the inputs of a job of the executor.
 
@@ -29,6 +35,7 @@ def quantum_program_inputs(
         program: A `QuantumProgram` of qiskit-ibm-runtime or samplomatic.
         execution: Options of that section.
         experimental: Likewise; they are plain JSON.
+        is_for_ibm: Whether IBM's service reads them, which knows no form of ours.
 
     Raises:
         ConfigurationError: This environment has no quantum programs.
@@ -43,6 +50,7 @@ def quantum_program_inputs(
     require_quantum_program(program)
     if not isinstance(program, QuantumProgram):
         program = QuantumProgram.from_(program)
+    program = _on_the_wire(program, is_for_ibm=is_for_ibm)
     refuse_changed_expressions([item.circuit for item in program.items])
     try:
         options = ExecutorOptions.model_validate(
@@ -51,6 +59,26 @@ def quantum_program_inputs(
         return converter.encoder(program, options).model_dump(mode="json")
     except ValueError as exc:
         raise EncodingError(f"The quantum program cannot be written: {exc}") from exc
+
+
+def _on_the_wire(program: Any, *, is_for_ibm: bool) -> Any:
+    """Return a quantum program whose circuits QPY brings through; the given one is not changed."""
+    items = []
+    for index, item in enumerate(program.items):
+        try:
+            circuit = to_wire(item.circuit, is_for_ibm=is_for_ibm)
+        except EncodingError as exc:
+            raise EncodingError(
+                f"The circuit of item {index} of the quantum program cannot be sent: {exc}.",
+                path=f"$.quantum_program.items[{index}]",
+                rule="circuits that can be sent",
+            ) from exc
+        sent = item if circuit is item.circuit else copy.copy(item)
+        sent.circuit = circuit
+        items.append(sent)
+    part = copy.copy(program)
+    part.items = items
+    return part
 
 
 def require_quantum_program(program: Any) -> Any:
@@ -99,16 +127,26 @@ def joined_program_results(results: Sequence[Any], parts: Sequence[range]) -> An
     )
 
 
-def quantum_program_identity(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return inputs of the executor with circuits in place of their bytes, for `fingerprint`."""
-    program = inputs.get("quantum_program")
-    circuits = program.get("circuits") if isinstance(program, Mapping) else None
-    if not isinstance(program, Mapping) or not isinstance(circuits, Mapping):
-        return dict(inputs)
-    from qiskit import qpy
+def quantum_program_identity(
+    inputs: Mapping[str, Any], circuits: Sequence[Any] | None = None
+) -> dict[str, Any]:
+    """Return inputs of the executor with circuits in place of their bytes, for `fingerprint`.
 
-    data = zlib.decompress(base64.standard_b64decode(circuits["b64_data"]))
-    return {**inputs, "quantum_program": {**program, "circuits": qpy.load(io.BytesIO(data))}}
+    Args:
+        inputs: As `quantum_program_inputs` made them.
+        circuits: The circuits as they were written; None to read them from the inputs, where
+            some gates are unrolled.
+    """
+    program = inputs.get("quantum_program")
+    sent = program.get("circuits") if isinstance(program, Mapping) else None
+    if not isinstance(program, Mapping) or not isinstance(sent, Mapping):
+        return dict(inputs)
+    if circuits is None:
+        from qiskit import qpy
+
+        data = zlib.decompress(base64.standard_b64decode(sent["b64_data"]))
+        circuits = [with_restored_delays(circuit) for circuit in qpy.load(io.BytesIO(data))]
+    return {**inputs, "quantum_program": {**program, "circuits": list(circuits)}}
 
 
 class QuantumProgramResultDecoder:

@@ -152,7 +152,9 @@ class Placement:
         self.record["backend_choice"] = {"name": choice.name, "why": choice.why}
 
     async def _encode(self, inputs: Mapping[str, Any]) -> None:
-        params_text = await asyncio.to_thread(encode_inputs, inputs)
+        params_text = await asyncio.to_thread(
+            encode_inputs, inputs, is_for_ibm=not self._api.kind.reads_our_forms
+        )
         fault = payload_fault(self._request, len(params_text))
         if fault is not None:
             raise InvalidInputError(fault, path="$", rule="largest inputs of a job")

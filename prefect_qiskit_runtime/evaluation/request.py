@@ -31,6 +31,8 @@ class Request:
             different one by the time the job is sent.
         part: Which PUBs of a call, or items of its quantum program, the request contains, if the
             call takes several jobs.
+        written_circuits: The circuits of a quantum program as the user wrote them; its inputs have
+            them in the form that is sent.
     """
 
     program_id: str
@@ -42,6 +44,7 @@ class Request:
     settings: Mapping[str, Any] = field(default_factory=dict)
     session: RuntimeSession | None = None
     part: range | None = None
+    written_circuits: tuple[Any, ...] | None = None
 
     def fingerprint(self) -> str:
         """Return the fingerprint, which is the same for equal requests.
@@ -51,14 +54,12 @@ class Request:
         (see `Evaluation`), the name of the least busy backend, or the circuits as transpiled for
         a calibration.
         """
-        is_executor = self.program_id == "executor"
-        inputs = quantum_program_identity(self.inputs) if is_executor else dict(self.inputs)
         asked = {
             "service": service_identity(self.backend),
             "backend": self.backend.name,
             "program": self.program_id,
             "image": self.options.image,
-            "inputs": inputs,
+            "inputs": self._inputs_as_written(),
         }
         if self.backend.name == LEAST_BUSY:
             asked["filters"] = self.backend.choice_filters()
@@ -69,6 +70,11 @@ class Request:
         if self.part is not None:  # two parts with equal contents are still different requests
             asked["part"] = [self.part.start, self.part.stop]
         return fingerprint(asked)
+
+    def _inputs_as_written(self) -> dict[str, Any]:
+        if self.program_id != "executor":
+            return dict(self.inputs)
+        return quantum_program_identity(self.inputs, self.written_circuits)
 
 
 @dataclass(frozen=True)

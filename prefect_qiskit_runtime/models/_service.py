@@ -33,6 +33,7 @@ class ServiceKind:
             simulator has.
         transpiles_here: Whether circuits are transpiled before they are sent, because jobs take
             only the instruction set of a device.
+        reads_our_forms: Whether jobs decode their inputs with our codec; IBM's read plain QPY.
         is_billed: Whether the seconds on its devices cost money: they are estimated and limited.
     """
 
@@ -41,6 +42,7 @@ class ServiceKind:
     is_keyed: bool
     takes_seed: bool
     transpiles_here: bool
+    reads_our_forms: bool
     is_billed: bool
 
 
@@ -50,6 +52,7 @@ OUR_SERVICE = ServiceKind(
     is_keyed=True,
     takes_seed=True,
     transpiles_here=False,
+    reads_our_forms=True,
     is_billed=False,
 )
 """The embedded service, and a team's."""
@@ -60,6 +63,7 @@ IBM_QUANTUM = ServiceKind(
     is_keyed=False,
     takes_seed=False,
     transpiles_here=True,
+    reads_our_forms=False,
     is_billed=True,
 )
 """IBM's cloud: devices, without programs and interim results since 2024."""

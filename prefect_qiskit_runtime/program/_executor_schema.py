@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from prefect_qiskit_runtime.codec.delays import with_plain_durations, with_restored_delays
 from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -160,8 +161,10 @@ class ExecutorParams:
     def _circuits(self) -> list[QuantumCircuit]:
         try:
             if hasattr(self._program, "circuits"):
-                return self._program.circuits.to_python()
-            return [item.circuit.to_quantum_circuit() for item in self._program.items]
+                circuits = self._program.circuits.to_python()
+            else:
+                circuits = [item.circuit.to_quantum_circuit() for item in self._program.items]
+            return [with_plain_durations(with_restored_delays(circuit)) for circuit in circuits]
         # Qiskit's readers have no common error: what they raise depends on what is wrong.
         except Exception as exc:
             raise InvalidInputError(

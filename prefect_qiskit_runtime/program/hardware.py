@@ -19,9 +19,11 @@ from qiskit.result import Result
 
 from prefect_qiskit_runtime import codec
 from prefect_qiskit_runtime.codec import seams
+from prefect_qiskit_runtime.codec.delays import in_dt, with_circuit
 from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError
 from prefect_qiskit_runtime.program._backend import ProgramBackend
 from prefect_qiskit_runtime.program._hardware_pipe import HardwarePipe
+from prefect_qiskit_runtime.program.constructs import require_precision, require_result_names
 from prefect_qiskit_runtime.program.isa import require_isa, require_registers
 
 _DEFAULT_SHOTS = 4096
@@ -128,11 +130,13 @@ class HardwareBackend(ProgramBackend):
             sys.stderr.write(f"seed {seed} has no effect: {self.name} is a quantum device.\n")
 
     def _submit(self, primitive: Any, pubs: Sequence[Any], options: dict[str, Any]) -> HardwareJob:
-        inputs = {"pubs": list(pubs), **seams.primitive_inputs(primitive, options)}
+        # IBM reads delays in dt only.
+        scheduled = [with_circuit(pub, in_dt(pub.circuit, self.target.dt)) for pub in pubs]
+        inputs = {"pubs": scheduled, **seams.primitive_inputs(primitive, options)}
         asked = {"primitive": primitive, "backend": self.name, "inputs": inputs}
         answer = self._pipe.ask(
             "run",
-            codec.encode_inputs(inputs),
+            codec.encode_inputs(inputs, is_for_ibm=True),
             primitive=primitive,
             fingerprint=codec.fingerprint(asked),
         )
@@ -198,6 +202,7 @@ class _HardwareSampler(BaseSamplerV2):
         coerced = [SamplerPub.coerce(pub) for pub in pubs]
         for pub in coerced:
             require_registers(pub.circuit)
+            require_result_names(pub.circuit)
             require_isa(pub.circuit, self._backend.target, str(self._backend.name))
         asked = shots or self._shots
         options = {} if asked is None else {"default_shots": asked}
@@ -221,7 +226,8 @@ class _HardwareEstimator(BaseEstimatorV2):
         """Estimate the expectation values of PUBs on the device."""
         asked = precision or self._precision
         coerced = [EstimatorPub.coerce(pub, asked) for pub in pubs]
-        for pub in coerced:
+        for index, pub in enumerate(coerced):
+            require_precision(pub.precision, f"$.pubs[{index}].precision")
             require_isa(pub.circuit, self._backend.target, str(self._backend.name))
             if pub.precision == 0:
                 raise InvalidInputError(

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, Literal, get_args
 
 from prefect_qiskit_runtime.errors import InvalidInputError
+from prefect_qiskit_runtime.program.constructs import require_precision
 
 __all__ = [
+    "NO_OPTIONS",
     "PrimitiveName",
     "PrimitiveOptions",
     "UnsupportedOptions",
     "check_choice",
     "read_number",
     "read_options",
+    "require_known_inputs",
     "require_mapping",
 ]
 
@@ -39,6 +42,18 @@ _ALWAYS_SO = {
     "init_qubits": True,
     "execution.init_qubits": True,
     "execution.meas_type": "classified",
+}
+# Inputs that are no options; clients say with the last two how they send and read.
+NO_OPTIONS = frozenset({"pubs", "options", "transpile", "version", "support_qiskit"})
+# Options that clients send outside of the options, and what is ours.
+_BESIDE = frozenset({"resilience_level", "unsupported_options"})
+# Words that users try as inputs, and where the number goes.
+_BELONGS = {
+    "shots": "in each PUB, as in (circuit, None, 1000), or in options={'default_shots': 1000}",
+    "precision": "in each PUB, or in options={'default_precision': 0.01}",
+    "seed": "in options={'simulator': {'seed_simulator': 7}}",
+    "parameter_values": "in each PUB, as in (circuit, parameter_values)",
+    "observables": "in each PUB, as in (circuit, observables)",
 }
 # One value of the options, though a mapping in JSON.
 _WHOLE = frozenset({"simulator.noise_model"})
@@ -100,11 +115,35 @@ def read_options(
     seeds = [known.get("simulator.seed_simulator"), known.get("seed_estimator")]
     return PrimitiveOptions(
         shots=read_number(known.get("default_shots"), "default_shots", at_least=1),
-        precision=read_number(known.get("default_precision"), "default_precision", Real),
+        precision=require_precision(known.get("default_precision")),
         seed=read_number(next((s for s in seeds if s is not None), None), "seed"),
         noise_model=known.get("simulator.noise_model"),
         unsupported={name: value for name, value in asked.items() if _asks(name, value)},
     )
+
+
+def require_known_inputs(inputs: Mapping[str, Any]) -> None:
+    """Refuse inputs with PUBs that hold something besides PUBs and options.
+
+    Args:
+        inputs: Of a job of the sampler or the estimator. Those of clients before 2024, which have
+            no PUBs, are not looked at.
+
+    Raises:
+        InvalidInputError: There is no such input; the message says where its value belongs.
+    """
+    if "pubs" not in inputs:
+        return
+    unknown = sorted(set(inputs) - NO_OPTIONS - _BESIDE)
+    if unknown:
+        name = unknown[0]
+        belongs = f": its value belongs {_BELONGS[name]}" if name in _BELONGS else ""
+        raise InvalidInputError(
+            f"The sampler and the estimator have no input {name!r}{belongs}. Their inputs are "
+            f"{', '.join(sorted(NO_OPTIONS | _BESIDE))}.",
+            path=f"$.{name}",
+            rule="inputs of a primitive",
+        )
 
 
 def check_choice(value: Any) -> UnsupportedOptions:

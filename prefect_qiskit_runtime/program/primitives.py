@@ -13,19 +13,25 @@ from qiskit.primitives import PrimitiveResult, PubResult
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
+from prefect_qiskit_runtime.codec.delays import with_circuit, with_plain_durations
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program._backend import ProgramBackend
 from prefect_qiskit_runtime.program._request import handle_unsupported, naming, use_noise
+from prefect_qiskit_runtime.program.constructs import (
+    require_no_inputs,
+    require_precision,
+    require_result_names,
+    require_simulable,
+)
 from prefect_qiskit_runtime.program.isa import require_isa, require_registers
 from prefect_qiskit_runtime.program.primitive_options import (
+    NO_OPTIONS,
     PrimitiveName,
     PrimitiveOptions,
     read_options,
+    require_known_inputs,
 )
 from prefect_qiskit_runtime.program.transpiled import PubTranspiler
-
-# Inputs that are no options; clients say with the last two how they send and read.
-_NO_OPTIONS = frozenset({"pubs", "options", "transpile", "version", "support_qiskit"})
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,13 @@ class Request:
 
     @classmethod
     def read(cls, inputs: Mapping[str, Any], *, unsupported_options: str) -> Request:
-        """Read the inputs of a job."""
-        beside = {name: value for name, value in inputs.items() if name not in _NO_OPTIONS}
+        """Read the inputs of a job.
+
+        Raises:
+            InvalidInputError: There is no such input.
+        """
+        require_known_inputs(inputs)
+        beside = {name: value for name, value in inputs.items() if name not in NO_OPTIONS}
         return cls(
             pubs=inputs["pubs"],
             options=inputs.get("options"),
@@ -88,13 +99,27 @@ def run_estimator(backend: ProgramBackend, request: Request) -> PrimitiveResult[
     # As in qiskit-ibm-runtime, default_shots overrides default_precision.
     precision = None if options.shots is not None else options.precision
     estimator = backend.estimator(shots=options.shots, precision=precision, seed=options.seed)
-    return _run(backend, request, options, coerce=EstimatorPub.coerce, run=estimator.run)
+    return _run(backend, request, options, coerce=_estimator_pub, run=estimator.run)
 
 
 def _sampler_pub(pub: Any) -> SamplerPub:
     coerced = SamplerPub.coerce(pub)
     require_registers(coerced.circuit)
-    return coerced
+    require_result_names(coerced.circuit)
+    return _simulable(coerced)
+
+
+def _estimator_pub(pub: Any) -> EstimatorPub:
+    coerced = EstimatorPub.coerce(pub)
+    require_precision(coerced.precision, "$.pubs")
+    return _simulable(coerced)
+
+
+def _simulable(pub: Any) -> Any:
+    """Return a PUB that simulators understand: durations are computed."""
+    require_no_inputs(pub.circuit)
+    require_simulable(pub.circuit)
+    return with_circuit(pub, with_plain_durations(pub.circuit))
 
 
 def _run(

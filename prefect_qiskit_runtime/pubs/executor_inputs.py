@@ -11,7 +11,7 @@ from prefect_qiskit_runtime.codec import (
     quantum_program_part,
     require_quantum_program,
 )
-from prefect_qiskit_runtime.errors import ConfigurationError
+from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError
 from prefect_qiskit_runtime.models import RuntimeOptions
 from prefect_qiskit_runtime.program.primitive_options import UnsupportedOptions, read_options
 from prefect_qiskit_runtime.pubs.primitive_inputs import (
@@ -64,8 +64,9 @@ class ExecutorCall:
         Raises:
             ConfigurationError: This environment does not support quantum programs.
             EncodingError: The program is not a quantum program.
-            InvalidInputError: An option is not supported.
+            InvalidInputError: An option is not supported, or a construct of a circuit.
         """
+        self._require_simulable()
         options, _ = split_options(plain_options(self.options))
         experimental = dict(options.pop("experimental", {}))
         simulator = {**experimental.pop("simulator", {}), **options.pop("simulator", {})}
@@ -84,6 +85,18 @@ class ExecutorCall:
         )
         return {**inputs, "unsupported_options": unsupported}
 
+    def _require_simulable(self) -> None:
+        from prefect_qiskit_runtime.program.constructs import require_no_inputs, require_simulable
+
+        for index, item in enumerate(require_quantum_program(self.program).items):
+            try:
+                require_no_inputs(item.circuit)
+                require_simulable(item.circuit)
+            except InvalidInputError as exc:
+                raise InvalidInputError(
+                    f"items[{index}]: {exc}", path=f"$.items[{index}]", rule=exc.rule
+                ) from exc
+
     def ibm_inputs(self) -> dict[str, Any]:
         """Return the inputs of the job as IBM's own client sends them.
 
@@ -99,6 +112,7 @@ class ExecutorCall:
             self.program,
             execution=options.get("execution", {}),
             experimental=options.get("experimental", {}),
+            is_for_ibm=True,
         )
 
     def primitive_options(self) -> dict[str, Any]:

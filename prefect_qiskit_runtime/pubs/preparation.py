@@ -7,7 +7,7 @@ calibration finds the job that it submitted before.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from typing import Any, Literal
 from prefect_qiskit_runtime.backend import RuntimeBackend
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.codec import seams
+from prefect_qiskit_runtime.codec.delays import in_dt, with_circuit
 from prefect_qiskit_runtime.devices.device import Device, device_of
 from prefect_qiskit_runtime.devices.usage_estimate import (
     REP_DELAY_SECONDS,
@@ -79,6 +80,8 @@ class PubPreparation:
             inputs["pubs"], record["transpilation"] = self._transpile(device)
             if "transpile" in inputs:  # done
                 inputs["transpile"] = False
+        if not self.block.kind.reads_our_forms:
+            inputs["pubs"] = self._schedule(inputs["pubs"], device)
         if check and not device.is_simulator:
             for index, pub in enumerate(inputs["pubs"], self.first_pub):
                 with naming_pub(index):
@@ -95,6 +98,15 @@ class PubPreparation:
             "executions": estimate.executions,
         }
         return Prepared(inputs, record, device, estimate)
+
+    def _schedule(self, pubs: Iterable[Any], device: Device) -> list[Any]:
+        """Return the PUBs with delays in the device's dt, which is all that IBM reads."""
+        dt = None if device.is_simulator else device.target.dt
+        scheduled = []
+        for index, pub in enumerate(pubs, self.first_pub):
+            with naming_pub(index):
+                scheduled.append(with_circuit(pub, in_dt(pub.circuit, dt)))
+        return scheduled
 
     def _transpile(self, device: Device) -> tuple[list[Any], dict[str, Any]]:
         """Return the PUBs in the instruction set of a device, and a record of the transpilation."""

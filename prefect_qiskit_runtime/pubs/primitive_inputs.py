@@ -68,7 +68,7 @@ class PrimitiveCall:
             below.pop("default_shots", None)  # which would override it
         transpile = block.transpile if self.transpile is None else self.transpile
         # Once: PUBs may be given by a generator.
-        pubs = _coerce_pubs(self.primitive, self.pubs)
+        pubs = _coerce_pubs(self.primitive, self.pubs, is_simulated=block.kind.takes_seed)
         return replace(self, pubs=pubs, options=laid_over(below, asked), transpile=transpile)
 
     def __len__(self) -> int:
@@ -237,36 +237,49 @@ def _first_fault(exc: Exception) -> str:
     return f"{str(exc).rstrip('.')}."
 
 
-def _coerce_pubs(primitive: PrimitiveName, pubs: Iterable[Any]) -> list[Any]:
+def _coerce_pubs(primitive: PrimitiveName, pubs: Iterable[Any], *, is_simulated: bool) -> list[Any]:
     from qiskit.exceptions import QiskitError
+
+    from prefect_qiskit_runtime.program.constructs import require_no_inputs, require_simulable
 
     coerce = _sampler_pub if primitive == "sampler" else _estimator_pub
     coerced = []
     for index, pub in enumerate(_parts(primitive, pubs)):
         try:
             coerced.append(coerce(pub))
+            require_no_inputs(coerced[-1].circuit)
+            if is_simulated:
+                require_simulable(coerced[-1].circuit)
         # Qiskit raises different errors for different invalid values.
         except (TypeError, ValueError, LookupError, AttributeError, QiskitError) as exc:
             _refuse(primitive, index, getattr(exc, "message", None) or str(exc), exc)
         except InvalidInputError as exc:
-            _refuse(primitive, index, str(exc), exc)
+            raise InvalidInputError(
+                f"pubs[{index}]: {exc}", path=f"$.pubs[{index}]", rule=exc.rule
+            ) from exc
     return coerced
 
 
 def _sampler_pub(pub: Any) -> Any:
     from qiskit.primitives.containers.sampler_pub import SamplerPub
 
+    from prefect_qiskit_runtime.program.constructs import require_result_names
     from prefect_qiskit_runtime.program.isa import require_registers
 
     coerced = SamplerPub.coerce(pub)
     require_registers(coerced.circuit)
+    require_result_names(coerced.circuit)
     return coerced
 
 
 def _estimator_pub(pub: Any) -> Any:
     from qiskit.primitives.containers.estimator_pub import EstimatorPub
 
-    return EstimatorPub.coerce(pub)
+    from prefect_qiskit_runtime.program.constructs import require_precision
+
+    coerced = EstimatorPub.coerce(pub)
+    require_precision(coerced.precision, "$.pubs")
+    return coerced
 
 
 def _parts(primitive: PrimitiveName, pubs: Any) -> tuple[Any, ...]:

@@ -100,4 +100,5 @@ async def _program_request(
         prepare=ProgramPreparation(call.program, inputs, call.primitive_options(), block),
         session=opened(session),
         part=part,
+        written_circuits=tuple(item.circuit for item in call.program.items),
     )

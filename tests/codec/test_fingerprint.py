@@ -16,6 +16,7 @@ from qiskit.circuit import (
     ClassicalRegister,
     Clbit,
     ControlModifier,
+    Duration,
     InverseModifier,
     Parameter,
     ParameterVector,
@@ -24,7 +25,7 @@ from qiskit.circuit import (
     Qubit,
 )
 from qiskit.circuit.classical import expr, types
-from qiskit.circuit.library import PauliEvolutionGate, QFTGate, SXGate, XGate
+from qiskit.circuit.library import MCXVChain, PauliEvolutionGate, QFTGate, SXGate, XGate
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit.quantum_info import SparsePauliOp, random_clifford
@@ -315,3 +316,21 @@ def test_the_value_is_not_changed(build: Callable[[], QuantumCircuit]) -> None:
 def test_what_has_no_encoding_is_refused() -> None:
     with pytest.raises(TypeError):
         fingerprint({"a": object()})
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_gate_that_is_right_up_to_phases_only_has_another_fingerprint() -> None:
+    exact = MCXVChain(4, dirty_ancillas=True)
+    relative = MCXVChain(4, dirty_ancillas=True, relative_phase=True)
+
+    assert fingerprint(exact) != fingerprint(relative)
+
+
+def test_durations_of_all_units_have_fingerprints() -> None:
+    keys = set()
+    for duration in (Duration.us(1.0), Duration.ns(1.0), Duration.us(2.0), Duration.dt(1)):
+        circuit = QuantumCircuit(1)
+        circuit.delay(expr.lift(duration), 0)
+        keys.add(fingerprint(circuit))
+
+    assert len(keys) == 4

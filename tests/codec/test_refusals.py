@@ -7,7 +7,14 @@ import json
 import numpy as np
 import pytest
 from qiskit.circuit import QuantumCircuit
-from qiskit.quantum_info import SparseObservable
+from qiskit.quantum_info import (
+    Clifford,
+    CNOTDihedral,
+    Operator,
+    ScalarOp,
+    SparseObservable,
+    StabilizerState,
+)
 
 from prefect_qiskit_runtime.codec import RuntimeEncoder, decode, encode, encode_inputs
 from prefect_qiskit_runtime.errors import DecodingError, EncodingError
@@ -159,3 +166,37 @@ def test_a_circuit_of_a_newer_qpy_says_so():
     tagged["__value__"] = base64.b64encode(zlib.compress(bytes(data))).decode()
     with pytest.raises(DecodingError, match="QPY version 99"):
         decode(json.dumps(tagged))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.longdouble("0.1"), r"longdouble: it has more digits than JSON carries\. Send float"),
+        (np.clongdouble(1), r"clongdouble: it has more digits than JSON carries\. Send float"),
+        (np.ma.masked_array([1, 2], mask=[0, 1]), r"the mask of a masked array does not travel\. "),
+        (np.ma.masked_array([1, 2]), r"the mask of a masked array does not travel\. "),
+        (np.ma.masked, r"the mask of a masked array does not travel\. "),
+        (ScalarOp(2, 3), r"ScalarOp has no encoding\. Send it as an operator: .*Operator\(value\)"),
+        (CNOTDihedral(num_qubits=2), r"CNOTDihedral has no encoding\. Send its circuit, value\.to"),
+        (StabilizerState(Clifford(np.eye(2))), r"has no encoding\. Send its Clifford, "),
+        (SparseObservable("X"), r"no encoding\. Send it as SparsePauliOp\.from_sparse_observable"),
+        (len, r"Functions and classes do not travel"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_value_that_would_be_changed_or_lost_is_refused_with_what_to_send(value, message):
+    with pytest.raises(EncodingError, match=message) as caught:
+        encode_inputs({"data": [1.0, value]})
+
+    assert caught.value.path == "$.data[1]"
+
+
+@pytest.mark.parametrize("name", ["ScalarOp", "CNOTDihedral", "StabilizerState"])
+def test_what_is_advised_in_place_of_an_operator_travels(name):
+    advised = {
+        "ScalarOp": Operator(ScalarOp(2, 3)),
+        "CNOTDihedral": CNOTDihedral(num_qubits=2).to_circuit(),
+        "StabilizerState": StabilizerState(Clifford(np.eye(2))).clifford,
+    }[name]
+
+    assert decode(encode(advised)) == advised

@@ -10,7 +10,7 @@ from qiskit import QuantumCircuit
 from qiskit.transpiler import generate_preset_pass_manager
 
 from prefect_qiskit_runtime.client import RuntimeClient, SyncRuntimeClient
-from prefect_qiskit_runtime.errors import ConfigurationError, NotFoundError
+from prefect_qiskit_runtime.errors import ConfigurationError, EncodingError, NotFoundError
 from tests.team import TOKENS, TeamService
 
 
@@ -142,3 +142,15 @@ def test_the_blocking_client_has_them_too(ibm: TeamService, tmp_path) -> None:
         assert [one.name for one in client.backends("fake_lima")] == ["fake_lima"]
         assert client.instances()[0].crn == client.active_instance()
         assert "fake_manila" in repr(backend)
+
+
+async def test_a_delay_in_real_time_is_refused_for_ibm_before_a_job(one: RuntimeClient) -> None:
+    circuit = QuantumCircuit(1, 1)
+    circuit.delay(160, 0, "us")
+    circuit.measure(0, 0)
+    before = len(await one.jobs(limit=None))
+
+    with pytest.raises(EncodingError, match=r"waits 160\.0 us, and IBM Quantum reads delays in dt"):
+        await one.run("sampler", {"pubs": [(circuit,)]}, backend="fake_manila")
+
+    assert len(await one.jobs(limit=None)) == before

@@ -273,7 +273,10 @@ def test_options_may_be_the_object_of_qiskit_ibm_runtime() -> None:
     ("options", "message"),
     [
         ({"default_shots": "many"}, "'default_shots' must be a whole number of 1 or more"),
-        ({"default_precision": -1}, "'default_precision' must be a number of 0 or more"),
+        (
+            {"default_precision": -1},
+            "'default_precision' must be a number from 1e-09 to 1, .* or 0",
+        ),
         ({"simulator": {"seed_simulator": 1.5}}, "'seed' must be a whole number of 0 or more"),
     ],
 )

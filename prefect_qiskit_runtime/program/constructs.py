@@ -1,0 +1,118 @@
+"""What a PUB may hold, asked where it is written and again where it runs.
+
+A construct that cannot run, and a number that means nothing, is refused in words: by the caller
+before a job exists, and in the job for clients that do not ask.
+"""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+from typing import TYPE_CHECKING, Any
+
+from prefect_qiskit_runtime.codec.circuit_walk import places
+from prefect_qiskit_runtime.codec.delays import with_plain_durations
+from prefect_qiskit_runtime.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from qiskit.circuit import QuantumCircuit
+
+# One shot has a precision of 1. The smallest one takes 10**18 shots, which a 64-bit number holds.
+_LARGEST_PRECISION, _SMALLEST_PRECISION = 1.0, 1e-9
+# Types of variables that simulators have.
+_VARIABLE_TYPES = frozenset({"Bool", "Uint"})
+
+
+def require_precision(precision: Any, path: str = "$.options.default_precision") -> Any:
+    """Return a precision of the estimator as it is.
+
+    Args:
+        precision: What was given; None for none.
+        path: Where it is in the inputs.
+
+    Raises:
+        InvalidInputError: It is not a number, or one that no number of shots has.
+    """
+    if precision is None or (_is_number(precision) and precision == 0):
+        return precision
+    if _is_number(precision) and _SMALLEST_PRECISION <= precision <= _LARGEST_PRECISION:
+        return precision
+    is_option = path.startswith("$.options.")
+    name = f"Option {path.removeprefix('$.options.')!r}" if is_option else "precision"
+    raise InvalidInputError(
+        f"{name} must be a number from {_SMALLEST_PRECISION:g} to {_LARGEST_PRECISION:g}, the"
+        " standard error that is aimed for with 1/precision**2 shots, or 0 for exact values on an"
+        f" ideal backend, not {precision!r:.80}.",
+        path=path,
+        rule=f"0, or from {_SMALLEST_PRECISION:g} to {_LARGEST_PRECISION:g}",
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def require_result_names(circuit: QuantumCircuit) -> None:
+    """Refuse a circuit whose registers have names that a result of Qiskit cannot have.
+
+    Raises:
+        InvalidInputError: A register is called like an attribute of the result.
+    """
+    from qiskit.primitives import DataBin
+
+    for register in circuit.cregs:
+        # `self` and `shape` are arguments of its constructor.
+        if register.name in ("self", "shape") or hasattr(DataBin, register.name):
+            raise InvalidInputError(
+                f"Circuit {circuit.name!r} has a classical register named {register.name!r}. A "
+                "result keeps the bits of a register as an attribute of its name, and needs this "
+                f"one for itself. Rename it, e.g. ClassicalRegister({register.size}, "
+                f"'{register.name.strip('_')}_bits').",
+                rule="names of registers are free in results",
+            )
+
+
+def require_simulable(circuit: QuantumCircuit) -> None:
+    """Refuse a circuit with a construct that simulators do not have.
+
+    Raises:
+        InvalidInputError: It has a stretch, a variable without a value, one of a type that
+            simulators do not compute with, or a duration that cannot be computed.
+    """
+    for place in places(circuit):
+        for stretch in getattr(place.circuit, "iter_stretches", tuple)():
+            raise _refusal(
+                circuit,
+                f"the stretch {stretch.name!r}, whose length is open until a device schedules it",
+                "Simulators schedule nothing: give the delay a duration",
+                rule="no stretches",
+            )
+        for variable in getattr(place.circuit, "iter_declared_vars", tuple)():
+            kind = type(variable.type).__name__
+            if kind not in _VARIABLE_TYPES:
+                raise _refusal(
+                    circuit,
+                    f"the variable {variable.name!r} of type {kind}",
+                    "Simulators compute with Bool and Uint only",
+                    rule="variables of type Bool or Uint",
+                )
+    with_plain_durations(circuit)
+
+
+def require_no_inputs(circuit: QuantumCircuit) -> None:
+    """Refuse a circuit with variables that get their values when it runs.
+
+    Raises:
+        InvalidInputError: It has one; a PUB has no place for its value.
+    """
+    for variable in getattr(circuit, "iter_input_vars", tuple)():
+        raise _refusal(
+            circuit,
+            f"the input variable {variable.name!r}, and a PUB has no place for its value",
+            "Give it one with circuit.add_var, or use a Parameter",
+            rule="no input variables",
+        )
+
+
+def _refusal(circuit: QuantumCircuit, what: str, advice: str, *, rule: str) -> InvalidInputError:
+    return InvalidInputError(f"Circuit {circuit.name!r} has {what}. {advice}.", rule=rule)
