@@ -11,6 +11,7 @@ square root: one standard error of the reported value.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -308,7 +309,11 @@ def _measured(circuit: QuantumCircuit, group: Group, backend: ProgramBackend) ->
         rotation = PassManager([Optimize1qGatesDecomposition(target=backend.target)]).run(rotation)
     measured = circuit.copy()
     measured.compose(rotation, inplace=True)
-    register = ClassicalRegister(len(group.support))
+    taken = {register.name for register in circuit.cregs}
+    names = (f"observed{number}" for number in itertools.count())
+    register = ClassicalRegister(
+        len(group.support), next(name for name in names if name not in taken)
+    )
     measured.add_register(register)
     measured.measure(group.support.tolist(), register)
     return measured

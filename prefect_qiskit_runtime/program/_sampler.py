@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from qiskit.primitives import (
-    BackendSamplerV2,
     BaseSamplerV2,
+    BitArray,
+    DataBin,
     PrimitiveJob,
     PrimitiveResult,
     SamplerPubResult,
@@ -16,8 +19,9 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub
 
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program._estimator import DEFAULT_SHOTS
+from prefect_qiskit_runtime.program._isa import require_isa
+from prefect_qiskit_runtime.program._register_bits import RegisterSampler
 from prefect_qiskit_runtime.program._seeds import SeedSource
-from prefect_qiskit_runtime.program._transpiled import bindings_for
 
 if TYPE_CHECKING:
     from prefect_qiskit_runtime.program._backend import ProgramBackend
@@ -26,9 +30,8 @@ if TYPE_CHECKING:
 class ProgramSampler(BaseSamplerV2):
     """Samples bit strings; made by `ProgramBackend.sampler`.
 
-    Qiskit's BackendSamplerV2 does the work. This adds that calls draw fresh samples from one
-    seed, that any circuit runs on the ideal backend, and a record: the metadata of each
-    PubResult has `path`, `shots` and `seed`.
+    Calls draw fresh samples from one seed, and any circuit runs on the ideal backend. The
+    metadata of each PubResult has `path`, `shots` and `seed`.
     """
 
     def __init__(
@@ -64,16 +67,23 @@ class ProgramSampler(BaseSamplerV2):
         return PrimitiveResult([self._sample(*plan) for plan in planned], metadata={"version": 2})
 
     def _sample(self, pub: SamplerPub, seed: int) -> SamplerPubResult:
-        sampler = BackendSamplerV2(backend=self._backend, options={"seed_simulator": seed})
-        result = sampler.run([self._compiled(pub)]).result()[0]
-        metadata = {**result.metadata, "path": "sampled", "shots": pub.shots, "seed": seed}
-        return SamplerPubResult(result.data, metadata)
-
-    def _compiled(self, pub: SamplerPub) -> SamplerPub:
-        """Translate the circuit before its parameters are bound: once, not for each set."""
-        if not self._backend.is_ideal:
-            return pub
-        circuit = self._backend.compiler.compiled(pub.circuit)
-        if circuit is pub.circuit:
-            return pub
-        return SamplerPub(circuit, bindings_for(circuit, pub), pub.shots)
+        circuit, shape = pub.circuit, pub.shape
+        if self._backend.imitates_device:
+            require_isa(circuit, self._backend.target, str(self._backend.name))
+        values = pub.parameter_values.as_array(circuit.parameters)
+        rows = np.asarray(values, dtype=float).reshape(math.prod(shape), -1)
+        sampler = RegisterSampler(self._backend, circuit)
+        bits = sampler.sample_in_chunks(rows, shots=pub.shots, seed=seed)
+        data = {
+            name: BitArray.from_bool_array(
+                array.reshape(*shape, pub.shots, array.shape[-1]), order="little"
+            )
+            for name, array in bits.items()
+        }
+        metadata = {
+            "shots": pub.shots,
+            "circuit_metadata": circuit.metadata,
+            "path": "sampled",
+            "seed": seed,
+        }
+        return SamplerPubResult(DataBin(**data, shape=shape), metadata)

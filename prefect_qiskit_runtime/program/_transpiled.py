@@ -13,6 +13,8 @@ from qiskit.primitives.containers.observables_array import ObservablesArray
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit.quantum_info import SparseObservable
 
+from prefect_qiskit_runtime.program._genuine import with_safe_names
+
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
 
@@ -57,7 +59,7 @@ class PubTranspiler:
         """
         if not (self._imitates_device or self._device):
             return pub
-        circuit = self._passes.run(pub.circuit)
+        circuit = self._passes.run(with_safe_names(pub.circuit))
         values = bindings_for(circuit, pub)
         if isinstance(pub, SamplerPub):
             return SamplerPub(circuit, values, pub.shots)
