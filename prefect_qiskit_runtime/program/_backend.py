@@ -175,7 +175,7 @@ class ProgramBackend(BackendV2):
         if self._device is not None:
             for circuit in circuits:
                 require_isa(circuit, self.target, str(self.name))
-        widths = [circuit.num_clbits for circuit in circuits]
+        given = [_memory_of(circuit) for circuit in circuits]
         circuits = [self.compiler.compiled(circuit) for circuit in circuits]
         run_options = {**self._changed_options(), **options}
         shots = run_options.get("shots") or self._default_options().shots
@@ -183,10 +183,10 @@ class ProgramBackend(BackendV2):
         counts = list(map(_bind_count, binds)) if binds else [1] * len(circuits)
         job = self._started(circuits, run_options)
         self._count(circuits=sum(counts), shots=sum(counts) * shots)
-        if widths == [circuit.num_clbits for circuit in circuits]:
+        if given == [_memory_of(circuit) for circuit in circuits]:
             return job
         return NarrowedJob(
-            job, [width for width, n in zip(widths, counts, strict=True) for _ in range(n)]
+            job, [memory for memory, n in zip(given, counts, strict=True) for _ in range(n)]
         )
 
     def estimator(
@@ -268,16 +268,17 @@ class NarrowedJob(JobV1):
     outcomes are as wide as the circuits that were given.
     """
 
-    def __init__(self, job: Any, widths: list[int]) -> None:
+    def __init__(self, job: Any, given: list[tuple[int, int]]) -> None:
         """Wrap a job.
 
         Args:
             job: Of the simulator.
-            widths: Of each circuit that it runs, how many classical bits it was given with.
+            given: Of each circuit that it runs, how many classical bits and registers it was
+                given with.
         """
         super().__init__(job.backend(), job.job_id())
         self._job = job
-        self._widths = widths
+        self._given = given
 
     def submit(self) -> None:
         """Do nothing: the simulator has started."""
@@ -293,13 +294,19 @@ class NarrowedJob(JobV1):
     def result(self, timeout: float | None = None) -> Any:
         """Wait for the simulation and return its result."""
         result = self._job.result(timeout=timeout)
-        for experiment, width in zip(result.results, self._widths, strict=False):
+        for experiment, (width, registers) in zip(result.results, self._given, strict=False):
             header = experiment.header
+            sizes = header["creg_sizes"] if isinstance(header, dict) else header.creg_sizes
+            changes = {"memory_slots": width, "creg_sizes": sizes[:registers]}
             if isinstance(header, dict):
-                header["memory_slots"] = width
+                header.update(changes)
             else:  # before Qiskit 2.0
-                header.memory_slots = width
+                vars(header).update(changes)
         return result
+
+
+def _memory_of(circuit: QuantumCircuit) -> tuple[int, int]:
+    return circuit.num_clbits, len(circuit.cregs)
 
 
 def _bind_count(bind: dict[Any, Any]) -> int:

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from prefect_qiskit_runtime.codec.circuit_walk import blocks_of
 from prefect_qiskit_runtime.errors import InvalidInputError
-from prefect_qiskit_runtime.program._flat import FLOW_NAMES, flattened, needs_flattening
+from prefect_qiskit_runtime.program._flat import (
+    FLOW_NAMES,
+    flattened,
+    needs_flattening,
+    require_known_durations,
+)
 
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
@@ -22,6 +27,13 @@ _KEPT_CIRCUITS = 16
 BINDABLE_GATES = frozenset(
     {"cu", "p", "r", "rx", "rxx", "ry", "ryy", "rz", "rzx", "rzz", "u", "u1", "u2", "u3"}
 )
+# With angles, and not of those: translated into gates that are, so that a batch can be bound.
+_UNBINDABLE_GATES = frozenset(
+    {
+        "crx", "cry", "crz", "cp", "cu1", "cu2", "cu3", "mcphase", "mcr", "mcrx", "mcry", "mcrz",
+        "mcp", "mcu", "mcu1", "mcu2", "mcu3",
+    }
+)  # fmt: skip
 
 
 class CircuitCompiler:
@@ -67,6 +79,7 @@ class CircuitCompiler:
         return translated
 
     def _is_ready(self, circuit: QuantumCircuit) -> bool:
+        require_known_durations(circuit)
         if not self._translates:
             return not any(needs_flattening(each.operation) for each in _unusual(circuit))
         known = self._known_names
@@ -131,9 +144,8 @@ class CircuitCompiler:
         known = self._simulator.target
         target = Target(num_qubits=known.num_qubits)
         for name in known.operation_names:
-            operation = known.operation_from_name(name)
-            if name in BINDABLE_GATES or not getattr(operation, "params", ()):
-                target.add_instruction(operation, name=name)
+            if name not in _UNBINDABLE_GATES:
+                target.add_instruction(known.operation_from_name(name), name=name)
         return target
 
 

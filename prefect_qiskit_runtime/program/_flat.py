@@ -8,7 +8,9 @@ definitions, because simulators and transpilers would go by their names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qiskit.circuit import CircuitInstruction, ClassicalRegister, Clbit, QuantumCircuit
@@ -41,18 +43,42 @@ def needs_flattening(operation: Any) -> bool:
     return not is_plain(operation)
 
 
+def require_known_durations(circuit: QuantumCircuit) -> None:
+    """Refuse stretches.
+
+    Raises:
+        InvalidInputError: The circuit has one.
+    """
+    if not has_stretches(circuit):
+        return
+    (name, *_) = [stretch.name for stretch in circuit.iter_stretches()]
+    raise InvalidInputError(
+        f"Circuit {circuit.name!r} has the stretch {name!r}, whose duration only the schedule of "
+        "a device decides: simulators have none. Name a duration.",
+        rule="durations are known",
+    )
+
+
+def has_stretches(circuit: QuantumCircuit) -> bool:
+    """Say whether a circuit has durations that are decided later."""
+    return getattr(circuit, "num_stretches", 0) > 0  # since Qiskit 2.0
+
+
 class _Scope(NamedTuple):
     """Where a block is laid out.
 
     Attributes:
         bits: For each qubit and classical bit of the block, that of the flat circuit.
         variables: For each variable that is known there, that of the flat circuit.
+        values: What the parameters of loops around it are. Not bound by Qiskit: its
+            `assign_parameters` changes gates of users in blocks of the given circuit as well.
         on_continue: Name of the mark that `continue` jumps to.
         on_break: Name of the mark that `break` jumps to.
     """
 
     bits: Mapping[Any, Any]
     variables: dict[Any, Any]
+    values: Mapping[Any, int] = MappingProxyType({})
     on_continue: str = ""
     on_break: str = ""
 
@@ -87,6 +113,7 @@ class _Flattener:
     # --- blocks and instructions -----------------------------------------------------------
 
     def _lay_out(self, block: QuantumCircuit, scope: _Scope) -> None:
+        require_known_durations(block)
         self._declare(block, scope)
         for instruction in block.data:
             self._instruction(instruction, scope)
@@ -107,7 +134,7 @@ class _Flattener:
     def _emit(self, operation: Any, instruction: Any, scope: _Scope) -> None:
         self.flat._append(
             instruction.replace(
-                operation=operation,
+                operation=_bound_operation(operation, scope.values),
                 qubits=[scope.bits[bit] for bit in instruction.qubits],
                 clbits=[scope.bits[bit] for bit in instruction.clbits],
             )
@@ -116,7 +143,7 @@ class _Flattener:
     def _unroll(self, instruction: Any, scope: _Scope) -> None:
         """Lay out what a gate of a user is made of, in its place."""
         definition = definition_of(instruction.operation, self._circuit.name)
-        self.flat.global_phase += definition.global_phase
+        self.flat.global_phase += _bound_number(definition.global_phase, scope.values)
         self._lay_out(definition, self._inside(definition, instruction, scope))
 
     def _inside(
@@ -179,10 +206,11 @@ class _Flattener:
         qubits = self._flow_qubits(instruction, scope)
         leaves = _leaves(body)  # else it needs no marks, and is unitary if its body is
         for index in indices:
-            bound = body if parameter is None else body.assign_parameters({parameter: index})
+            values = scope.values if parameter is None else {**scope.values, parameter: index}
             after = self._label("next")
             leaving = {"on_continue": after, "on_break": end}
-            self._lay_out(bound, self._inside(bound, instruction, scope, **leaving))
+            inside = self._inside(body, instruction, scope, **leaving)
+            self._lay_out(body, inside._replace(values=values))
             if leaves:
                 self._flow(qubits, self._mark(after))
         if leaves:
@@ -223,7 +251,6 @@ class _Flattener:
         inputs = getattr(block, "iter_input_vars", tuple)
         for variable in (*inputs(), *declared()):
             scope.variables[variable] = self._kept_in_bits(variable)
-        self._refuse_stretches(block)
 
     def _kept_in_bits(self, variable: Any) -> Any:
         from qiskit.circuit.classical import expr
@@ -237,7 +264,7 @@ class _Flattener:
             )
         bits = [Clbit() for _ in range(getattr(variable.type, "width", 1))]
         self.flat.add_bits(bits)
-        place = bits[0] if kind == "Bool" else ClassicalRegister(bits=bits)
+        place = bits[0] if kind == "Bool" else self._register(bits)
         self._variables.append(expr.Var(place, variable.type))
         return self._variables[-1]
 
@@ -247,14 +274,6 @@ class _Flattener:
 
         for variable in self._variables:
             self._flow(self.flat.qubits[:1], self._stored(variable, expr.Value(0, variable.type)))
-
-    def _refuse_stretches(self, block: QuantumCircuit) -> None:
-        if names := [stretch.name for stretch in getattr(block, "iter_stretches", tuple)()]:
-            raise InvalidInputError(
-                f"Circuit {self._circuit.name!r} has the stretch {names[0]!r}, whose duration "
-                "only the schedule of a device decides: simulators have none. Name a duration.",
-                rule="durations are known",
-            )
 
     def _store(self, instruction: Any, scope: _Scope) -> None:
         operation, mover = instruction.operation, self._mover(scope)
@@ -267,8 +286,19 @@ class _Flattener:
 
         return AerStore(1, 0, Store(target, value))
 
+    def _register(self, bits: Sequence[Clbit]) -> ClassicalRegister:
+        """Return the register of some bits; passes want those of conditions in the circuit."""
+        for register in self.flat.cregs:
+            if list(register) == list(bits):
+                return register
+        taken = {register.name for register in self.flat.cregs}
+        names = (f"bits{number}" for number in itertools.count())
+        own = ClassicalRegister(name=next(name for name in names if name not in taken), bits=bits)
+        self.flat.add_register(own)
+        return own
+
     def _mover(self, scope: _Scope) -> ExpressionMover:
-        return ExpressionMover(scope.bits, scope.variables, self._circuit.name)
+        return ExpressionMover(scope.bits, scope.variables, self._register, self._circuit.name)
 
     def _moved(self, condition: Any, scope: _Scope) -> Any:
         if not isinstance(condition, tuple):
@@ -276,7 +306,7 @@ class _Flattener:
         target, value = condition
         if isinstance(target, Clbit):
             return scope.bits[target], value
-        return ClassicalRegister(bits=[scope.bits[bit] for bit in target]), value
+        return self._register([scope.bits[bit] for bit in target]), value
 
     # --- marks and jumps -------------------------------------------------------------------
 
@@ -317,6 +347,23 @@ class _Flattener:
         "continue_loop": _leave,
         "store": _store,
     }
+
+
+def _bound_operation(operation: Any, values: Mapping[Any, int]) -> Any:
+    """Return an operation with the parameters of loops set to their values."""
+    if not values or not any(hasattr(each, "parameters") for each in operation.params):
+        return operation
+    alone = QuantumCircuit(operation.num_qubits, operation.num_clbits)
+    alone.append(operation, alone.qubits, alone.clbits, copy=True)
+    inside = {each: value for each, value in values.items() if each in alone.parameters}
+    return alone.assign_parameters(inside).data[0].operation
+
+
+def _bound_number(number: Any, values: Mapping[Any, int]) -> Any:
+    """Return an angle with the parameters of loops set to their values."""
+    mine = getattr(number, "parameters", ())
+    inside = {each: value for each, value in values.items() if each in mine}
+    return number.bind(inside) if inside else number
 
 
 def _leaves(body: QuantumCircuit) -> bool:

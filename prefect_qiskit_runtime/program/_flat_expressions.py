@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from qiskit.circuit import ClassicalRegister, Clbit
@@ -26,10 +26,23 @@ class ExpressionMover:
     """
 
     def __init__(
-        self, bits: Mapping[Any, Any], variables: Mapping[Any, Any], circuit_name: str
+        self,
+        bits: Mapping[Any, Any],
+        variables: Mapping[Any, Any],
+        register: Callable[[Sequence[Clbit]], ClassicalRegister],
+        circuit_name: str,
     ) -> None:
+        """Create one for a block.
+
+        Args:
+            bits: For each bit of the block, that of the flat circuit.
+            variables: For each variable, where the flat circuit keeps it.
+            register: Returns the register of bits of the flat circuit.
+            circuit_name: For errors.
+        """
         self._bits = bits
         self._variables = variables
+        self._register = register
         self._circuit_name = circuit_name
 
     def moved(self, node: Any) -> Any:
@@ -65,7 +78,7 @@ class ExpressionMover:
         if isinstance(target, Clbit):
             return self._bits[target], int(value)
         if isinstance(target, ClassicalRegister):
-            return ClassicalRegister(bits=[self._bits[bit] for bit in target]), int(value)
+            return self._register([self._bits[bit] for bit in target]), int(value)
         moved = self.moved(target)
         if type(moved.type).__name__ == "Bool":
             return moved if value else expr.logic_not(moved)
@@ -79,7 +92,7 @@ class ExpressionMover:
             return expr.Var(self._bits[node.var], node.type)
         if isinstance(node.var, ClassicalRegister):
             bits = [self._bits[bit] for bit in node.var]
-            return expr.Var(ClassicalRegister(bits=bits), node.type)
+            return expr.Var(self._register(bits), node.type)
         return self._variables[node]
 
     def _index(self, node: Any) -> Any:

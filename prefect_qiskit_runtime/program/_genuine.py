@@ -95,10 +95,10 @@ def definition_of(operation: Any, circuit_name: str) -> QuantumCircuit:
     return definition
 
 
-def with_safe_names(circuit: QuantumCircuit) -> QuantumCircuit:
-    """Return a circuit in which no gate of a user has the name of another gate.
+def ready_for_transpiler(circuit: QuantumCircuit) -> QuantumCircuit:
+    """Return a circuit without boxes, in which no gate of a user has the name of another gate.
 
-    Transpilers then go by the definition of each.
+    Transpilers then go by the definition of each. What is in a box is between two barriers.
 
     Raises:
         InvalidInputError: A gate has no definition.
@@ -120,11 +120,27 @@ class Renamer:
         copy = circuit.copy_empty_like()
         for instruction in circuit.data:
             operation = instruction.operation
+            if operation.name == "box" and blocks_of(operation):
+                self._unbox(instruction, copy)
+                continue
             new = operation if _is_standard(instruction) else self.operation(operation)
             copy._append(
                 instruction.replace(operation=new) if new is not operation else instruction
             )
         return copy
+
+    def _unbox(self, instruction: Any, circuit: QuantumCircuit) -> None:
+        (body,) = instruction.operation.blocks
+        circuit.barrier(instruction.qubits)
+        circuit.compose(
+            self.renamed(body),
+            instruction.qubits,
+            instruction.clbits,
+            inplace=True,
+            copy=False,
+            inline_captures=True,
+        )
+        circuit.barrier(instruction.qubits)
 
     def operation(self, operation: Any) -> Any:
         """Return the operation under a name that no other has, if it needs one."""

@@ -21,6 +21,7 @@ from qiskit.circuit import ClassicalRegister, QuantumCircuit
 from qiskit.quantum_info import PauliList
 
 from prefect_qiskit_runtime.program._exact import BATCH_AMPLITUDES, is_unitary, state_batches
+from prefect_qiskit_runtime.program._isa import require_isa
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -210,9 +211,12 @@ def _outcomes(
     circuit = evaluations.circuit
     if not measurements:  # observables that are multiples of the identity
         return ()
+    if backend.imitates_device:
+        require_isa(circuit, backend.target, str(backend.name))
+    # Before parameters are bound: Qiskit binds gates in blocks in the given circuit as well.
+    circuit = backend.compiler.compiled(circuit)
     if not backend.is_ideal:
         return _from_shots(backend, circuit, evaluations, measurements, shots=shots, seed=seed)
-    circuit = backend.compiler.compiled(circuit)
     fits = len(evaluations.values) << circuit.num_qubits <= BATCH_AMPLITUDES
     draw = circuit.num_qubits <= _STATE_QUBITS and fits and is_unitary(circuit)
     source = _from_states if draw else _from_shots

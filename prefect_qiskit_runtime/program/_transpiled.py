@@ -12,8 +12,11 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.observables_array import ObservablesArray
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit.quantum_info import SparseObservable
+from qiskit.transpiler.exceptions import TranspilerError
 
-from prefect_qiskit_runtime.program._genuine import with_safe_names
+from prefect_qiskit_runtime.errors import InvalidInputError
+from prefect_qiskit_runtime.program._flat import require_known_durations
+from prefect_qiskit_runtime.program._genuine import ready_for_transpiler
 
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
@@ -59,11 +62,25 @@ class PubTranspiler:
         """
         if not (self._imitates_device or self._device):
             return pub
-        circuit = self._passes.run(with_safe_names(pub.circuit))
+        circuit = self._transpiled(pub.circuit)
         values = bindings_for(circuit, pub)
         if isinstance(pub, SamplerPub):
             return SamplerPub(circuit, values, pub.shots)
         return EstimatorPub(circuit, _laid_out(pub.observables, circuit), values, pub.precision)
+
+    def _transpiled(self, circuit: QuantumCircuit) -> QuantumCircuit:
+        require_known_durations(circuit)
+        try:
+            return self._passes.run(ready_for_transpiler(circuit))
+        except TranspilerError as exc:
+            raise InvalidInputError(
+                f"Circuit {circuit.name!r} cannot be transpiled for {self._name}: {exc.message}",
+                rule="constructs that the device has",
+            ) from exc
+
+    @property
+    def _name(self) -> str:
+        return "its device" if self._backend is None else str(self._backend.name)
 
     def layout_of(self, pub: Any) -> list[int] | None:
         """Return the device's qubit of each qubit of the circuit as it was given, at its end."""

@@ -68,15 +68,14 @@ class Drawing:
     """Draws one circuit, instruction by instruction."""
 
     def __init__(
-        self, draw: Callable[[Any], Any], *, qubits: int, size: int, branches: bool, bound: bool
+        self, draw: Callable[[Any], Any], *, qubits: int, size: int, branches: bool, loops: bool
     ) -> None:
         self._draw = draw
         self._left = size
         self._branches = branches
-        self._angles = [0.3, -1.1, 2.4]
-        if not bound:
-            a, b = PARAMETERS
-            self._angles += [a, b, 2 * a - b, a * b + 0.2]
+        self._with_loops = loops
+        a, b = PARAMETERS
+        self._angles = [0.3, -1.1, 2.4, a, b, 2 * a - b, a * b + 0.2]
         registers = [QuantumRegister(qubits, "q")]
         self._loops = 0
         if not branches:
@@ -104,7 +103,9 @@ class Drawing:
             if self._branches:
                 kinds += [self._measure, self._measure, self._reset, self._store]
                 if depth < 2:
-                    kinds += [self._if, self._for, self._while, self._switch, self._manual_body]
+                    kinds += [self._if, self._if, self._switch, self._manual_body]
+                if depth < 2 and self._with_loops:
+                    kinds += [self._for, self._while]
                 if depth > 0 and self._loops:
                     kinds += [self._leave]
             if depth < 2:
@@ -265,18 +266,18 @@ def _measured_composite() -> Any:
 
 @st.composite
 def circuits(
-    draw: Any, *, branches: bool = True, bound: bool = False, size: int = 12, qubits: int = 3
+    draw: Any, *, branches: bool = True, loops: bool = True, size: int = 12, qubits: int = 3
 ) -> QuantumCircuit:
     """Draw a circuit.
 
     Args:
         draw: Of hypothesis.
         branches: Whether it measures, resets, computes and branches.
-        bound: Whether it is without parameters.
+        loops: Whether it has loops, which devices do not have.
         size: Instructions at most.
         qubits: Its width.
     """
-    drawing = Drawing(draw, qubits=qubits, size=size, branches=branches, bound=bound)
+    drawing = Drawing(draw, qubits=qubits, size=size, branches=branches, loops=loops)
     for qubit in range(qubits - 1):
         drawing.circuit.ry(0.8 + qubit, qubit)
     drawing.fill()

@@ -45,14 +45,20 @@ class Ends:
 
 
 class Reference:
-    """Runs one circuit, whose parameters have values.
+    """Runs one circuit.
+
+    It binds parameters itself, gate by gate: `assign_parameters` of Qiskit 2.6 changes gates of
+    users in blocks of the circuit that it is called on as well.
 
     Attributes:
         states: The density matrix, of the qubits that are used, for each classical memory.
     """
 
-    def __init__(self, circuit: QuantumCircuit, noise: Noise | None = None) -> None:
+    def __init__(
+        self, circuit: QuantumCircuit, values: Iterable[float] = (), noise: Noise | None = None
+    ) -> None:
         self.circuit = circuit
+        self._values: dict[Any, float] = dict(zip(circuit.parameters, values, strict=True))
         self._noise = noise
         used = {
             circuit.find_bit(bit).index for inst in circuit.data for bit in inst.qubits
@@ -143,7 +149,7 @@ class Reference:
         return self._block(body, dict(zip(body.qubits, qubits, strict=True)), inside, states)
 
     def _gate(self, op: Any, qubits: list[int], states: States) -> States:
-        channel = _unitary_channel(matrix_of(op))
+        channel = _unitary_channel(matrix_of(op, self._values))
         states = {key: self._apply(rho, channel, qubits) for key, rho in states.items()}
         return self._disturb(op.name, qubits, states)
 
@@ -225,8 +231,9 @@ class Reference:
         indices, parameter, body = op.params
         done: States = {}
         for index in indices:
-            bound = body if parameter is None else body.assign_parameters({parameter: index})
-            ends = self._inner(bound, qubits, slots, bits, states)
+            if parameter is not None:
+                self._values[parameter] = index
+            ends = self._inner(body, qubits, slots, bits, states)
             _add(done, ends.broken)
             states = ends.normal
             _add(states, ends.continued)
@@ -305,21 +312,30 @@ class Noise:
         return float(delay.duration) * scale[delay.unit]
 
 
-def matrix_of(op: Any) -> np.ndarray:
+def matrix_of(op: Any, values: Mapping[Any, float]) -> np.ndarray:
     """The unitary of a gate: of a class of Qiskit by its formula, of others by their definition."""
     if not isinstance(op, Instruction):
         return Operator(op).data
     if op.base_class.__module__.startswith("qiskit.") and hasattr(op, "__array__"):
+        if any(getattr(each, "parameters", ()) for each in op.params):
+            op = op.to_mutable()
+            op.params = [_number(each, values) for each in op.params]
         return np.asarray(op)
     definition = op.definition
-    total = np.eye(2**op.num_qubits, dtype=complex) * np.exp(1j * float(definition.global_phase))
+    phase = _number(definition.global_phase, values)
+    total = np.eye(2**op.num_qubits, dtype=complex) * np.exp(1j * float(phase))
     for instruction in definition.data:
         if instruction.name == "barrier":
             continue
-        inner = matrix_of(instruction.operation)
+        inner = matrix_of(instruction.operation, values)
         places = [definition.find_bit(bit).index for bit in instruction.qubits]
         total = _embedded(inner, places, op.num_qubits) @ total
     return total
+
+
+def _number(value: Any, values: Mapping[Any, float]) -> Any:
+    mine = getattr(value, "parameters", None)
+    return float(value.bind({each: values[each] for each in mine})) if mine else value
 
 
 def _embedded(matrix: np.ndarray, places: list[int], width: int) -> np.ndarray:
