@@ -71,7 +71,7 @@ class ProgramSampler(BaseSamplerV2):
         if self._backend.imitates_device:
             require_isa(circuit, self._backend.target, str(self._backend.name))
         values = pub.parameter_values.as_array(circuit.parameters)
-        rows = np.asarray(values, dtype=float).reshape(math.prod(shape), -1)
+        rows = np.asarray(values, dtype=float).reshape(math.prod(shape), circuit.num_parameters)
         sampler = RegisterSampler(self._backend, circuit)
         bits = sampler.sample_in_chunks(rows, shots=pub.shots, seed=seed)
         data = {
