@@ -100,7 +100,7 @@ class CircuitCompiler:
 
     def _translated_one_by_one(self, circuit: QuantumCircuit) -> QuantumCircuit:
         """Translate each unknown gate alone: passes know nothing of marks and jumps."""
-        translated = circuit.copy_empty_like()
+        translated: Any = circuit.copy_empty_like()
         known: dict[int, tuple[Any, QuantumCircuit]] = {}
         for instruction in circuit.data:
             if _name(instruction) in self._known_names:

@@ -98,7 +98,7 @@ def flattened(circuit: QuantumCircuit) -> QuantumCircuit:
 class _Flattener:
     def __init__(self, circuit: QuantumCircuit) -> None:
         self._circuit = circuit
-        self.flat = QuantumCircuit(
+        self.flat: Any = QuantumCircuit(
             circuit.qubits, circuit.clbits, *circuit.qregs, *circuit.cregs,
             name=circuit.name, global_phase=circuit.global_phase, metadata=circuit.metadata,
         )  # fmt: skip
@@ -337,7 +337,7 @@ class _Flattener:
 
         return AerMark(label, 1)
 
-    _special: Mapping[str, Callable[[_Flattener, Any, _Scope], None]] = {
+    _special: Mapping[str, Callable[[Any, Any, _Scope], None]] = {
         "box": _box,
         "if_else": _if_else,
         "while_loop": _while_loop,

@@ -117,7 +117,7 @@ class Renamer:
         """Return the circuit, or a block or definition in it, with such gates renamed."""
         if all(_is_standard(instruction) for instruction in circuit.data):
             return circuit
-        copy = circuit.copy_empty_like()
+        copy: Any = circuit.copy_empty_like()
         for instruction in circuit.data:
             operation = instruction.operation
             if operation.name == "box" and blocks_of(operation):
@@ -160,7 +160,7 @@ class Renamer:
         # The parameters of its definition are how a circuit knows that it has them.
         parameters = list(definition.parameters)
         if operation.num_clbits:
-            new = Instruction(name, operation.num_qubits, operation.num_clbits, parameters)
+            new: Any = Instruction(name, operation.num_qubits, operation.num_clbits, parameters)
         else:
             new = Gate(name, operation.num_qubits, parameters)
         new.definition = definition

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from qiskit.primitives import (
@@ -67,21 +67,21 @@ class ProgramSampler(BaseSamplerV2):
         return PrimitiveResult([self._sample(*plan) for plan in planned], metadata={"version": 2})
 
     def _sample(self, pub: SamplerPub, seed: int) -> SamplerPubResult:
-        circuit, shape = pub.circuit, pub.shape
+        circuit, shape, shots = pub.circuit, pub.shape, cast(int, pub.shots)
         if self._backend.imitates_device:
             require_isa(circuit, self._backend.target, str(self._backend.name))
         values = pub.parameter_values.as_array(circuit.parameters)
         rows = np.asarray(values, dtype=float).reshape(math.prod(shape), circuit.num_parameters)
         sampler = RegisterSampler(self._backend, circuit)
-        bits = sampler.sample_in_chunks(rows, shots=pub.shots, seed=seed)
+        bits = sampler.sample_in_chunks(rows, shots=shots, seed=seed)
         data = {
             name: BitArray.from_bool_array(
-                array.reshape(*shape, pub.shots, array.shape[-1]), order="little"
+                array.reshape(*shape, shots, array.shape[-1]), order="little"
             )
             for name, array in bits.items()
         }
         metadata = {
-            "shots": pub.shots,
+            "shots": shots,
             "circuit_metadata": circuit.metadata,
             "path": "sampled",
             "seed": seed,

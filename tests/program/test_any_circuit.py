@@ -39,14 +39,20 @@ POINTS = np.array([[0.7, -1.3], [2.9, 0.4]])
 COMPARISONS = EXAMPLES * len(POINTS) * 5 * 4 * 32
 OBSERVABLES = ["ZII", "IXZ", "YIY", "XZX"]
 
-examples = settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize="FUZZ_EXAMPLES" not in os.environ,
-    database=None,
-    phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)
+
+def drawn(count: int) -> settings:
+    return settings(
+        max_examples=count,
+        deadline=None,
+        derandomize="FUZZ_EXAMPLES" not in os.environ,
+        database=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+examples = drawn(EXAMPLES)
+fewer_examples = drawn(max(1, EXAMPLES // 4))  # transpiled, on five noisy qubits
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +194,7 @@ def test_estimates_from_shots_of_any_circuit_are_those_of_the_reference(ideal, c
     check_estimates(ideal, circuit, wanted)
 
 
-@examples
+@fewer_examples
 @given(circuit=circuits(loops=False))
 def test_any_circuit_transpiled_for_a_device_is_the_same_circuit_with_its_noise(
     noisy, noise, circuit
@@ -204,7 +210,7 @@ def test_any_circuit_transpiled_for_a_device_is_the_same_circuit_with_its_noise(
     check_run(isa, from_run(noisy, isa, rows), wanted)
 
 
-@examples
+@fewer_examples
 @given(circuit=circuits(loops=False))
 def test_estimates_on_a_device_are_those_of_the_reference_with_its_noise(noisy, noise, circuit):
     (isa,) = transpiled(noisy, circuit)
