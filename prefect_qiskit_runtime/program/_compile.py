@@ -35,6 +35,9 @@ _UNBINDABLE_GATES = frozenset(
     }
 )  # fmt: skip
 
+# `has_control_flow_op` says the same in later versions than those of old images.
+_CONTROL_FLOW = frozenset({"if_else", "while_loop", "for_loop", "switch_case", "box"})
+
 
 class CircuitCompiler:
     """Translates what the simulator does not know, and remembers the translations.
@@ -131,7 +134,7 @@ class CircuitCompiler:
 
     @cached_property
     def _passes(self) -> Any:
-        from qiskit.transpiler import generate_preset_pass_manager
+        from qiskit.transpiler.preset_passmanagers import generate_preset_pass_manager
 
         # Level 1 keeps every qubit in its place.
         return generate_preset_pass_manager(optimization_level=1, target=self._target)
@@ -208,7 +211,7 @@ def has_bindable_gates(circuit: QuantumCircuit) -> bool:
 def has_flow(circuit: QuantumCircuit) -> bool:
     """Say whether a circuit has control flow, in blocks or as the simulator's marks and jumps."""
     names = circuit.count_ops().keys()
-    return not FLOW_NAMES.isdisjoint(names) or circuit.has_control_flow_op()
+    return not (FLOW_NAMES | _CONTROL_FLOW).isdisjoint(names)
 
 
 def is_same(kept: QuantumCircuit, circuit: QuantumCircuit) -> bool:
