@@ -10,10 +10,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from qiskit.circuit import QuantumCircuit
-from qiskit.providers import BackendV2
+from qiskit.providers import BackendV2, JobV1
 
 from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError, NotFoundError
-from prefect_qiskit_runtime.program._compile import CircuitCompiler
+from prefect_qiskit_runtime.program._compile import CircuitCompiler, binds_right, bound_one_by_one
 from prefect_qiskit_runtime.program.isa import require_isa
 
 if TYPE_CHECKING:
@@ -172,17 +172,22 @@ class ProgramBackend(BackendV2):
             raise InvalidInputError(
                 "backend.run was given no circuit.", rule="one or more circuits"
             )
-        if self._device is None:
-            circuits = [self.compiler.compiled(circuit) for circuit in circuits]
-        else:
+        if self._device is not None:
             for circuit in circuits:
                 require_isa(circuit, self.target, str(self.name))
+        given = [_memory_of(circuit) for circuit in circuits]
+        circuits = [self.compiler.compiled(circuit) for circuit in circuits]
         run_options = {**self._changed_options(), **options}
         shots = run_options.get("shots") or self._default_options().shots
         binds = run_options.get("parameter_binds")
-        count = sum(map(_bind_count, binds)) if binds else len(circuits)
-        self._count(circuits=count, shots=count * shots)
-        return self._simulator.run(circuits, **run_options)
+        counts = list(map(_bind_count, binds)) if binds else [1] * len(circuits)
+        job = self._started(circuits, run_options)
+        self._count(circuits=sum(counts), shots=sum(counts) * shots)
+        if given == [_memory_of(circuit) for circuit in circuits]:
+            return job
+        return NarrowedJob(
+            job, [memory for memory, n in zip(given, counts, strict=True) for _ in range(n)]
+        )
 
     def estimator(
         self,
@@ -219,8 +224,8 @@ class ProgramBackend(BackendV2):
 
     @cached_property
     def compiler(self) -> CircuitCompiler:
-        """Translates circuits for the ideal simulator."""
-        return CircuitCompiler(self._simulator)
+        """Makes of circuits what the simulator runs."""
+        return CircuitCompiler(self._simulator, translate=self._device is None)
 
     @cached_property
     def _simulator(self) -> Any:
@@ -232,7 +237,15 @@ class ProgramBackend(BackendV2):
         """Run a circuit with save instructions, which takes no shots."""
         binds = options.get("parameter_binds")
         self._count(circuits=sum(map(_bind_count, binds)) if binds else 1, shots=0)
-        return self._simulator.run(circuit, shots=1, **options).result()
+        return self._started([circuit], {**options, "shots": 1}).result()
+
+    def _started(self, circuits: list[QuantumCircuit], options: dict[str, Any]) -> Any:
+        """Start compiled circuits; a parameter that the simulator would not bind is bound here."""
+        binds = options.get("parameter_binds")
+        if binds and not binds_right(circuits):
+            circuits = bound_one_by_one(circuits, binds)
+            options = {name: value for name, value in options.items() if name != "parameter_binds"}
+        return self._simulator.run(circuits, **options)
 
     def _count(self, *, circuits: int, shots: int) -> None:
         with self._usage_lock:
@@ -246,6 +259,54 @@ class ProgramBackend(BackendV2):
             for name, value in options.items()
             if value is not defaults.get(name) and value != defaults.get(name)
         }
+
+
+class NarrowedJob(JobV1):
+    """A job of the simulator whose circuits have bits for variables after their own.
+
+    Those bits are 0 at the end. Headers of the result say how wide outcomes are, so without them
+    outcomes are as wide as the circuits that were given.
+    """
+
+    def __init__(self, job: Any, given: list[tuple[int, int]]) -> None:
+        """Wrap a job.
+
+        Args:
+            job: Of the simulator.
+            given: Of each circuit that it runs, how many classical bits and registers it was
+                given with.
+        """
+        super().__init__(job.backend(), job.job_id())
+        self._job = job
+        self._given = given
+
+    def submit(self) -> None:
+        """Do nothing: the simulator has started."""
+
+    def status(self) -> Any:
+        """Return the status of the simulation."""
+        return self._job.status()
+
+    def cancel(self) -> Any:
+        """Cancel the simulation if it waits."""
+        return self._job.cancel()
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the simulation and return its result."""
+        result = self._job.result(timeout=timeout)
+        for experiment, (width, registers) in zip(result.results, self._given, strict=False):
+            header = experiment.header
+            sizes = header["creg_sizes"] if isinstance(header, dict) else header.creg_sizes
+            changes = {"memory_slots": width, "creg_sizes": sizes[:registers]}
+            if isinstance(header, dict):
+                header.update(changes)
+            else:  # before Qiskit 2.0
+                vars(header).update(changes)
+        return result
+
+
+def _memory_of(circuit: QuantumCircuit) -> tuple[int, int]:
+    return circuit.num_clbits, len(circuit.cregs)
 
 
 def _bind_count(bind: dict[Any, Any]) -> int:

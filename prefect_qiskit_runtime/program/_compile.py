@@ -1,39 +1,71 @@
-"""Turns circuits into what the ideal simulator runs, once per circuit."""
+"""Turns circuits into what the simulator runs, once per circuit, and binds their parameters."""
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+from prefect_qiskit_runtime.codec.circuit_walk import blocks_of
+from prefect_qiskit_runtime.errors import InvalidInputError
+from prefect_qiskit_runtime.program._flat import (
+    FLOW_NAMES,
+    flattened,
+    needs_flattening,
+    require_known_durations,
+)
 
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
 
 _KEPT_CIRCUITS = 16
 
-# Gates with parameters that Aer 0.18 does not bind: `parameter_binds` changes nothing in them,
-# and the result is wrong without an error. They are translated into gates that it binds.
+# The gates whose parameters Aer binds right (tested for the installed one, for all of its gates).
+# In others `parameter_binds` changes nothing, and the result is wrong without an error.
+BINDABLE_GATES = frozenset(
+    {"cu", "p", "r", "rx", "rxx", "ry", "ryy", "rz", "rzx", "rzz", "u", "u1", "u2", "u3"}
+)
+# With angles, and not of those: translated into gates that are, so that a batch can be bound.
 _UNBINDABLE_GATES = frozenset(
-    {"crx", "cry", "crz", "cp", "cu1", "cu2", "cu3", "mcphase", "mcr", "mcrx", "mcry", "mcrz",
-     "mcp", "mcu", "mcu1", "mcu2", "mcu3"}
+    {
+        "crx", "cry", "crz", "cp", "cu1", "cu2", "cu3", "mcphase", "mcr", "mcrx", "mcry", "mcrz",
+        "mcp", "mcu", "mcu1", "mcu2", "mcu3",
+    }
 )  # fmt: skip
+
+# `has_control_flow_op` says the same in later versions than those of old images.
+_CONTROL_FLOW = frozenset({"if_else", "while_loop", "for_loop", "switch_case", "box"})
 
 
 class CircuitCompiler:
-    """Translates gates that the simulator does not know, and remembers the translations.
+    """Translates what the simulator does not know, and remembers the translations.
 
     A loop sends the same circuit over and over; translating 24 excitations on 8 qubits takes
     as long as simulating them for 60 parameter sets (measured: 80 ms).
     """
 
-    def __init__(self, simulator: Any) -> None:
+    def __init__(self, simulator: Any, *, translate: bool = True) -> None:
+        """Create a compiler.
+
+        Args:
+            simulator: Of Aer.
+            translate: Whether gates that the simulator does not know are translated; else only
+                blocks and boxes are.
+        """
         self._simulator = simulator
-        self._known_names = frozenset(simulator.operation_names) | {"barrier"}
+        self._translates = translate
+        self._known_names = frozenset(simulator.operation_names) | {"barrier", *FLOW_NAMES}
         self._compiled: OrderedDict[int, tuple[QuantumCircuit, QuantumCircuit]] = OrderedDict()
 
     def compiled(self, circuit: QuantumCircuit) -> QuantumCircuit:
-        """Return a circuit of the simulator's gates; the same one if it is that already."""
-        if self._known_names.issuperset(circuit.count_ops()) and _is_bindable(circuit):
+        """Return a circuit of the simulator's gates; the same one if it is that already.
+
+        Raises:
+            InvalidInputError: Something in it cannot be simulated; the message names it.
+        """
+        if self._is_ready(circuit):
             return circuit
         # Circuits can change in place, so identity alone proves nothing: the copy that was
         # translated must still equal it (0.4 ms for 700 gates).
@@ -42,17 +74,70 @@ class CircuitCompiler:
             self._compiled.move_to_end(id(circuit))
             return kept[1]
         translated = self._translate(circuit)
-        self._compiled[id(circuit)] = (circuit.copy(), translated)
+        # Deep: definitions and blocks can change in place as well.
+        self._compiled[id(circuit)] = (copy.deepcopy(circuit), translated)
         self._compiled.move_to_end(id(circuit))
         while len(self._compiled) > _KEPT_CIRCUITS:
             self._compiled.popitem(last=False)
         return translated
 
+    def _is_ready(self, circuit: QuantumCircuit) -> bool:
+        require_known_durations(circuit)
+        if not self._translates:
+            return not any(needs_flattening(each.operation) for each in _unusual(circuit))
+        known = self._known_names
+        if not known.issuperset(circuit.count_ops()):
+            return False
+        if any(needs_flattening(each.operation) for each in _unusual(circuit)):
+            return False
+        return not circuit.parameters or has_bindable_gates(circuit) or has_flow(circuit)
+
     def _translate(self, circuit: QuantumCircuit) -> QuantumCircuit:
-        from qiskit import transpile
+        if any(needs_flattening(each.operation) for each in _unusual(circuit)):
+            circuit = flattened(circuit)
+        if not self._translates or self._is_ready(circuit):
+            return circuit
+        if has_flow(circuit):
+            return self._translated_one_by_one(circuit)
+        return self._passes.run(circuit)
+
+    def _translated_one_by_one(self, circuit: QuantumCircuit) -> QuantumCircuit:
+        """Translate each unknown gate alone: passes know nothing of marks and jumps."""
+        translated: Any = circuit.copy_empty_like()
+        known: dict[int, tuple[Any, QuantumCircuit]] = {}
+        for instruction in circuit.data:
+            if _name(instruction) in self._known_names:
+                translated._append(instruction)
+                continue
+            operation = instruction.operation
+            if id(operation) not in known:
+                known[id(operation)] = operation, self._translated_gate(operation)
+            part = known[id(operation)][1]
+            translated.global_phase += part.global_phase
+            place = dict(zip(part.qubits, instruction.qubits, strict=True))
+            for each in part.data:
+                translated._append(each.replace(qubits=[place[bit] for bit in each.qubits]))
+        return translated
+
+    def _translated_gate(self, operation: Any) -> QuantumCircuit:
+        from qiskit.circuit import QuantumCircuit
+
+        if operation.num_clbits:
+            raise InvalidInputError(
+                f"The simulator does not know the instruction {operation.name!r}, which has "
+                "classical bits.",
+                rule="instructions that the simulator knows",
+            )
+        alone = QuantumCircuit(operation.num_qubits)
+        alone.append(operation, alone.qubits)
+        return self._passes.run(alone)
+
+    @cached_property
+    def _passes(self) -> Any:
+        from qiskit.transpiler.preset_passmanagers import generate_preset_pass_manager
 
         # Level 1 keeps every qubit in its place.
-        return transpile(circuit, target=self._target, optimization_level=1)
+        return generate_preset_pass_manager(optimization_level=1, target=self._target)
 
     @cached_property
     def _target(self) -> Any:
@@ -67,19 +152,122 @@ class CircuitCompiler:
         return target
 
 
-def _is_bindable(circuit: QuantumCircuit) -> bool:
-    if not circuit.parameters or _UNBINDABLE_GATES.isdisjoint(circuit.count_ops()):
-        return True
+def bound_one_by_one(
+    circuits: Sequence[QuantumCircuit], binds: Sequence[Mapping[Any, Sequence[float]]]
+) -> list[QuantumCircuit]:
+    """Return a circuit for each set of values, in the order in which the simulator runs them.
+
+    Args:
+        circuits: Circuits with parameters.
+        binds: For each circuit, the values of each parameter.
+
+    Raises:
+        InvalidInputError: Values are missing.
+    """
+    if len(binds) != len(circuits):
+        raise InvalidInputError(
+            f"parameter_binds has {len(binds)} entries for {len(circuits)} circuits.",
+            rule="an entry of parameter_binds for each circuit",
+        )
+    bound = []
+    for circuit, columns in zip(circuits, binds, strict=True):
+        missing = [each.name for each in circuit.parameters if each not in columns]
+        if missing:
+            raise InvalidInputError(
+                f"parameter_binds has no values for {', '.join(missing)} of circuit "
+                f"{circuit.name!r}.",
+                rule="values for each parameter",
+            )
+        lengths = {len(values) for values in columns.values()} or {1}
+        if len(lengths) > 1:
+            raise InvalidInputError(
+                f"parameter_binds of circuit {circuit.name!r} has lists of different lengths.",
+                rule="as many values for each parameter",
+            )
+        bound += [
+            circuit.assign_parameters({p: columns[p][row] for p in circuit.parameters})
+            for row in range(*lengths)
+        ]
+    return bound
+
+
+def binds_right(circuits: Sequence[QuantumCircuit]) -> bool:
+    """Say whether the simulator's own binding is right for compiled circuits."""
     return not any(
-        instruction.operation.name in _UNBINDABLE_GATES and instruction.is_parameterized()
-        for instruction in circuit.data
+        circuit.parameters and (has_flow(circuit) or not has_bindable_gates(circuit))
+        for circuit in circuits
     )
+
+
+def has_bindable_gates(circuit: QuantumCircuit) -> bool:
+    """Say whether all parameters are of gates in which the simulator binds them."""
+    return all(
+        _name(instruction) in BINDABLE_GATES
+        for instruction in circuit.data
+        if _is_parametrised(instruction)
+    )
+
+
+def has_flow(circuit: QuantumCircuit) -> bool:
+    """Say whether a circuit has control flow, in blocks or as the simulator's marks and jumps."""
+    names = circuit.count_ops().keys()
+    return not (FLOW_NAMES | _CONTROL_FLOW).isdisjoint(names)
 
 
 def is_same(kept: QuantumCircuit, circuit: QuantumCircuit) -> bool:
+    """Say whether a circuit is what its copy was."""
     return (
         kept.qubits == circuit.qubits
         and kept.clbits == circuit.clbits
+        and kept.qregs == circuit.qregs
+        and kept.cregs == circuit.cregs
+        and kept.name == circuit.name
+        and kept.metadata == circuit.metadata
         and kept.global_phase == circuit.global_phase
         and kept.data == circuit.data
+        and all(map(_has_same_parts, kept.data, circuit.data))
     )
+
+
+def _has_same_parts(kept: Any, instruction: Any) -> bool:
+    """Say whether labels and blocks are the same, which Qiskit's own comparison leaves out."""
+    if _is_standard(kept):
+        return kept.label == instruction.label
+    blocks, others = blocks_of(kept.operation), blocks_of(instruction.operation)
+    return (
+        getattr(kept.operation, "label", None) == getattr(instruction.operation, "label", None)
+        and len(blocks) == len(others)
+        and all(map(_is_same_block, blocks, others))
+    )
+
+
+def _is_same_block(kept: QuantumCircuit, block: QuantumCircuit) -> bool:
+    return (
+        kept.global_phase == block.global_phase
+        and kept.qubits == block.qubits
+        and kept.clbits == block.clbits
+        and kept.data == block.data
+        and all(map(_has_same_parts, kept.data, block.data))
+    )
+
+
+def _unusual(circuit: QuantumCircuit) -> list[Any]:
+    """Return the instructions that Qiskit itself does not vouch for."""
+    return [instruction for instruction in circuit.data if not _is_standard(instruction)]
+
+
+def _is_standard(instruction: Any) -> bool:
+    is_standard = getattr(instruction, "is_standard_gate", None)  # since Qiskit 1.2
+    return False if is_standard is None else is_standard()
+
+
+def _is_parametrised(instruction: Any) -> bool:
+    is_parametrised = getattr(instruction, "is_parameterized", None)  # since Qiskit 1.1
+    return (
+        instruction.operation.is_parameterized() if is_parametrised is None else is_parametrised()
+    )
+
+
+def _name(instruction: Any) -> str:
+    name = getattr(instruction, "name", None)  # since Qiskit 1.1
+    return instruction.operation.name if name is None else name

@@ -17,6 +17,7 @@ import numpy as np
 from qiskit.quantum_info import SparsePauliOp, Statevector
 
 from prefect_qiskit_runtime.errors import InvalidInputError
+from prefect_qiskit_runtime.program._flat import FLOW_NAMES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,13 +34,13 @@ _MATRIX_QUBITS = 12
 _NOT_UNITARY = frozenset(
     {
         "measure", "reset", "kraus", "superop", "quantum_channel", "roerror", "store",
-        "if_else", "while_loop", "for_loop", "switch_case",
+        "if_else", "while_loop", "for_loop", "switch_case", *FLOW_NAMES,
     }
 )  # fmt: skip
 
 
 def is_unitary(circuit: QuantumCircuit) -> bool:
-    """Say whether a circuit is all gates, so that one state vector describes its end."""
+    """Say whether a compiled circuit is all gates, so that one state vector describes its end."""
     names = circuit.count_ops().keys()
     if "initialize" in names and _initializes_late(circuit):
         return False

@@ -39,12 +39,14 @@ def exact_probabilities(
         InvalidInputError: The circuit measures before its end, resets or branches, or is too
             large.
     """
+    # Measurements in boxes and in instructions of users are found in the compiled circuit only.
+    given, circuit = circuit, backend.compiler.compiled(circuit)
     evolving, sources = _without_measurements(circuit)
     compiled = backend.compiler.compiled(evolving)
     if not is_unitary(compiled):
         raise _no_distribution(circuit)
     rows = np.arange(len(values))
-    evaluations = Evaluations(compiled, _columns(values, circuit, compiled), [], rows, rows, (0,))
+    evaluations = Evaluations(compiled, _columns(values, given, compiled), [], rows, rows, (0,))
     distributions: list[dict[str, float]] = []
     for _, states in state_batches(backend, compiled, evaluations):
         weights = np.abs(states) ** 2

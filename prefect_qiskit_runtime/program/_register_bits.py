@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prefect_qiskit_runtime.program._compile import has_flow
+from prefect_qiskit_runtime.program._seeds import SeedSource
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from qiskit.circuit import QuantumCircuit
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 
 # Parts are put together up to this many qubits: that costs less than further simulations.
 _PACKED_QUBITS = 4
+
+# Shots that run at a time: the simulator keeps an outcome of each as text, about 100 bytes.
+CHUNK_SHOTS = 2**20
 
 
 class RegisterSampler:
@@ -38,10 +44,21 @@ class RegisterSampler:
         """
         self._backend = backend
         self._circuit = circuit
-        self._parts = [
-            backend.compiler.compiled(part) if backend.is_ideal else part
-            for part in independent_parts(circuit)
+        self._parts = independent_parts(backend.compiler.compiled(circuit))
+
+    def sample_in_chunks(
+        self, values: NDArray[np.float64], *, shots: int, seed: int
+    ) -> dict[str, NDArray[np.bool_]]:
+        """Run the circuit like `sample`, some rows at a time where the shots are very many."""
+        rows = max(1, CHUNK_SHOTS // shots)
+        if len(values) <= rows:
+            return self.sample(values, shots=shots, seed=seed)
+        seeds = SeedSource(seed)
+        parts = [
+            self.sample(values[start : start + rows], shots=shots, seed=seeds.draw())
+            for start in range(0, len(values), rows)
         ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def sample(
         self, values: NDArray[np.float64], *, shots: int, seed: int
@@ -56,6 +73,19 @@ class RegisterSampler:
         Returns:
             For each classical register an array (row, shot, bit).
         """
+        rows, width = len(values), self._circuit.num_clbits
+        bits = np.zeros((rows, shots, width), dtype=bool)
+        if bits.size:
+            self._fill(bits, values, seed)
+        find = self._circuit.find_bit
+        return {
+            register.name: bits[:, :, [find(bit).index for bit in register]]
+            for register in self._circuit.cregs
+        }
+
+    def _fill(self, bits: NDArray[np.bool_], values: NDArray[np.float64], seed: int) -> None:
+        """Run the circuit and add the bits that it measured."""
+        rows, shots, width = bits.shape
         circuits, binds = self._bound(values)
         # One call for all parts: each builds the noise again, 2 s for a device of 127 qubits.
         result = self._backend.run(
@@ -67,15 +97,10 @@ class RegisterSampler:
         ).result()
         if not result.success:
             raise RuntimeError(f"The simulation failed: {result.status}")
-        rows, width = len(values), self._circuit.num_clbits
-        bits = np.zeros((rows, shots, width), dtype=bool)
         for index in range(rows * len(self._parts)):
-            bits[index % rows] |= _read(result.data(index)["memory"], width)
-        find = self._circuit.find_bit
-        return {
-            register.name: bits[:, :, [find(bit).index for bit in register]]
-            for register in self._circuit.cregs
-        }
+            # The simulator returns no outcomes of a part that measures nothing.
+            if (memory := result.data(index).get("memory")) is not None:
+                bits[index % rows] |= _read(memory, width)
 
     def _bound(
         self, values: NDArray[np.float64]
@@ -108,7 +133,7 @@ def independent_parts(circuit: QuantumCircuit) -> list[QuantumCircuit]:
     Together they have all instructions of the circuit, but the barriers. A circuit in which
     bits control gates stays whole.
     """
-    if circuit.has_control_flow_op() or circuit.num_vars:
+    if has_flow(circuit):
         return [circuit]
     groups = _packed(_connected(circuit))
     if len(groups) == 1:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 from qiskit.primitives import (
-    BackendSamplerV2,
     BaseSamplerV2,
+    BitArray,
+    DataBin,
     PrimitiveJob,
     PrimitiveResult,
     SamplerPubResult,
@@ -15,9 +18,10 @@ from qiskit.primitives import (
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
 from prefect_qiskit_runtime.errors import InvalidInputError
+from prefect_qiskit_runtime.program._register_bits import RegisterSampler
 from prefect_qiskit_runtime.program._seeds import SeedSource
 from prefect_qiskit_runtime.program.estimator import DEFAULT_SHOTS
-from prefect_qiskit_runtime.program.transpiled import bindings_for
+from prefect_qiskit_runtime.program.isa import require_isa
 
 if TYPE_CHECKING:
     from prefect_qiskit_runtime.program._backend import ProgramBackend
@@ -26,9 +30,8 @@ if TYPE_CHECKING:
 class ProgramSampler(BaseSamplerV2):
     """Samples bit strings; made by `ProgramBackend.sampler`.
 
-    Qiskit's BackendSamplerV2 does the work. This adds that calls draw fresh samples from one
-    seed, that any circuit runs on the ideal backend, and a record: the metadata of each
-    PubResult has `path`, `shots` and `seed`.
+    Calls draw fresh samples from one seed, and any circuit runs on the ideal backend. The
+    metadata of each PubResult has `path`, `shots` and `seed`.
     """
 
     def __init__(
@@ -64,16 +67,23 @@ class ProgramSampler(BaseSamplerV2):
         return PrimitiveResult([self._sample(*plan) for plan in planned], metadata={"version": 2})
 
     def _sample(self, pub: SamplerPub, seed: int) -> SamplerPubResult:
-        sampler = BackendSamplerV2(backend=self._backend, options={"seed_simulator": seed})
-        result = sampler.run([self._compiled(pub)]).result()[0]
-        metadata = {**result.metadata, "path": "sampled", "shots": pub.shots, "seed": seed}
-        return SamplerPubResult(result.data, metadata)
-
-    def _compiled(self, pub: SamplerPub) -> SamplerPub:
-        """Translate the circuit before its parameters are bound: once, not for each set."""
-        if not self._backend.is_ideal:
-            return pub
-        circuit = self._backend.compiler.compiled(pub.circuit)
-        if circuit is pub.circuit:
-            return pub
-        return SamplerPub(circuit, bindings_for(circuit, pub), pub.shots)
+        circuit, shape, shots = pub.circuit, pub.shape, cast(int, pub.shots)
+        if self._backend.imitates_device:
+            require_isa(circuit, self._backend.target, str(self._backend.name))
+        values = pub.parameter_values.as_array(circuit.parameters)
+        rows = np.asarray(values, dtype=float).reshape(math.prod(shape), circuit.num_parameters)
+        sampler = RegisterSampler(self._backend, circuit)
+        bits = sampler.sample_in_chunks(rows, shots=shots, seed=seed)
+        data = {
+            name: BitArray.from_bool_array(
+                array.reshape(*shape, shots, array.shape[-1]), order="little"
+            )
+            for name, array in bits.items()
+        }
+        metadata = {
+            "shots": shots,
+            "circuit_metadata": circuit.metadata,
+            "path": "sampled",
+            "seed": seed,
+        }
+        return SamplerPubResult(DataBin(**data, shape=shape), metadata)

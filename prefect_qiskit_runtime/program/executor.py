@@ -17,9 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prefect_qiskit_runtime.errors import InvalidInputError
-from prefect_qiskit_runtime.program._boxes import without_boxes
-from prefect_qiskit_runtime.program._executor_schema import ChunkTiming, ExecutorParams, ProgramItem
-from prefect_qiskit_runtime.program._register_bits import RegisterSampler
+from prefect_qiskit_runtime.program._executor_schema import (
+    ChunkTiming,
+    ExecutorParams,
+    ProgramItem,
+)
+from prefect_qiskit_runtime.program._register_bits import CHUNK_SHOTS, RegisterSampler
 from prefect_qiskit_runtime.program._request import handle_unsupported, naming, use_noise
 from prefect_qiskit_runtime.program._seeds import SeedSource
 from prefect_qiskit_runtime.program.isa import require_isa, require_registers
@@ -31,16 +34,13 @@ if TYPE_CHECKING:
 
     from prefect_qiskit_runtime.program._backend import ProgramBackend
 
-# Shots that run at a time: the simulator keeps an outcome of each as text, about 100 bytes.
-_CHUNK_SHOTS = 2**20
-
 
 @dataclass(frozen=True)
 class _Plan:
     """One item, its arguments drawn.
 
     Attributes:
-        circuit: Without boxes.
+        circuit: Of the item.
         values: 2D array, each row the arguments of one circuit.
         shape: Of the item; the product is the number of rows.
         drawn: What the samplex tells beside the arguments, of `shape` and an inner one.
@@ -99,7 +99,7 @@ def run_executor(
 def _planned(
     backend: ProgramBackend, item: ProgramItem, shots: int, rng: np.random.Generator
 ) -> _Plan:
-    circuit = without_boxes(item.circuit)
+    circuit = item.circuit
     require_registers(circuit)
     if backend.imitates_device:
         require_isa(circuit, backend.target, str(backend.name))
@@ -122,7 +122,7 @@ def _planned(
         values=arguments.reshape(math.prod(shape), -1),
         shape=shape,
         drawn=drawn,
-        chunk_size=item.chunk_size or max(1, _CHUNK_SHOTS // shots),
+        chunk_size=item.chunk_size or max(1, CHUNK_SHOTS // shots),
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from prefect_qiskit_runtime.errors import InvalidInputError
+from prefect_qiskit_runtime.program._flat import FLOW_NAMES
+from prefect_qiskit_runtime.program._genuine import class_of, is_genuine
 
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
@@ -13,7 +15,12 @@ if TYPE_CHECKING:
 # What the simulator understands beside gates; none of these would run on the device either,
 # but each is an explicit wish of the program.
 _SIMULATOR_PREFIXES = ("save_", "set_")
-_SIMULATOR_NAMES = frozenset({"barrier", "store", "kraus", "superop", "quantum_channel", "roerror"})
+_SIMULATOR_NAMES = frozenset(
+    {
+        "barrier", "store", "kraus", "superop", "quantum_channel", "roerror",
+        "break_loop", "continue_loop", *FLOW_NAMES,
+    }
+)  # fmt: skip
 
 
 def require_isa(circuit: QuantumCircuit, target: Target, backend_name: str) -> None:
@@ -68,6 +75,8 @@ def _first_fault(circuit: QuantumCircuit, target: Target, qubits: list[int]) -> 
                     return fault
             continue
         name = operation.name
+        if not _is_what_its_name_says(operation, target):
+            return f"its {name!r} on qubits {places} is a gate of that name with another definition"
         if name in _SIMULATOR_NAMES or name.startswith(_SIMULATOR_PREFIXES):
             continue
         key = (name, places)
@@ -76,3 +85,14 @@ def _first_fault(circuit: QuantumCircuit, target: Target, qubits: list[int]) -> 
         if not supported[key]:
             return f"it has no {name!r} on qubits {places}"
     return None
+
+
+def _is_what_its_name_says(operation: Any, target: Target) -> bool:
+    name = operation.name
+    if is_genuine(operation):
+        return True
+    if name in target.operation_names:  # it may be an opaque gate of the device itself
+        own = class_of(operation) is class_of(target.operation_from_name(name))
+        return own and getattr(operation, "definition", None) is None
+    # Any other name of a user's gate is refused for not being in the target.
+    return name not in _SIMULATOR_NAMES and not name.startswith(_SIMULATOR_PREFIXES)

@@ -11,6 +11,7 @@ square root: one standard error of the reported value.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from qiskit.circuit import ClassicalRegister, QuantumCircuit
 from qiskit.quantum_info import PauliList
 
 from prefect_qiskit_runtime.program._exact import BATCH_AMPLITUDES, is_unitary, state_batches
+from prefect_qiskit_runtime.program.isa import require_isa
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -209,9 +211,12 @@ def _outcomes(
     circuit = evaluations.circuit
     if not measurements:  # observables that are multiples of the identity
         return ()
+    if backend.imitates_device:
+        require_isa(circuit, backend.target, str(backend.name))
+    # Before parameters are bound: Qiskit binds gates in blocks in the given circuit as well.
+    circuit = backend.compiler.compiled(circuit)
     if not backend.is_ideal:
         return _from_shots(backend, circuit, evaluations, measurements, shots=shots, seed=seed)
-    circuit = backend.compiler.compiled(circuit)
     fits = len(evaluations.values) << circuit.num_qubits <= BATCH_AMPLITUDES
     draw = circuit.num_qubits <= _STATE_QUBITS and fits and is_unitary(circuit)
     source = _from_states if draw else _from_shots
@@ -308,7 +313,11 @@ def _measured(circuit: QuantumCircuit, group: Group, backend: ProgramBackend) ->
         rotation = PassManager([Optimize1qGatesDecomposition(target=backend.target)]).run(rotation)
     measured = circuit.copy()
     measured.compose(rotation, inplace=True)
-    register = ClassicalRegister(len(group.support))
+    taken = {register.name for register in circuit.cregs}
+    names = (f"observed{number}" for number in itertools.count())
+    register = ClassicalRegister(
+        len(group.support), next(name for name in names if name not in taken)
+    )
     measured.add_register(register)
     measured.measure(group.support.tolist(), register)
     return measured

@@ -12,8 +12,12 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.observables_array import ObservablesArray
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit.quantum_info import SparseObservable
+from qiskit.transpiler.exceptions import TranspilerError
 
 from prefect_qiskit_runtime.codec.delays import HeldDelays
+from prefect_qiskit_runtime.errors import InvalidInputError
+from prefect_qiskit_runtime.program._flat import require_known_durations
+from prefect_qiskit_runtime.program._genuine import ready_for_transpiler
 
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
@@ -59,12 +63,26 @@ class PubTranspiler:
         """
         if not (self._imitates_device or self._device):
             return pub
-        held = HeldDelays(pub.circuit)
-        circuit = held.restored(self._passes.run(held.circuit))
+        circuit = self._transpiled(pub.circuit)
         values = bindings_for(circuit, pub)
         if isinstance(pub, SamplerPub):
             return SamplerPub(circuit, values, pub.shots)
         return EstimatorPub(circuit, _laid_out(pub.observables, circuit), values, pub.precision)
+
+    def _transpiled(self, circuit: QuantumCircuit) -> QuantumCircuit:
+        require_known_durations(circuit)
+        held = HeldDelays(ready_for_transpiler(circuit))
+        try:
+            return held.restored(self._passes.run(held.circuit))
+        except TranspilerError as exc:
+            raise InvalidInputError(
+                f"Circuit {circuit.name!r} cannot be transpiled for {self._name}: {exc.message}",
+                rule="constructs that the device has",
+            ) from exc
+
+    @property
+    def _name(self) -> str:
+        return "its device" if self._backend is None else str(self._backend.name)
 
     def layout_of(self, pub: Any) -> list[int] | None:
         """Return the device's qubit of each qubit of the circuit as it was given, at its end."""

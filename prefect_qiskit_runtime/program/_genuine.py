@@ -1,0 +1,189 @@
+"""Says whether an operation is the one that its name promises.
+
+Simulators and transpilers go by names: a sub-circuit called "cx" runs as a CNOT, and one called
+"diagonal" ends the process. A gate is what its definition says, so an operation is taken by its
+name only if its class is the one of that name in Qiskit or Aer.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from prefect_qiskit_runtime.codec.circuit_walk import blocks_of
+from prefect_qiskit_runtime.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from qiskit.circuit import QuantumCircuit
+
+# Classes of operations whose users choose the name.
+_NAMED_BY_USERS = frozenset({"Instruction", "Gate", "ControlledGate", "Operation"})
+# Not all of `qiskit.`: gates read from OpenQASM have names of their text.
+_HOMES = (
+    "qiskit.circuit.", "qiskit.quantum_info.", "qiskit.extensions.", "qiskit.synthesis.",
+    "qiskit_aer.",
+)  # fmt: skip
+# By name, the classes of Qiskit that Aer takes beside the standard gates.
+_CLASSES = {
+    "barrier": {"Barrier"},
+    "diagonal": {"DiagonalGate", "Diagonal"},
+    "initialize": {"Initialize"},
+    "mcp": {"MCPhaseGate"},
+    "mcphase": {"MCPhaseGate"},
+    "mcu1": {"MCU1Gate"},
+    "mcx": {"MCXGate", "C3XGate", "C4XGate"},
+    "mcx_gray": {"MCXGrayCode"},
+    "multiplexer": {"UCGate"},
+    "pauli": {"PauliGate"},
+    "unitary": {"UnitaryGate"},
+    "store": {"Store"},
+    "for_loop": {"ForLoopOp"},
+    "while_loop": {"WhileLoopOp"},
+    "if_else": {"IfElseOp"},
+    "switch_case": {"SwitchCaseOp"},
+    "break_loop": {"BreakLoopOp"},
+    "continue_loop": {"ContinueLoopOp"},
+    "box": {"BoxOp"},
+}
+# Channels that Qiskit and Aer make as instructions without a class; their parameters are all
+# that they are.
+_CHANNELS = frozenset({"kraus", "superop", "roerror"})
+
+
+def is_genuine(operation: Any) -> bool:
+    """Say whether an operation is what Qiskit or Aer call by its name.
+
+    Of an operation whose name neither of them knows: whether it has a class of Qiskit, so that
+    it is translated by Qiskit's rules for that class.
+    """
+    kind = class_of(operation)
+    name = operation.name
+    home = kind.__module__ or ""
+    if kind.__name__ in _NAMED_BY_USERS or not home.startswith(_HOMES):
+        return name in _CHANNELS and getattr(operation, "definition", None) is None
+    if name in _CLASSES:
+        return kind.__name__ in _CLASSES[name]
+    standard = _standard_classes().get(name)
+    return standard is None or kind is standard
+
+
+def is_plain(operation: Any) -> bool:
+    """Say whether an operation, and what it is built on, is what its name says."""
+    if not is_genuine(operation):
+        return False
+    inner = getattr(operation, "base_op", None) or getattr(operation, "base_gate", None)
+    return inner is None or is_plain(inner)
+
+
+def definition_of(operation: Any, circuit_name: str) -> QuantumCircuit:
+    """Return what a gate of a user is made of.
+
+    Raises:
+        InvalidInputError: It is opaque.
+    """
+    definition = getattr(operation, "definition", None)
+    if definition is None:
+        raise InvalidInputError(
+            f"Circuit {circuit_name!r} has an instruction {operation.name!r} without a "
+            "definition, and it is not Qiskit's instruction of that name: nothing says what it "
+            "does. Give it a definition, or use Qiskit's class.",
+            rule="gates have a definition",
+        )
+    return definition
+
+
+def ready_for_transpiler(circuit: QuantumCircuit) -> QuantumCircuit:
+    """Return a circuit without boxes, in which no gate of a user has the name of another gate.
+
+    Transpilers then go by the definition of each. What is in a box is between two barriers.
+
+    Raises:
+        InvalidInputError: A gate has no definition.
+    """
+    return Renamer(circuit).renamed(circuit)
+
+
+class Renamer:
+    """Renames the gates of users in one circuit."""
+
+    def __init__(self, outermost: QuantumCircuit) -> None:
+        self._circuit_name = outermost.name
+        self._numbers: Iterator[int] = count()
+
+    def renamed(self, circuit: QuantumCircuit) -> QuantumCircuit:
+        """Return the circuit, or a block or definition in it, with such gates renamed."""
+        if all(_is_standard(instruction) for instruction in circuit.data):
+            return circuit
+        copy: Any = circuit.copy_empty_like()
+        for instruction in circuit.data:
+            operation = instruction.operation
+            if operation.name == "box" and blocks_of(operation):
+                self._unbox(instruction, copy)
+                continue
+            new = operation if _is_standard(instruction) else self.operation(operation)
+            copy._append(
+                instruction.replace(operation=new) if new is not operation else instruction
+            )
+        return copy
+
+    def _unbox(self, instruction: Any, circuit: QuantumCircuit) -> None:
+        (body,) = instruction.operation.blocks
+        circuit.barrier(instruction.qubits)
+        circuit.compose(
+            self.renamed(body),
+            instruction.qubits,
+            instruction.clbits,
+            inplace=True,
+            copy=False,
+            inline_captures=True,
+        )
+        circuit.barrier(instruction.qubits)
+
+    def operation(self, operation: Any) -> Any:
+        """Return the operation under a name that no other has, if it needs one."""
+        if blocks := blocks_of(operation):
+            return operation.replace_blocks([self.renamed(block) for block in blocks])
+        if is_plain(operation):
+            return operation
+        if (base := getattr(operation, "base_op", None)) is not None:
+            return type(operation)(self.operation(base), operation.modifiers)
+        return self._custom(operation)
+
+    def _custom(self, operation: Any) -> Any:
+        from qiskit.circuit import Gate, Instruction
+
+        definition = self.renamed(definition_of(operation, self._circuit_name))
+        name = f"custom_{next(self._numbers)}"
+        # The parameters of its definition are how a circuit knows that it has them.
+        parameters = list(definition.parameters)
+        if operation.num_clbits:
+            new: Any = Instruction(name, operation.num_qubits, operation.num_clbits, parameters)
+        else:
+            new = Gate(name, operation.num_qubits, parameters)
+        new.definition = definition
+        if (condition := getattr(operation, "condition", None)) is not None:  # before Qiskit 2.0
+            new.condition = condition
+        return new
+
+
+def _is_standard(instruction: Any) -> bool:
+    is_standard = getattr(instruction, "is_standard_gate", None)  # since Qiskit 1.2
+    return False if is_standard is None else is_standard()
+
+
+def class_of(operation: Any) -> type:
+    """Return the class of an operation, as Qiskit's users know it."""
+    # Gates without parameters have one object for all, of a class that Qiskit makes.
+    return getattr(operation, "base_class", type(operation))
+
+
+@cache
+def _standard_classes() -> dict[str, type]:
+    from qiskit.circuit.library.standard_gates import get_standard_gate_name_mapping
+
+    return {
+        name: class_of(operation) for name, operation in get_standard_gate_name_mapping().items()
+    }
