@@ -17,11 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prefect_qiskit_runtime.errors import InvalidInputError
-from prefect_qiskit_runtime.program._executor_schema import (
-    ChunkTiming,
-    ExecutorParams,
-    ProgramItem,
-)
+from prefect_qiskit_runtime.program._executor_schema import ChunkTiming, ExecutorParams, ProgramItem
 from prefect_qiskit_runtime.program._register_bits import CHUNK_SHOTS, RegisterSampler
 from prefect_qiskit_runtime.program._request import handle_unsupported, naming, use_noise
 from prefect_qiskit_runtime.program._seeds import SeedSource
