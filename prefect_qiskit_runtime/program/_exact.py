@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from qiskit.circuit import QuantumCircuit
 
-    from prefect_qiskit_runtime.program._backend import ProgramBackend
+    from prefect_qiskit_runtime.program._simulated import SimulatedBackend
     from prefect_qiskit_runtime.program.evaluations import Evaluations
 
 # Amplitudes of one batch: 2**24 complex numbers are 256 MiB.
@@ -57,7 +57,7 @@ def _initializes_late(circuit: QuantumCircuit) -> bool:
     return False
 
 
-def exact_values(backend: ProgramBackend, evaluations: Evaluations) -> NDArray[np.float64]:
+def exact_values(backend: SimulatedBackend, evaluations: Evaluations) -> NDArray[np.float64]:
     """Compute exact expectation values.
 
     Args:
@@ -90,7 +90,7 @@ def exact_values(backend: ProgramBackend, evaluations: Evaluations) -> NDArray[n
 
 
 def state_batches(
-    backend: ProgramBackend, circuit: QuantumCircuit, evaluations: Evaluations
+    backend: SimulatedBackend, circuit: QuantumCircuit, evaluations: Evaluations
 ) -> Iterator[tuple[int, NDArray[np.complex128]]]:
     """Yield the states of the rows of parameter values, batch by batch.
 

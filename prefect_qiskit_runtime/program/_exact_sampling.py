@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from qiskit.circuit import QuantumCircuit
 
-    from prefect_qiskit_runtime.program._backend import ProgramBackend
+    from prefect_qiskit_runtime.program._simulated import SimulatedBackend
 
 # Below this a probability is what rounding left of zero.
 _NEGLIGIBLE = 1e-14
 
 
 def exact_probabilities(
-    backend: ProgramBackend, circuit: QuantumCircuit, values: NDArray[np.float64]
+    backend: SimulatedBackend, circuit: QuantumCircuit, values: NDArray[np.float64]
 ) -> list[dict[str, float]]:
     """Compute the probabilities of the outcomes that a circuit measures.
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from qiskit.circuit import QuantumCircuit
 
-    from prefect_qiskit_runtime.program._backend import ProgramBackend
+    from prefect_qiskit_runtime.program._simulated import SimulatedBackend
 
 # Parts are put together up to this many qubits: that costs less than further simulations.
 _PACKED_QUBITS = 4
@@ -35,7 +35,7 @@ class RegisterSampler:
     in Python takes longer than to simulate it.
     """
 
-    def __init__(self, backend: ProgramBackend, circuit: QuantumCircuit) -> None:
+    def __init__(self, backend: SimulatedBackend, circuit: QuantumCircuit) -> None:
         """Create a sampler.
 
         Args:

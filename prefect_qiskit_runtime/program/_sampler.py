@@ -24,7 +24,7 @@ from prefect_qiskit_runtime.program.estimator import DEFAULT_SHOTS
 from prefect_qiskit_runtime.program.isa import require_isa
 
 if TYPE_CHECKING:
-    from prefect_qiskit_runtime.program._backend import ProgramBackend
+    from prefect_qiskit_runtime.program._simulated import SimulatedBackend
 
 
 class ProgramSampler(BaseSamplerV2):
@@ -35,7 +35,7 @@ class ProgramSampler(BaseSamplerV2):
     """
 
     def __init__(
-        self, backend: ProgramBackend, *, shots: int | None = None, seed: int | None = None
+        self, backend: SimulatedBackend, *, shots: int | None = None, seed: int | None = None
     ) -> None:
         """Create a sampler; see `ProgramBackend.sampler`."""
         if shots is not None and shots < 1:

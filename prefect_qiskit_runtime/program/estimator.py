@@ -17,7 +17,7 @@ from prefect_qiskit_runtime.program.evaluations import Evaluations
 from prefect_qiskit_runtime.program.sampled import sampled_values
 
 if TYPE_CHECKING:
-    from prefect_qiskit_runtime.program._backend import ProgramBackend
+    from prefect_qiskit_runtime.program._simulated import SimulatedBackend
     from prefect_qiskit_runtime.program.readout import ReadoutMitigator
 
 DEFAULT_SHOTS = 4096
@@ -32,7 +32,7 @@ class ProgramEstimator(BaseEstimatorV2):
 
     def __init__(
         self,
-        backend: ProgramBackend,
+        backend: SimulatedBackend,
         *,
         shots: int | None = None,
         precision: float | None = None,

@@ -26,7 +26,7 @@ from prefect_qiskit_runtime.program.isa import require_isa
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from prefect_qiskit_runtime.program._backend import ProgramBackend
+    from prefect_qiskit_runtime.program._simulated import SimulatedBackend
     from prefect_qiskit_runtime.program.evaluations import Evaluations
     from prefect_qiskit_runtime.program.readout import ReadoutMitigator
 
@@ -88,7 +88,7 @@ class SampledValues:
 
 
 def sampled_values(
-    backend: ProgramBackend,
+    backend: SimulatedBackend,
     evaluations: Evaluations,
     shots: int,
     seed: int,
@@ -200,7 +200,7 @@ def _moments(numbers: NDArray[np.float64], counts: NDArray[np.int64]) -> tuple[f
 
 
 def _outcomes(
-    backend: ProgramBackend,
+    backend: SimulatedBackend,
     evaluations: Evaluations,
     measurements: list[Measurement],
     *,
@@ -224,7 +224,7 @@ def _outcomes(
 
 
 def _from_states(
-    backend: ProgramBackend,
+    backend: SimulatedBackend,
     circuit: QuantumCircuit,
     evaluations: Evaluations,
     measurements: list[Measurement],
@@ -266,7 +266,7 @@ def _rotated(state: NDArray[np.complex128], group: Group, width: int) -> NDArray
 
 
 def _from_shots(
-    backend: ProgramBackend,
+    backend: SimulatedBackend,
     circuit: QuantumCircuit,
     evaluations: Evaluations,
     measurements: list[Measurement],
@@ -299,7 +299,7 @@ def _from_shots(
         ]
 
 
-def _measured(circuit: QuantumCircuit, group: Group, backend: ProgramBackend) -> QuantumCircuit:
+def _measured(circuit: QuantumCircuit, group: Group, backend: SimulatedBackend) -> QuantumCircuit:
     """Add the group's measurement to a circuit, in the backend's own gates."""
     from qiskit.transpiler import PassManager
     from qiskit.transpiler.passes import Optimize1qGatesDecomposition

@@ -22,7 +22,7 @@ from prefect_qiskit_runtime.program._genuine import ready_for_transpiler
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
 
-    from prefect_qiskit_runtime.program._backend import ProgramBackend
+    from prefect_qiskit_runtime.program._simulated import SimulatedBackend
 
 # The same circuit gets the same layout in every job.
 _SEED = 0
@@ -33,7 +33,7 @@ class PubTranspiler:
 
     def __init__(
         self,
-        backend: ProgramBackend | None = None,
+        backend: SimulatedBackend | None = None,
         *,
         level: int = 1,
         seed: int = _SEED,

@@ -1,0 +1,324 @@
+"""A Qiskit backend that simulates in this process, ideally or with the noise of a device."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import threading
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from qiskit.circuit import QuantumCircuit
+from qiskit.providers import BackendV2, JobV1
+
+from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError, NotFoundError
+from prefect_qiskit_runtime.program._compile import CircuitCompiler, binds_right, bound_one_by_one
+from prefect_qiskit_runtime.program.isa import require_isa
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qiskit.transpiler import CouplingMap
+
+IDEAL_NAME = "aer_simulator"
+_WIDE_GATES = frozenset({"ccx", "ccz", "cswap"})
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a program has run so far.
+
+    Attributes:
+        circuits: How many circuits, each set of parameter values counted as one.
+        shots: How many shots in all of them; an exact evaluation takes none.
+        quantum_seconds: Time on a quantum device: none, as long as backends are simulators.
+    """
+
+    circuits: int = 0
+    shots: int = 0
+    quantum_seconds: float = 0.0
+
+
+class SimulatedBackend(BackendV2):
+    """A backend that simulates; the primitives of `ProgramBackend` run their circuits on it.
+
+    There are two kinds. The ideal one has no noise and connects all qubits; it takes any
+    circuit. The others imitate a device, with its noise, and like the device they take only
+    circuits in its instruction set: transpile first.
+    """
+
+    def __init__(self, name: str, device: Any = None) -> None:
+        """Create a backend; `from_name` is the usual way.
+
+        Args:
+            name: Name of the backend.
+            device: A `BackendV2` whose target and noise are imitated; None for the ideal one.
+        """
+        super().__init__(
+            name=name,
+            description="Ideal simulator" if device is None else f"Simulator of {name} with noise",
+            backend_version=None if device is None else device.backend_version,
+        )
+        self._device = device
+        self._usage = Usage()
+        self._usage_lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # Primitives of qiskit-ibm-runtime copy their options, and the backend stands in them:
+        # a second one would build its noise again and count what it runs for itself.
+        return self
+
+    @classmethod
+    def from_name(cls, name: str) -> Self:
+        """Build the backend of a name.
+
+        Args:
+            name: `aer_simulator`, or `fake_<x>` for a device snapshot of qiskit-ibm-runtime.
+
+        Raises:
+            NotFoundError: There is no such backend in this environment.
+            ConfigurationError: This environment lacks qiskit-aer or qiskit-ibm-runtime.
+        """
+        return cls(name, None if name == IDEAL_NAME else _device_snapshot(name))
+
+    # `Any` in what overrides BackendV2: its abstract methods look to type checkers as if they
+    # returned None. Options are those of AerSimulator; a target is a Target; a run is a Job.
+    @classmethod
+    def _default_options(cls) -> Any:
+        return _aer_simulator_class()._default_options()
+
+    @property
+    def is_ideal(self) -> bool:
+        """Whether it has no noise, so that exact expectation values mean something."""
+        return self._device is None and cast(Any, self.options).noise_model is None
+
+    @property
+    def imitates_device(self) -> bool:
+        """Whether it takes only circuits in the instruction set of a device."""
+        return self._device is not None
+
+    @property
+    def usage(self) -> Usage:
+        """What has run on it so far."""
+        return self._usage
+
+    @property
+    def target(self) -> Any:
+        """Instructions, connections and, of a device, their errors."""
+        return self._simulator.target if self._device is None else self._device.target
+
+    @property
+    def operation_names(self) -> list[str]:
+        """Names of the instructions; of the ideal simulator, those on one and two qubits.
+
+        `transpile` refuses a backend that has a coupling map and lists wider gates. It compiles
+        for `target`, which has them all.
+        """
+        if self._device is not None:
+            return self._device.operation_names
+        return [name for name in self.target.operation_names if name not in _WIDE_GATES]
+
+    @property
+    def coupling_map(self) -> CouplingMap | None:
+        """Which qubits are connected: all of them, on the ideal simulator.
+
+        The target of the ideal simulator says None for this, and `AerSimulator.from_backend`,
+        with which Aer's primitives take a backend, needs the pairs.
+        """
+        if self._device is not None:
+            return self._device.coupling_map
+        from qiskit.transpiler import CouplingMap
+
+        return CouplingMap.from_full(self.num_qubits)
+
+    @property
+    def max_circuits(self) -> None:
+        """How many circuits one call of `run` takes: any number."""
+        return
+
+    def configuration(self) -> Any:
+        """Return the configuration, as programs written for older backends ask for it."""
+        return (self._simulator if self._device is None else self._device).configuration()
+
+    def properties(self) -> Any:
+        """Return the calibration of the imitated device; None for the ideal simulator."""
+        return None if self._device is None else self._device.properties()
+
+    def run(self, run_input: QuantumCircuit | Sequence[QuantumCircuit], **options: Any) -> Any:
+        """Run circuits.
+
+        Args:
+            run_input: A circuit or several.
+            options: Options of this run, as AerSimulator has them: `shots` (1024 unless set),
+                `seed_simulator`, `memory`, `parameter_binds`, `method` and others.
+
+        Returns:
+            A job of Qiskit; its `result()` waits.
+
+        Raises:
+            InvalidInputError: A circuit is not in the instruction set of the imitated device.
+        """
+        circuits = [run_input] if isinstance(run_input, QuantumCircuit) else list(run_input)
+        if not circuits:
+            raise InvalidInputError(
+                "backend.run was given no circuit.", rule="one or more circuits"
+            )
+        if self._device is not None:
+            for circuit in circuits:
+                require_isa(circuit, self.target, str(self.name))
+        given = [_memory_of(circuit) for circuit in circuits]
+        circuits = [self.compiler.compiled(circuit) for circuit in circuits]
+        run_options = {**self._changed_options(), **options}
+        shots = run_options.get("shots") or self._default_options().shots
+        binds = run_options.get("parameter_binds")
+        counts = list(map(_bind_count, binds)) if binds else [1] * len(circuits)
+        job = self._started(circuits, run_options)
+        self._count(circuits=sum(counts), shots=sum(counts) * shots)
+        if given == [_memory_of(circuit) for circuit in circuits]:
+            return job
+        return NarrowedJob(
+            job, [memory for memory, n in zip(given, counts, strict=True) for _ in range(n)]
+        )
+
+    @cached_property
+    def compiler(self) -> CircuitCompiler:
+        """Makes of circuits what the simulator runs."""
+        return CircuitCompiler(self._simulator, translate=self._device is None)
+
+    @cached_property
+    def _simulator(self) -> Any:
+        # The noise of a device with 127 qubits takes 2 s to build: only when something runs.
+        simulator = _aer_simulator_class()
+        return simulator() if self._device is None else simulator.from_backend(self._device)
+
+    def _run_exactly(self, circuit: QuantumCircuit, **options: Any) -> Any:
+        """Run a circuit with save instructions, which takes no shots."""
+        binds = options.get("parameter_binds")
+        self._count(circuits=sum(map(_bind_count, binds)) if binds else 1, shots=0)
+        return self._started([circuit], {**options, "shots": 1}).result()
+
+    def _started(self, circuits: list[QuantumCircuit], options: dict[str, Any]) -> Any:
+        """Start compiled circuits; a parameter that the simulator would not bind is bound here."""
+        binds = options.get("parameter_binds")
+        if binds and not binds_right(circuits):
+            circuits = bound_one_by_one(circuits, binds)
+            options = {name: value for name, value in options.items() if name != "parameter_binds"}
+        return self._simulator.run(circuits, **options)
+
+    def _count(self, *, circuits: int, shots: int) -> None:
+        with self._usage_lock:
+            before = self._usage
+            self._usage = Usage(before.circuits + circuits, before.shots + shots)
+
+    def _changed_options(self) -> dict[str, Any]:
+        defaults, options = self._default_options(), cast(Any, self.options)
+        return {
+            name: value
+            for name, value in options.items()
+            if value is not defaults.get(name) and value != defaults.get(name)
+        }
+
+
+class NarrowedJob(JobV1):
+    """A job of the simulator whose circuits have bits for variables after their own.
+
+    Those bits are 0 at the end. Headers of the result say how wide outcomes are, so without them
+    outcomes are as wide as the circuits that were given.
+    """
+
+    def __init__(self, job: Any, given: list[tuple[int, int]]) -> None:
+        """Wrap a job.
+
+        Args:
+            job: Of the simulator.
+            given: Of each circuit that it runs, how many classical bits and registers it was
+                given with.
+        """
+        super().__init__(job.backend(), job.job_id())
+        self._job = job
+        self._given = given
+
+    def submit(self) -> None:
+        """Do nothing: the simulator has started."""
+
+    def status(self) -> Any:
+        """Return the status of the simulation."""
+        return self._job.status()
+
+    def cancel(self) -> Any:
+        """Cancel the simulation if it waits."""
+        return self._job.cancel()
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the simulation and return its result."""
+        result = self._job.result(timeout=timeout)
+        for experiment, (width, registers) in zip(result.results, self._given, strict=False):
+            header = experiment.header
+            sizes = header["creg_sizes"] if isinstance(header, dict) else header.creg_sizes
+            changes = {"memory_slots": width, "creg_sizes": sizes[:registers]}
+            if isinstance(header, dict):
+                header.update(changes)
+            else:  # before Qiskit 2.0
+                vars(header).update(changes)
+        return result
+
+
+def _memory_of(circuit: QuantumCircuit) -> tuple[int, int]:
+    return circuit.num_clbits, len(circuit.cregs)
+
+
+def _bind_count(bind: dict[Any, Any]) -> int:
+    for values in bind.values():
+        return len(values) if hasattr(values, "__len__") else 1
+    return 1
+
+
+def _aer_simulator_class() -> Any:
+    try:
+        from qiskit_aer import AerSimulator
+    except ModuleNotFoundError as exc:
+        raise ConfigurationError(
+            "Backends of programs simulate with qiskit-aer, which this environment (image) does "
+            "not have: install qiskit-aer in it."
+        ) from exc
+    return AerSimulator
+
+
+def _device_snapshot(name: str) -> Any:
+    providers = _fake_providers()
+    if not providers:
+        raise ConfigurationError(
+            f"Backend {name!r} is a device snapshot of qiskit-ibm-runtime, which this environment "
+            "(image) does not have: install qiskit-ibm-runtime in it."
+        )
+    for provider in providers:
+        for candidate in vars(provider).values():
+            # Class names differ (FakeManilaV2, FakeSherbrooke), the backend's own name does not.
+            # Before Qiskit 1.0, FakeManila with that name is of another version.
+            if (
+                isinstance(candidate, type)
+                and issubclass(candidate, BackendV2)
+                and getattr(candidate, "backend_name", None) == name
+            ):
+                # qiskit-ibm-runtime 0.15 has the classes, and not the files that they read.
+                with contextlib.suppress(FileNotFoundError):
+                    return candidate()
+    raise NotFoundError(
+        f"There is no backend {name!r} in this environment: {IDEAL_NAME}, or fake_<device> for a "
+        "snapshot of qiskit_ibm_runtime.fake_provider.",
+        kind="backend",
+        identifier=name,
+    )
+
+
+def _fake_providers() -> list[Any]:
+    """Return the modules with device snapshots; before Qiskit 1.0 it had them itself."""
+    found = []
+    for home in ("qiskit_ibm_runtime.fake_provider", "qiskit.providers.fake_provider"):
+        with contextlib.suppress(ModuleNotFoundError):
+            found.append(importlib.import_module(home))
+    return found
