@@ -124,7 +124,6 @@ from prefect_qiskit_runtime.program import (
     UserMessenger as UserMessenger,
 )
 from prefect_qiskit_runtime.programs import (
-    RuntimeProgram as RuntimeProgram,
     adelete_program as adelete_program,
     aget_program as aget_program,
     alist_programs as alist_programs,
@@ -146,6 +145,9 @@ from prefect_qiskit_runtime.provenance import (
 )
 from prefect_qiskit_runtime.runtime_job import (
     RuntimeJob as RuntimeJob,
+)
+from prefect_qiskit_runtime.runtime_program import (
+    RuntimeProgram as RuntimeProgram,
 )
 from prefect_qiskit_runtime.sessions import (
     RuntimeSession as RuntimeSession,

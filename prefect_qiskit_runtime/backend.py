@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 from uuid import UUID
 
 from prefect import get_client
@@ -16,7 +16,6 @@ from prefect.blocks.abstract import CredentialsBlock
 from prefect.blocks.core import Block
 from pydantic import BaseModel, Field, HttpUrl, field_validator, model_validator
 
-from prefect_qiskit_runtime.client import HardwareAccess, RuntimeApi, embedded_api
 from prefect_qiskit_runtime.credentials import (
     LOGO_URL,
     IBMQuantumCredentials,
@@ -26,6 +25,9 @@ from prefect_qiskit_runtime.credentials import (
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.models import IBM_QUANTUM, OUR_SERVICE, RuntimeOptions, ServiceKind
 from prefect_qiskit_runtime.renamed import old_method
+
+if TYPE_CHECKING:
+    from prefect_qiskit_runtime.client import HardwareAccess, RuntimeApi
 
 LEAST_BUSY = "least_busy"
 """As the name of a backend: the one that fits and has the fewest jobs waiting."""
@@ -564,6 +566,8 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
 
     def connect(self) -> AbstractAsyncContextManager[RuntimeApi]:
         """Open a connection to the service of this backend; starts the embedded one if needed."""
+        from prefect_qiskit_runtime.client import embedded_api
+
         api = embedded_api() if self.credentials is None else self.credentials.connect()
         access = self.hardware_access()
         return api if access is None else api.with_hardware(access)
@@ -572,6 +576,8 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
         """Return what programs may use of IBM Quantum; None if that is nothing."""
         if self.hardware_credentials is None:
             return None
+        from prefect_qiskit_runtime.client import HardwareAccess
+
         own = (self.hardware_max_seconds, self.max_qpu_seconds_per_call)
         return HardwareAccess(
             self.hardware_credentials.account(),

@@ -5,24 +5,24 @@ Building, loading and saving them touches no network. The embedded service needs
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import AnyHttpUrl, Field, GetJsonSchemaHandler, HttpUrl, SecretStr, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from prefect_qiskit_runtime.client import (
-    IbmAccount,
-    IbmApi,
-    Proxies,
-    RuntimeApi,
-    RuntimeClient,
-    SavedAccount,
-    verify_account,
-)
 from prefect_qiskit_runtime.renamed import old_method
 from prefect_qiskit_runtime.twins.sync import blocking
+
+if TYPE_CHECKING:
+    from prefect_qiskit_runtime.client import (
+        IbmAccount,
+        IbmApi,
+        RuntimeApi,
+        RuntimeClient,
+        SavedAccount,
+    )
 
 # Qiskit's picture, on a host that its blocks of other collections use. Prefect takes http addresses
 # only, not data URIs.
@@ -82,6 +82,8 @@ class RuntimeServiceCredentials(CredentialsBlock):
 
     def connect(self) -> RuntimeApi:
         """The service's endpoints, logged in; an async context manager."""
+        from prefect_qiskit_runtime.client import RuntimeApi
+
         return RuntimeApi(
             str(self.url).rstrip("/"),
             self.token.get_secret_value(),
@@ -93,6 +95,8 @@ class RuntimeServiceCredentials(CredentialsBlock):
 
     def get_client(self) -> RuntimeClient:
         """A client of this service that works without Prefect; an async context manager."""
+        from prefect_qiskit_runtime.client import RuntimeClient
+
         return RuntimeClient(
             url=str(self.url).rstrip("/"),
             token=self.token.get_secret_value(),
@@ -188,11 +192,15 @@ class IBMQuantumCredentials(Referable, CredentialsBlock):
                 "url needs api_key: an account that is saved, or in variables, has its own."
             )
         if self.proxy_url is not None:
+            from prefect_qiskit_runtime.client import Proxies
+
             Proxies.everywhere(self.proxy_url.get_secret_value())
         return self
 
     def connect(self) -> IbmApi:
         """The service's endpoints, logged in; an async context manager."""
+        from prefect_qiskit_runtime.client import IbmApi
+
         return IbmApi(self.account())
 
     api = old_method("api", "connect")
@@ -207,16 +215,22 @@ class IBMQuantumCredentials(Referable, CredentialsBlock):
             QiskitRuntimeError: It does not work; the sentence says whether the key is wrong, the
                 instance, the network, or the clock of this machine.
         """
+        from prefect_qiskit_runtime.client import verify_account
+
         return await verify_account(self.account())
 
     verify = blocking(averify)
 
     def get_client(self) -> RuntimeClient:
         """A client of this service that works without Prefect; an async context manager."""
+        from prefect_qiskit_runtime.client import RuntimeClient
+
         return RuntimeClient.from_ibm_account(self.account())
 
     def account(self) -> IbmAccount | SavedAccount:
         """Which account is meant; a saved one is read when a connection is opened."""
+        from prefect_qiskit_runtime.client import IbmAccount, Proxies, SavedAccount
+
         proxies = None
         if self.proxy_url is not None:
             proxies = Proxies.everywhere(self.proxy_url.get_secret_value())

@@ -1,4 +1,4 @@
-"""Runtime programs: upload, update, delete, visibility, get, list - and the `RuntimeProgram` block.
+"""Runtime programs: upload, update, delete, visibility, get and list.
 
 A program is uploaded once and run many times by its id. Uploading it again is idempotent by
 content, so a flow simply uploads what it needs at its start.
@@ -6,73 +6,26 @@ content, so a flow simply uploads what it needs at its start.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from prefect.blocks.abstract import JobBlock
-from prefect.context import FlowRunContext
-from pydantic import Field, HttpUrl, model_validator
 
 from prefect_qiskit_runtime.backend import BackendLike, RuntimeBackend, as_backend
 from prefect_qiskit_runtime.client import (
     RuntimeClientProgram,
     format_programs,
     read_changes,
-    read_program,
     read_source,
 )
-from prefect_qiskit_runtime.codec import Decoders
-from prefect_qiskit_runtime.credentials import LOGO_URL, Referable
 from prefect_qiskit_runtime.errors import ConfigurationError
-from prefect_qiskit_runtime.evaluation.evaluation import Evaluation
-from prefect_qiskit_runtime.evaluation.request import Request
 from prefect_qiskit_runtime.flow_run.tasks import async_task, sync_task
 from prefect_qiskit_runtime.models import IfExists, ProgramMetadata
-from prefect_qiskit_runtime.runtime_job import RuntimeJob
-from prefect_qiskit_runtime.twins.sync import blocking, run_sync
-
-
-def flow_folder() -> Path | None:
-    """The folder of the file that defines the running flow; None outside a flow run."""
-    context = FlowRunContext.get()
-    if context is None or context.flow is None:
-        return None
-    try:
-        file = inspect.getsourcefile(inspect.unwrap(context.flow.fn))
-    except TypeError:
-        return None
-    return Path(file).resolve().parent if file else None
-
-
-def locate(path: str | Path) -> Path:
-    """Find a file that a flow names: relative to the flow's file, outside a flow to the cwd.
-
-    A worker runs a deployment from a folder of its own, so the working directory says nothing.
-
-    Raises:
-        ConfigurationError: There is no such file; the error names where it was looked for.
-    """
-    given = Path(path).expanduser()
-    base = flow_folder() or Path.cwd()
-    found = given if given.is_absolute() else base / given
-    if not found.is_file():
-        raise ConfigurationError(
-            f"There is no file {found}. Relative paths are relative to the flow's file "
-            f"({base}); check {str(path)!r}."
-        )
-    return found
-
-
-def source_argument(source: str | bytes | Path) -> str | bytes | Path:
-    """Tell a path from a source: a text of one line that ends in `.py` is a path."""
-    if isinstance(source, Path) or (
-        isinstance(source, str) and "\n" not in source and source.endswith(".py")
-    ):
-        return locate(source)
-    return source
-
+from prefect_qiskit_runtime.runtime_program import (
+    RuntimeProgram,  # noqa: F401 - a public import path
+    locate,
+    source_argument,
+    upload_source,
+)
 
 MetadataLike = ProgramMetadata | Mapping[str, Any] | str | Path | None
 
@@ -115,20 +68,17 @@ async def aupload_program(
         InvalidInputError: The source has no `main`, does not compile, or the metadata is wrong.
         ConflictError: The name is taken and `if_exists="error"`.
     """
-    if isinstance(metadata, str | Path):
-        metadata = locate(metadata)
-    program = read_program(
-        source_argument(source),
+    return await upload_source(
+        source,
         metadata,
+        backend=as_backend(backend or RuntimeBackend()),
+        if_exists=if_exists,
         name=name,
         description=description,
         max_execution_time=max_execution_time,
         spec=spec,
         is_public=is_public,
     )
-    async with as_backend(backend or RuntimeBackend()).connect() as api:
-        uploaded = await api.upload_program(program.source, program.metadata, if_exists=if_exists)
-    return uploaded.id
 
 
 upload_program = sync_task(aupload_program)
@@ -281,91 +231,3 @@ async def aprint_programs(
 
 print_programs = sync_task(aprint_programs)
 """Synchronous twin of `aprint_programs`."""
-
-
-class RuntimeProgram(Referable, JobBlock[Any]):
-    """A runtime program with the inputs and the backend that it is usually run with.
-
-    Example:
-        Load a saved program, run it, and wait for its result:
-        ```python
-        from prefect_qiskit_runtime import RuntimeProgram
-
-        program = RuntimeProgram.load("BLOCK_NAME")
-        job = program.trigger()
-        result = job.result()
-        ```
-    """
-
-    _block_type_name = "Qiskit Runtime Program"
-    _block_type_slug = "qiskit-runtime-program"
-    _logo_url = LOGO_URL
-    _documentation_url = HttpUrl("https://docs.prefect.io/v3/concepts/blocks")
-
-    program_id: str | None = Field(
-        default=None, title="Program", description="Id of a program that has been uploaded."
-    )
-    source: str | None = Field(
-        default=None,
-        description="Path of its Python file instead, uploaded when the program is triggered.",
-    )
-    metadata: str | None = Field(
-        default=None,
-        title="Metadata",
-        description="Path of the JSON file with the metadata that belongs to it.",
-    )
-    inputs: dict[str, Any] = Field(
-        default_factory=dict, description="Inputs that every run of the program gets."
-    )
-    backend: RuntimeBackend = Field(
-        default_factory=RuntimeBackend, description="Backend that the program runs on."
-    )
-    result_decoder: str | None = Field(
-        default=None,
-        description=(
-            "Import path of the class that decodes its results, for example "
-            "my_package.decoders:EnergyDecoder."
-        ),
-    )
-
-    @model_validator(mode="after")
-    def _one_program(self) -> RuntimeProgram:
-        if (self.program_id is None) == (self.source is None):
-            raise ValueError("Give either program_id or source, to say which program to run.")
-        return self
-
-    async def aupload(self) -> str:
-        """Upload the source, unless the service has it already; returns the program's id."""
-        if self.program_id is not None:
-            return self.program_id
-        assert self.source is not None  # noqa: S101 - the validator has seen to it
-        return await aupload_program.fn(self.source, self.metadata, backend=self.backend)
-
-    upload = blocking(aupload)
-
-    async def atrigger(self, **inputs: Any) -> RuntimeJob:
-        """Submit a job of the program.
-
-        Args:
-            inputs: Laid over the inputs of the block.
-        """
-        program_id = await self.aupload()
-        together = {**self.inputs, **inputs}
-        request = Request(program_id, together, self.backend, self.backend.options(None))
-        async with self.backend.connect() as api:
-            job_id = await (await Evaluation.from_request(api, request)).submit()
-        return RuntimeJob(
-            job_id,
-            self.backend,
-            program_id=program_id,
-            inputs=together,
-            decoders=Decoders.choose(self.result_decoder),
-        )
-
-    def trigger(self, **inputs: Any) -> RuntimeJob:  # type: ignore[override]
-        """Submit a job of the program.
-
-        Args:
-            inputs: Laid over the inputs of the block.
-        """
-        return run_sync(self.atrigger(**inputs))

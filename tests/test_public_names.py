@@ -58,6 +58,30 @@ def test_importing_loads_neither_qiskit_nor_a_server(code: str) -> None:
     assert loaded.stdout.strip() == "[]"
 
 
+def test_the_entry_point_of_the_collection_loads_the_blocks_and_little_else() -> None:
+    script = """
+import sys
+from importlib.metadata import entry_points
+(entry,) = entry_points(group="prefect.collections", name="prefect_qiskit_runtime")
+entry.load()
+from prefect.blocks.core import Block
+from prefect.utilities.dispatch import get_registry_for_type
+print(*sorted(name for name in get_registry_for_type(Block) if "qiskit" in name or "ibm" in name))
+print(sum(name.startswith("prefect_qiskit_runtime") for name in sys.modules))
+"""
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    blocks, num_modules = loaded.stdout.splitlines()
+    assert blocks.split() == [
+        "ibm-quantum-credentials",
+        "qiskit-runtime-backend",
+        "qiskit-runtime-program",
+        "qiskit-runtime-service-credentials",
+    ]
+    assert int(num_modules) <= 25
+
+
 ERRORS = [
     error
     for name in errors.__all__
