@@ -386,7 +386,7 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
         default=2.0,
         ge=0,
         title="Wait between attempts (seconds)",
-        description="Wait before a job is submitted again, in seconds; doubled each time, jittered.",
+        description="Wait before a job is resubmitted, in seconds; doubled each time, with jitter.",
     )
     retry_deadline_seconds: float = Field(
         default=600.0,

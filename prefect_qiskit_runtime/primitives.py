@@ -56,7 +56,7 @@ class _Sampler(_Job, total=False):
     """Optional arguments of the sampler."""
 
     shots: int | None
-    """Shots for PUBs that set none; default: 4096."""
+    """Shots for PUBs that set none; default: the setting of the block, or 4096."""
     transpile: bool | None
     """Whether the circuits are transpiled for the backend, with the settings of its block;
     default: the block's setting. Without it, devices and backends that imitate one refuse circuits
@@ -192,8 +192,8 @@ async def arun_estimator(
     """Estimate expectation values and wait for them.
 
     If neither shots nor precision is set anywhere, values are exact on the ideal backend, with
-    standard deviations of zero; backends with noise then use 4096 shots. If the caller is cancelled,
-    interrupted or times out, the job is cancelled.
+    standard deviations of zero; backends with noise then use 4096 shots. If the caller is
+    cancelled, interrupted or times out, the job is cancelled.
 
     Args:
         pubs: Each (circuit, observables), then optionally parameter values and a precision, or
@@ -205,8 +205,8 @@ async def arun_estimator(
 
     Returns:
         One result for each PUB. Its `data` has the values `evs` and their standard errors
-        `stds`, broadcast from observables and parameter values; its metadata describes how they were
-        obtained.
+        `stds`, broadcast from observables and parameter values; its metadata describes how they
+        were obtained.
 
     Raises:
         InvalidInputError: A PUB is invalid, or an option is not supported.

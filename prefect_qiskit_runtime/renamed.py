@@ -1,7 +1,7 @@
 """Old public names, which work in all 0.1 releases with a warning that gives the new name.
 
-0.2.0 removes them. `docs/explanation/decisions/0025-public-names.md` explains each change. Fields of
-blocks and records are not handled here: the code that reads saved data accepts their old names.
+0.2.0 removes them. `docs/explanation/decisions/0025-public-names.md` explains each change. Fields
+of blocks and records are not handled here: the code that reads saved data accepts their old names.
 """
 
 from __future__ import annotations
