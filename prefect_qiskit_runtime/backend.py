@@ -1,6 +1,6 @@
-"""The block that says where circuits go: which service, which backend, with which options.
+"""The block that names the service, the backend and the options of jobs.
 
-It names the service, so nothing silently runs somewhere else.
+The service is always explicit, so no job silently runs somewhere else.
 """
 
 from __future__ import annotations
@@ -30,36 +30,36 @@ if TYPE_CHECKING:
     from prefect_qiskit_runtime.client import HardwareAccess, RuntimeApi
 
 LEAST_BUSY = "least_busy"
-"""As the name of a backend: the one that fits and has the fewest jobs waiting."""
+"""Backend name that selects the eligible backend with the fewest waiting jobs."""
 
 
 class ChoiceFields(BaseModel):
-    """Which backends come into question."""
+    """Which backends are eligible."""
 
     fallbacks: list[str] = Field(
         default_factory=list,
         title="Fallbacks",
         description=(
-            "Names of other backends, in order: where the next job of an evaluation goes when one "
-            "ended with a code that says that its backend cannot run it."
+            "Names of other backends, in order of preference. If a job fails with a code that "
+            "means its backend cannot run it, the next attempt goes to the next one."
         ),
     )
     min_num_qubits: int | None = Field(
         default=None,
         ge=1,
         title="Least number of qubits",
-        description="For the name least_busy: one with so many qubits at least.",
+        description="For the name least_busy: minimum number of qubits.",
     )
     simulators: Literal["any", "only", "never"] = Field(
         default="any",
         title="Simulators",
-        description="For the name least_busy: whether simulators come into question.",
+        description="For the name least_busy: whether simulators are eligible.",
     )
     processor: str | None = Field(
         default=None,
         title="Processor",
         description=(
-            "For the name least_busy: the family of the processor, perhaps with its revision."
+            "For the name least_busy: the processor family, optionally with its revision."
         ),
         examples=["Heron", "Heron r2"],
     )
@@ -67,34 +67,34 @@ class ChoiceFields(BaseModel):
         default=None,
         ge=0,
         title="Longest queue",
-        description="For the name least_busy: one for which no more jobs wait.",
+        description="For the name least_busy: maximum number of waiting jobs.",
     )
     max_two_qubit_error: float | None = Field(
         default=None,
         gt=0,
         le=1,
         title="Largest error of two-qubit gates",
-        description="For the name least_busy: the median of the last calibration is at most this.",
+        description="For the name least_busy: maximum median error in the last calibration.",
     )
     max_readout_error: float | None = Field(
         default=None,
         gt=0,
         le=1,
         title="Largest error of measurements",
-        description="For the name least_busy: the median of the last calibration is at most this.",
+        description="For the name least_busy: maximum median error in the last calibration.",
     )
 
     only_healthy: bool = Field(
         default=False,
         title="Only healthy ones",
         description=(
-            "For the name least_busy: whether backends that the flow backend_health called "
-            "degraded when it last looked are left out. One that it knows nothing of is not."
+            "For the name least_busy: whether to skip backends that the last run of the flow "
+            "backend_health found degraded. Backends that it has not checked stay eligible."
         ),
     )
 
     def choice_filters(self) -> dict[str, Any]:
-        """Return what the chosen backend must fit, without what is left open."""
+        """Return the conditions that the chosen backend must meet, without unset ones."""
         fields = ChoiceFields.model_fields
         return {
             name: value
@@ -110,8 +110,8 @@ class TranspilationFields(BaseModel):
         default=False,
         title="Transpile circuits",
         description=(
-            "Whether circuits of primitives are transpiled for the backend before they run; their "
-            "observables get the layout."
+            "Whether circuits of primitives are transpiled for the backend before they run; the "
+            "layout is applied to their observables."
         ),
     )
     optimization_level: int = Field(
@@ -119,7 +119,7 @@ class TranspilationFields(BaseModel):
         ge=0,
         le=3,
         title="Optimization level",
-        description="How much the transpiler does, from 0 to 3.",
+        description="How much the transpiler optimizes, from 0 to 3.",
     )
     seed_transpiler: int = Field(
         default=0,
@@ -130,32 +130,32 @@ class TranspilationFields(BaseModel):
     initial_layout: list[int] | None = Field(
         default=None,
         title="Initial layout",
-        description="The qubit of the device for each qubit of the circuit; empty to choose.",
+        description="Device qubit for each circuit qubit; empty to let the transpiler choose.",
     )
     calibration_aware: bool = Field(
         default=True,
         title="Layout by calibration",
-        description="Whether qubits are chosen by the errors of the calibration.",
+        description="Whether qubits are chosen by their calibrated error rates.",
     )
     calibration_id: str | None = Field(
         default=None,
         title="Calibration",
         description=(
-            "Id of the calibration that circuits are transpiled for and run with; empty for the "
-            "newest. IBM Quantum only."
+            "Id of the calibration to transpile for and run with; empty for the newest. IBM "
+            "Quantum only."
         ),
     )
     fractional_gates: bool = Field(
         default=False,
         title="Fractional gates",
         description=(
-            "Whether circuits may have gates with any angle (rx, and rzz from 0 to pi/2), where "
-            "the device has them. Not together with twirling of gates, nor with PEA and PEC."
+            "Whether circuits may use gates with any angle (rx, and rzz from 0 to pi/2) if the "
+            "device has them. Cannot be combined with gate twirling, PEA or PEC."
         ),
     )
 
     def transpilation(self) -> dict[str, Any]:
-        """Return the settings of the transpiler that are not the default ones."""
+        """Return the transpiler settings that differ from their defaults."""
         fields = TranspilationFields.model_fields
         return {
             name: value
@@ -165,26 +165,26 @@ class TranspilationFields(BaseModel):
 
 
 class PrimitiveFields(BaseModel):
-    """Options of primitives where a call names none."""
+    """Default options of primitives, for calls that set none."""
 
     default_shots: int | None = Field(
         default=None,
         ge=1,
         title="Shots",
-        description="Of primitives, where neither the PUB nor the call names any.",
+        description="Default number of shots, if neither the PUB nor the call sets it.",
     )
     default_precision: float | None = Field(
         default=None,
         gt=0,
         title="Precision",
-        description="Of the estimator, where neither the PUB nor the call names shots or one.",
+        description="Default for the estimator, if PUB and call set neither precision nor shots.",
     )
     resilience_level: int | None = Field(
         default=None,
         ge=0,
         le=2,
         title="Resilience level",
-        description="How much the estimator does against errors, from 0 to 2; empty for IBM's 1.",
+        description="How much error mitigation the estimator applies, 0 to 2; empty for IBM's 1.",
     )
     twirl_gates: bool | None = Field(
         default=None,
@@ -199,7 +199,7 @@ class PrimitiveFields(BaseModel):
     dynamical_decoupling: Literal["XX", "XpXm", "XY4"] | None = Field(
         default=None,
         title="Dynamical decoupling",
-        description="Pulses that qubits get while they wait; empty for none.",
+        description="Pulse sequence applied to idle qubits; empty for none.",
     )
     sampler_options: dict[str, Any] = Field(
         default_factory=dict,
@@ -238,7 +238,7 @@ class PrimitiveFields(BaseModel):
 
 
 def laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Return nested options with those of `above` in place of those of `below`."""
+    """Return nested options, where those of `above` override those of `below`."""
     merged = dict(below)
     for name, value in above.items():
         under = merged.get(name)
@@ -260,45 +260,43 @@ _LOGINS: dict[str, type[CredentialsBlock]] = {
 
 
 class PlaceFields(BaseModel):
-    """Which service, which backend. A class of its own, so that forms begin with it."""
+    """The service and the backend, in a separate class so that forms begin with them."""
 
     name: str = Field(
         default="aer_simulator",
         min_length=1,
         title="Backend",
         description=(
-            "Name of the backend, for example aer_simulator or fake_manila; least_busy for the one "
-            "that fits the fields below and has the fewest jobs waiting."
+            "Name of the backend, for example aer_simulator or fake_manila; or least_busy for the "
+            "one that meets the conditions below and has the fewest waiting jobs."
         ),
     )
     service: Literal["embedded", "team", "ibm"] = Field(
         default="embedded",
         title="Service",
         description=(
-            "Which service has the backend: the embedded one of this machine, your team's, or "
+            "Service that provides the backend: the embedded one on this machine, your team's, or "
             "IBM Quantum."
         ),
     )
     credentials: RuntimeServiceCredentials | IBMQuantumCredentials | None = Field(
         default=None,
         title="Credentials",
-        description=(
-            "Login to the team's service, or to IBM Quantum; the embedded one needs none."
-        ),
+        description=("Login to the team's service or to IBM Quantum; the embedded one needs none."),
     )
     hardware_credentials: IBMQuantumCredentials | None = Field(
         default=None,
         title="Credentials for hardware",
         description=(
             "Login to IBM Quantum for programs that run on the embedded service or a team's and "
-            "send their circuits to IBM: the name above is then that of a backend of IBM's."
+            "send their circuits to IBM; the name above is then the name of an IBM backend."
         ),
     )
     hardware_mode: Literal["session", "batch", "job"] = Field(
         default="session",
         description=(
-            "How the circuits of one program are sent to IBM: in a session, which holds the device "
-            "for them, in a batch, or each job for itself. The open plan has no sessions."
+            "How a program's circuits are sent to IBM: in a session, which reserves the device, in "
+            "a batch, or as separate jobs. The open plan does not include sessions."
         ),
     )
     hardware_max_seconds: float | None = Field(
@@ -306,23 +304,23 @@ class PlaceFields(BaseModel):
         gt=0,
         title="Longest use of hardware (seconds)",
         description=(
-            "How much time of IBM's device one program may use, in seconds, as IBM bills it and "
-            "attempts that are sent again included; empty for no limit but those below."
+            "Maximum time on IBM's device for one program, in billed seconds, including repeated "
+            "attempts; empty for no limit other than those below."
         ),
     )
 
     @field_validator("credentials", "hardware_credentials", mode="before")
     @classmethod
     def _none_chosen(cls, value: Any) -> Any:
-        # What the form of Prefect's UI sends where no document is chosen. All fields of an account
-        # at IBM are optional, so it would be one.
+        # The form of Prefect's UI sends {} if no document is chosen. All fields of an IBM account
+        # are optional, so {} would be a valid account.
         return None if value == {} else value
 
 
 class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Prefect's of pydantic's
     Referable, PrimitiveFields, TranspilationFields, ChoiceFields, PlaceFields, Block
 ):
-    """A backend of a Runtime service, and how jobs are to run on it.
+    """A backend of a Runtime service, and how jobs run on it.
 
     Example:
         Load a saved backend and run a program on it:
@@ -343,37 +341,38 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
         default=None,
         ge=1,
         title="Longest execution (seconds)",
-        description="Wall-clock limit of each job, in seconds; empty for the program's own.",
+        description="Wall-clock limit of each job, in seconds; empty for the program's limit.",
     )
     max_payload_bytes: int | None = Field(
         default=None,
         ge=1,
         description=(
-            "Largest inputs of a job, in bytes, encoded; empty for the 300 MB that IBM Quantum and "
-            "services of this package take. Larger ones are refused, or split where the call says."
+            "Maximum size of a job's encoded inputs, in bytes; empty for the 300 MB that IBM "
+            "Quantum and this package's services accept. Larger inputs are rejected, or split "
+            "if the call requests it."
         ),
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | None = Field(
-        default=None, description="How much the programs write to their logs; empty for WARNING."
+        default=None, description="Log level of the programs; empty for WARNING."
     )
     image: str | None = Field(
         default=None,
         title="Image",
         description=(
-            "Python environment that the jobs run in; empty for the flow's own environment "
-            "on the embedded service and for the default of a team's."
+            "Python environment that the jobs run in; empty for the flow's environment on the "
+            "embedded service, and for the default environment on a team's service."
         ),
     )
     tags: list[str] = Field(
-        default_factory=list, description="Labels that each job gets, to find it again."
+        default_factory=list, description="Labels added to each job, to find it later."
     )
 
     private: bool = Field(
         default=False,
         title="Private jobs",
         description=(
-            "Whether the service shows the inputs of jobs to nobody, and deletes their results "
-            "once they are acknowledged."
+            "Whether the service hides the inputs of jobs from all users, and deletes their "
+            "results once they are acknowledged."
         ),
     )
     attempts: int = Field(
@@ -381,37 +380,37 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
         ge=1,
         title="Attempts",
         description=(
-            "How many jobs one evaluation may take: one that ended for a passing reason is sent "
-            "again. 1 never sends again."
+            "Maximum number of jobs for one evaluation: a job that fails for a temporary reason "
+            "is submitted again. 1 means that no job is submitted again."
         ),
     )
     retry_delay_seconds: float = Field(
         default=2.0,
         ge=0,
         title="Wait between attempts (seconds)",
-        description="Wait before a job is sent again, in seconds; doubled each time, with jitter.",
+        description="Wait before a job is resubmitted, in seconds; doubled each time, with jitter.",
     )
     retry_deadline_seconds: float = Field(
         default=600.0,
         ge=0,
         title="Patience with the service (seconds)",
         description=(
-            "How long, in seconds, a service that has answered before may be away, or refuse for "
-            "being busy, before that is an error."
+            "How long, in seconds, a service that has answered before may be unreachable or too "
+            "busy before the call fails."
         ),
     )
     max_qpu_seconds_per_call: float | None = Field(
         default=None,
         ge=0,
         title="QPU seconds of a call",
-        description="How much time on a QPU one job may be estimated to use; empty for no limit.",
+        description="Maximum estimated QPU time of one job, in seconds; empty for no limit.",
     )
     max_qpu_seconds_per_flow_run: float | None = Field(
         default=None,
         ge=0,
         title="QPU seconds of a flow run",
         description=(
-            "How much time on a QPU the jobs of a flow run, with its subflows, may use; empty for "
+            "Maximum QPU time of all jobs of a flow run and its subflows, in seconds; empty for "
             "no limit."
         ),
     )
@@ -420,7 +419,7 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
         ge=0,
         title="QPU seconds of a day",
         description=(
-            "How much time on a QPU all jobs of the account may use in a day (UTC); empty for no "
+            "Maximum QPU time of all jobs of the account in a day (UTC), in seconds; empty for no "
             "limit."
         ),
     )
@@ -429,47 +428,47 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
         ge=0,
         title="QPU seconds of the instance",
         description=(
-            "How much time the instance may have used in its period, as IBM counts it; empty for "
-            "the limit of its plan."
+            "Maximum QPU time of the instance in its usage period, in seconds, as IBM counts "
+            "it; empty for the limit of its plan."
         ),
     )
     at_budget: Literal["stop", "pause"] = Field(
         default="stop",
         title="Where a budget ends",
         description=(
-            "What happens where a job would pass one of these limits, or a program on hardware has "
-            "reached one: the call fails, or the flow run is paused until somebody resumes it, "
-            "which grants as much again."
+            "Action when a job would exceed one of these limits, or a program on hardware has "
+            "reached one: the call fails, or the flow run is paused until a user resumes it, "
+            "which grants the same amount again."
         ),
     )
     cache_results: bool = Field(
         default=False,
         title="Keep results",
         description=(
-            "Whether calls that wait for a result (run_...) keep it, and take that of an equal "
-            "call before, in any flow run. Never for private jobs."
+            "Whether calls that wait for a result (run_...) keep it, and reuse the result of an "
+            "earlier equal call in any flow run. Private jobs never do."
         ),
     )
     cache_expiration_seconds: float | None = Field(
         default=None,
         gt=0,
         title="Age of kept results (seconds)",
-        description="How old a kept result may be, in seconds; empty for any age.",
+        description="Maximum age of a kept result, in seconds; empty for any age.",
     )
     cache_calibration: Literal["ignore", "same calibration"] = Field(
         default="ignore",
         title="Calibration of kept results",
         description=(
-            "Whether a kept result counts also after the backend was calibrated again, or only "
-            "for the same calibration."
+            "Whether a kept result stays valid after the backend is recalibrated, or only for "
+            "the same calibration."
         ),
     )
     unsupported_options: Literal["refuse", "record"] = Field(
         default="refuse",
         title="Unsupported options",
         description=(
-            "What happens to options of primitives that the backend does not support: they are "
-            "refused, or ignored and recorded in the metadata of the result."
+            "Treatment of primitive options that the backend does not support: they are refused, "
+            "or ignored and recorded in the metadata of the result."
         ),
     )
 
@@ -485,8 +484,8 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
         if kind is not None and not isinstance(self.credentials, kind):
             given = "" if self.credentials is None else f", not {type(self.credentials).__name__}"
             raise ValueError(
-                f"service={self.service!r} needs credentials: give a {kind.__name__} block{given}. "
-                "Without one the job would have to run somewhere else, which is never done."
+                f"service={self.service!r} needs credentials: pass a {kind.__name__} block{given}. "
+                "Jobs never fall back to another service."
             )
         return self
 
@@ -494,12 +493,12 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
     def _choice_is_open(self) -> RuntimeBackend:
         if self.name != LEAST_BUSY and (filters := self.choice_filters()):
             raise ValueError(
-                f"{', '.join(filters)} choose among backends, and {self.name!r} is chosen: set "
-                f"name={LEAST_BUSY!r}, or leave them out."
+                f"{', '.join(filters)} choose among backends, but name={self.name!r} already names "
+                f"one: set name={LEAST_BUSY!r}, or leave them out."
             )
         if self.name == LEAST_BUSY and self.cache_calibration == "same calibration":
             raise ValueError(
-                "cache_calibration='same calibration' is of one backend: name it in place of"
+                "cache_calibration='same calibration' needs one backend: name it instead of"
                 f" {LEAST_BUSY!r}."
             )
         return self
@@ -517,11 +516,11 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
     def _calibrations_have_ids_at_ibm(self) -> RuntimeBackend:
         if self.calibration_id is not None and (self.kind.takes_seed or self.name == LEAST_BUSY):
             raise ValueError(
-                "calibration_id is of a backend of IBM Quantum (service='ibm') that is named."
+                "calibration_id needs a backend of IBM Quantum (service='ibm') that is named."
             )
         if self.calibration_id is not None and self.fallbacks:
             raise ValueError(
-                "calibration_id is of one backend, and fallbacks are others: leave one out."
+                "calibration_id belongs to one backend, but fallbacks are others: leave one out."
             )
         return self
 
@@ -536,17 +535,18 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
         if not self.kind.runs_programs:
             raise ValueError(
                 "service='ibm' runs primitives with its credentials. hardware_credentials are for "
-                "programs, which run on service='embedded' or 'team' and send circuits to IBM."
+                "programs that run on service='embedded' or 'team' and send circuits to IBM."
             )
         if self.name == LEAST_BUSY:
             raise ValueError(
-                "hardware_credentials are for one backend of IBM's: name it in place of"
+                "hardware_credentials need one backend of IBM Quantum: name it instead of"
                 f" {LEAST_BUSY!r}."
             )
         if self.private:
             raise ValueError(
                 "private=True and hardware_credentials exclude each other: the result of a private "
-                "job of IBM can be read once, so a program that is sent again would pay again."
+                "IBM job can be read only once, so a program that is run again would be billed "
+                "twice."
             )
         return self
 
@@ -561,7 +561,7 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
 
     @property
     def kind(self) -> ServiceKind:
-        """What the service does and lacks."""
+        """The features of the service."""
         return _KINDS[self.service]
 
     def connect(self) -> AbstractAsyncContextManager[RuntimeApi]:
@@ -573,7 +573,7 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
         return api if access is None else api.with_hardware(access)
 
     def hardware_access(self) -> HardwareAccess | None:
-        """Return what programs may use of IBM Quantum; None if that is nothing."""
+        """Return the access of programs to IBM Quantum; None without hardware credentials."""
         if self.hardware_credentials is None:
             return None
         from prefect_qiskit_runtime.client import HardwareAccess
@@ -589,7 +589,7 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
         )
 
     def with_name(self, name: str) -> Self:
-        """Return this block with the backend that was chosen, and nothing left to choose."""
+        """Return this block with the chosen backend and no conditions left."""
         if name == self.name:
             return self
         fields = ChoiceFields.model_fields
@@ -599,11 +599,11 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
     at = old_method("at", "with_name")
 
     def options(self, given: OptionsLike = None) -> RuntimeOptions:
-        """Lay the options of one call over those of the block.
+        """Return the block's options, overridden by those of one call.
 
         Raises:
-            ConfigurationError: There is no such option, it has a wrong value, or it names
-                another backend or instance than the block.
+            ConfigurationError: An option does not exist, has an invalid value, or names a
+                different backend or instance than the block.
         """
         asked = RuntimeOptions.read(given)
         instance = self.credentials.instance if self.credentials is not None else None
@@ -611,7 +611,7 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
             theirs = getattr(asked, option)
             if theirs not in (None, ours):
                 raise ConfigurationError(
-                    f"The options name {option} {theirs!r}, the backend of the call has {ours!r}."
+                    f"The options name {option} {theirs!r}, but the call's backend has {ours!r}."
                     f" Leave {option} out of the options."
                 )
         return asked.model_copy(
@@ -632,7 +632,7 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
 
 
 def service_identity(backend: RuntimeBackend) -> list[str]:
-    """Return what tells a service from others: which kind, and where it is."""
+    """Return the values that identify a service: its kind and its addresses."""
     identity: list[str] = [backend.service]
     for login in (backend.credentials, backend.hardware_credentials):
         if login is not None:
@@ -649,10 +649,10 @@ BackendLike = RuntimeBackend | str
 
 
 def as_backend(backend: BackendLike) -> RuntimeBackend:
-    """Take a block as it is, and a name as that backend of the embedded service.
+    """Return a block unchanged, and a name as a backend of the embedded service.
 
     Raises:
-        ConfigurationError: It is neither.
+        ConfigurationError: `backend` is neither.
     """
     if isinstance(backend, RuntimeBackend):
         return backend
@@ -669,26 +669,26 @@ class BlockReference:
     """A backend block without its login.
 
     Attributes:
-        fields: Those of the block, but for the credentials.
-        document_id: Of the saved block that has the credentials, or is them; None without one.
+        fields: The fields of the block, except the credentials.
+        document_id: Id of the saved backend block or credentials block; None if neither is saved.
     """
 
     fields: dict[str, Any]
     document_id: UUID | None
 
     def resolved(self) -> RuntimeBackend:
-        """Return the backend, with the login as it is saved now.
+        """Return the backend, with the login that is currently saved.
 
         Raises:
-            ConfigurationError: It is in no saved block.
+            ConfigurationError: The login is not in a saved block.
         """
         if self.document_id is None:
             raise ConfigurationError(
-                f"The login to the {self.fields['service']} service did not come along with the"
-                " job, because it is in no saved block. Save the RuntimeBackend or its credentials"
-                " before the flow runs, or use attach_job with the id of the job and a backend."
+                f"The login to the {self.fields['service']} service was not passed on with the job,"
+                " because it is not in a saved block. Save the RuntimeBackend or its credentials"
+                " before the flow runs, or use attach_job with the job's id and a backend."
             )
-        # A synchronous client: what asks may be a property, in any thread or loop.
+        # A synchronous client, because the caller may be a property, in any thread or loop.
         with get_client(sync_client=True) as client:
             document = client.read_block_document(self.document_id)
         block = Block._from_block_document(document)
@@ -697,7 +697,7 @@ class BlockReference:
 
 
 def without_login(backend: RuntimeBackend | BlockReference) -> RuntimeBackend | BlockReference:
-    """Return a backend as it may leave the process."""
+    """Return a backend without its secrets, which must not leave the process."""
     if isinstance(backend, BlockReference) or backend.credentials is None:
         return backend
     fields = {name: getattr(backend, name) for name in type(backend).model_fields}

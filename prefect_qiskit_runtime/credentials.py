@@ -1,6 +1,6 @@
-"""Blocks that hold what is needed to log in to a Runtime service.
+"""Blocks that hold the credentials of a Runtime service.
 
-Building, loading and saving them touches no network. The embedded service needs none.
+Creating, loading and saving them does not use the network. The embedded service needs none.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ LOGO_URL = HttpUrl("https://avatars.githubusercontent.com/u/30696987?s=200&v=4")
 
 
 class Referable:
-    """A block none of whose fields is required.
+    """A block without required fields that a deployment can refer to.
 
-    Prefect's server takes for the parameter of a deployment *either* a reference to a saved block
-    *or* the fields of one. To a block without required fields a reference is both, and refused.
-    Prefect's UI sends back the keywords of a schema that it knows: `allOf` is one, `not` is none.
+    For a parameter of a deployment, Prefect's server accepts *either* a reference to a saved block
+    *or* the fields of a block. If the block has no required fields, a reference matches both and
+    is refused, so this schema excludes it. Prefect's UI returns only the schema keywords that it
+    knows, which include `allOf` but not `not`.
     """
 
     @classmethod
@@ -47,7 +48,7 @@ class Referable:
 
 
 class RuntimeServiceCredentials(CredentialsBlock):
-    """Where a team's Runtime service listens, and the token to log in with.
+    """The address of a team's Runtime service and the token to log in with.
 
     Example:
         Load saved credentials:
@@ -65,7 +66,7 @@ class RuntimeServiceCredentials(CredentialsBlock):
 
     url: AnyHttpUrl = Field(
         title="Address",
-        description="Address of the service, as its administrator gave it to you.",
+        description="Address of the service, from its administrator.",
         examples=["https://runtime.example.org:8400"],
     )
     token: SecretStr = Field(title="Token", description="Your personal token for this service.")
@@ -77,7 +78,7 @@ class RuntimeServiceCredentials(CredentialsBlock):
     verify_tls: bool = Field(
         default=True,
         title="Check certificates",
-        description="Whether to check the service's certificate. Switch off for tests only.",
+        description="Whether to check the service's certificate. Disable for tests only.",
     )
 
     def connect(self) -> RuntimeApi:
@@ -106,7 +107,7 @@ class RuntimeServiceCredentials(CredentialsBlock):
 
 
 class IBMQuantumCredentials(Referable, CredentialsBlock):
-    """An API key of IBM Quantum and the instance to use; or the name of an account saved by qiskit.
+    """An IBM Quantum API key and the instance to use, or the name of an account saved by qiskit.
 
     Example:
         Load saved credentials:
@@ -125,27 +126,27 @@ class IBMQuantumCredentials(Referable, CredentialsBlock):
     api_key: SecretStr | None = Field(
         default=None,
         title="API key",
-        description="API key of IBM Cloud; empty for an account that is saved or in variables.",
+        description="IBM Cloud API key; empty for an account that is saved or set in variables.",
     )
     instance: str | None = Field(
         default=None,
         title="Instance",
         description=(
-            "CRN or name of the instance that jobs belong to; empty where the account has only one."
+            "CRN or name of the instance for the jobs; empty if the account has only one."
         ),
         examples=["crn:v1:bluemix:public:quantum-computing:us-east:a/ACCOUNT:INSTANCE::"],
     )
     region: Literal["us-east", "eu-de"] | None = Field(
         default=None,
         title="Region",
-        description="Choose among the instances of this region, where none is named above.",
+        description="Region to choose an instance from, if none is named above.",
     )
     url: AnyHttpUrl | None = Field(
         default=None,
         title="Address",
         description=(
-            "Another service that speaks as IBM's does, such as one for tests; empty for IBM's. "
-            "The key goes to this address only."
+            "Another service with the same API as IBM's, such as one for tests; empty for IBM's. "
+            "The key is sent to this address only."
         ),
         examples=["http://127.0.0.1:8400/api/v1"],
     )
@@ -153,43 +154,42 @@ class IBMQuantumCredentials(Referable, CredentialsBlock):
         default=None,
         title="Saved account",
         description=(
-            "Name of an account that qiskit has saved where the flow runs. With neither a key nor "
-            "a name it is the one that `QiskitRuntimeService()` takes: that of the variables "
-            "QISKIT_IBM_TOKEN, QISKIT_IBM_URL and QISKIT_IBM_INSTANCE, else the default one saved."
+            "Name of an account that qiskit has saved on the machine where the flow runs. Without "
+            "a key or a name, the account is the one that `QiskitRuntimeService()` uses: from the "
+            "variables QISKIT_IBM_TOKEN, QISKIT_IBM_URL and QISKIT_IBM_INSTANCE, or else the "
+            "default saved account."
         ),
     )
     account_file: str | None = Field(
         default=None,
         title="File of saved accounts",
-        description="Path of the file that has the saved account; empty for qiskit's own.",
+        description="Path of the file with the saved account; empty for qiskit's default file.",
     )
     proxy_url: SecretStr | None = Field(
         default=None,
         title="Proxy",
-        description=(
-            "Proxy that everything goes through, for example http://user:password@proxy:3128."
-        ),
+        description=("Proxy for all connections, for example http://user:password@proxy:3128."),
     )
     private_endpoint: bool = Field(
         default=False,
         title="Private endpoint",
-        description="Whether to use the hosts that IBM's private network reaches.",
+        description="Whether to use the hosts for IBM's private network.",
     )
     verify_tls: bool = Field(
         default=True,
         title="Check certificates",
-        description="Whether to check certificates. Switch off for tests only.",
+        description="Whether to check certificates. Disable for tests only.",
     )
 
     @model_validator(mode="after")
     def _one_source(self) -> IBMQuantumCredentials:
         if self.api_key is not None and (self.account_name or self.account_file):
             raise ValueError(
-                "Give either api_key, or account_name and account_file, to say whose account it is."
+                "Set either api_key, or account_name and account_file, to choose one account."
             )
         if self.url is not None and self.api_key is None:
             raise ValueError(
-                "url needs api_key: an account that is saved, or in variables, has its own."
+                "url needs api_key: an account that is saved or set in variables has its own url."
             )
         if self.proxy_url is not None:
             from prefect_qiskit_runtime.client import Proxies
@@ -206,13 +206,13 @@ class IBMQuantumCredentials(Referable, CredentialsBlock):
     api = old_method("api", "connect")
 
     async def averify(self) -> str:
-        """Log in and ask the instance something that costs nothing.
+        """Log in and send the instance a request that is free of charge.
 
         Returns:
-            What the account is good for, in a sentence.
+            A sentence that describes what the account can use.
 
         Raises:
-            QiskitRuntimeError: It does not work; the sentence says whether the key is wrong, the
+            QiskitRuntimeError: The login failed; the message names the cause: the key, the
                 instance, the network, or the clock of this machine.
         """
         from prefect_qiskit_runtime.client import verify_account
@@ -241,7 +241,7 @@ class IBMQuantumCredentials(Referable, CredentialsBlock):
                 instance=self.instance,
                 region=self.region,
                 proxies=proxies,
-                # What is not changed in the block is as it was saved.
+                # Settings that the block does not change keep their saved values.
                 verify=None if self.verify_tls else False,
                 private_endpoint=self.private_endpoint or None,
             )

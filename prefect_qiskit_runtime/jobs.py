@@ -1,8 +1,8 @@
 """Jobs: submit, run, attach, stream, wait, fetch, cancel.
 
-A job lives in the service. What is here holds its id and asks; whatever dies on this side, the
-job goes on and `attach_job` finds it again. Each call is a pair: `run_program` for synchronous
-flows, `arun_program` for asynchronous ones.
+A job lives in the service. The functions here only hold its id and send requests. If a local
+process stops, the job continues and `attach_job` finds it again. Each function is a pair:
+`run_program` for synchronous flows and `arun_program` for asynchronous ones.
 """
 
 from __future__ import annotations
@@ -44,30 +44,30 @@ async def asubmit_program(
     durable_key: str | None = None,
     dry_run: bool = False,
 ) -> RuntimeJob | DryRun:
-    """Submit a job that runs a program, and return at once.
+    """Submit a job that runs a program, and return immediately.
 
     Args:
-        program_id: What `upload_program` returned.
-        inputs: Keyword arguments of the program's `main`, anything that the codec can encode;
-            or what `get_program(...).parameters()` gave, with values assigned.
+        program_id: The id returned by `upload_program`.
+        inputs: Keyword arguments of the program's `main`, of any type that the codec can encode;
+            or the namespace from `get_program(...).parameters()` with values assigned.
         backend: A `RuntimeBackend`, or the name of a backend of the embedded service.
-        options: `RuntimeOptions`, or a dict of its fields, laid over those of the backend.
+        options: `RuntimeOptions`, or a dict of its fields; they override those of the backend.
         result_decoder: How `job.result()` decodes: a class, a pair (interim, final), or an
             import path.
-        session: The session or batch that the job is to belong to, or its id.
-        durable_key: A name of your own for the evaluation: equal calls with it, in any flow run
-            or outside of one, are one job.
-        dry_run: Submit nothing, and return a `DryRun` that says what would be sent.
+        session: The session or batch of the job, or its id.
+        durable_key: A name that you choose for the evaluation: equal calls with the same key, in
+            any flow run or outside of one, are one job.
+        dry_run: Submit nothing, and return a `DryRun` that describes the request.
 
     Returns:
-        The job; it goes on whatever happens to the flow.
+        The job, which continues even if the flow stops.
 
     Raises:
         EncodingError: An input cannot be encoded; the error names its path.
         InvalidInputError: The inputs break the program's schema, or the backend does not meet
             its requirements.
-        NotFoundError: There is no such program, backend or session.
-        SessionClosedError: The session takes no more jobs.
+        NotFoundError: The program, backend or session does not exist.
+        SessionClosedError: The session accepts no more jobs.
     """
     backend = as_backend(backend)
     decoders = Decoders.choose(result_decoder)
@@ -98,43 +98,43 @@ async def arun_program(
     cache: CacheLike = None,
     dry_run: bool = False,
 ) -> Any | DryRun:
-    """Run a program and wait for its result, with its interim results on the way.
+    """Run a program and wait for its result, with its interim results along the way.
 
-    In a flow run that runs again, after a crash or as a retry, the call attaches to the job that
-    it has submitted before. If the caller is cancelled, interrupted or times out, the job is
+    If the flow run is run again, after a crash or as a retry, the call attaches to the job that it
+    submitted before. If the caller is cancelled, interrupted or times out, the job is
     cancelled.
 
     Args:
-        program_id: What `upload_program` returned.
-        inputs: Keyword arguments of the program's `main`, anything that the codec can encode;
-            or what `get_program(...).parameters()` gave, with values assigned.
+        program_id: The id returned by `upload_program`.
+        inputs: Keyword arguments of the program's `main`, of any type that the codec can encode;
+            or the namespace from `get_program(...).parameters()` with values assigned.
         backend: A `RuntimeBackend`, or the name of a backend of the embedded service.
-        options: `RuntimeOptions`, or a dict of its fields, laid over those of the backend.
+        options: `RuntimeOptions`, or a dict of its fields; they override those of the backend.
         callback: Called as `callback(job_id, interim)` with each interim result while the job
-            runs, in order, once each. One with a parameter `seq` is told the number too. One
-            that raises is logged and does not end the flow.
-        include_final: Whether the callback gets the final result as well.
+            runs, in order, once each. A parameter named `seq` receives the number of the result.
+            If the callback raises, the error is logged and the flow continues.
+        include_final: Whether the callback receives the final result as well.
         result_decoder: A class with `decode(text)`, a pair of them (interim, final), or an
             import path as text. Default: `ResultDecoder`.
-        session: The session or batch that the job is to belong to, or its id.
-        durable_key: A name of your own for the evaluation: equal calls with it, in any flow run
-            or outside of one, are one job.
-        cache: True takes the result of an equal call before, in any flow run, or keeps this one;
-            "refresh" runs the job and keeps its result; False does neither. Default: what
-            `cache_results` of the backend says. See the how-to "Keep results".
-        dry_run: Submit nothing, and return a `DryRun` that says what would be sent.
+        session: The session or batch of the job, or its id.
+        durable_key: A name that you choose for the evaluation: equal calls with the same key, in
+            any flow run or outside of one, are one job.
+        cache: True reuses the result of an earlier equal call, in any flow run, or keeps this
+            one; "refresh" runs the job and keeps its result; False does neither. Default:
+            `cache_results` of the backend. See the how-to "Keep results".
+        dry_run: Submit nothing, and return a `DryRun` that describes the request.
 
     Returns:
-        What the program returned, decoded.
+        The return value of the program, decoded.
 
     Raises:
-        ConfigurationError: The callback or the decoder cannot be used as such.
+        ConfigurationError: The callback or the decoder is invalid.
         EncodingError: An input cannot be encoded; the error names its path.
         InvalidInputError: The inputs break the program's schema, or the backend does not meet
             its requirements.
-        NotFoundError: There is no such program, backend or session.
-        SessionClosedError: The session takes no more jobs.
-        JobError: The job ended without a result; the class says how.
+        NotFoundError: The program, backend or session does not exist.
+        SessionClosedError: The session accepts no more jobs.
+        JobError: The job ended without a result; the error's class gives the reason.
     """
     backend = as_backend(backend)
     decoders = Decoders.choose(result_decoder)
@@ -155,7 +155,7 @@ run_program = sync_dry_run_task(arun_program)
 async def aattach_job(
     job_id: str, *, backend: BackendLike, result_decoder: ResultDecoderLike = None
 ) -> RuntimeJob:
-    """Take up a job that already exists, whoever submitted it.
+    """Attach to a job that already exists, regardless of who submitted it.
 
     Args:
         job_id: The job.
@@ -163,10 +163,10 @@ async def aattach_job(
         result_decoder: How `job.result()` decodes, as in `run_program`.
 
     Returns:
-        The job, on the backend where it really runs.
+        The job, with the backend that it runs on.
 
     Raises:
-        NotFoundError: The service has no such job.
+        NotFoundError: The service does not have this job.
     """
     backend = as_backend(backend)
     async with backend.connect() as api:
@@ -175,8 +175,8 @@ async def aattach_job(
         except NotFoundError as error:
             where = "the embedded service" if backend.service == "embedded" else api.url
             raise NotFoundError(
-                f"{error} It was looked for in {where}. A job is known to the service, the user and"
-                " the instance that it was submitted to: backend= says which.",
+                f"{error} The search was in {where}. A job is visible only in the service, to the"
+                " user and in the instance that it was submitted with: check backend=.",
                 kind="job",
                 identifier=job_id,
             ) from error
@@ -206,15 +206,16 @@ async def alist_jobs(
 
     Args:
         backend: Any backend of the service; jobs on its other backends are listed too.
-        limit: At most this many; None for all.
-        skip: Leave out this many of the first.
-        pending: True for queued and running jobs only, False for ended ones only.
-        program_id: Jobs of this program only.
-        tags: Jobs that have all of these tags only.
-        session: Jobs of this session or batch only.
-        backend_name: Jobs on the backend of this name only.
-        created_after: Jobs made at this time or later; without a zone it is local time.
-        created_before: Jobs made at this time or before; likewise.
+        limit: Maximum number of jobs; None for all.
+        skip: Number of jobs to skip at the start.
+        pending: True for only queued and running jobs, False for only ended ones.
+        program_id: Only jobs of this program.
+        tags: Only jobs that have all of these tags.
+        session: Only jobs of this session or batch.
+        backend_name: Only jobs on the backend with this name.
+        created_after: Only jobs created at this time or later; local time if it has no time zone.
+        created_before: Only jobs created at this time or earlier; local time if it has no time
+            zone.
         descending: False for the oldest first.
     """
     session_id = in_session(None, session).session_id
@@ -245,12 +246,12 @@ async def astream_results(
     from_: int = 0,
     result_decoder: ResultDecoderLike = None,
 ) -> AsyncGenerator[Any, None]:
-    """Give the interim results of a job, from any number, while it runs or long after.
+    """Stream the interim results of a job from any number on, during the job or after it.
 
     Args:
         job_id: The job.
         backend: Any backend of the service that has the job.
-        from_: Number of the first one to give; they count from 0 without gaps.
+        from_: Number of the first interim result; they are numbered from 0 without gaps.
         result_decoder: Decoder of the interim results, as in `run_program`.
 
     Yields:
@@ -272,7 +273,7 @@ async def await_for_job(
     """Wait until a job has ended, however it ends.
 
     Raises:
-        TimeoutError: It has not ended in time; it goes on.
+        TimeoutError: The job did not end in time; it continues.
     """
     return await RuntimeJob(job_id, as_backend(backend)).await_for_final_state(timeout_seconds)
 
@@ -288,7 +289,7 @@ async def afetch_result(
     """Wait for a job and return its result, decoded.
 
     Raises:
-        JobError: The job ended without a result; the class says how.
+        JobError: The job ended without a result; the error's class gives the reason.
     """
     return await RuntimeJob(job_id, as_backend(backend)).aresult(result_decoder)
 
@@ -302,7 +303,7 @@ async def acancel_job(job_id: str, *, backend: BackendLike) -> None:
     """Cancel a job, queued or running.
 
     Raises:
-        ConflictError: It has already ended.
+        ConflictError: The job has already ended.
     """
     async with as_backend(backend).connect() as api:
         await api.cancel_job(job_id)
@@ -317,7 +318,7 @@ async def adelete_job(job_id: str, *, backend: BackendLike) -> None:
     """Delete a job that has ended, with its inputs, results and log.
 
     Raises:
-        ConflictError: It is still queued or running; cancel it first.
+        ConflictError: The job is still queued or running; cancel it first.
     """
     async with as_backend(backend).connect() as api:
         await api.delete_job(job_id)
@@ -329,7 +330,7 @@ delete_job = sync_task(adelete_job)
 
 @async_task
 async def afetch_job_logs(job_id: str, *, backend: BackendLike) -> str:
-    """Return what the program has printed and logged, also while it runs."""
+    """Return the output and the log of the program, even while it runs."""
     async with as_backend(backend).connect() as api:
         return await api.job_logs(job_id)
 

@@ -2,7 +2,7 @@
 
 PUBs, options and results are those of Qiskit's primitives. `run_*` waits and returns the decoded
 result; `submit_*` returns the job. Without shots and precision, the estimator is exact on the
-ideal backend, and IBM Quantum takes its own default. IBM Quantum takes no `seed`.
+ideal backend, and IBM Quantum uses its default. IBM Quantum does not support `seed`.
 """
 
 from __future__ import annotations
@@ -33,46 +33,46 @@ if TYPE_CHECKING:
 
 
 class _Arguments(TypedDict):
-    """Base of those below: the reference shows the keys of classes that are derived from one."""
+    """Base of the classes below: the reference shows only the keys of derived classes."""
 
 
 class _Job(_Arguments, total=False):
-    """Arguments of every call that may be left out."""
+    """Optional arguments of every call."""
 
     seed: int | None
-    """Makes the results reproducible; each PUB still gets different samples. A samplex draws from
-    it too."""
+    """Makes the results reproducible; each PUB still gets different samples. A samplex also uses
+    it for its draws."""
     options: PrimitiveOptionsLike
     """Options of the primitive in the form of qiskit-ibm-runtime, as a mapping or as its
     `SamplerOptions`, `EstimatorOptions` or `ExecutorOptions`. `max_execution_time` and
-    `environment` are those of the job."""
+    `environment` apply to the job."""
     session: SessionLike
-    """The session or batch that the job is to belong to, or its id."""
+    """The session or batch of the job, or its id."""
     durable_key: str | None
     """As in `run_program`."""
 
 
 class _Sampler(_Job, total=False):
-    """Arguments of the sampler that may be left out."""
+    """Optional arguments of the sampler."""
 
     shots: int | None
-    """For PUBs that name none; 4096 if nothing names them."""
+    """Shots for PUBs that set none; default: the setting of the block, or 4096."""
     transpile: bool | None
-    """Whether the circuits are transpiled for the backend, by the settings of its block; default:
-    as the block says. Without it, devices and backends that imitate one refuse circuits outside
-    of their instruction set."""
+    """Whether the circuits are transpiled for the backend, with the settings of its block;
+    default: the block's setting. Without it, devices and backends that imitate one refuse circuits
+    outside their instruction set."""
 
 
 class _Estimator(_Job, total=False):
-    """Arguments of the estimator that may be left out."""
+    """Optional arguments of the estimator."""
 
     precision: float | None
-    """For PUBs that name none: 1/precision**2 shots, rounded up, for each group of observables
-    that are measured together. 0 asks for exact values."""
+    """Precision for PUBs that set none: 1/precision**2 shots, rounded up, for each group of
+    observables that are measured together. 0 requests exact values."""
     shots: int | None
-    """In place of a precision, for PUBs that name none: shots for each group."""
+    """Shots for each group, instead of a precision, for PUBs that set none."""
     transpile: bool | None
-    """As in `run_sampler`; the observables get the layout of the circuits."""
+    """As in `run_sampler`; the layout of the circuits is applied to the observables."""
 
 
 @async_dry_run_task
@@ -84,7 +84,7 @@ async def asubmit_sampler(
     dry_run: bool = False,
     **arguments: Unpack[_Sampler],
 ) -> RuntimeJob | DryRun:
-    """Submit a job of the sampler, and return at once.
+    """Submit a job of the sampler, and return immediately.
 
     Args:
         pubs: As in `run_sampler`.
@@ -92,7 +92,7 @@ async def asubmit_sampler(
         dry_run: As in `run_sampler`.
 
     Returns:
-        The job; its `result()` is a `PrimitiveResult`. It goes on whatever happens to the flow.
+        The job; its `result()` is a `PrimitiveResult`. It continues even if the flow stops.
 
     Raises:
         InvalidInputError: A PUB is invalid, or an option is not supported.
@@ -124,20 +124,21 @@ async def arun_sampler(
         pubs: Each a circuit with measurements, or (circuit, parameter values, shots), or a
             `SamplerPub`.
         backend: A `RuntimeBackend`, or the name of a backend of the embedded service.
-        split: For PUBs that are too many, or too large, for one job: "size" puts as many into each
-            job as its inputs may have bytes (300 MB, or `max_payload_bytes` of the block), a number
-            at most that many. Each job is found again like any other. None: one job.
+        split: How to split PUBs that are too many or too large for one job: "size" fills each job
+            up to the size limit of its inputs (300 MB, or `max_payload_bytes` of the block); a
+            number is the maximum number of PUBs per job. A retry attaches to each of the jobs as
+            to any other. None: one job.
         cache: As in `run_program`.
         dry_run: Submit nothing, and return a `DryRun`: checks, sizes, an estimate of QPU time.
 
     Returns:
-        One result for each PUB. Its `data` has a `BitArray` for each classical register, its
-        metadata says how it was done. Metadata of the whole has, for several jobs, an entry
-        "parts": of each its id, the range of its PUBs, and its metadata.
+        One result for each PUB. Its `data` has a `BitArray` for each classical register, and
+        its metadata describes how it was run. If there were several jobs, the metadata of the
+        whole result has an entry "parts" with the id, the range of PUBs and the metadata of each.
 
     Raises:
         InvalidInputError: A PUB is invalid, or an option is not supported.
-        JobError: The job ended without a result; the class says how.
+        JobError: The job ended without a result; the error's class gives the reason.
     """
     requests = await _sampler_requests(pubs, backend, split, arguments)
     return await _run(requests, cache=cache, dry_run=dry_run)
@@ -156,7 +157,7 @@ async def asubmit_estimator(
     dry_run: bool = False,
     **arguments: Unpack[_Estimator],
 ) -> RuntimeJob | DryRun:
-    """Submit a job of the estimator, and return at once.
+    """Submit a job of the estimator, and return immediately.
 
     Args:
         pubs: As in `run_estimator`.
@@ -164,7 +165,7 @@ async def asubmit_estimator(
         dry_run: As in `run_estimator`.
 
     Returns:
-        The job; its `result()` is a `PrimitiveResult`. It goes on whatever happens to the flow.
+        The job; its `result()` is a `PrimitiveResult`. It continues even if the flow stops.
 
     Raises:
         InvalidInputError: A PUB is invalid, or an option is not supported.
@@ -190,9 +191,9 @@ async def arun_estimator(
 ) -> PrimitiveResult[PubResult] | DryRun:
     """Estimate expectation values and wait for them.
 
-    Without shots and precision, anywhere, they are exact on the ideal backend, with standard
-    deviations of zero; backends with noise then take 4096 shots. If the caller is cancelled,
-    interrupted or times out, the job is cancelled.
+    If neither shots nor precision is set anywhere, values are exact on the ideal backend, with
+    standard deviations of zero; backends with noise then use 4096 shots. If the caller is
+    cancelled, interrupted or times out, the job is cancelled.
 
     Args:
         pubs: Each (circuit, observables), then optionally parameter values and a precision, or
@@ -204,12 +205,12 @@ async def arun_estimator(
 
     Returns:
         One result for each PUB. Its `data` has the values `evs` and their standard errors
-        `stds`, broadcast from observables and parameter values; its metadata says how they came
-        about.
+        `stds`, broadcast from observables and parameter values; its metadata describes how they
+        were obtained.
 
     Raises:
         InvalidInputError: A PUB is invalid, or an option is not supported.
-        JobError: The job ended without a result; the class says how.
+        JobError: The job ended without a result; the error's class gives the reason.
     """
     requests = await _estimator_requests(pubs, backend, split, arguments)
     return await _run(requests, cache=cache, dry_run=dry_run)
@@ -228,7 +229,7 @@ async def asubmit_executor(
     dry_run: bool = False,
     **arguments: Unpack[_Job],
 ) -> RuntimeJob | DryRun:
-    """Submit a job of the executor, and return at once.
+    """Submit a job of the executor, and return immediately.
 
     Args:
         program: As in `run_executor`.
@@ -236,11 +237,11 @@ async def asubmit_executor(
         dry_run: As in `run_executor`.
 
     Returns:
-        The job; its `result()` is a `QuantumProgramResult`. It goes on whatever happens to the
-        flow.
+        The job; its `result()` is a `QuantumProgramResult`. It continues even if the flow
+        stops.
 
     Raises:
-        ConfigurationError: This environment has no quantum programs.
+        ConfigurationError: This environment does not support quantum programs.
         EncodingError: `program` is not a quantum program.
         InvalidInputError: An option is not supported.
     """
@@ -264,7 +265,7 @@ async def arun_executor(
     dry_run: bool = False,
     **arguments: Unpack[_Job],
 ) -> QuantumProgramResult | DryRun:
-    """Run a quantum program and wait for what it measured.
+    """Run a quantum program and wait for its measurements.
 
     If the caller is cancelled, interrupted or times out, the job is cancelled.
 
@@ -273,19 +274,19 @@ async def arun_executor(
             items: circuits with arrays of arguments, or templates with a samplex that draws
             them.
         backend: A `RuntimeBackend`, or the name of a backend of the embedded service.
-        split: As in `run_sampler`, for items in place of PUBs.
+        split: As in `run_sampler`, for items instead of PUBs.
         cache: As in `run_program`.
         dry_run: Submit nothing, and return a `DryRun`: checks, sizes, an estimate of QPU time.
 
     Returns:
-        For each item a mapping from names to arrays: a Boolean one for each classical register
-        (the item's shape, then shot and bit), and the details that the samplex gives of its draws.
+        For each item, a mapping from names to arrays: a Boolean array for each classical register
+        (the item's shape, then shot and bit), and the samplex's details of its draws.
 
     Raises:
-        ConfigurationError: This environment has no quantum programs.
+        ConfigurationError: This environment does not support quantum programs.
         EncodingError: `program` is not a quantum program.
         InvalidInputError: An option is not supported.
-        JobError: The job ended without a result; the class says how.
+        JobError: The job ended without a result; the error's class gives the reason.
     """
     requests = await _executor_requests(program, backend, split, arguments)
     return await _run(requests, cache=cache, dry_run=dry_run)

@@ -1,7 +1,7 @@
 """Runtime programs: upload, update, delete, visibility, get and list.
 
-A program is uploaded once and run many times by its id. Uploading it again is idempotent by
-content, so a flow simply uploads what it needs at its start.
+A program is uploaded once and run many times by its id. Uploading the same content again returns
+the same program, so a flow can simply upload its programs at the start.
 """
 
 from __future__ import annotations
@@ -43,29 +43,31 @@ async def aupload_program(
     if_exists: IfExists = "update",
     backend: BackendLike | None = None,
 ) -> str:
-    """Upload a program, unless the service has it already, and return its id.
+    """Upload a program, unless the service already has it, and return its id.
 
     Args:
-        source: Path of the Python file, relative to the flow's file; or the source itself.
+        source: Path of the Python file, relative to the flow's file; or the source code itself.
         metadata: Path of a JSON file, a mapping, or `ProgramMetadata`; default: the JSON file of
-            the same name beside the source, if there is one.
-        name: Over the metadata's; default: the name of the file.
-        description: Over the metadata's.
-        max_execution_time: Wall-clock limit of its jobs in seconds, over the metadata's.
-        spec: JSON schemas of parameters, return values and interim results, over the metadata's.
-        is_public: Whether other users may run it, over the metadata's; default: only you, or as
-            it was.
-        if_exists: When you have a program of this name with another content: `update` makes a
-            new version with the same id (jobs keep the version they were submitted with),
-            `new` makes another program, `error` refuses.
+            the same name next to the source, if it exists.
+        name: Overrides the metadata's name; default: the name of the file.
+        description: Overrides the metadata's description.
+        max_execution_time: Wall-clock limit of its jobs in seconds; overrides the metadata's.
+        spec: JSON schemas of parameters, return values and interim results; overrides the
+            metadata's.
+        is_public: Whether other users may run it; overrides the metadata's. Default: only you for
+            a new program, unchanged for an existing one.
+        if_exists: Action if you have a program of this name with different content: `update`
+            creates a new version with the same id (jobs keep the version they were submitted
+            with), `new` creates another program, `error` raises an error.
         backend: Any backend of the service to upload to; default: the embedded service.
 
     Returns:
-        The program's id. Equal source and metadata give the same id again.
+        The program's id. The same source and metadata return the same id again.
 
     Raises:
-        ConfigurationError: A file is missing or is not what it should be.
-        InvalidInputError: The source has no `main`, does not compile, or the metadata is wrong.
+        ConfigurationError: A file is missing or invalid.
+        InvalidInputError: The source has no `main` or does not compile, or the metadata is
+            invalid.
         ConflictError: The name is taken and `if_exists="error"`.
     """
     return await upload_source(
@@ -97,21 +99,21 @@ async def aupdate_program(
     spec: Mapping[str, Any] | None = None,
     backend: BackendLike | None = None,
 ) -> None:
-    """Change the source or the metadata of a program; its id stays, its version counts up.
+    """Change the source or the metadata of a program; it keeps its id and gets a new version.
 
     Args:
         program_id: The program.
         source: New source, as in `upload_program`.
-        metadata: New metadata, as in `upload_program`; what it leaves out stays.
-        name: Over the metadata's.
-        description: Over the metadata's.
-        max_execution_time: Over the metadata's.
-        spec: Over the metadata's.
+        metadata: New metadata, as in `upload_program`; fields that it omits are unchanged.
+        name: Overrides the metadata's name.
+        description: Overrides the metadata's description.
+        max_execution_time: Overrides the metadata's limit.
+        spec: Overrides the metadata's spec.
         backend: Any backend of the service that has the program.
 
     Raises:
-        ConfigurationError: Nothing to change is given.
-        NotFoundError: You have no such program.
+        ConfigurationError: The call changes nothing.
+        NotFoundError: You do not have this program.
     """
     if isinstance(metadata, str | Path):
         metadata = locate(metadata)
@@ -142,7 +144,7 @@ async def adelete_program(program_id: str, *, backend: BackendLike | None = None
     """Delete a program. Jobs that ran it keep their results and its source.
 
     Raises:
-        NotFoundError: You have no such program.
+        NotFoundError: You do not have this program.
     """
     async with as_backend(backend or RuntimeBackend()).connect() as api:
         await api.delete_program(program_id)
@@ -156,10 +158,10 @@ delete_program = sync_task(adelete_program)
 async def aset_program_visibility(
     program_id: str, public: bool, *, backend: BackendLike | None = None
 ) -> None:
-    """Let every user of the service run a program, or only you.
+    """Allow every user of the service to run a program, or only you.
 
     Raises:
-        NotFoundError: You have no such program.
+        NotFoundError: You do not have this program.
     """
     async with as_backend(backend or RuntimeBackend()).connect() as api:
         await api.set_program_visibility(program_id, public=public)
@@ -175,10 +177,10 @@ async def aget_program(
 ) -> RuntimeClientProgram:
     """Return a program with its metadata and, if it is yours, its source.
 
-    Its `parameters()` give a namespace to assign inputs to, which `run_program` takes.
+    Its `parameters()` returns a namespace to assign inputs to, which `run_program` accepts.
 
     Raises:
-        NotFoundError: There is no such program for you.
+        NotFoundError: The program does not exist or is not visible to you.
     """
     async with as_backend(backend or RuntimeBackend()).connect() as api:
         return RuntimeClientProgram.from_info(await api.get_program(program_id))
@@ -196,8 +198,8 @@ async def alist_programs(
 
     Args:
         backend: Any backend of the service; default: the embedded service.
-        limit: At most this many; None for all.
-        skip: Leave out this many of the first.
+        limit: Maximum number of programs; None for all.
+        skip: Number of programs to skip at the start.
     """
     async with as_backend(backend or RuntimeBackend()).connect() as api:
         infos = await api.list_programs(limit=limit, offset=skip)
@@ -220,13 +222,13 @@ async def aprint_programs(
 
     Args:
         backend: Any backend of the service; default: the embedded service.
-        limit: At most this many; None for all.
-        skip: Leave out this many of the first.
+        limit: Maximum number of programs; None for all.
+        skip: Number of programs to skip at the start.
         detailed: Print their parameters and results as well.
     """
     async with as_backend(backend or RuntimeBackend()).connect() as api:
         programs = await api.list_programs(limit=limit, offset=skip)
-    print(format_programs(programs, detailed=detailed))  # noqa: T201 - it is what it is for
+    print(format_programs(programs, detailed=detailed))  # noqa: T201 - printing is its purpose
 
 
 print_programs = sync_task(aprint_programs)

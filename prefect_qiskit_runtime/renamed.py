@@ -1,7 +1,7 @@
-"""Old public names, which work in all of 0.1 with a warning that names the new one.
+"""Old public names, which work in all 0.1 releases with a warning that gives the new name.
 
-0.2.0 removes them. `docs/explanation/decisions/0025-public-names.md` says why each was changed. Not
-for fields of blocks and records: what was saved under an old name is read by what reads it.
+0.2.0 removes them. `docs/explanation/decisions/0025-public-names.md` explains each change. Fields
+of blocks and records are not handled here: the code that reads saved data accepts their old names.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ FUNCTIONS = {
     "distribution_plot": "plot_distribution",
     "picture": "render_figure",
 }
-"""The new name of each function, in its module and where the package has it."""
+"""The new name of each function, in its module and in the package."""
 
 
 def warn_renamed(old: str, new: str, *, stacklevel: int = 3) -> None:
-    """Warn where an old name was written.
+    """Warn at the place where an old name is used.
 
     Args:
         old: The name that was used.
         new: The name to use.
-        stacklevel: As in `warnings.warn`; 3 is the caller of the function that calls this.
+        stacklevel: As in `warnings.warn`; 3 is the caller of the function that calls this one.
     """
     warnings.warn(
-        f"{old} is now {new}; the old name goes with 0.2.0.",
+        f"{old} is now {new}; 0.2.0 removes the old name.",
         DeprecationWarning,
         stacklevel=stacklevel,
     )
 
 
 def old_functions(module: str) -> Callable[[str], Any]:
-    """Make the `__getattr__` of a module some of whose functions have new names."""
+    """Return the `__getattr__` of a module in which functions were renamed."""
 
     def get(name: str) -> Any:
         if name not in FUNCTIONS:
@@ -51,7 +51,7 @@ def old_functions(module: str) -> Callable[[str], Any]:
 
 
 def old_method(old: str, new: str) -> Callable[..., Any]:
-    """Make the old name of a method, or, inside of `classmethod`, of a class method."""
+    """Return a method under its old name, or a class method if wrapped in `classmethod`."""
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         warn_renamed(old, new)
@@ -62,13 +62,13 @@ def old_method(old: str, new: str) -> Callable[..., Any]:
 
 
 class Question(Generic[T]):
-    """A call that was a property once: it also answers items and attributes, with a warning.
+    """A method that used to be a property, whose items and attributes still work with a warning.
 
-    It asks only then. `json.dumps` and `isinstance` do not see through it.
+    The value is fetched only when it is needed. `json.dumps` and `isinstance` do not see the value.
 
     Args:
-        ask: Gives the answer.
-        name: What it is called, for the warning.
+        ask: Returns the value.
+        name: The name of the method, for the warning.
     """
 
     def __init__(self, ask: Callable[[], T], name: str) -> None:
@@ -77,11 +77,11 @@ class Question(Generic[T]):
         self._answers: list[T] = []
 
     def __call__(self) -> T:
-        """Ask, and return the answer."""
+        """Fetch and return the value."""
         return self._ask()
 
     def _answer(self) -> Any:
-        if not self._answers:  # once, though `list(...)` looks twice
+        if not self._answers:  # once, although `list(...)` reads it twice
             warn_renamed(self._name, f"{self._name}()", stacklevel=4)
             self._answers.append(self._ask())
         return self._answers[0]
@@ -109,4 +109,4 @@ class Question(Generic[T]):
     def __eq__(self, other: object) -> bool:
         return self._answer() == other
 
-    __hash__ = None  # type: ignore[assignment] - as that of a mapping
+    __hash__ = None  # type: ignore[assignment] - unhashable, like a mapping

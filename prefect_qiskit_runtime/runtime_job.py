@@ -1,7 +1,7 @@
 """`RuntimeJob`: one job of a service, held by its id.
 
-It keeps no connection of its own and takes no secret along, so it can be returned from a task,
-pickled to another worker, and asked again there: where its login is in a saved block.
+It holds no connection and carries no secret, so it can be returned from a task, pickled to another
+worker and used there, provided that its login is in a saved block.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ T = TypeVar("T")
 
 
 class RuntimeJob(JobRun[Any]):
-    """A job that was submitted, or found again.
+    """A job that was submitted here or found by its id.
 
     Each method that asks the service has an async twin with the prefix `a`.
 
     Attributes:
         job_id: The service's id of the job.
-        program_id: The program it runs; None where only the id of the job is known.
-        tags: Its labels, as they were when this object was made.
-        preparation: What was chosen and done before it was submitted: the backend and why, how
-            circuits were transpiled, an estimate of the usage. Of a job that was found again on IBM
-            Quantum it has the estimate only; of others nothing.
+        program_id: The program it runs; None if only the id of the job is known.
+        tags: The job's tags when this object was created.
+        preparation: The choices made before submission: the backend and the reason for it, how
+            circuits were transpiled, and the estimated usage. For a job on IBM Quantum that was
+            found by its id it has only the estimate; for other such jobs it is empty.
     """
 
     def __init__(
@@ -73,25 +73,25 @@ class RuntimeJob(JobRun[Any]):
 
     @property
     def backend(self) -> RuntimeBackend:
-        """The backend it runs on, with the service that has it.
+        """The backend it runs on, with its service.
 
         Raises:
             ConfigurationError: The job comes from another process, or was kept as a result, and the
-                login of its service is in no saved block.
+                login of its service is not in a saved block.
         """
         if isinstance(self._backend, BlockReference):
             self._backend = self._backend.resolved()
         return self._backend
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the login out: results of tasks are kept, and a secret stays in its block."""
+        """Leave out the login: task results are stored, and secrets must stay in their block."""
         return {**vars(self), "_backend": without_login(self._backend)}
 
     @classmethod
     def from_info(
         cls, info: JobInfo, backend: RuntimeBackend, *, decoders: Decoders | None = None
     ) -> RuntimeJob:
-        """Make it from what the service says of a job."""
+        """Create it from the service's description of a job."""
         return cls(
             info.id,
             backend.with_name(info.backend),
@@ -107,20 +107,20 @@ class RuntimeJob(JobRun[Any]):
     # -- asking ------------------------------------------------------------------------------
 
     async def ainfo(self) -> JobInfo:
-        """Everything the service says of the job, but for its inputs and results."""
+        """All details that the service has about the job, except its inputs and results."""
         async with self.backend.connect() as api:
             return await api.get_job(self.job_id)
 
     info = blocking(ainfo)
 
     async def astatus(self) -> JobStatus:
-        """Where the job is."""
+        """The current status of the job."""
         return (await self.ainfo()).state.status
 
     status = blocking(astatus)
 
     async def ainputs(self) -> dict[str, Any]:
-        """The inputs of the job; asked from the service if it was not submitted from here."""
+        """The inputs of the job, fetched from the service if it was not submitted here."""
         if self._inputs is None:
             async with self.backend.connect() as api:
                 self._inputs = await fetch_inputs(api, self.job_id)
@@ -128,11 +128,11 @@ class RuntimeJob(JobRun[Any]):
 
     @property
     def inputs(self) -> Question[dict[str, Any]]:
-        """Call it for the inputs of the job; asks the service if it was submitted elsewhere."""
+        """A call that returns the job's inputs, fetched if it was submitted elsewhere."""
         return Question(lambda: run_sync(self.ainputs()), "RuntimeJob.inputs")
 
     async def alogs(self) -> str:
-        """What the program has printed and logged so far."""
+        """The output and the log of the program so far."""
         async with self.backend.connect() as api:
             return await api.job_logs(self.job_id)
 
@@ -152,7 +152,7 @@ class RuntimeJob(JobRun[Any]):
         return self.metrics().usage
 
     async def aerror_message(self) -> str | None:
-        """Why the job ended without a result; None if it did not."""
+        """The reason why the job ended without a result; None if it did not."""
         async with self.backend.connect() as api:
             error = await fetch_job_error(api, self.job_id)
         return None if error is None else str(error)
@@ -160,10 +160,10 @@ class RuntimeJob(JobRun[Any]):
     error_message = blocking(aerror_message)
 
     async def aprovenance(self) -> Provenance:
-        """Where the result comes from: ids, versions, calibration, settings, times and usage.
+        """The provenance of the result: ids, versions, calibration, settings, times and usage.
 
-        What a flow run has found out when it waited for the job is taken from Prefect's result
-        storage; the service is asked for what it does not have.
+        If a flow run has waited for the job, its record in Prefect's result storage is returned;
+        otherwise the details are requested from the service.
         """
         stored = await read_stored(Records(), self.job_id)
         if stored is not None:
@@ -173,11 +173,11 @@ class RuntimeJob(JobRun[Any]):
 
     @property
     def provenance(self) -> Question[Provenance]:
-        """Call it for where the result comes from; see `aprovenance`."""
+        """A call that returns the provenance of the result; see `aprovenance`."""
         return Question(lambda: run_sync(self.aprovenance()), "RuntimeJob.provenance")
 
     async def ainterim_results(self, decoder: ResultDecoderLike = None) -> list[Any]:
-        """Return the interim results that there are so far, decoded."""
+        """Return the interim results so far, decoded."""
         decoders = Decoders.choose(decoder) if decoder else self._decoders
         async with self.backend.connect() as api:
             texts = await api.job_interim_results(self.job_id)
@@ -186,14 +186,14 @@ class RuntimeJob(JobRun[Any]):
     interim_results = blocking(ainterim_results)
 
     def _about(self) -> dict[str, str]:
-        """Labels of the job for its events."""
+        """The labels of the job's events."""
         labels = {"backend": self.backend.name, "service": self.backend.service}
         return labels | ({"program-id": self.program_id} if self.program_id else {})
 
     # -- waiting -----------------------------------------------------------------------------
 
     async def astream(self, from_: int = 0) -> AsyncGenerator[Any, None]:
-        """Give the interim results from number `from_` on, decoded, until the job has ended."""
+        """Stream the interim results from number `from_` on, decoded, until the job ends."""
         async with self.backend.connect() as api:
             api.require_interim_results()
             async for event in api.stream(self.job_id, from_seq=from_):
@@ -206,7 +206,7 @@ class RuntimeJob(JobRun[Any]):
         """Wait until the job has ended, however it ends.
 
         Raises:
-            TimeoutError: It has not ended in time; it goes on.
+            TimeoutError: The job did not end in time; it continues.
         """
         async with self.backend.connect() as api, job_summaries(api, self.backend) as summarise:
             status = await self._final_status(api, timeout_seconds)
@@ -214,19 +214,21 @@ class RuntimeJob(JobRun[Any]):
             return status
 
     async def _final_status(self, api: RuntimeApi, timeout_seconds: float | None) -> JobStatus:
-        nobody = InterimDelivery(self.job_id, None, self._decoders)
+        delivery = InterimDelivery(self.job_id, None, self._decoders)
         try:
             async with asyncio.timeout(timeout_seconds):
-                end = await self._ask(api, lambda: follow(api, self.job_id, nobody, self._about()))
+                end = await self._ask(
+                    api, lambda: follow(api, self.job_id, delivery, self._about())
+                )
                 return end.state.status
         except TimeoutError as error:
             raise TimeoutError(
-                f"Job {self.job_id} has not ended within {timeout_seconds:g} s. It goes on; "
+                f"Job {self.job_id} has not ended within {timeout_seconds:g} s. It continues; "
                 f"wait again, or cancel it."
             ) from error
 
     async def _ask(self, api: RuntimeApi, question: Callable[[], Awaitable[T]]) -> T:
-        """Ask as long as the backend says, unless the service was never met."""
+        """Ask, with the backend's retries once this process has reached the service."""
         policy = RetryPolicy.from_options(self.backend.options())
         return await policy.ask(question, may_ask_again=is_met(api))
 
@@ -246,12 +248,12 @@ class RuntimeJob(JobRun[Any]):
         """Wait for the job and return its result, decoded.
 
         Args:
-            decoder: Instead of the decoder that was given when it was submitted.
-            timeout_seconds: How long to wait for its end at most; the job goes on after that.
+            decoder: Overrides the decoder that was given at submission.
+            timeout_seconds: Maximum time to wait; the job continues after that.
 
         Raises:
-            JobError: The job ended without a result; the class says how.
-            TimeoutError: It has not ended in time.
+            JobError: The job ended without a result; the error's class gives the reason.
+            TimeoutError: The job did not end in time.
         """
         decoders = Decoders.choose(decoder) if decoder else self._decoders
         async with self.backend.connect() as api, job_summaries(api, self.backend) as summarise:
@@ -282,7 +284,7 @@ class RuntimeJob(JobRun[Any]):
         """Cancel the job.
 
         Raises:
-            ConflictError: It has already ended.
+            ConflictError: The job has already ended.
         """
         async with self.backend.connect() as api:
             await api.cancel_job(self.job_id)

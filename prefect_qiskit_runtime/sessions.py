@@ -1,12 +1,11 @@
-"""Sessions and batches for flows, which always close.
+"""Sessions and batches for flows, which are always closed.
 
-A session holds a slot of the service: its jobs do not wait behind those of others. A batch
-groups jobs that may run side by side. Both are context managers, `runtime_session` for
-synchronous flows and `aruntime_session` for asynchronous ones. However the block is left, no
-open session stays behind: at its end the session finishes the jobs that it has and takes no
-more; when it is left by an exception (an interrupt or a cancelled flow included), the jobs that
-still wait in it are cancelled. What a killed process has left open, the flow run takes up again
-when it is retried.
+A session reserves a slot of the service, so its jobs do not wait behind other users' jobs. A batch
+groups jobs that may run in parallel. Both are context managers: `runtime_session` for synchronous
+flows and `aruntime_session` for asynchronous ones. A session never stays open after its block. If
+the block ends normally, the session finishes its jobs and accepts no more. If it ends with an
+exception (including an interrupt or a cancelled flow), the jobs still queued in the session are
+cancelled. If a process is killed and leaves a session open, a retry of the flow run reuses it.
 """
 
 from __future__ import annotations
@@ -63,12 +62,12 @@ class RuntimeSession:
 
     Each method asks the service, and has an async twin with the prefix `a`.
 
-    One that `runtime_session` or `runtime_batch` has opened is opened anew where the service has
-    closed it, at its max time say, and a call still has a job for it.
+    If the service closes a session that `runtime_session` or `runtime_batch` opened, for example
+    at its max time, a new one is opened for the next job.
 
     Attributes:
-        session_id: The service's id of it.
-        earlier_ids: Those of the sessions before, which the service has closed; the first first.
+        session_id: The service's id of the session.
+        earlier_ids: The ids of earlier sessions that the service closed, in order.
         backend: The backend that its jobs run on.
     """
 
@@ -86,14 +85,14 @@ class RuntimeSession:
         self._opening = asyncio.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        # In another process nobody would close what is opened anew.
+        # A session opened in another process would not be closed there.
         return {**vars(self), "_open_another": None, "_opening": asyncio.Lock()}
 
     def __repr__(self) -> str:
         return f"RuntimeSession({self.session_id!r}, backend={self.backend.name!r})"
 
     async def adetails(self) -> SessionInfo:
-        """Everything that the service says of it."""
+        """All details that the service has about the session."""
         async with self.backend.connect() as api:
             return await api.get_session(self.session_id)
 
@@ -106,7 +105,7 @@ class RuntimeSession:
     status = blocking(astatus)
 
     async def ausage_seconds(self) -> float:
-        """How long it has held the backend, by the service's clock; with the sessions before."""
+        """Seconds that it and its earlier sessions held the backend, by the service's clock."""
         async with self.backend.connect() as api:
             infos = [await api.get_session(one) for one in (*self.earlier_ids, self.session_id)]
         return sum(info.elapsed_time or 0.0 for info in infos)
@@ -114,9 +113,9 @@ class RuntimeSession:
     usage_seconds = blocking(ausage_seconds)
 
     async def areopened(self, closed_id: str) -> bool:
-        """Go on in another session where the service has closed one; say whether there is one.
+        """Continue in a new session after the service has closed one; return whether there is one.
 
-        There is none after `close` or `cancel`, and for one that was not opened here.
+        No new session is opened after `close` or `cancel`, or if this one was not opened here.
         """
         async with self._opening:
             if self.session_id == closed_id:
@@ -127,7 +126,7 @@ class RuntimeSession:
             return True
 
     async def aclose(self) -> None:
-        """Take no more jobs; it closes when those that it has are done."""
+        """Accept no more jobs; the session closes when its jobs are done."""
         self._open_another = None
         async with self.backend.connect() as api:
             await api.close_session(self.session_id)
@@ -135,7 +134,7 @@ class RuntimeSession:
     close = blocking(aclose)
 
     async def acancel(self) -> None:
-        """Close it now; the jobs that wait in it are cancelled, one that runs goes on."""
+        """Close it now: queued jobs are cancelled, a running job continues."""
         self._open_another = None
         async with self.backend.connect() as api:
             await api.cancel_session(self.session_id)
@@ -144,34 +143,34 @@ class RuntimeSession:
 
 
 SessionLike = RuntimeSession | str | None
-"""A session, or its id; None for a job that belongs to none."""
+"""A session, or its id; None for a job outside of sessions."""
 
 
 def in_session(options: OptionsLike, session: SessionLike) -> RuntimeOptions:
-    """Return the options of a job that is to belong to a session.
+    """Return the options of a job in a session.
 
     Raises:
-        ConfigurationError: It is no session, or the options name another one.
+        ConfigurationError: `session` is not a session, or the options name a different one.
     """
     read = RuntimeOptions.read(options)
     if session is None:
         return read
     if not isinstance(session, RuntimeSession | str):
         raise ConfigurationError(
-            f"session must be what runtime_session or runtime_batch gave, or the id of a session, "
+            f"session must be a session from runtime_session or runtime_batch, or the id of one, "
             f"not {type(session).__name__}: {session!r:.80}"
         )
     session_id = session if isinstance(session, str) else session.session_id
     if read.session_id not in (None, session_id) or read.start_session:
         raise ConfigurationError(
-            f"The job is to belong to session {session_id}, but its options name another one. "
+            f"The job was given session {session_id}, but its options name another one. "
             f"Leave session_id and start_session out of the options."
         )
     return read.model_copy(update={"session_id": session_id})
 
 
 def opened(session: SessionLike) -> RuntimeSession | None:
-    """Return a session that can be opened anew; None for an id, and for none."""
+    """Return a session that can be opened again; None if `session` is an id or None."""
     return session if isinstance(session, RuntimeSession) else None
 
 
@@ -181,21 +180,21 @@ async def aruntime_session(
 ) -> AsyncIterator[RuntimeSession]:
     """Open a session for the block and close it at its end.
 
-    From its first job on, the session holds one slot of the service. Its jobs run there one
-    after the other and never wait behind those of others.
+    From its first job on, the session reserves one slot of the service. Its jobs run there one
+    after another and never wait behind other users' jobs.
 
     Args:
         backend: A `RuntimeBackend`, or the name of a backend of the embedded service.
-        max_time: When it closes at the latest, counted from the start of its first job: seconds,
-            or text such as "2h 30m". Default: the service's, 8 hours.
+        max_time: Maximum time until it closes, counted from the start of its first job: seconds,
+            or text such as "2h 30m". Default: the service's default, 8 hours.
 
     Yields:
-        The session, for the argument `session` of `run_program` and its like.
+        The session, for the argument `session` of `run_program` and similar functions.
 
     Raises:
-        ConfigurationError: `max_time` is no length of time.
+        ConfigurationError: `max_time` is not a valid duration.
         InvalidInputError: `max_time` is longer than the service allows.
-        NotFoundError: There is no such backend.
+        NotFoundError: The backend does not exist.
     """
     async with _opened(backend, "dedicated", max_time) as session:
         yield session
@@ -216,20 +215,20 @@ async def aruntime_batch(
 ) -> AsyncIterator[RuntimeSession]:
     """Open a batch for the block and close it at its end.
 
-    A batch groups jobs that do not depend on each other. They run side by side, as the queue of
-    the service allows.
+    A batch groups jobs that do not depend on each other. They run in parallel as far as the
+    service's queue allows.
 
     Args:
         backend: A `RuntimeBackend`, or the name of a backend of the embedded service.
         max_time: As in `aruntime_session`.
 
     Yields:
-        The batch, for the argument `session` of `submit_program` and its like.
+        The batch, for the argument `session` of `submit_program` and similar functions.
 
     Raises:
-        ConfigurationError: `max_time` is no length of time.
+        ConfigurationError: `max_time` is not a valid duration.
         InvalidInputError: `max_time` is longer than the service allows.
-        NotFoundError: There is no such backend.
+        NotFoundError: The backend does not exist.
     """
     async with _opened(backend, "batch", max_time) as batch:
         yield batch
@@ -245,9 +244,9 @@ def runtime_batch(
 
 
 class _Opening:
-    """A session from before it is opened until it is left.
+    """The lifetime of a session, from before it is opened until the block ends.
 
-    Whatever interrupts the caller, it finds here whether there is a session to close.
+    After any interruption, the caller can check here whether a session must be closed.
     """
 
     def __init__(self, backend: BackendLike, mode: SessionMode, max_time: int | str | None) -> None:
@@ -279,9 +278,9 @@ class _Opening:
             if error.code != NO_SESSIONS_IN_PLAN:
                 raise
             raise ConfigurationError(
-                f"No session was opened on {backend.name}: the plan of the IBM Quantum instance has"
-                " none. Use runtime_batch, run without a session, or take an instance of another"
-                " plan."
+                f"No session was opened on {backend.name}: the plan of the IBM Quantum instance"
+                " does not include sessions. Use runtime_batch, run without a session, or use an"
+                " instance with another plan."
             ) from error
         logger_here().info(
             "%s %s opened on %s (%s service).",
@@ -293,14 +292,14 @@ class _Opening:
         return info
 
     async def _open_another(self, closed_id: str) -> str:
-        """Open a session in place of one that the service has closed."""
+        """Open a session to replace one that the service has closed."""
         info = await self._create()
         await note_opened(info.id)
         await note_closed(closed_id)
         return info.id
 
     async def _found_or_opened(self, api: RuntimeApi) -> SessionInfo:
-        """Open a session, or take up the one of a process that was killed in this block."""
+        """Open a session, or reuse the one of a process that was killed in this block."""
         backend = self._backend if self._session is None else self._session.backend
         name = await self._policy.ask(lambda: chosen_name(api, backend), may_ask_again=is_met(api))
 
@@ -318,7 +317,7 @@ class _Opening:
         if self._keys is None:
             return await opened(None)
         if not api.kind.is_keyed:
-            # None that it has not named: one without a job costs nothing, and ends by itself.
+            # Without a key, only noted sessions are closed: one without a job is free and expires.
             if self._session is None:
                 await close_left_by_earlier_runs(api, self._policy)
             return await opened(None)
@@ -328,7 +327,7 @@ class _Opening:
                 return info
 
     def _keys_of(self, lineage: Lineage) -> Iterator[str]:
-        """Give what this block calls its session: each time that it has run, another."""
+        """Generate the session keys of this block, a new one for each attempt."""
         print_ = fingerprint(
             {
                 "service": service_identity(self._backend),
@@ -341,20 +340,20 @@ class _Opening:
         return (submission_key(lineage, print_, occurrence, attempt) for attempt in count(1))
 
     async def close(self) -> None:
-        """Take no more jobs: the end of the block."""
+        """Accept no more jobs, at the end of the block."""
         assert self._session is not None  # noqa: S101 - for the type checker: it was opened
         with suppress(ConflictError):  # the service has closed it already
             await self._policy.ask(self._session.aclose)
         await note_closed(self._session.session_id)
         with suppress(QiskitRuntimeError):
             logger_here().info(
-                "Session %s was left; the backend was held for %.1f s so far.",
+                "The block of session %s ended; the backend was held for %.1f s so far.",
                 self._session.session_id,
                 await self._session.ausage_seconds(),
             )
 
     async def abandon(self) -> None:
-        """Cancel what was opened; what goes wrong is logged, another error is on its way."""
+        """Cancel the session; errors are only logged, because another one is being raised."""
         if self._session is None:
             return
         try:

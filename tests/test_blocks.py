@@ -96,16 +96,16 @@ def test_no_secret_shows(
 
 @pytest.mark.parametrize("service", ["team", "ibm"])
 def test_a_service_elsewhere_needs_credentials(service: Any) -> None:
-    with pytest.raises(ValidationError, match=f"'{service}' needs credentials: give a .* block"):
+    with pytest.raises(ValidationError, match=f"'{service}' needs credentials: pass a .* block"):
         RuntimeBackend(service=service)
 
 
 def test_a_service_takes_no_credentials_of_another(
     credentials: RuntimeServiceCredentials, ibm: IBMQuantumCredentials
 ) -> None:
-    with pytest.raises(ValidationError, match="give a IBMQuantumCredentials block, not Runtime"):
+    with pytest.raises(ValidationError, match="pass a IBMQuantumCredentials block, not Runtime"):
         RuntimeBackend(service="ibm", credentials=credentials)
-    with pytest.raises(ValidationError, match="give a RuntimeServiceCredentials block, not IBM"):
+    with pytest.raises(ValidationError, match="pass a RuntimeServiceCredentials block, not IBM"):
         RuntimeBackend(service="team", credentials=ibm)
 
 

@@ -1,10 +1,10 @@
-"""Durable hybrid loops: an optimizer here, its objective in jobs, and nothing bought twice.
+"""Durable hybrid loops: the optimizer runs here, its objective in jobs, each submitted once.
 
-Each step of a loop is one job, recorded with its parameters before it is submitted and with its
-values when it has ended. A loop that runs again (a flow run that is retried after a crash, a
-task that is retried, the same `durable_key` in another flow run) repeats its steps from the
-records until it is where it was, and goes on from there. `minimize` runs an optimizer; with
-`DurableLoop` a program of your own asks and is told.
+Each step of a loop is one job. Its parameters are recorded before the job is submitted, and its
+values when the job has ended. A loop that runs again (a flow run retried after a crash, a
+retried task, or the same `durable_key` in another flow run) replays its steps from the records
+and continues where it stopped. `minimize` runs an optimizer; with `DurableLoop`, your own code
+chooses the points.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ __all__ = [
 
 
 class DurableLoop:
-    """A loop of your own: it asks for values at points, and each is bought once.
+    """A loop that you write yourself: it measures values at points, each of them once.
 
-    A context manager, plain or async. Leave it by its end, and the loop is finished; leave it by
-    an exception, and the same loop goes on from its records when it comes back. What you do
-    between the steps must come to the same points then: take random numbers from a seed.
+    It is a context manager, plain or async. If the block ends normally, the loop is finished. If
+    it ends with an exception, the same loop continues from its records when it runs again. Your
+    code between the steps must then compute the same points: seed its random numbers.
 
     Example:
         ```python
@@ -68,7 +68,7 @@ class DurableLoop:
         gradients: bool = False,
         replay_tolerance: float = 1e-6,
     ) -> None:
-        """Describe a loop; it begins when its block is entered.
+        """Describe a loop; it starts when the `with` block is entered.
 
         Args:
             objective: As in `minimize`.
@@ -77,7 +77,7 @@ class DurableLoop:
             durable_key: As in `minimize`.
             seed: As in `minimize`.
             session: As in `minimize`.
-            gradients: Whether steps may ask for gradients, which may need another circuit.
+            gradients: Whether steps may request gradients, which may need another circuit.
             replay_tolerance: As in `minimize`.
         """
         self._objective = objective
@@ -94,7 +94,7 @@ class DurableLoop:
 
     @property
     def steps(self) -> tuple[LoopStep, ...]:
-        """The steps that are done, those from the records included."""
+        """The completed steps, including those replayed from the records."""
         return () if self._loop is None else tuple(self._loop.steps)
 
     async def aevaluate(self, points: ArrayLike, *, gradient: bool = False) -> LoopStep:
@@ -102,11 +102,11 @@ class DurableLoop:
 
         Args:
             points: 1D array, or 2D array (point, parameter).
-            gradient: Whether the gradient at the first of them is wanted too.
+            gradient: Whether to measure the gradient at the first point as well.
 
         Raises:
             ConfigurationError: The loop is not entered, or has no gradients.
-            LoopDivergedError: On record is another step in this place.
+            LoopDivergedError: The records have a different step at this position.
             JobError: The job ended without a result.
         """
         if self._loop is None:
@@ -156,53 +156,57 @@ async def aminimize(
 ) -> LoopResult:
     """Minimise an objective that is measured by jobs.
 
-    Every step is on record. In a flow run that runs again, after a crash or as a retry, the loop
-    repeats them from there, attaches to the job that was under way, and goes on. With a higher
-    `maxiter` it goes on after its end. A flow run also ends its loops early, with a result, when
-    the Prefect variable `stop_` with the name of the flow run (`stop_happy_fox`) is set.
+    Every step is recorded. If the flow run is run again, after a crash or as a retry, the loop
+    replays its recorded steps, attaches to the job that was running, and continues. With a higher
+    `maxiter`, a finished loop continues after its last step. To end the loops of a flow run
+    early, with a result, set the Prefect variable named `stop_` and the name of the flow run, for
+    example `stop_happy_fox`.
 
     Args:
-        objective: An `EstimatorObjective`: one job of the estimator for each step. Or a function
-            of a point, a 1D array, that submits what it wants and returns the value, or value
-            and standard error; with `jac` it returns value and gradient, or these and the
-            standard error. One with a parameter `points` is called once for all points of a
-            step, a 2D array; with parameters `seed` and `session` it is given those of the step.
-        start: Where to begin, 1D array; or the result of another loop, to begin where it ended.
-        backend: Where an `EstimatorObjective` runs: a `RuntimeBackend`, or the name of a backend
-            of the embedded service.
-        method: A method of `scipy.optimize.minimize`; "SPSA", which measures two points in each
-            iteration, in one job; or an object with `ask()` and `tell(points, values)`.
-        jac: Whether each step also gives the gradient, in the same job. Default: for an
-            `EstimatorObjective` and a method that uses gradients. SPSA takes none.
-        maxiter: Most iterations, as the method counts them.
-        tol: Of SciPy's methods their own `tol`. For others: ends the loop when the mean of ten
-            steps differs by less from that of the ten before.
+        objective: An `EstimatorObjective`, with one job of the estimator for each step; or a
+            function of a point (a 1D array) that submits its own jobs and returns the value, or
+            the value and its standard error. With `jac`, it returns the value and the gradient,
+            optionally followed by the standard error. A function with a parameter `points` is
+            called once with all points of a step (a 2D array). Parameters named `seed` and
+            `session` receive those of the step.
+        start: The starting point, a 1D array; or the result of another loop, to start where it
+            ended.
+        backend: The backend that an `EstimatorObjective` runs on: a `RuntimeBackend`, or the name
+            of a backend of the embedded service.
+        method: A method of `scipy.optimize.minimize`; "SPSA", which measures two points
+            per iteration in one job; or an object with `ask()` and `tell(points, values)`.
+        jac: Whether each step also measures the gradient, in the same job. Default: True for an
+            `EstimatorObjective` with a method that uses gradients. SPSA uses none.
+        maxiter: Maximum number of iterations, as the method counts them.
+        tol: For SciPy's methods, their `tol`. For other methods, the loop ends when the means of
+            the last ten steps and of the ten steps before them differ by less than this.
         method_options: SciPy's `options` of the method, and its `bounds` and `constraints`; or
-            those of SPSA: `perturbation`, `first_step`, `calibration_pairs`, `stability`,
+            the options of SPSA: `perturbation`, `first_step`, `calibration_pairs`, `stability`,
             `average`.
-        max_evaluations: How many values of the objective may be taken, with the shifted points of
-            gradients, the calibration of SPSA and the last measurement.
-        max_qpu_seconds: Ends the loop when its jobs have taken so long on a device.
-        seed: Of SPSA; and each step's samples are seeded from it and the number of the step, so
-            that a step that is measured again gives the same.
-        session: "session" or "batch" opens one for the loop, at its first job, and closes it at
-            its end; or one that is open.
-        name: Of the loop: within a flow run, loops with one name are one loop. Without, equal
-            loops are told apart by the order of their calls.
-        durable_key: A name of your own: the loop with it is the same in any flow run, or outside.
-        callback: Called with each `LoopStep`, replayed ones included. One that raises is logged
-            and does not end the loop.
-        replay_tolerance: How far a parameter of a repeated step may be from that on record;
+        max_evaluations: Maximum number of values of the objective, including the shifted points
+            of gradients, the calibration of SPSA and the final measurement.
+        max_qpu_seconds: Ends the loop when its jobs have used this much time on a device.
+        seed: Seed of SPSA. The samples of each step are seeded from it and the step's number, so
+            a step that is measured again gives the same values.
+        session: "session" or "batch" to open one at the first job of the loop and close it at the
+            end of the loop; or a session that is already open.
+        name: Name of the loop. Within a flow run, loops with the same name are one loop; equal
+            loops without a name are distinguished by the order of their calls.
+        durable_key: A name that you choose: loops with the same key are one loop in all flow runs
+            and outside of them.
+        callback: Called with each `LoopStep`, including replayed ones. If it raises, the error is
+            logged and the loop continues.
+        replay_tolerance: How far a parameter of a replayed step may be from the recorded value;
             rounding differs between machines and libraries.
 
     Returns:
-        Where it ended, with the value there, its standard error, and all steps.
+        The final point, its value and standard error, and all steps.
 
     Raises:
-        ConfigurationError: The objective, the method or an option cannot be used as such.
+        ConfigurationError: The objective, the method or an option cannot be used.
         InvalidInputError: The objective has no gradient by parameter shifts.
         LoopDivergedError: The loop does not repeat its records; nothing was submitted.
-        JobError: A job ended without a result; the class says how.
+        JobError: A job ended without a result; the error's class gives the reason.
     """
     point = _starting_point(start, objective)
     chosen = read_method(method)
@@ -235,7 +239,7 @@ def _starting_point(start: Any, objective: Any) -> NDArray[np.float64]:
     wanted = objective.num_parameters if isinstance(objective, EstimatorObjective) else point.size
     if point.shape != (wanted,) or not point.size:
         raise ConfigurationError(
-            f"start has the shape {point.shape}; wanted is one number for each of the {wanted}"
+            f"start has the shape {point.shape}, but must have one number for each of the {wanted}"
             " parameters."
         )
     return point
@@ -246,6 +250,6 @@ def _has_gradients(objective: Any, method: str | AskTell, jac: bool | None) -> b
         return isinstance(objective, EstimatorObjective) and takes_gradients(method)
     if jac and (method == "SPSA" or not isinstance(method, str)):
         raise ConfigurationError(
-            "jac=True is for methods of SciPy; SPSA and optimizers of your own take values."
+            "jac=True is for methods of SciPy; SPSA and custom optimizers use values only."
         )
     return jac

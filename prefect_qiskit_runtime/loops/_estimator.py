@@ -1,8 +1,8 @@
 """The value of a loop as an expectation value, estimated by one job for each step.
 
-All points of a step, and the shifted ones of its gradient, are rows of one PUB. The circuit is
-transpiled once for a loop, by the settings of its backend, and kept with its records: a loop that
-comes back after an upgrade, or on another machine, sends the circuit that it has sent before.
+All points of a step, and the shifted points of its gradient, are rows of one PUB. The circuit is
+transpiled once for a loop, with the settings of its backend, and stored with the loop's records.
+A loop that runs again after an upgrade, or on another machine, therefore sends the same circuit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from prefect_qiskit_runtime.codec import decode, encode
 from prefect_qiskit_runtime.devices.choice import choose_backend
 from prefect_qiskit_runtime.devices.device import Device, device_of
 from prefect_qiskit_runtime.errors import InvalidInputError
-from prefect_qiskit_runtime.loops._models import Ask, Told
+from prefect_qiskit_runtime.loops._models import Ask, Measured
 from prefect_qiskit_runtime.loops._records import LoopRecords
 from prefect_qiskit_runtime.primitives import arun_estimator
 from prefect_qiskit_runtime.program.shifts import ShiftedCircuit, shifted_circuit
@@ -32,27 +32,28 @@ if TYPE_CHECKING:
     from qiskit.quantum_info import SparsePauliOp
 
 _DIGITS = 6
-"""Decimals of coefficients that tell problems apart: the others may differ by rounding."""
+"""Decimals of coefficients that identify a problem; further ones may differ by rounding."""
 
 
 @dataclass(frozen=True)
 class EstimatorObjective:
     """An expectation value of a parametrised circuit, as an objective of `minimize`.
 
-    Each step is one job of the estimator: its points, and those that its gradient takes, are
+    Each step is one job of the estimator. Its points, and the shifted points of its gradient, are
     rows of one PUB. Gradients are exact derivatives by parameter shifts.
 
     Attributes:
         ansatz: The circuit, without measurements; its parameters are varied in the order of
             `ansatz.parameters`.
-        observable: What is estimated, on as many qubits.
-        shots: For each group of observables that are measured together. Without shots and
+        observable: The observable to estimate, on the same number of qubits.
+        shots: Shots for each group of observables that are measured together. Without shots and
             precision, values are exact on the ideal backend.
-        precision: In place of shots, as in `run_estimator`.
-        offset: Added to each value, such as the repulsion of the nuclei.
-        options: Of the estimator, in the form of qiskit-ibm-runtime.
-        optimization_level: Of the transpiler, which runs once for a loop, before its first job.
-            Seed, layout, calibration and fractional gates are those of the backend.
+        precision: Precision instead of shots, as in `run_estimator`.
+        offset: A constant added to each value, such as the nuclear repulsion energy.
+        options: Options of the estimator, in the form of qiskit-ibm-runtime.
+        optimization_level: Optimization level of the transpiler, which runs once for a loop,
+            before its first job. The backend sets the seed, layout, calibration and fractional
+            gates.
     """
 
     ansatz: QuantumCircuit
@@ -64,10 +65,10 @@ class EstimatorObjective:
     optimization_level: int = 2
 
     def __post_init__(self) -> None:
-        """Refuse what does not fit together, before anything is paid.
+        """Check that ansatz and observable match, before any job is submitted.
 
         Raises:
-            InvalidInputError: There is nothing to vary, or the numbers of qubits differ.
+            InvalidInputError: The ansatz has no parameters, or the numbers of qubits differ.
         """
         if not self.ansatz.parameters:
             raise InvalidInputError(
@@ -82,12 +83,12 @@ class EstimatorObjective:
 
     @property
     def num_parameters(self) -> int:
-        """How many parameters are varied."""
+        """Number of parameters that are varied."""
         return self.ansatz.num_parameters
 
     @property
     def problem(self) -> Any:
-        """What tells it from others, whatever rounding does to it."""
+        """A description that identifies the objective, independent of rounding."""
         coefficients = np.round(np.asarray(self.observable.coeffs, dtype=complex), _DIGITS) + 0
         terms = zip(self.observable.paulis.to_labels(), coefficients.tolist(), strict=True)
         return [
@@ -98,24 +99,24 @@ class EstimatorObjective:
 
     @property
     def header(self) -> dict[str, Any]:
-        """How it is measured, which must not change between the steps of a loop."""
+        """The measurement settings, which must not change between the steps of a loop."""
         return {"shots": self.shots, "precision": self.precision}
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What all steps of a loop send.
+    """The circuit and observable that all steps of a loop send.
 
     Attributes:
-        circuit: In the instruction set of the backend.
-        observable: With its layout.
+        circuit: The circuit in the instruction set of the backend.
+        observable: The observable with the layout of the circuit.
     """
 
     circuit: QuantumCircuit
     observable: SparsePauliOp
 
     def pub(self, names: tuple[str, ...], rows: NDArray[np.float64]) -> Any:
-        """Return a PUB of rows of values, in the order of the names of the parameters."""
+        """Return a PUB for rows of parameter values, whose columns are in the order of `names`."""
         columns = [names.index(parameter.name) for parameter in self.circuit.parameters]
         return self.circuit, self.observable, rows[:, columns]
 
@@ -125,10 +126,11 @@ class EstimatorMeasuring:
     """Measures an `EstimatorObjective` on a backend, for one loop.
 
     Attributes:
-        objective: What.
-        backend: Where.
-        records: Those of the loop.
-        with_gradients: Whether steps may ask for gradients; the circuit is then one of angles.
+        objective: The objective to measure.
+        backend: The backend to measure it on.
+        records: The records of the loop.
+        with_gradients: Whether steps may request gradients; the circuit is then parametrised by
+            the angles of its gates.
     """
 
     objective: EstimatorObjective
@@ -139,10 +141,10 @@ class EstimatorMeasuring:
     _prepared: Prepared | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        """Find the rules of the gradient.
+        """Find the parameter-shift rules of the gradient.
 
         Raises:
-            InvalidInputError: There is none for some gate.
+            InvalidInputError: A gate has no shift rule.
         """
         if not self.with_gradients:
             return
@@ -156,11 +158,11 @@ class EstimatorMeasuring:
             ) from error
 
     def evaluations(self, ask: Ask) -> int:
-        """Return how many values a step takes."""
+        """Return how many values a step measures."""
         shifts = self._shifted.num_shifts if ask.gradient and self._shifted is not None else 0
         return len(ask.points) + shifts
 
-    async def measure(self, ask: Ask, *, seed: int, session: SessionLike) -> Told:
+    async def measure(self, ask: Ask, *, seed: int, session: SessionLike) -> Measured:
         """Run the job of a step."""
         if self._prepared is None:
             self._prepared = await self._prepare(session)
@@ -171,14 +173,14 @@ class EstimatorMeasuring:
             shots=self.objective.shots,
             precision=self.objective.precision,
             seed=seed if self.backend.kind.takes_seed else None,
-            transpile=False,  # it is
+            transpile=False,  # already transpiled
             options=self.objective.options,
             session=session,
-            cache=False,  # a noisy value that is asked for again is to be measured again
+            cache=False,  # a repeated request for a noisy value must measure it again
         )
         data: Any = result[0].data
         values, stds = np.asarray(data.evs, dtype=float), np.asarray(data.stds, dtype=float)
-        return await asyncio.to_thread(self._told, ask, values, stds)
+        return await asyncio.to_thread(self._read, ask, values, stds)
 
     def _rows(self, ask: Ask) -> tuple[tuple[str, ...], NDArray[np.float64]]:
         if self._shifted is None:
@@ -188,16 +190,16 @@ class EstimatorMeasuring:
             rows = np.concatenate([rows, self._shifted.shifted_angles(ask.points[0])])
         return self._shifted.angle_names, rows
 
-    def _told(self, ask: Ask, values: NDArray[np.float64], stds: NDArray[np.float64]) -> Told:
+    def _read(self, ask: Ask, values: NDArray[np.float64], stds: NDArray[np.float64]) -> Measured:
         count = len(ask.points)
-        told = Told(values[:count] + self.objective.offset, stds[:count])
+        measured = Measured(values[:count] + self.objective.offset, stds[:count])
         if not ask.gradient or self._shifted is None:
-            return told
+            return measured
         gradient, errors = self._shifted.gradient(ask.points[0], values[count:], stds[count:])
-        return Told(told.values, told.stds, gradient, errors)
+        return Measured(measured.values, measured.stds, gradient, errors)
 
     async def _prepare(self, session: SessionLike) -> Prepared:
-        """Return the circuit of the loop, of its records or transpiled now; settle the backend."""
+        """Return the loop's circuit, recorded or transpiled now, and fix the backend."""
         name = "angles" if self.with_gradients else "circuit"
         record = await self.records.read(name)
         if record is None:
@@ -207,13 +209,13 @@ class EstimatorMeasuring:
             record = {"problem": problem, "backend": device.name}
             await self.records.write(name, record)
         self.backend = self.backend.with_name(record["backend"])
-        # Also what has just been made: a circuit that was read back may have parameter
-        # expressions of another form, and every process is to send the same.
+        # A new circuit is decoded too: decoding may change the form of its parameter expressions,
+        # and every process must send the same circuit.
         kept = await asyncio.to_thread(decode, record["problem"])
         return Prepared(kept["circuit"], kept["observable"])
 
     async def _choose(self, api: RuntimeApi, session: SessionLike) -> str:
-        """Return the backend of all steps, where the block leaves it open."""
+        """Return the backend for all steps, choosing one if the block does not name it."""
         if self.backend.name != LEAST_BUSY:
             return self.backend.name
         if session is None:
@@ -222,7 +224,7 @@ class EstimatorMeasuring:
         return (await api.get_session(session_id)).backend_name
 
     def _transpiled(self, device: Device) -> str:
-        """Return circuit and observable for a device, encoded."""
+        """Return the circuit and the observable for a device, encoded."""
         from qiskit.transpiler import generate_preset_pass_manager
 
         block = self.backend

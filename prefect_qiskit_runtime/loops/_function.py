@@ -1,4 +1,4 @@
-"""The value of a loop from a function of the user's, which submits what it wants."""
+"""The value of a loop from a user's function, which submits its own jobs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.flow_run.lineage import LoopScope, loop_scope, loop_scope_here
-from prefect_qiskit_runtime.loops._models import Ask, Told
+from prefect_qiskit_runtime.loops._models import Ask, Measured
 from prefect_qiskit_runtime.sessions import SessionLike
 from prefect_qiskit_runtime.twins.sync import ask as ask_user
 
@@ -25,11 +25,11 @@ _RETURNS = {
 class FunctionMeasuring:
     """Measures by calling a function, for one loop.
 
-    It is called with each point; one with a parameter `points` once with all points of a step.
-    One with parameters `seed` and `session` is given those too.
+    The function is called with each point, or, if it has a parameter `points`, once with all
+    points of a step. Parameters named `seed` and `session` receive those of the step.
 
     Attributes:
-        function: Plain or async.
+        function: A function, plain or async.
         with_gradients: Whether it returns gradients.
     """
 
@@ -37,14 +37,14 @@ class FunctionMeasuring:
     with_gradients: bool
 
     def evaluations(self, ask: Ask) -> int:
-        """Return how many values a step takes."""
+        """Return how many values a step measures."""
         return len(ask.points)
 
-    async def measure(self, ask: Ask, *, seed: int, session: SessionLike) -> Told:
-        """Call the function, in the place where its caller is."""
+    async def measure(self, ask: Ask, *, seed: int, session: SessionLike) -> Measured:
+        """Call the function in the caller's context."""
         wanted = _parameters(self.function)
-        told = {"seed": seed, "session": session}
-        given = {name: value for name, value in told.items() if name in wanted}
+        offered = {"seed": seed, "session": session}
+        given = {name: value for name, value in offered.items() if name in wanted}
         if "points" in wanted:
             answer = await ask_user(_scoped(self.function, 0), points=ask.points, **given)
             return _several(answer, ask)
@@ -54,10 +54,10 @@ class FunctionMeasuring:
         ]
         values, stds, gradients = zip(*answers, strict=True)
         gradient = gradients[0] if ask.gradient else None
-        return Told(np.array(values), np.array(stds), gradient)
+        return Measured(np.array(values), np.array(stds), gradient)
 
     def _read(self, answer: Any) -> tuple[float, float, Any]:
-        """Return value, standard error and gradient."""
+        """Return the value, the standard error and the gradient."""
         parts = answer if isinstance(answer, tuple) else (answer,)
         try:
             value, *more = parts
@@ -70,16 +70,16 @@ class FunctionMeasuring:
             ) from error
 
 
-def _several(answer: Any, ask: Ask) -> Told:
+def _several(answer: Any, ask: Ask) -> Measured:
     parts = answer if isinstance(answer, tuple) else (answer,)
     values = np.asarray(parts[0], dtype=float)
     stds = np.asarray(parts[1], dtype=float) if len(parts) == 2 else np.full(len(values), np.nan)
     if len(parts) > 2 or values.shape != (len(ask.points),) or stds.shape != values.shape:
         raise ConfigurationError(
-            f"The objective was given {len(ask.points)} points, and must return as many values, or"
-            f" (values, standard errors); not {answer!r:.80}."
+            f"The objective was given {len(ask.points)} points and must return that many values,"
+            f" or (values, standard errors), not {answer!r:.80}."
         )
-    return Told(values, stds)
+    return Measured(values, stds)
 
 
 def _parameters(function: Callable[..., Any]) -> frozenset[str]:
@@ -90,7 +90,7 @@ def _parameters(function: Callable[..., Any]) -> frozenset[str]:
 
 
 def _scoped(function: Callable[..., Any], number: int) -> Callable[..., Any]:
-    """Run a function in the step that runs here, also in another thread."""
+    """Bind a function to the current step, even if it runs in another thread."""
     step = loop_scope_here()
     assert step is not None  # noqa: S101 - for the type checker: a step runs in one
     path = (*step.path, str(number)) if step.path else ()

@@ -1,4 +1,4 @@
-"""An optimizer and a loop together, until one of them has enough."""
+"""Run an optimizer over a loop until either of them ends."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Minimization:
         return await self._result(optimizer, start, ended)
 
     async def _drive(self, optimizer: Optimizer) -> tuple[EndReason, str] | None:
-        """Run the optimizer to its end; return why it was ended before."""
+        """Run the optimizer to its end; return the reason if the loop ends first."""
         while (ask := await asyncio.to_thread(optimizer.ask)) is not None:
             ended = await self._ended_before(ask)
             if ended is not None:
@@ -73,7 +73,7 @@ class Minimization:
         return self._limits.reached(steps, needed) or await self._stopped()
 
     async def _stopped(self) -> tuple[EndReason, str] | None:
-        """Say whether somebody stops the loop here, or has stopped it here before."""
+        """Return the reason if the user stops the loop here, or did so in an earlier run."""
         now = {"steps": len(self._loop.steps), "maxiter": self._choice.maxiter}
         message = f"stopped by the variable {self._stop.name} after {now['steps']} steps"
         if self._stopped_at == now:
@@ -87,7 +87,7 @@ class Minimization:
         assert self._callback is not None  # noqa: S101 - for the type checker
         try:
             outcome = self._callback(step)
-        except Exception:  # noqa: BLE001 - the user's code: logged with its traceback
+        except Exception:  # noqa: BLE001 - errors of the user's code are logged
             self._complain(step)
             return None
         return self._awaited(outcome, step) if inspect.isawaitable(outcome) else None
@@ -95,12 +95,12 @@ class Minimization:
     async def _awaited(self, outcome: Any, step: LoopStep) -> None:
         try:
             await outcome
-        except Exception:  # noqa: BLE001 - the user's code: logged with its traceback
+        except Exception:  # noqa: BLE001 - errors of the user's code are logged
             self._complain(step)
 
     def _complain(self, step: LoopStep) -> None:
         self._logger.error(
-            "The callback failed on step %d; the loop goes on.", step.index, exc_info=True
+            "The callback failed on step %d; the loop continues.", step.index, exc_info=True
         )
 
     async def _result(
@@ -144,7 +144,7 @@ def _are_exact(steps: list[LoopStep]) -> bool:
 def _exactly_known(
     steps: list[LoopStep], point: NDArray[np.float64], tolerance: float
 ) -> tuple[NDArray[np.float64], float] | None:
-    """Return the point on record that is meant, and its exact value; noisy ones do not count."""
+    """Return the recorded point that matches, with its exact value; noisy values are ignored."""
     exact = [
         (float(np.max(np.abs(mine - point))), mine, float(value))
         for step in steps

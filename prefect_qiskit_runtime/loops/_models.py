@@ -1,4 +1,4 @@
-"""What a loop asks for, what it was told, and what came out of it."""
+"""The data of a loop: points to measure, measured values, steps and the result."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ EndReason = Literal[
     "max_qpu_seconds",
     "stopped",
 ]
-"""Why a loop has ended: `gave_up` is an optimizer that can go no further, `stopped` is by hand."""
+"""Why a loop ended: `gave_up` if the optimizer made no more progress, `stopped` if by the user."""
 
 
 @dataclass(frozen=True)
 class Ask:
-    """What one step measures, in one job.
+    """The points that one step measures in one job.
 
     Attributes:
         points: 2D array (point, parameter).
-        gradient: Whether the gradient at the first point is wanted too.
+        gradient: Whether to measure the gradient at the first point as well.
     """
 
     points: NDArray[np.float64]
@@ -34,18 +34,18 @@ class Ask:
 
     @classmethod
     def of(cls, points: Any, *, gradient: bool = False) -> Ask:
-        """Take one point, or several."""
+        """Build it from one point or several."""
         return cls(np.atleast_2d(np.array(points, dtype=float)), gradient)
 
 
 @dataclass(frozen=True)
-class Told:
-    """What the objective said.
+class Measured:
+    """The values that the objective returned.
 
     Attributes:
         values: 1D array, one for each point.
-        stds: Their standard errors; 0 where the value is exact, NaN where nobody knows it.
-        gradient: 1D array over the parameters, at the first point; None if not asked for.
+        stds: Their standard errors; 0 where the value is exact, NaN where unknown.
+        gradient: 1D array over the parameters, at the first point; None if not requested.
         gradient_stds: Its standard errors.
     """
 
@@ -57,19 +57,19 @@ class Told:
 
 @dataclass(frozen=True)
 class LoopStep:
-    """One step of a loop: what was measured together, in one job.
+    """One step of a loop: the points measured together in one job.
 
     Attributes:
-        index: Its number, from 0.
+        index: Number of the step, from 0.
         points: 2D array (point, parameter).
         values: 1D array, one value for each point.
         stds: Standard errors of the values; 0 where they are exact, NaN where unknown.
-        gradient: At the first point, 1D array over the parameters; None if not asked for.
+        gradient: At the first point, 1D array over the parameters; None if not requested.
         gradient_stds: Standard errors of the gradient.
-        evaluations: How many values of the objective it took, shifted points included.
-        job_ids: The jobs that it took; none if it was answered without one.
-        qpu_seconds: Seconds on a device, if the loop asks for them; 0 on a simulator.
-        replayed: Whether it was answered from the loop's records.
+        evaluations: How many values of the objective it measured, including shifted points.
+        job_ids: The jobs of the step; empty if it needed none.
+        qpu_seconds: Seconds on a device, if the loop counts them; 0 on a simulator.
+        replayed: Whether the values come from the loop's records.
     """
 
     index: int
@@ -90,7 +90,7 @@ class LoopStep:
 
     @property
     def value(self) -> float:
-        """Mean of its values: of one point the value, of a pair of SPSA about that between."""
+        """Mean of its values; for a pair of SPSA, roughly the value midway between them."""
         return float(np.mean(self.values))
 
     @property
@@ -101,21 +101,21 @@ class LoopStep:
 
 @dataclass(frozen=True)
 class LoopResult:
-    """What came out of a loop.
+    """The result of a loop.
 
     Attributes:
-        parameters: Where it ended, 1D array.
-        value: The objective there: measured anew where values are noisy, since the lowest of
-            many noisy values would be too low.
+        parameters: The final point, 1D array.
+        value: The objective at that point. Noisy values are measured again there, because the
+            lowest of many noisy values is biased low.
         std: Standard error of the value; 0 if it is exact, NaN if unknown.
-        reason: Why it ended.
-        message: The same in words.
-        evaluations: How many values of the objective it took: points, with the shifted ones of
-            gradients, the probes of SPSA and the last measurement.
-        iterations: How many iterations the optimizer counts.
-        jobs: How many jobs it took, in this flow run and before.
-        qpu_seconds: Their seconds on devices, if the loop asked for them.
-        history: Its steps, in order; the last measurement is not among them.
+        reason: Why the loop ended.
+        message: The reason in words.
+        evaluations: How many values of the objective were measured, including the shifted points
+            of gradients, the probes of SPSA and the final measurement.
+        iterations: Number of iterations, as the optimizer counts them.
+        jobs: Number of jobs, in this flow run and earlier ones.
+        qpu_seconds: Seconds of the jobs on devices, if the loop counted them.
+        history: The steps in order, without the final measurement.
     """
 
     parameters: NDArray[np.float64]
@@ -131,18 +131,18 @@ class LoopResult:
 
     @property
     def converged(self) -> bool:
-        """Whether a test of convergence was passed; SPSA by itself has none."""
+        """Whether a convergence test was passed; SPSA has none unless `tol` is given."""
         return self.reason in ("converged", "tolerance")
 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """Where an optimizer would end.
+    """The final point that an optimizer recommends.
 
     Attributes:
-        point: 1D array; None where it does not say, for the best point that was measured.
-        converged: Whether it says that this is a minimum.
-        message: In its own words.
+        point: 1D array; None to use the best measured point.
+        converged: Whether the optimizer reports a minimum.
+        message: The optimizer's message.
     """
 
     point: NDArray[np.float64] | None

@@ -1,7 +1,7 @@
-"""Optimizers as a loop drives them: asked for points, told their values.
+"""Optimizers as a loop drives them: they supply points and receive the measured values.
 
-SciPy's optimizers call a function instead. They run in a thread of their own, where the function
-waits for the loop.
+SciPy's optimizers call a function instead. They run in a separate thread, where the function waits
+for the loop.
 """
 
 from __future__ import annotations
@@ -33,53 +33,53 @@ _METHODS = {
 
 @runtime_checkable
 class AskTell(Protocol):
-    """An optimizer of your own: anything with these two methods, such as those of pycma.
+    """An optimizer that you supply: any object with these two methods, such as those of pycma.
 
-    It may also have `stop()`, which says after each `tell` whether it has ended, and
-    `recommend()`, which returns the point that the loop ends at. It must do the same again when
-    it is told the same: give it a seed.
+    It may also have `stop()`, which returns after each `tell` whether it has finished, and
+    `recommend()`, which returns the final point. Given the same values, it must ask for the same
+    points again: give it a seed.
     """
 
     def ask(self) -> Any:
         """Return one point or a list of points to measure in one job; None at the end."""
 
     def tell(self, points: Any, values: Any) -> Any:
-        """Take what `ask` returned, and the values: a list, or one number for one point."""
+        """Receive the points from `ask` and their values: a list, or one number for one point."""
 
 
 class Optimizer(Protocol):
-    """What the loop drives."""
+    """The interface through which a loop drives an optimizer."""
 
     @property
     def iterations(self) -> int:
-        """How many it has done."""
+        """Number of completed iterations."""
         ...
 
     def ask(self) -> Ask | None:
-        """Return what to measure next; None at the end. It may take its time."""
+        """Return the points to measure next, or None at the end; the call may block."""
 
     def tell(self, step: LoopStep) -> None:
-        """Take what was measured."""
+        """Receive the measured values of a step."""
 
     def recommend(self) -> Recommendation:
-        """Say where to end."""
+        """Return the final point."""
         ...
 
     def close(self) -> None:
-        """Stop, at the end or before."""
+        """Release the optimizer, finished or not."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which optimizer, and how.
+    """The chosen optimizer and its settings.
 
     Attributes:
-        method: A name, or an optimizer of the user's.
-        jac: Whether it is given gradients.
-        maxiter: Most iterations.
-        tol: Tolerance of SciPy's own test of convergence.
-        seed: Of SPSA.
-        options: Of the method.
+        method: The name of a method, or the user's optimizer.
+        jac: Whether the optimizer receives gradients.
+        maxiter: Maximum number of iterations.
+        tol: Tolerance of SciPy's convergence test.
+        seed: Seed of SPSA.
+        options: Options of the method.
     """
 
     method: str | AskTell
@@ -91,19 +91,19 @@ class Choice:
 
     @property
     def name(self) -> str:
-        """Name of the method, or of the class of the user's."""
+        """Name of the method, or of the class of the user's optimizer."""
         return self.method if isinstance(self.method, str) else type(self.method).__name__
 
     @property
     def is_scipy(self) -> bool:
-        """Whether SciPy runs it."""
+        """Whether it is a method of SciPy."""
         return isinstance(self.method, str) and self.method != "SPSA"
 
     def start(self, point: NDArray[np.float64]) -> Optimizer:
         """Return the optimizer at a starting point.
 
         Raises:
-            ConfigurationError: SPSA has no such option.
+            ConfigurationError: SPSA does not have one of the options.
         """
         if not isinstance(self.method, str):
             return UserOptimizer(self.method, self.maxiter)
@@ -131,18 +131,18 @@ def read_method(method: str | AskTell) -> str | AskTell:
     if not isinstance(method, str) and isinstance(method, AskTell):
         return method
     raise ConfigurationError(
-        f"method is one of {', '.join(_METHODS.values())}, or an object with ask() and tell(points,"
-        f" values); not {method!r:.80}."
+        f"method must be one of {', '.join(_METHODS.values())}, or an object with ask() and"
+        f" tell(points, values), not {method!r:.80}."
     )
 
 
 def takes_gradients(method: str | AskTell) -> bool:
-    """Say whether a method works with gradients, and badly without."""
+    """Return whether a method uses gradients, and works poorly without them."""
     return isinstance(method, str) and method.lower() in _GRADIENT_METHODS
 
 
 class UserOptimizer:
-    """One of the user's."""
+    """An optimizer supplied by the user."""
 
     def __init__(self, optimizer: AskTell, maxiter: int) -> None:
         self.iterations = 0
@@ -152,14 +152,14 @@ class UserOptimizer:
         self._stopped = False
 
     def ask(self) -> Ask | None:
-        """Ask it, unless it has stopped."""
+        """Return its next points, unless it has stopped."""
         if self._stopped or self.iterations >= self._maxiter:
             return None
         self._points = self._optimizer.ask()
         return None if self._points is None else Ask.of(self._points)
 
     def tell(self, step: LoopStep) -> None:
-        """Tell it: of one point the number, of several a list."""
+        """Pass on the values: a number for one point, a list for several."""
         is_one = np.ndim(self._points) == 1
         self._optimizer.tell(
             self._points, float(step.values[0]) if is_one else step.values.tolist()
@@ -169,14 +169,14 @@ class UserOptimizer:
         self._stopped = bool(stop()) if callable(stop) else False
 
     def recommend(self) -> Recommendation:
-        """Ask it where to end, if it can say."""
+        """Return the point that it recommends, if it recommends one."""
         recommend = getattr(self._optimizer, "recommend", None)
         point = np.array(recommend(), dtype=float) if callable(recommend) else None
         ended = "it has stopped" if self._stopped else f"{self.iterations} iterations done"
         return Recommendation(point, self._stopped, f"{type(self._optimizer).__name__}: {ended}")
 
     def close(self) -> None:
-        """It is the user's."""
+        """Do nothing: the optimizer belongs to the user."""
 
 
 class SpsaOptimizer:
@@ -187,7 +187,7 @@ class SpsaOptimizer:
 
     @property
     def iterations(self) -> int:
-        """How many are done; the calibration is not one."""
+        """Number of completed iterations, without the calibration."""
         return self._spsa.iterations
 
     def ask(self) -> Ask | None:
@@ -201,19 +201,19 @@ class SpsaOptimizer:
 
     def recommend(self) -> Recommendation:
         """Return the mean of the last points."""
-        message = f"{self.iterations} iterations done; SPSA has no test of convergence of its own"
+        message = f"{self.iterations} iterations done; SPSA has no convergence test"
         return Recommendation(self._spsa.recommend(), False, message)
 
     def close(self) -> None:
-        """Nothing is left behind."""
+        """Do nothing: there is nothing to release."""
 
 
 class _Stopped(BaseException):
-    """Ends SciPy from inside of its function; no `except Exception` on the way is to catch it."""
+    """Ends SciPy from within its function; an `except Exception` on the way must not catch it."""
 
 
 class ScipyOptimizer:
-    """One of SciPy's, in a thread."""
+    """An optimizer of SciPy, in a thread."""
 
     def __init__(self, choice: Choice, start: NDArray[np.float64]) -> None:
         self.iterations = 0
@@ -227,7 +227,7 @@ class ScipyOptimizer:
         self._thread: threading.Thread | None = None
 
     def ask(self) -> Ask | None:
-        """Return the next point that it calls its function with."""
+        """Return the next point that SciPy evaluates."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="loop-optimizer", daemon=True)
             self._thread.start()
@@ -237,11 +237,11 @@ class ScipyOptimizer:
         return ask
 
     def tell(self, step: LoopStep) -> None:
-        """Let the function return."""
+        """Let SciPy's function return the value."""
         self._answers.put(step)
 
     def recommend(self) -> Recommendation:
-        """Return what it found, or how far it had got."""
+        """Return the point that SciPy found, or its last iterate if it was ended early."""
         if self._found is None:
             return Recommendation(self._current, False, f"{self._choice.name} was ended early")
         message = f"{self._choice.name}: {self._found.message}"
@@ -258,7 +258,7 @@ class ScipyOptimizer:
 
         limit = "maxfun" if self._choice.name == "TNC" else "maxiter"
         options = {limit: self._choice.maxiter, **self._choice.options}
-        # These are arguments of their own there.
+        # SciPy takes these as separate arguments.
         limits = {name: options.pop(name) for name in ("bounds", "constraints") if name in options}
         try:
             self._found = minimize(

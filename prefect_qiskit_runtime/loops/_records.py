@@ -1,9 +1,9 @@
-"""What a loop writes down, so that it is not bought again: each step before and after its job.
+"""The records of a loop, written before and after each job so that no step is submitted twice.
 
-What is asked stands in one record, written before the job is submitted, what was told in another:
-a process that is killed while it writes leaves half a record, and nothing that was there before
-may be lost with that. A loop that comes back asks for exactly what is on record, to the last bit,
-and so finds its job even where the answer was not written any more.
+The points of a step are written to one record before its job is submitted, and the values to
+another. A process that is killed while writing leaves half a record, which must not damage an
+earlier one. A loop that runs again requests exactly the recorded points, bit for bit, so it finds
+its job even if the values were never written.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from prefect_qiskit_runtime.errors import LoopDivergedError
 from prefect_qiskit_runtime.evaluation.identity import Identity
 from prefect_qiskit_runtime.flow_run.lineage import LoopScope, lineage_here
 from prefect_qiskit_runtime.flow_run.logger import logger_here
-from prefect_qiskit_runtime.loops._models import Ask, LoopStep, Told
+from prefect_qiskit_runtime.loops._models import Ask, LoopStep, Measured
 
 
 @dataclass(frozen=True)
 class LoopName:
-    """What tells a loop from others.
+    """The properties that identify a loop.
 
     Attributes:
-        given: By the user: within a flow run, equal names are one loop; None tells equal loops
-            apart by the order of their calls.
-        durable_key: Joins the loops of all flow runs.
-        problem: What is minimised, less what rounding may change.
+        given: The user's name: within a flow run, loops with the same name are one loop. If None,
+            equal loops are distinguished by the order of their calls.
+        durable_key: Makes the loops of all flow runs with this key one loop.
+        problem: The problem to minimise, without details that rounding may change.
     """
 
     given: str | None
@@ -39,16 +39,16 @@ class LoopName:
 
     @property
     def shown(self) -> str:
-        """The loop, in messages."""
+        """The loop's name in messages."""
         return repr(self.given or self.durable_key or "minimize")
 
 
 class LoopRecords:
-    """The records of one loop; of one that nothing comes back to, none.
+    """The records of one loop; a loop that cannot run again keeps none.
 
     Args:
-        identity: Names the loop; None outside of flows.
-        name: As the user named it.
+        identity: Identifies the loop; None outside of flows.
+        name: The name of the loop.
     """
 
     def __init__(self, identity: Identity | None, name: LoopName) -> None:
@@ -70,56 +70,56 @@ class LoopRecords:
 
     @property
     def are_kept(self) -> bool:
-        """Whether the loop is found again."""
+        """Whether records are kept, so that the loop can be continued."""
         return self._identity is not None
 
     def scope(self, label: str) -> LoopScope:
         """Return the place of the jobs of a step."""
-        if self._identity is None:  # they have no names that last
+        if self._identity is None:  # without records, jobs have no lasting names
             return LoopScope(())
         return LoopScope((self._key, label), self._name.durable_key)
 
     def give_back(self) -> None:
-        """Let the next equal loop take up the records of this one, which did not end."""
+        """Let the next equal loop reuse the records of this one, which did not finish."""
         if self._identity is not None and self._name.given is None:
             self._identity.give_back()
 
     # -- the loop ----------------------------------------------------------------------------
 
     async def check_header(self, header: dict[str, Any]) -> None:
-        """Write down how the loop is run, or compare with what is written.
+        """Record the settings of the loop, or compare them with those on record.
 
         Raises:
-            LoopDivergedError: It was run otherwise before.
+            LoopDivergedError: The loop was run with different settings before.
         """
         earlier = await self.read("loop")
         if earlier is None:
             await self.write("loop", header)
             return
-        for what, now in header.items():
-            if earlier.get(what) != now:
+        for setting, now in header.items():
+            if earlier.get(setting) != now:
                 raise LoopDivergedError(
-                    f"Loop {self._name.shown} has records of steps with {what}"
-                    f" {earlier.get(what)!r:.80}, and is now called with {now!r:.80}. They do not"
-                    " fit: call it as before, or give it another name (name=…, or durable_key=…)"
-                    " to begin a new one.",
+                    f"The records of loop {self._name.shown} were made with {setting}"
+                    f" {earlier.get(setting)!r:.80}, but it is now called with {now!r:.80}. Call it"
+                    " as before, or give it another name (name=…, or durable_key=…) to start a"
+                    " new loop.",
                     index=None,
                 )
 
     # -- its steps ---------------------------------------------------------------------------
 
     async def asked(self, label: str) -> Ask | None:
-        """Return what a step has asked for; None if it has not."""
+        """Return the recorded points of a step; None if there are none."""
         record = await self.read(f"{label}-asked")
         return None if record is None else Ask.of(record["points"], gradient=record["gradient"])
 
     async def note_asked(self, label: str, ask: Ask) -> None:
-        """Write down what a step is going to ask for."""
+        """Record the points of a step before its job is submitted."""
         points = ask.points.tolist()
         await self.write(f"{label}-asked", {"points": points, "gradient": ask.gradient})
 
-    async def told(self, label: str, index: int, ask: Ask) -> LoopStep | None:
-        """Return a step with its answer; None if that is not on record."""
+    async def completed(self, label: str, index: int, ask: Ask) -> LoopStep | None:
+        """Return a step with its recorded values; None if there are none."""
         record = await self.read(f"{label}-told")
         if record is None:
             return None
@@ -136,35 +136,35 @@ class LoopRecords:
             replayed=True,
         )
 
-    async def note_told(self, label: str, told: Told, **about: Any) -> None:
-        """Write down the answer of a step, with its cost."""
+    async def note_measured(self, label: str, measured: Measured, **about: Any) -> None:
+        """Record the values of a step, with its cost."""
         values = {
-            name: None if value is None else value.tolist() for name, value in vars(told).items()
+            name: None if value is None else value.tolist()
+            for name, value in vars(measured).items()
         }
         await self.write(f"{label}-told", {**values, **about})
 
     def check(self, index: int, now: Ask, recorded: Ask, tolerance: float) -> None:
-        """Compare what a step asks for with what it has asked for before.
+        """Compare the points that a step requests with its recorded points.
 
         Raises:
-            LoopDivergedError: It is something else.
+            LoopDivergedError: They differ.
         """
         same_shape = now.points.shape == recorded.points.shape and now.gradient == recorded.gradient
         if same_shape and np.allclose(now.points, recorded.points, rtol=0, atol=tolerance):
             return
         distance = (
             f"its points are up to {np.max(np.abs(now.points - recorded.points)):.3g} away from"
-            f" those on record (tolerance {tolerance:g})"
+            f" the recorded ones (tolerance {tolerance:g})"
             if same_shape
-            else f"it asks for {_described(now)}, on record are {_described(recorded)}"
+            else f"it requests {_described(now)}, but the record has {_described(recorded)}"
         )
         raise LoopDivergedError(
-            f"Step {index} of loop {self._name.shown} does not repeat what is on record:"
-            f" {distance}. Nothing was submitted. Something that the loop depends on has"
-            " changed since: the start, the seed, the optimizer or its version, or the function."
-            " Undo that to go on"
-            " from the records, or give the loop another name (name=…, or durable_key=…) to begin"
-            " a new one.",
+            f"Step {index} of loop {self._name.shown} does not repeat its record: {distance}."
+            " Nothing was submitted. Something that the loop depends on has changed since then:"
+            " the start, the seed, the optimizer or its version, or the function. Undo the change"
+            " to continue from the records, or give the loop another name (name=…, or"
+            " durable_key=…) to start a new loop.",
             index=index,
         )
 
@@ -182,16 +182,16 @@ class LoopRecords:
         return await self._identity.records.read(f"{self._key}/{name}")
 
     async def write(self, name: str, record: dict[str, Any]) -> None:
-        """Write a record of the loop; a storage that fails costs a warning, not the loop."""
+        """Write a record of the loop; if the storage fails, log a warning and continue."""
         if self._identity is None:
             return
         try:
             await self._identity.records.write(f"{self._key}/{name}", record)
-        except Exception:  # noqa: BLE001 - whatever a storage raises: logged
+        except Exception:  # noqa: BLE001 - any error of the storage is logged
             if not self._complained:
                 logger_here().warning(
-                    "Prefect's result storage does not keep the records of loop %s. If this flow"
-                    " crashes now, its jobs are found by their names only, one after the other.",
+                    "The records of loop %s could not be written to Prefect's result storage. If"
+                    " this flow crashes, its jobs can only be found by their names, one by one.",
                     self._name.shown,
                     exc_info=True,
                 )

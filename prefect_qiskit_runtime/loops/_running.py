@@ -1,4 +1,4 @@
-"""A loop while it runs: steps that are answered from the records, or by jobs."""
+"""A running loop: its steps come from the records or from jobs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from prefect_qiskit_runtime.flow_run.lineage import loop_scope
 from prefect_qiskit_runtime.flow_run.logger import logger_here
 from prefect_qiskit_runtime.loops._estimator import EstimatorMeasuring, EstimatorObjective
 from prefect_qiskit_runtime.loops._function import FunctionMeasuring
-from prefect_qiskit_runtime.loops._models import Ask, LoopStep, Told
+from prefect_qiskit_runtime.loops._models import Ask, LoopStep, Measured
 from prefect_qiskit_runtime.loops._records import LoopName, LoopRecords
 from prefect_qiskit_runtime.sessions import (
     RuntimeSession,
@@ -33,7 +33,7 @@ ObjectiveLike = EstimatorObjective | Callable[..., Any]
 """An expectation value, or a function that returns a value."""
 
 LoopSession = RuntimeSession | Literal["session", "batch"] | str | None
-"""One that is open, or which kind to open for the loop."""
+"""A session that is open, or the kind to open for the loop."""
 
 _OPEN = {"session": aruntime_session, "batch": aruntime_batch}
 
@@ -43,14 +43,14 @@ class LoopSettings:
     """How a loop runs.
 
     Attributes:
-        backend: Where; None for a function that knows it.
-        name: Of the loop, within its flow run.
-        durable_key: Joins the loops of all flow runs.
-        seed: Each step's own is made of it and the number of the step.
+        backend: Backend of the jobs; None for a function that chooses its own.
+        name: Name of the loop within its flow run.
+        durable_key: Makes the loops of all flow runs with this key one loop.
+        seed: The seed of each step is derived from it and the step's number.
         session: Session or batch of the jobs.
-        gradients: Whether steps may ask for gradients.
-        replay_tolerance: How far points may be from those on record.
-        counts_qpu_seconds: Whether the service is asked what each job took.
+        gradients: Whether steps may request gradients.
+        replay_tolerance: How far points may be from the recorded ones.
+        counts_qpu_seconds: Whether the usage of each job is requested from the service.
     """
 
     backend: RuntimeBackend | None
@@ -66,16 +66,16 @@ class LoopSettings:
 class _Measuring(Protocol):
     def evaluations(self, ask: Ask) -> int: ...
 
-    async def measure(self, ask: Ask, *, seed: int, session: SessionLike) -> Told: ...
+    async def measure(self, ask: Ask, *, seed: int, session: SessionLike) -> Measured: ...
 
 
 class RunningLoop:
-    """One loop, from where it begins or comes back to its end.
+    """One loop, from its start or its replay to its end.
 
     Attributes:
-        steps: Those that are done, replayed ones included.
-        records: Where they are written.
-        replay_tolerance: How far points may be from those on record.
+        steps: The completed steps, including replayed ones.
+        records: The records of the steps.
+        replay_tolerance: How far points may be from the recorded ones.
     """
 
     def __init__(self, measuring: _Measuring, records: LoopRecords, settings: LoopSettings) -> None:
@@ -86,18 +86,18 @@ class RunningLoop:
         self._settings = settings
         self._stack = AsyncExitStack()
         self._session: SessionLike = None
-        self._said = False
+        self._reported = False
 
     @classmethod
     async def of(
         cls, objective: ObjectiveLike, settings: LoopSettings, header: dict[str, Any]
     ) -> RunningLoop:
-        """Find the loop's records, and what it measures with.
+        """Find the loop's records and prepare its measurements.
 
         Raises:
-            ConfigurationError: The objective is none, or has no backend.
+            ConfigurationError: The objective is invalid, or has no backend.
             InvalidInputError: The objective has no gradient.
-            LoopDivergedError: The loop was run otherwise before.
+            LoopDivergedError: The loop was run with different settings before.
         """
         is_estimator = isinstance(objective, EstimatorObjective)
         problem = objective.problem if is_estimator else "function"
@@ -126,18 +126,18 @@ class RunningLoop:
         await self._stack.__aexit__(kind, error, traceback)
 
     def evaluations(self, ask: Ask) -> int:
-        """Return how many values of the objective a step would take."""
+        """Return how many values of the objective a step would measure."""
         return self._measuring.evaluations(ask)
 
     async def is_on_record(self) -> bool:
-        """Say whether the next step has been asked for before."""
+        """Return whether the next step is already recorded."""
         return await self.records.asked(_label(len(self.steps))) is not None
 
     async def step(self, ask: Ask) -> LoopStep:
-        """Do the next step: from the records, or by a job.
+        """Take the next step from the records, or measure it in a job.
 
         Raises:
-            LoopDivergedError: On record is another step in its place.
+            LoopDivergedError: The records have a different step at this position.
             JobError: Its job ended without a result.
         """
         index = len(self.steps)
@@ -146,7 +146,7 @@ class RunningLoop:
         return step
 
     async def final(self, point: Any) -> LoopStep:
-        """Measure where the loop ends, apart from its steps: a longer loop goes on with those."""
+        """Measure the final point, separately from the steps, which a longer loop continues."""
         index = len(self.steps)
         return await self._do(
             f"final-{_label(index)}", index, Ask.of(point), [self._settings.seed, index, 1]
@@ -155,70 +155,70 @@ class RunningLoop:
     async def _do(self, label: str, index: int, ask: Ask, entropy: list[int]) -> LoopStep:
         if not np.all(np.isfinite(ask.points)):
             raise ConfigurationError(
-                f"The optimizer asks in step {index} for a point whose parameters are not finite,"
-                " after values or gradients that were not. Nothing was submitted. Return large"
-                " finite values where the objective cannot be measured."
+                f"The optimizer asked in step {index} for a point whose parameters are not finite,"
+                " probably because it was given values or gradients that are not finite. Nothing"
+                " was submitted. Return large finite values where the objective cannot be measured."
             )
         recorded = await self.records.asked(label)
         if recorded is not None:
             self.records.check(index, ask, recorded, self.replay_tolerance)
             ask = recorded
-            told = await self.records.told(label, index, ask)
-            if told is not None:
-                return told
+            completed = await self.records.completed(label, index, ask)
+            if completed is not None:
+                return completed
         else:
             await self.records.note_asked(label, ask)
-        self._say_where()
-        return await self._bought(label, index, ask, seed=_seed(entropy))
+        self._report_replay()
+        return await self._run_step(label, index, ask, seed=_seed(entropy))
 
-    async def _bought(self, label: str, index: int, ask: Ask, *, seed: int) -> LoopStep:
+    async def _run_step(self, label: str, index: int, ask: Ask, *, seed: int) -> LoopStep:
         scope = self.records.scope(label)
         with loop_scope(scope):
-            told = await self._measured(ask, seed)
-        # Not on record: a loop that comes back is to measure it again.
-        if np.any(unknown := np.isnan(told.values)):
+            measured = await self._measure(ask, seed)
+        # NaN is not recorded: a loop that runs again must measure the step again.
+        if np.any(unknown := np.isnan(measured.values)):
             point = ask.points[unknown][0].tolist()
             raise ConfigurationError(
                 f"The objective was not a number (NaN) in step {index}, at {point!r:.200}. The loop"
-                " stops here, since an optimizer that is told so goes astray. The steps before are"
-                " on record."
+                " stops here, because no optimizer can continue from NaN. The earlier steps are"
+                " recorded."
             )
         about = {
             "evaluations": self._measuring.evaluations(ask),
             "job_ids": scope.job_ids,
             "qpu_seconds": await self._qpu_seconds(scope.job_ids),
         }
-        await self.records.note_told(label, told, **about)
+        await self.records.note_measured(label, measured, **about)
         return LoopStep(
             index=index,
             points=ask.points,
-            values=told.values,
-            stds=told.stds,
-            gradient=told.gradient,
-            gradient_stds=told.gradient_stds,
+            values=measured.values,
+            stds=measured.stds,
+            gradient=measured.gradient,
+            gradient_stds=measured.gradient_stds,
             evaluations=about["evaluations"],
             job_ids=tuple(scope.job_ids),
             qpu_seconds=about["qpu_seconds"],
             replayed=False,
         )
 
-    async def _measured(self, ask: Ask, seed: int) -> Told:
-        """Measure, in a new session if that of the loop has reached its end."""
+    async def _measure(self, ask: Ask, seed: int) -> Measured:
+        """Measure a step, in a new session if the loop's session has closed."""
         try:
             return await self._measuring.measure(ask, seed=seed, session=await self._open())
         except (SessionClosedError, JobSessionClosedError) as error:
             if self._settings.session not in _OPEN:
                 raise
-            logger_here().warning("%s Another one is opened for the loop.", error)
+            logger_here().warning("%s A new one is opened for the loop.", error)
             self._session = None
         return await self._measuring.measure(ask, seed=seed, session=await self._open())
 
     async def _open(self) -> SessionLike:
-        """Return the session of the loop; it is opened before the first job, not to replay."""
+        """Return the session of the loop, which is opened at the first job, not for replays."""
         wanted, backend = self._settings.session, self._settings.backend
         if wanted not in _OPEN:
             return wanted
-        assert backend is not None  # noqa: S101 - for the type checker: `_measuring` has looked
+        assert backend is not None  # noqa: S101 - for the type checker: `_measuring` has checked
         if self._session is None:
             opened = _OPEN[str(wanted)](backend)
             self._session = await self._stack.enter_async_context(opened)
@@ -232,12 +232,12 @@ class RunningLoop:
             metrics = [await api.job_metrics(job_id) for job_id in job_ids]
         return sum(one.usage.get("quantum_seconds", 0.0) for one in metrics)
 
-    def _say_where(self) -> None:
-        if self.steps and not self._said:
+    def _report_replay(self) -> None:
+        if self.steps and not self._reported:
             replayed = sum(step.replayed for step in self.steps)
             if replayed:
-                logger_here().info("The loop goes on after %d steps from its records.", replayed)
-        self._said = True
+                logger_here().info("The loop continues after %d steps from its records.", replayed)
+        self._reported = True
 
 
 def _measuring(
@@ -250,9 +250,9 @@ def _measuring(
         or settings.counts_qpu_seconds
     ):
         raise ConfigurationError(
-            "backend is missing: an EstimatorObjective runs there, session='session' and 'batch'"
-            " open there, and max_qpu_seconds is asked there. Give a RuntimeBackend, or the name"
-            " of a backend of the embedded service."
+            "backend is missing: EstimatorObjective, session='session' or 'batch', and"
+            " max_qpu_seconds need one. Pass a RuntimeBackend, or the name of a backend of the"
+            " embedded service."
         )
     if isinstance(objective, EstimatorObjective):
         assert backend is not None  # noqa: S101 - for the type checker
@@ -261,7 +261,7 @@ def _measuring(
         return FunctionMeasuring(objective, settings.gradients)
     raise ConfigurationError(
         "The objective of a loop is an EstimatorObjective(ansatz, observable), or a function that"
-        f" takes a point and returns its value; not {objective!r:.80}."
+        f" takes a point and returns its value, not {objective!r:.80}."
     )
 
 
@@ -270,5 +270,5 @@ def _label(index: int) -> str:
 
 
 def _seed(entropy: list[int]) -> int:
-    """Return the seed of a step: its own, and the same whenever it is measured."""
+    """Return the seed of a step, which is the same whenever the step is measured."""
     return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)

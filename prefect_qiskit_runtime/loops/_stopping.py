@@ -1,7 +1,7 @@
-"""When a loop ends before its optimizer does: by tolerance, by budget, by somebody's wish.
+"""When a loop ends before its optimizer does: by tolerance, by budget, or by the user.
 
-What has been decided once is decided again when the loop comes back: tolerance and budget are
-computed from the records alone, and that somebody has stopped it is on record itself.
+A loop that runs again makes the same decisions: tolerance and budget are computed from the
+records alone, and a stop by the user is recorded.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from prefect_qiskit_runtime.flow_run.logger import logger_here
 from prefect_qiskit_runtime.loops._models import EndReason, LoopStep
 
 WINDOW = 10
-"""How many steps the rule of tolerance compares with as many before."""
+"""Number of steps whose mean is compared with that of the same number of steps before."""
 
 _ASK_SECONDS = 2.0
 _NO = frozenset({"", "0", "false", "no", "off"})
@@ -25,12 +25,12 @@ _NO = frozenset({"", "0", "false", "no", "off"})
 
 @dataclass(frozen=True)
 class Limits:
-    """What a loop may take.
+    """The limits of a loop.
 
     Attributes:
-        max_evaluations: Values of the objective, shifted points and probes included.
+        max_evaluations: Values of the objective, including shifted points and probes.
         max_qpu_seconds: Seconds on a device, as the service counts them.
-        tol: Ends a method that has no test of convergence of its own.
+        tol: Tolerance for methods without a convergence test.
     """
 
     max_evaluations: int | None
@@ -40,12 +40,12 @@ class Limits:
     def reached(
         self, steps: Sequence[LoopStep], next_evaluations: int
     ) -> tuple[EndReason, str] | None:
-        """Say why there is no next step; None if there may be one.
+        """Return the reason to end the loop before the next step, or None to go on.
 
         Args:
-            steps: Those that are done.
-            next_evaluations: How many values the next step would take, with what must be left
-                for the end.
+            steps: The completed steps.
+            next_evaluations: How many values the next step would measure, plus those reserved
+                for the final measurement.
         """
         used = sum(step.evaluations for step in steps)
         if self.max_evaluations is not None and used + next_evaluations > self.max_evaluations:
@@ -66,10 +66,10 @@ class Limits:
 
 
 class StopVariable:
-    """A Prefect variable that ends the loops of a flow run: made in the UI, on "Variables".
+    """A Prefect variable that ends the loops of a flow run, created on the UI's "Variables" page.
 
-    It is named after the flow run, `stop_` and its name with underscores, and asked for every
-    few seconds.
+    Its name is `stop_` and the name of the flow run with underscores. It is read at most once
+    every few seconds.
     """
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class StopVariable:
         self._asked_at = float("-inf")
 
     async def is_set(self) -> bool:
-        """Say whether somebody wants the loop to end."""
+        """Return whether the user has asked the loop to end."""
         now = time.monotonic()
         if self.name is None or now - self._asked_at < _ASK_SECONDS:
             return False
@@ -88,8 +88,10 @@ class StopVariable:
             # Not `Variable.aget`, which leaves its client open (Prefect 3.8).
             async with get_client() as client:
                 variable = await client.read_variable_by_name(self.name)
-        except Exception:  # noqa: BLE001 - whatever Prefect's client raises: logged
-            logger_here().warning("Prefect's API does not say if %s is set.", self.name)
+        except Exception:  # noqa: BLE001 - any error of Prefect's client is logged
+            logger_here().warning(
+                "Could not read the Prefect variable %s; the loop continues.", self.name
+            )
             return False
         value = "" if variable is None else variable.value
         return str(value).strip().lower() not in _NO

@@ -123,7 +123,7 @@ def test_a_calibration_is_of_one_backend(at_ibm: AtIbm) -> None:
     block = at_ibm("fake_lima", transpile=True, calibration_id="bad-first")
     with pytest.raises(NotFoundError, match="fake_lima with calibration 'bad-first'"):
         run_sampler([bell(measured=True)], backend=block)
-    with pytest.raises(ValidationError, match="calibration_id is of one backend, and fallbacks"):
+    with pytest.raises(ValidationError, match="calibration_id belongs to one backend, but"):
         at_ibm(DEVICE, calibration_id="bad-first", fallbacks=["fake_lima"])
 
 

@@ -123,9 +123,9 @@ def test_an_equal_call_finds_the_job_on_the_backend_that_was_chosen(
     ("fields", "says"),
     [
         ({"min_num_qubits": 5}, "min_num_qubits choose among backends"),
-        ({"name": "least_busy", "cache_calibration": "same calibration"}, "of one backend"),
+        ({"name": "least_busy", "cache_calibration": "same calibration"}, "needs one backend"),
         ({"default_shots": 5, "default_precision": 0.1}, "exclude each other"),
-        ({"calibration_id": "abc"}, "calibration_id is of a backend of IBM Quantum"),
+        ({"calibration_id": "abc"}, "calibration_id needs a backend of IBM Quantum"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(

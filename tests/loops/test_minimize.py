@@ -304,7 +304,7 @@ def test_a_loop_of_ones_own_is_asked_and_told(key: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"method": "Newton"}, r"method is one of Nelder-Mead, .*'Newton'"),
+        ({"method": "Newton"}, r"method must be one of Nelder-Mead, .*'Newton'"),
         ({"method": "SPSA", "jac": True}, "jac=True is for methods of SciPy"),
         ({"method": "SPSA", "method_options": {"gain": 1}}, "They are perturbation, first_step"),
         ({"session": "batch"}, "backend is missing"),

@@ -49,5 +49,5 @@ def test_it_ends_there_again_from_its_records_and_goes_on_with_more(
 
 
 def test_without_a_backend_nobody_could_be_asked() -> None:
-    with pytest.raises(ConfigurationError, match="max_qpu_seconds is asked there"):
+    with pytest.raises(ConfigurationError, match="max_qpu_seconds need one"):
         minimize.fn(lambda _: 0.0, [0.0], max_qpu_seconds=5)

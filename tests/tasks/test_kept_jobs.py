@@ -27,7 +27,7 @@ def test_a_login_that_is_saved_nowhere_stays_behind() -> None:
     assert TOKEN.encode() not in kept
     job = pickle.loads(kept)
     assert job.job_id == "j1"
-    with pytest.raises(ConfigurationError, match="in no saved block"):
+    with pytest.raises(ConfigurationError, match="not in a saved block"):
         _ = job.backend
     assert TOKEN.encode() not in pickle.dumps(job)
 

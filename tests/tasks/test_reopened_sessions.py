@@ -65,7 +65,9 @@ def test_a_plan_without_sessions_is_told_in_one_sentence(offline: OfflineService
         message="You are not authorized to run a session when using the open plan.",
     )
     with (
-        pytest.raises(ConfigurationError, match=r"the plan .* has none\. Use runtime_batch"),
+        pytest.raises(
+            ConfigurationError, match=r"the plan .* does not include sessions\. Use runtime_batch"
+        ),
         runtime_session(offline.backend()),
     ):
         pass
