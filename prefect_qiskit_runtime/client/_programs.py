@@ -346,7 +346,7 @@ class ProgramsClient(ConnectedClient):
                 f" continue with skip={_MOST_PRINTED}, or print all with limit=None."
             )
         programs = await self.programs(refresh, limit, skip)
-        print(format_programs(programs, detailed=detailed))  # noqa: T201 - the purpose of this method
+        print(format_programs(programs, detailed=detailed))  # noqa: T201 - its purpose
 
     @cached_property
     def _known(self) -> _KnownPrograms:

@@ -1,4 +1,4 @@
-"""Access tokens of IBM Cloud's identity service (IAM): fetched once for all who need one.
+"""Access tokens of IBM Cloud's identity service (IAM), fetched once for all callers.
 
 An API key is exchanged for a token that lasts an hour. The token is cached in this process and
 renewed before it expires, or when a service refuses it. Meanwhile all callers, in any thread and
