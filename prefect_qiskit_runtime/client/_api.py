@@ -298,8 +298,8 @@ class HardwareCalls(Transport):
     def with_hardware(self, access: HardwareAccess) -> Self:
         """Let the programs of jobs that are submitted from here use IBM Quantum.
 
-        Their backend is then a backend of IBM. The credentials are sent to the service for each job,
-        and again if it has lost them, because it keeps them in memory only.
+        Their backend is then a backend of IBM. The credentials are sent to the service for each
+        job, and again if it has lost them, because it keeps them in memory only.
         """
         self._hardware = access
         return self
