@@ -56,7 +56,7 @@ class RuntimeClientProgram(ProgramInfo):
 
     @property
     def backend_requirements(self) -> dict[str, Any]:
-        """The requirements on a backend; empty if there are none."""
+        """The requirements on a backend; empty if any backend fits."""
         return self.spec.backend_requirements or {}
 
     def parameters(self) -> ParameterNamespace:

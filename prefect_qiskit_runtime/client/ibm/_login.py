@@ -92,7 +92,7 @@ class IamLogin:
             refused: A token that a service has refused and that must be replaced.
 
         Raises:
-            AuthenticationError: The key was refused; there is no retry.
+            AuthenticationError: The key was refused. This is not retried.
             ServiceUnavailableError: The identity service was unreachable after several retries.
         """
         while True:

@@ -58,13 +58,15 @@ async def verify_account(source: IbmAccount | SavedAccount) -> str:
         InvalidInputError,
     ) as error:
         named = account.instance or "none is named"
-        raise _with_cause(error, f"The key is good and the instance is wrong ({named})") from error
+        raise _with_cause(
+            error, f"The key is valid, but the instance is wrong ({named})"
+        ) from error
     except QiskitRuntimeError as error:
-        raise _with_cause(error, "The key is good and the service cannot be asked") from error
+        raise _with_cause(error, "The key is valid, but the service does not answer") from error
     limit = usage.usage_limit_seconds
     of = "" if limit is None else f" of {limit:g}"
     return (
-        f"The key is good for instance {instance} at {api.url}, which has {len(backends)} backends"
+        f"The key is valid for instance {instance} at {api.url}, which has {len(backends)} backends"
         f" and has used {usage.usage_consumed_seconds:g}{of} s."
     )
 
@@ -85,7 +87,9 @@ async def _log_in(account: IbmAccount) -> None:
     except ConfigurationError as error:
         raise _with_cause(error, "The network, the certificate or the clock is wrong") from error
     except QiskitRuntimeError as error:
-        raise _with_cause(error, "The network is in the way, or the service is away") from error
+        raise _with_cause(
+            error, "The network blocks the request, or the service is down"
+        ) from error
 
 
 async def _skew_seconds(account: IbmAccount) -> float | None:
