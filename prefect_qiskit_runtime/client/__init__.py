@@ -1,10 +1,11 @@
 """The client of the Runtime protocol: authentication, requests, streams, errors.
 
-`RuntimeApi` asks a service by its url, `IbmApi` asks IBM Quantum, `embedded_api` finds or starts
-the service of this machine; all carry encoded text and know nothing of Qiskit. `RuntimeClient`
-and its twin `SyncRuntimeClient` encode and decode, for notebooks and tests.
+`RuntimeApi` connects to a service by its URL, `IbmApi` connects to IBM Quantum, and
+`embedded_api` finds or starts the service of this machine. All three carry encoded text and do
+not depend on Qiskit. `RuntimeClient` and its twin `SyncRuntimeClient` encode and decode, for
+notebooks and tests.
 
-It never decodes in the transport, never submits twice, and knows no Prefect.
+The transport never decodes, a job is never submitted twice, and nothing here imports Prefect.
 """
 
 from __future__ import annotations

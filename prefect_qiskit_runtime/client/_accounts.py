@@ -1,4 +1,4 @@
-"""IBM Quantum accounts: the key, the instance, and which hosts that means."""
+"""IBM Quantum accounts: the key, the instance, and the hosts to connect to."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ _CRN_FIELDS = 8
 
 
 def is_crn(instance: str) -> bool:
-    """Say whether an instance is given by its cloud resource name, rather than by its name."""
+    """Return whether an instance is identified by its CRN rather than by its name."""
     return instance.startswith("crn:")
 
 
 @dataclass(frozen=True)
 class IbmAccount:
-    """What is needed to work with IBM Quantum, or with a service that imitates it.
+    """The credentials and settings for IBM Quantum, or for a service compatible with it.
 
     Attributes:
         api_key: The key; not shown by `repr`.
-        instance: CRN or name of the instance; None where the account has one only.
-        url: None for IBM's own. Another service takes its own url, which is used as it is; its
-            identity, search and catalog services are then those of the same host. So a key
-            never goes to a host that was not named.
-        region: Choose among the instances of this region, where none is named.
-        private_endpoint: Use the hosts that IBM's private network reaches.
-        proxies: What is asked through a proxy.
+        instance: CRN or name of the instance; None if the account has only one.
+        url: None for IBM's own service. The URL of another service is used unchanged, and its
+            identity, search and catalog services are expected on the same host. So a key
+            is never sent to a host that was not specified.
+        region: Consider only instances in this region, if `instance` is None.
+        private_endpoint: Use the hosts of IBM's private network.
+        proxies: The proxies to use.
         verify: Whether to verify TLS certificates, or the path of a certificate to trust.
-        channel: The name that qiskit has for the kind of account.
-        plans: Choose among the instances of these plans, where none is named.
-        tags: Choose among the instances with these tags, where none is named.
+        channel: Qiskit's name for the kind of account.
+        plans: Consider only instances with one of these plans, if `instance` is None.
+        tags: Consider only instances with all of these tags, if `instance` is None.
     """
 
     api_key: str = field(repr=False)
@@ -58,7 +58,7 @@ class IbmAccount:
     tags: tuple[str, ...] = ()
 
     def to_fields(self) -> dict[str, Any]:
-        """Return the account as JSON values, the key included: for another process of one's own."""
+        """Return the account as JSON values, including the key, for another local process."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         proxies = None if self.proxies is None else dict(self.proxies.urls)
         verify = self.verify if isinstance(self.verify, bool) else str(self.verify)
@@ -66,7 +66,7 @@ class IbmAccount:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> Self:
-        """Return the account that `to_fields` has described.
+        """Return an account from the fields that `to_fields` returned.
 
         Raises:
             ConfigurationError: These are not the fields of an account.
@@ -77,21 +77,21 @@ class IbmAccount:
             read["plans"], read["tags"] = tuple(read["plans"]), tuple(read["tags"])
             return cls(**read, proxies=Proxies(proxies) if proxies else None)
         except (KeyError, TypeError):
-            # Not chained, and without what stood there: it may be a key.
+            # Neither chained nor quoted: the invalid value may be a key.
             raise ConfigurationError("The credentials are not those of an IBM account.") from None
 
     def read(self) -> Self:
-        """Return the account: this one. A `SavedAccount` reads a file here."""
+        """Return this account. `SavedAccount.read` reads it from a file."""
         return self
 
     def api_url(self, crn: str | None) -> str:
         """Return the base of the service's API.
 
         Args:
-            crn: The instance, whose region says the host; None as long as it is not known.
+            crn: The instance, whose region determines the host; None while it is unknown.
 
         Raises:
-            ConfigurationError: The instance is no CRN.
+            ConfigurationError: The instance is not a CRN.
         """
         if self._cloud is None or urlsplit(self.url or "").path.strip("/"):
             return (self.url or "").rstrip("/")
@@ -103,26 +103,26 @@ class IbmAccount:
 
     @property
     def iam_url(self) -> str:
-        """The identity service; the variable IAM_URL goes before."""
+        """The identity service; the variable IAM_URL overrides it."""
         private = "private." if self.private_endpoint else ""
         own = f"https://{private}iam.{self._cloud}" if self._cloud else self._origin
         return (environ.get("IAM_URL") or own).rstrip("/")
 
     @property
     def search_url(self) -> str:
-        """The search for instances; the variable GLOBAL_SEARCH_URL goes before."""
+        """The search for instances; the variable GLOBAL_SEARCH_URL overrides it."""
         own = f"https://api.global-search-tagging.{self._cloud}" if self._cloud else self._origin
         return (environ.get("GLOBAL_SEARCH_URL") or own).rstrip("/")
 
     @property
     def catalog_url(self) -> str:
-        """The catalog of plans; the variable GLOBAL_CATALOG_URL goes before."""
+        """The catalog of plans; the variable GLOBAL_CATALOG_URL overrides it."""
         host = f"https://globalcatalog.{self._cloud}" if self._cloud else f"{self._origin}/catalog"
         return (environ.get("GLOBAL_CATALOG_URL") or f"{host}/api/v1").rstrip("/")
 
     @property
     def _cloud(self) -> str | None:
-        """The domain of IBM's cloud that is meant; None for somebody else's service."""
+        """The domain of IBM Cloud to use; None for a service outside IBM Cloud."""
         if self.url is None:
             staging = self.instance is not None and self.instance.startswith("crn:v1:staging:")
             return _CLOUDS[1] if staging else _CLOUDS[0]
@@ -145,7 +145,7 @@ def _region(crn: str) -> str:
     parts = crn.split(":")
     if len(parts) < _CRN_FIELDS or not parts[5]:
         raise ConfigurationError(
-            f"The instance {crn!r} is no cloud resource name: it has the form"
+            f"The instance {crn!r} is not a cloud resource name: those have the form"
             " crn:v1:bluemix:public:quantum-computing:us-east:a/ACCOUNT:INSTANCE::. Copy it from"
             " https://quantum.cloud.ibm.com/instances, or give the name of the instance."
         )
@@ -157,21 +157,21 @@ _ANY_INSTANCE = "auto"
 
 @dataclass(frozen=True)
 class SavedAccount:
-    """Where an account is saved, and what is to be different.
+    """The place of a saved account, and values that replace the saved ones.
 
-    qiskit's order of choice applies: the account of that `name`; else QISKIT_IBM_TOKEN with
+    The account is chosen in Qiskit's order: the account of that `name`; else QISKIT_IBM_TOKEN with
     QISKIT_IBM_URL and QISKIT_IBM_INSTANCE; else, of the `channel` (or QISKIT_IBM_CHANNEL), the
-    one that was saved as default, the one under the channel's default name, any other; else any.
+    account saved as default, the one under the channel's default name, or any other; else any.
 
     Attributes:
         name: Its name; None for the default one.
-        filename: The file; None for qiskit's own.
-        channel: Choose among the accounts of this channel, where no name is given.
-        instance: In place of the saved one.
-        region: Likewise.
-        proxies: Likewise.
-        verify: Likewise.
-        private_endpoint: Likewise.
+        filename: The file; None for Qiskit's default file.
+        channel: Consider only accounts of this channel, if no name is given.
+        instance: Replaces the saved instance.
+        region: Replaces the saved region.
+        proxies: Replaces the saved proxies.
+        verify: Replaces the saved `verify`.
+        private_endpoint: Replaces the saved `private_endpoint`.
     """
 
     name: str | None = None
@@ -184,10 +184,10 @@ class SavedAccount:
     private_endpoint: bool | None = None
 
     def read(self) -> IbmAccount:
-        """Read the account. It blocks, and imports qiskit.
+        """Read the account. This call blocks, and imports Qiskit.
 
         Raises:
-            ConfigurationError: There is none, or it cannot be used.
+            ConfigurationError: No such account is saved, or it cannot be used.
         """
         doing = f"read {'the account ' + repr(self.name) if self.name else 'an account'}"
         with explained(doing, self.filename):
@@ -210,7 +210,7 @@ def _account_of(saved: Any) -> IbmAccount:
         api_key=saved.token,
         instance=None if saved.instance == _ANY_INSTANCE else saved.instance,
         url=saved.url,
-        # Not known to all supported versions of qiskit-ibm-runtime.
+        # Missing in some supported versions of qiskit-ibm-runtime.
         region=getattr(saved, "region", None),
         plans=tuple(getattr(saved, "plans_preference", None) or ()),
         tags=tuple(getattr(saved, "tags", None) or ()),
@@ -222,12 +222,12 @@ def _account_of(saved: Any) -> IbmAccount:
 
 
 def file_path(filename: str | None) -> Path:
-    # qiskit cannot make the folder of a bare name.
+    # Qiskit cannot create the folder of a bare file name.
     return Path(filename or seams.account_file()).expanduser().absolute()
 
 
 def private_file(filename: str | None) -> Path:
-    """Return the file to write; a new one is for its owner only."""
+    """Return the file to write; a new file is readable by its owner only."""
     path = file_path(filename)
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
@@ -237,26 +237,26 @@ def private_file(filename: str | None) -> Path:
 
 
 def existing_file(filename: str | None) -> str:
-    """Return the file to read. qiskit would make an empty one of a name with a typing error."""
+    """Return the file to read. Qiskit would create an empty file for a misspelt name."""
     path = file_path(filename)
     if filename is not None and not path.exists():
         raise ConfigurationError(
-            f"There is no file {path}. Save an account in it with RuntimeClient.save_account(…,"
-            f" filename={filename!r}), or correct the name."
+            f"The file {path} does not exist. Save an account in it with"
+            f" RuntimeClient.save_account(…, filename={filename!r}), or correct the name."
         )
     return str(path)
 
 
 @contextmanager
 def explained(doing: str, filename: str | None) -> Iterator[None]:
-    """Turn what qiskit and the file system raise into an error of this package."""
+    """Convert errors of Qiskit and of the file system to an error of this package."""
     try:
         yield
     except seams.account_errors() as exc:
         raise ConfigurationError(
             f"Cannot {doing} in {file_path(filename)}: {getattr(exc, 'message', None) or exc}"
-            " RuntimeClient.saved_accounts() shows what is saved, and RuntimeClient.save_account(…)"
-            " saves one."
+            " RuntimeClient.saved_accounts() lists the saved accounts, and"
+            " RuntimeClient.save_account(…) saves one."
         ) from exc
     except (OSError, ValueError, KeyError) as exc:
         raise ConfigurationError(

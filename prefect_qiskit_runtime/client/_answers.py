@@ -1,4 +1,4 @@
-"""From what came back (or did not) to an error of this package: the one place that maps them."""
+"""The only place that maps refusals and failed requests to errors of this package."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ _REFUSALS: dict[int, tuple[type[QiskitRuntimeError], str]] = {
 
 @dataclass(frozen=True)
 class Call:
-    """One question to a service, in the words that an error needs.
+    """One request to a service, with the words that its error message needs.
 
     Attributes:
         method: The HTTP method.
         path: Path below the base of the service.
-        doing: What is tried, as in "get job abc".
-        kind: What is missing if the answer is 404 (see `NotFoundError.kind`).
-        identifier: The id or name of it.
-        repeatable: Whether sending it twice has the effect of sending it once.
+        doing: The attempted action, as in "get job abc".
+        kind: The kind of object that is missing after a 404 (see `NotFoundError.kind`).
+        identifier: The id or name of that object.
+        repeatable: Whether sending it twice has the same effect as sending it once.
     """
 
     method: str
@@ -68,52 +68,52 @@ class Call:
 def error_from_response(
     call: Call, response: httpx.Response, secrets: Iterable[str]
 ) -> QiskitRuntimeError:
-    """Turn a refusal into an error. The body of the response must have been read.
+    """Convert a refusal to an error. The body of the response must have been read.
 
     Args:
-        call: What was asked.
+        call: The request.
         response: The answer, with a status of 300 or above.
-        secrets: Taken out of what the service says, should it echo them.
+        secrets: Removed from the message, in case the service echoes them.
     """
-    told = _Told.of(response, secrets)
-    error = _error(call, response, told)
-    error.code = told.code
+    refusal = _Refusal.from_response(response, secrets)
+    error = _error(call, response, refusal)
+    error.code = refusal.code
     error.retry_after_seconds = _retry_after_seconds(response)
-    # A limit of pending jobs, a reserved device: nothing is wrong with what was asked, but when.
-    error.transient = error.transient or next_step(told.code) is NextStep.WAIT
+    # A limit on pending jobs, a reserved device: the request is valid, only its time is not.
+    error.transient = error.transient or next_step(refusal.code) is NextStep.WAIT
     return error
 
 
-def _error(call: Call, response: httpx.Response, told: _Told) -> QiskitRuntimeError:
+def _error(call: Call, response: httpx.Response, refusal: _Refusal) -> QiskitRuntimeError:
     status = response.status_code
-    tried = f"Cannot {call.doing}: {_answer(response, told)}"
+    tried = f"Cannot {call.doing}: {_answer(response, refusal)}"
     if status in (404, 410):
-        # A submission names a program and a backend: the service may say which is missing.
-        kind, identifier = told.kind or call.kind, told.identifier or call.identifier
+        # A submission names a program and a backend: the service may report which is missing.
+        kind, identifier = refusal.kind or call.kind, refusal.identifier or call.identifier
         return NotFoundError(tried, kind=kind, identifier=identifier)
     if status == 429:
         return RateLimitedError(tried)
     if status in (400, 413, 422):
-        return InvalidInputError(tried, path=told.path, rule=told.rule)
-    if status == 409 and told.kind == SessionClosedError.kind:
-        return SessionClosedError(tried, identifier=told.identifier)
+        return InvalidInputError(tried, path=refusal.path, rule=refusal.rule)
+    if status == 409 and refusal.kind == SessionClosedError.kind:
+        return SessionClosedError(tried, identifier=refusal.identifier)
     if status == 408 or status >= 500:
         return ServiceUnavailableError(f"{tried} This may pass: try again.")
     kind, advice = _REFUSALS.get(status, (ProtocolError, "Is this a Qiskit Runtime service?"))
-    if told.code == _INSTANCE_USED_UP and not told.solution:
+    if refusal.code == _INSTANCE_USED_UP and not refusal.solution:
         advice = "Wait for its next period, raise its limit, or take another instance."
     return kind(f"{tried} {advice}".rstrip())
 
 
-def _answer(response: httpx.Response, told: _Told) -> str:
-    """What the service said; where it said nothing, or fails, also who it was and the status."""
-    if told.message and 400 <= response.status_code < 500:
-        return told.sentence.removeprefix(": ")
-    return f"{response.request.url.host} answered {response.status_code}{told.sentence}"
+def _answer(response: httpx.Response, refusal: _Refusal) -> str:
+    """Return the service's message; add host and status if it is empty or the service failed."""
+    if refusal.message and 400 <= response.status_code < 500:
+        return refusal.sentence.removeprefix(": ")
+    return f"{response.request.url.host} answered {response.status_code}{refusal.sentence}"
 
 
 def error_from_fault(call: Call, url: str, fault: httpx.HTTPError) -> QiskitRuntimeError:
-    """Turn a failure to get any answer into an error."""
+    """Convert a request without an answer to an error."""
     tried = f"Cannot {call.doing} at {url}:"
     if isinstance(fault, httpx.UnsupportedProtocol):
         return ConfigurationError(f"{tried} the url must begin with http:// or https://.")
@@ -133,7 +133,7 @@ def error_from_fault(call: Call, url: str, fault: httpx.HTTPError) -> QiskitRunt
 
 
 def _proxy_error(tried: str, what: str, fault: ProxyFault) -> QiskitRuntimeError:
-    """Return the error of a request that a proxy did not let through, or could not be asked to."""
+    """Return the error of a request that a proxy blocked, or whose proxy is unreachable."""
     proxy = f"the proxy {fault.proxy}"
     if not fault.is_reached:
         return ServiceUnavailableError(
@@ -152,7 +152,7 @@ def _proxy_error(tried: str, what: str, fault: ProxyFault) -> QiskitRuntimeError
 
 
 def malformed(call: Call, exc: Exception) -> ProtocolError:
-    """Say that an answer is not what the protocol has there, without citing its content."""
+    """Return the error for an answer that breaks the protocol, without quoting its content."""
     if isinstance(exc, ValidationError):
         places = exc.errors(include_input=False, include_url=False, include_context=False)
         first = places[0]
@@ -167,8 +167,8 @@ def malformed(call: Call, exc: Exception) -> ProtocolError:
 
 
 @dataclass(frozen=True)
-class _Told:
-    """What the body of a refusal says, whichever of the known forms it has."""
+class _Refusal:
+    """The content of a refusal's body, in any of the known forms."""
 
     message: str = ""
     path: str | None = None
@@ -179,13 +179,13 @@ class _Told:
     code: int | None = None
 
     @classmethod
-    def of(cls, response: httpx.Response, secrets: Iterable[str]) -> _Told:
+    def from_response(cls, response: httpx.Response, secrets: Iterable[str]) -> _Refusal:
         try:
             body = json.loads(response.content)
-        except ValueError:  # a proxy's page, or nothing: the status has to say it
+        except ValueError:  # a proxy's page, or empty: only the status is known
             return cls()
-        told = cls._fields(body)
-        texts = {name: _without(secrets, str(text)) for name, text in told.items() if text}
+        fields = cls._fields(body)
+        texts = {name: _without(secrets, str(text)) for name, text in fields.items() if text}
         return cls(**texts, code=cls._code(body))
 
     @classmethod
@@ -196,7 +196,7 @@ class _Told:
         if not isinstance(error, dict):
             return {}
         names = ("path", "rule", "solution", "kind", "identifier")
-        # `errorMessage` is what IBM Cloud's identity service says.
+        # IBM Cloud's identity service uses `errorMessage`.
         message = error.get("message") or error.get("errorMessage")
         return {"message": message, **{name: error.get(name) for name in names}}
 
@@ -206,7 +206,7 @@ class _Told:
         code = error.get("code") if isinstance(error, dict) else None
         try:
             return None if code is None or isinstance(code, bool) else int(code)
-        except (TypeError, ValueError):  # a name, as gateways give them
+        except (TypeError, ValueError):  # a name, as gateways send them
             return None
 
     @staticmethod

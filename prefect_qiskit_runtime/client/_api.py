@@ -66,14 +66,14 @@ from prefect_qiskit_runtime.models import (
 from prefect_qiskit_runtime.twins.clean_up import cleaned_up
 
 LEAVE_SECONDS = 10.0
-"""How long a caller that is going away tries to close its session."""
+"""How long a caller that is cancelled or failing tries to close its session."""
 
 
 class SessionCalls(Transport):
-    """The part of a service's protocol that is about sessions.
+    """The requests of the protocol about sessions.
 
     Attributes:
-        kind: What the service does and lacks.
+        kind: The features of the service.
     """
 
     kind: ClassVar[ServiceKind] = OUR_SERVICE
@@ -88,20 +88,20 @@ class SessionCalls(Transport):
     ) -> SessionInfo:
         """Open a session or a batch on a backend.
 
-        A caller that is cancelled while the request is under way leaves no session behind that
-        nobody knows of: the answer is awaited, and the session closed.
+        If the caller is cancelled during the request, the answer is still awaited and the new
+        session is closed, so that no unknown session remains open.
 
         Args:
-            backend: Where its jobs run.
+            backend: The backend on which its jobs run.
             mode: "dedicated" for a session that holds a slot, "batch" for one that does not.
-            max_time: Seconds after the start of its first job at which it closes; the service's
-                when None.
-            idempotency_key: Where the service knows keys, the same session is given for it
-                again. Default: one that nobody else has.
+            max_time: Seconds after the start of its first job at which it closes; None for the
+                service's limit.
+            idempotency_key: If the service supports keys, a repeated key returns the same
+                session. Default: a new random key.
 
         Raises:
-            NotFoundError: No such backend.
-            InvalidInputError: The max time is longer than the service's.
+            NotFoundError: The backend does not exist.
+            InvalidInputError: The max time exceeds the service's limit.
         """
         asking = asyncio.ensure_future(
             self._create_session(backend, mode, max_time, idempotency_key)
@@ -147,21 +147,21 @@ class SessionCalls(Transport):
         """Return this user's sessions and batches, the newest first.
 
         Args:
-            limit: How many at most; None for all.
-            offset: How many to leave out at the beginning.
-            is_open: True for those that are not closed, False for those that are.
+            limit: Maximum number of sessions; None for all.
+            offset: Number of sessions to skip at the beginning.
+            is_open: True for sessions that are not closed, False for closed ones.
         """
         call = Call("GET", "/sessions", "list sessions", repeatable=True)
         wanted = Page("sessions", SessionInfo, limit, offset)
         return await read_pages(self, call, {"open": is_open}, wanted)
 
     async def close_session(self, session_id: str) -> None:
-        """Take no more jobs into a session: it closes when those that it has are done."""
+        """Let a session accept no more jobs; it closes when its jobs have ended."""
         call = _session_call("PATCH", session_id, "close")
         await self.request(call, content=json.dumps({"accepting_jobs": False}))
 
     async def cancel_session(self, session_id: str) -> None:
-        """Close a session now: the jobs that wait in it are cancelled, one that runs goes on."""
+        """Close a session now: queued jobs are cancelled, a running job continues."""
         await self.request(_session_call("DELETE", session_id, "cancel", "/close"))
 
 
@@ -172,15 +172,15 @@ def _session_call(method: str, session_id: str, doing: str, path: str = "") -> C
         f"{doing} session {session_id}",
         kind="session",
         identifier=session_id,
-        repeatable=True,  # whatever it does, a second time does nothing more
+        repeatable=True,  # sending any of these again changes nothing
     )
 
 
 class BackendCalls(Transport):
-    """Asks one Runtime service for its instances and backends."""
+    """The requests of the protocol about instances and backends."""
 
     def active_account(self) -> dict[str, Any] | None:
-        """Return who asks, as the Qiskit Runtime services say it; the token stays hidden."""
+        """Return the account in the form of the Qiskit Runtime services; the token stays hidden."""
         return {"url": self._url, "token": SecretStr(self._token), "instance": self._instance}
 
     async def list_instances(self) -> list[Instance]:
@@ -188,7 +188,7 @@ class BackendCalls(Transport):
         return await self._instance_search().instances()
 
     async def usage(self) -> InstanceUsage:
-        """Return how much time of backends the instance has used, and its limit."""
+        """Return the device time that the instance has used, and its limit."""
         call = Call("GET", "/instances/usage", "get the usage of the instance", repeatable=True)
         return read_model(call, await self.request(call), InstanceUsage)
 
@@ -210,7 +210,7 @@ class BackendCalls(Transport):
             return [
                 _backend_status(device)
                 for device in body["devices"]
-                if device.get("class") != "mock"  # IBM's, which check jobs and compute nothing
+                if device.get("class") != "mock"  # IBM's mock devices only validate jobs
             ]
         except (KeyError, TypeError, AttributeError, ValidationError) as exc:
             raise malformed(call, exc) from exc
@@ -222,7 +222,7 @@ class BackendCalls(Transport):
 
         Args:
             name: The backend.
-            calibration_id: As it was with this calibration; None for the newest.
+            calibration_id: The calibration whose configuration is requested; None for the newest.
         """
         return await self._backend_page(name, "configuration", {"calibration_id": calibration_id})
 
@@ -237,8 +237,8 @@ class BackendCalls(Transport):
 
         Args:
             name: The backend.
-            updated_before: The last one before this time; None for the newest.
-            calibration_id: The one of this id; None for the newest.
+            updated_before: Return the last calibration before this time; None for the newest.
+            calibration_id: Return the calibration of this id; None for the newest.
         """
         query = {"updated_before": utc_text(updated_before), "calibration_id": calibration_id}
         return await self._backend_page(name, "properties", query)
@@ -262,7 +262,7 @@ def _backend_status(device: Mapping[str, Any]) -> BackendStatus:
     return BackendStatus(
         name=device["name"],
         qubits=device["qubits"],
-        # As IBM says it, and as services of this package did.
+        # IBM's name, then the name in older services of this package.
         simulator=device.get("is_simulator", device.get("simulator", False)),
         operational=device.get("status", {}).get("name") == "online",
         queue_length=device.get("queue_length", 0),
@@ -271,16 +271,15 @@ def _backend_status(device: Mapping[str, Any]) -> BackendStatus:
 
 @dataclass(frozen=True)
 class HardwareAccess:
-    """What programs use of IBM Quantum.
+    """The access of programs to IBM Quantum: an account, a mode, and limits on device time.
 
     Attributes:
-        account: Whose credentials; a saved account is read here, not at the service.
-        mode: How the jobs of a program belong together there.
-        max_seconds: How much of the device's time one evaluation may use; None for no limit of
-            its own.
-        max_seconds_per_flow_run: How much all that have the label of a submission may use.
-        max_seconds_per_day: How much the account may use in one day (UTC).
-        max_seconds_of_instance: How much the instance may use in its period.
+        account: The account to use; a saved account is read here, not at the service.
+        mode: How a program's jobs are grouped at IBM.
+        max_seconds: Device time that one evaluation may use; None for no separate limit.
+        max_seconds_per_flow_run: Device time for all submissions with the same label.
+        max_seconds_per_day: Device time that the account may use in one day (UTC).
+        max_seconds_of_instance: Device time that the instance may use in its period.
     """
 
     account: IbmAccount | SavedAccount
@@ -292,25 +291,25 @@ class HardwareAccess:
 
 
 class HardwareCalls(Transport):
-    """The part of a service's protocol that is about quantum hardware."""
+    """The requests of the protocol about quantum hardware."""
 
     _hardware: HardwareAccess | None = None
 
     def with_hardware(self, access: HardwareAccess) -> Self:
         """Let the programs of jobs that are submitted from here use IBM Quantum.
 
-        Their backend is then one of IBM's. The credentials are handed to the service for each
-        job, and again when it has lost them: it keeps them in memory only.
+        Their backend is then a backend of IBM. The credentials are sent to the service for each
+        job, and again if it has lost them, because it keeps them in memory only.
         """
         self._hardware = access
         return self
 
     async def hand_over_credentials(self, job_id: str) -> None:
-        """Give the service the credentials that a queued job waits for.
+        """Send the service the credentials that a queued job waits for.
 
         Raises:
             ConfigurationError: A saved account cannot be read.
-            NotFoundError: There is no such job.
+            NotFoundError: The job does not exist.
         """
         if self._hardware is None:
             return
@@ -327,10 +326,10 @@ class HardwareCalls(Transport):
     def _hardware_fields(
         self, program_id: str, key: str | None, label: str | None
     ) -> dict[str, Any] | None:
-        """Return what a submission says of its hardware.
+        """Return the hardware fields of a submission.
 
         Raises:
-            ConfigurationError: A primitive was asked for, which IBM runs itself.
+            ConfigurationError: The program is a primitive, which IBM runs itself.
         """
         if self._hardware is None:
             return None
@@ -338,7 +337,7 @@ class HardwareCalls(Transport):
             raise ConfigurationError(
                 f"The {program_id} runs at IBM Quantum itself: use RuntimeBackend(service='ibm',"
                 " credentials=...) for it. hardware_credentials are for programs, which run on the"
-                " embedded service or a team's and send circuits to IBM from there."
+                " embedded service or a team's service and send circuits to IBM from there."
             )
         fields = {name: value for name, value in vars(self._hardware).items() if name != "account"}
         return {"key": key or f"once-{secrets.token_hex(12)}", "label": label, **fields}
@@ -347,31 +346,31 @@ class HardwareCalls(Transport):
 _TEXTS = TypeAdapter(list[str])
 
 LARGEST_BODY_BYTES = 300 * 1000**2
-"""Of one request: IBM's limit for the inputs of a job, and that of our services."""
+"""The largest body of one request: the limit of IBM and our services for a job's inputs."""
 
-# Above every number of an interim result: a stream from here brings states and the end only.
+# Above any number of an interim result: a stream from here has only states and the end.
 _NO_INTERIM = 2**31 - 1
 
 
 class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
-    """Asks one Runtime service; an async context manager.
+    """The API of one Runtime service; an async context manager.
 
-    Programs, jobs and backends are named by their ids. Inputs and results are the encoded text
-    that goes over the wire; `codec` makes and reads it. Questions that change nothing, or have
-    the same effect when they arrive twice, are asked again after passing faults.
+    Programs, jobs and backends are identified by their ids. Inputs and results are the encoded
+    text on the wire; `codec` encodes and decodes it. Idempotent requests are sent again after
+    transient faults.
 
     Args:
         url: Base of the service's API.
-        token: Who asks. It stands in no message, log or repr.
-        instance: The instance (CRN) to use, where the service has several.
+        token: The user's token. It never appears in a message, log or repr.
+        instance: The instance (CRN) to use, if the service has several.
         verify: Whether to verify TLS certificates, or the path of a certificate to trust.
         settings: Timeouts; read from the environment by default.
 
-    Every method raises the errors of `errors` that its answer may mean, at least
+    Every method raises the class of `errors` that matches the answer: at least
     `AuthenticationError`, `ServiceUnavailableError` and `ProtocolError`.
 
     Attributes:
-        submissions_per_minute: How many the service takes from one account; None for any number.
+        submissions_per_minute: The rate limit of one account; None for no limit.
     """
 
     submissions_per_minute: ClassVar[int | None] = None
@@ -390,15 +389,15 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
 
         Args:
             source: Its Python source, with a `main`.
-            metadata: What it says of itself.
-            is_public: Whether other users of the service may run it, over the metadata's; None
-                in both leaves it to you only, or as it was.
-            if_exists: What to do when this user has a program of that name: make a new
-                version of it if anything changed, upload another one, or refuse.
+            metadata: Its name, description, limit and schemas.
+            is_public: Whether other users of the service may run it; overrides the metadata.
+                None in both means False for a new program, unchanged for an existing one.
+            if_exists: The action if this user has a program of that name: make a new version
+                of it if anything changed, upload another program, or refuse.
 
         Raises:
-            InvalidInputError: The source or the metadata break a rule.
-            ConflictError: It exists and `if_exists` is "error".
+            InvalidInputError: The source or the metadata breaks a rule.
+            ConflictError: The program exists and `if_exists` is "error".
         """
         body = {
             **_with_cost(metadata.model_dump(exclude_none=True)),
@@ -423,7 +422,7 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
         return read_model(call, await self.request(call), ProgramInfo)
 
     async def program_version_source(self, program_id: str, version: int) -> str:
-        """Return the source of a version of this user's program, also of a past one."""
+        """Return the source of any version of this user's program."""
         path = f"/versions/{version}"
         call = program_call("GET", program_id, f"get version {version} of", path, repeatable=True)
         return (await self.request(call)).text
@@ -431,12 +430,12 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
     async def list_programs(
         self, *, limit: int | None = None, offset: int = 0, name: str | None = None
     ) -> list[ProgramInfo]:
-        """Return the programs that this user sees, the newest first.
+        """Return the programs that this user can see, the newest first.
 
         Args:
-            limit: How many at most; None for all.
-            offset: How many to leave out at the beginning.
-            name: Those of this name only.
+            limit: Maximum number of programs; None for all.
+            offset: Number of programs to skip at the beginning.
+            name: Only programs of this name.
         """
         call = Call("GET", "/programs", "list programs", repeatable=True)
         return await read_pages(
@@ -444,24 +443,24 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
         )
 
     async def update_program_data(self, program_id: str, source: str) -> None:
-        """Give a program another source: a new version of it."""
+        """Replace the source of a program, which creates a new version."""
         call = program_call("PUT", program_id, "update the source of", "/data", repeatable=True)
         headers = {"Content-Type": "application/octet-stream"}
         await self.request(call, content=_base64(source), headers=headers)
 
     async def update_program_metadata(self, program_id: str, changes: Mapping[str, Any]) -> None:
-        """Change what a program says of itself: a new version of it.
+        """Change the metadata of a program, which creates a new version.
 
         Args:
             program_id: The program.
-            changes: Any of `name`, `description`, `max_execution_time` and `spec`; what it
-                leaves out stays.
+            changes: Any of `name`, `description`, `max_execution_time` and `spec`; other
+                fields are unchanged.
         """
         call = program_call("PATCH", program_id, "update", repeatable=True)
         await self.request(call, content=json.dumps(_with_cost(changes)))
 
     async def set_program_visibility(self, program_id: str, *, public: bool) -> None:
-        """Let all users of the service run a program, or its owner only."""
+        """Let all users of the service run a program, or only its owner."""
         path = "/public" if public else "/private"
         call = program_call("PUT", program_id, f"make {path[1:]}", path, repeatable=True)
         await self.request(call)
@@ -485,29 +484,29 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
         hardware_key: str | None = None,
         hardware_label: str | None = None,
     ) -> JobSubmitted:
-        """Submit a job: once, however often the question has to be sent.
+        """Submit a job exactly once, even if the request has to be sent again.
 
-        Where `kind.is_keyed` is False it is sent once, and an unclear outcome is raised.
+        If `kind.is_keyed` is False, the request is sent once, and an unclear outcome raises.
 
         Args:
             program_id: The program to run.
             params_text: Its inputs, an encoded JSON object.
-            backend: Where its circuits go; the service chooses when None.
-            options: How it is to run.
-            idempotency_key: The same key gives the same job, also days later. One is made up
-                when None, so that a broken connection does not submit twice.
-            fingerprint: What makes two submissions under one key the same (see
-                `codec.fingerprint`). Default: all that is sent, to the letter.
-            attempt: Which attempt of one evaluation this is, from 1.
-            hardware_key: Name of the evaluation, the same for all attempts: what its program
-                submits to hardware is found again under it (see `with_hardware`).
-            hardware_label: What that bears there as a tag; the id of the job when None.
+            backend: The backend for its circuits; None lets the service choose.
+            options: Options of the run.
+            idempotency_key: A repeated key returns the same job, even days later. None
+                generates a key, so that a broken connection does not submit twice.
+            fingerprint: Identifies equal submissions under one key (see `codec.fingerprint`).
+                Default: the exact text of the request.
+            attempt: Number of the attempt of this evaluation, from 1.
+            hardware_key: Name of the evaluation, the same for all attempts; its program finds
+                earlier submissions to hardware under this name (see `with_hardware`).
+            hardware_label: Tag of these hardware submissions; None for the id of the job.
 
         Raises:
-            NotFoundError: No such program, backend or session.
-            SessionClosedError: The session takes no more jobs.
-            InvalidInputError: The inputs break the program's schema (`path` and `rule` say
-                where) or are too large to be sent, or the key was used for another submission.
+            NotFoundError: The program, the backend or the session does not exist.
+            SessionClosedError: The session accepts no more jobs.
+            InvalidInputError: The inputs break the program's schema (see `path` and `rule`) or
+                are too large, or the key was used for another submission.
         """
         self._require_program(program_id)
         call = Call(
@@ -520,7 +519,7 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
         )
         hardware = self._hardware_fields(program_id, hardware_key, hardware_label)
         head = self._job_head(program_id, backend, options or RuntimeOptions(), attempt, hardware)
-        # The inputs go in as they are: encoding them again could change them, and costs.
+        # The inputs are inserted unchanged: encoding them again could change them and takes time.
         body = f'{head[:-1]}, "params": {params_text}}}'
         _require_sendable(call, body)
         headers = _key_headers(idempotency_key, fingerprint) if self.kind.is_keyed else {}
@@ -563,15 +562,15 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
         return json.dumps({name: value for name, value in fields.items() if value is not None})
 
     def _require_program(self, program_id: str) -> None:
-        """Refuse a program that this kind of service never has."""
+        """Raise if this kind of service cannot have the program."""
         if not self.kind.runs_programs and program_id not in PRIMITIVES:
             raise no_programs(f"run the program {program_id!r}")
 
     async def _require_open_session(self, session_id: str, refusal: QiskitRuntimeError) -> None:
-        """Say so if a job was refused because its session is closed; our services do themselves."""
+        """Raise if the job was refused because of a closed session; ours report that directly."""
 
     def _default_image(self) -> str | None:
-        """The image of a job that names none; None leaves it to the service."""
+        """Return the image of a job without one; None lets the service choose."""
         return None
 
     async def get_job(self, job_id: str) -> JobInfo:
@@ -602,16 +601,16 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
         """Return this user's jobs, the newest first.
 
         Args:
-            limit: How many at most; None for all.
-            offset: How many to leave out at the beginning.
-            pending: True for those that have not ended, False for those that have.
-            program_id: Those of this program only.
-            backend: Those on this backend only.
-            tags: Those that have all of these tags only.
-            session_id: Those of this session only.
-            created_after: Those made at this time or later only (aware, or local).
-            created_before: Those made at this time or before only.
-            oldest_first: Turn the order round.
+            limit: Maximum number of jobs; None for all.
+            offset: Number of jobs to skip at the beginning.
+            pending: True for jobs that have not ended, False for those that have.
+            program_id: Only jobs of this program.
+            backend: Only jobs on this backend.
+            tags: Only jobs that have all of these tags.
+            session_id: Only jobs of this session.
+            created_after: Only jobs created at this time or later (aware, or local).
+            created_before: Only jobs created at this time or before.
+            oldest_first: Reverse the order.
         """
         query: dict[str, str | bool | list[str] | None] = {
             "exclude_params": True,
@@ -630,25 +629,26 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
     async def job_result(self, job_id: str) -> bytes | None:
         """Return the encoded result of a job, or its error with traceback; None if it has none.
 
-        That of a private job stays until `acknowledge_result`.
+        The result of a private job is kept until `acknowledge_result`.
 
         Raises:
-            NotFoundError: No such job, or it is private and its result was given out before.
+            NotFoundError: The job does not exist, or it is private and its result was already
+                returned.
         """
         call = job_call("GET", job_id, "get the result of", "/results", repeatable=True)
         headers = {"Result-Acknowledgement": "explicit"}
         return (await self.request(call, headers=headers)).content or None
 
     async def acknowledge_result(self, job_id: str) -> None:
-        """Say that the result of a private job is in a safe place: the service deletes it.
+        """Confirm that the result of a private job is stored, so that the service deletes it.
 
-        Its interim results go as well. Nothing happens to a job that is not private.
+        Its interim results are deleted too. A job that is not private is unchanged.
         """
         call = job_call("DELETE", job_id, "acknowledge the result of", "/results", repeatable=True)
         await self.request(call)
 
     async def job_interim_results(self, job_id: str) -> list[str]:
-        """Return the encoded interim results of a job that there are so far."""
+        """Return the encoded interim results that a job has published so far."""
         call = job_call(
             "GET", job_id, "get the interim results of", "/interim_results", repeatable=True
         )
@@ -659,7 +659,7 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
             raise malformed(call, exc) from exc
 
     async def job_logs(self, job_id: str) -> str:
-        """Return the log of a job: what it wrote to standard output and error."""
+        """Return the log of a job: its standard output and error."""
         call = job_call("GET", job_id, "get the logs of", "/logs", repeatable=True)
         return (await self.request(call)).content.decode("utf-8", errors="replace")
 
@@ -677,7 +677,7 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
         """Cancel a job.
 
         Raises:
-            ConflictError: It has ended already.
+            ConflictError: The job has already ended.
         """
         await self.request(job_call("POST", job_id, "cancel", "/cancel"))
 
@@ -685,28 +685,27 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
         """Delete an ended job with its inputs, results and log.
 
         Raises:
-            ConflictError: It has not ended.
+            ConflictError: The job has not ended.
         """
         await self.request(job_call("DELETE", job_id, "delete"))
 
     def require_interim_results(self) -> None:
-        """Refuse to wait for interim results where jobs never publish any.
+        """Raise if jobs of this service never publish interim results.
 
         Raises:
-            ConfigurationError: This is such a service.
+            ConfigurationError: The service has no interim results.
         """
         if not self.kind.has_interim_results:
             raise no_interim_results("stream interim results")
 
     def stream(self, job_id: str, from_seq: int = 0) -> AsyncGenerator[StreamEvent]:
-        """Follow a job: its state, interim results from a number, heartbeats, and its end.
+        """Follow a job: its state, interim results from `from_seq` on, heartbeats, and its end.
 
-        Each interim result comes once and in order, also across broken connections and long
-        after the end. To close the connection at a known time, put `contextlib.aclosing`
-        around it.
+        Each interim result is yielded once and in order, even across broken connections and long
+        after the end. Use `contextlib.aclosing` to close the connection at a defined time.
 
         Raises:
-            NotFoundError: No such job.
+            NotFoundError: The job does not exist.
             ServiceUnavailableError: The service could not be reached for two minutes.
         """
         when_queued = None
@@ -715,7 +714,7 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
         return ResultStream(self, job_id, from_seq, when_queued=when_queued).events()
 
     async def wait_for_job(self, job_id: str) -> JobState:
-        """Return how a job ended, as soon as it has. No interim result is transferred."""
+        """Return the final state of a job as soon as it ends; no interim results are sent."""
         async for event in self.stream(job_id, _NO_INTERIM):
             if isinstance(event, EndEvent):
                 return event.state
@@ -724,26 +723,26 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
     # The service --------------------------------------------------------------------------
 
     async def service_status(self) -> ServiceStatus:
-        """Return what the service says of itself."""
+        """Return the status that the service reports."""
         call = Call("GET", "/service/status", "get the status of the service", repeatable=True)
         return read_model(call, await self.request(call), ServiceStatus)
 
     async def logout(self) -> None:
-        """Take back an access token that a login gave. A user's own token stays good."""
+        """Revoke an access token that came from a login. A user's own token stays valid."""
         await self.request(Call("POST", "/logout", "log out", repeatable=True))
 
     async def shutdown(self, *, only_if_idle: bool = True) -> None:
         """Ask an embedded service to end.
 
         Raises:
-            ConflictError: Jobs run or wait and `only_if_idle` is set.
+            ConflictError: Jobs run or are queued, and `only_if_idle` is set.
         """
         call = Call("POST", "/service/shutdown", "stop the service")
         await self.request(call, query={"only_if_idle": only_if_idle})
 
 
 def _with_cost(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Name the limit of a program as IBM's protocol does."""
+    """Return metadata with the limit of a program under the name in IBM's protocol."""
     return {
         "cost" if field == "max_execution_time" else field: value
         for field, value in metadata.items()
@@ -751,7 +750,7 @@ def _with_cost(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _require_sendable(call: Call, body: str) -> None:
-    """Refuse what the service would refuse once it has all of it, or a good part.
+    """Raise before sending if the service would reject the size of the body.
 
     Raises:
         InvalidInputError: The body is too large.
@@ -760,15 +759,15 @@ def _require_sendable(call: Call, body: str) -> None:
     if num_bytes > LARGEST_BODY_BYTES:
         raise InvalidInputError(
             f"Cannot {call.doing}: its inputs are too large. The request would have {num_bytes:,}"
-            f" bytes, and {LARGEST_BODY_BYTES:,} are allowed. Nothing was sent. Give the job less,"
-            " or several jobs a part each.",
+            f" bytes, and {LARGEST_BODY_BYTES:,} are allowed. Nothing was sent. Reduce the inputs,"
+            " or split them among several jobs.",
             path="$",
             rule="300 MB",
         )
 
 
 def _key_headers(key: str | None, fingerprint: str | None) -> dict[str, str]:
-    """Return what makes one job of a submission that is sent twice."""
+    """Return the headers that let the service detect a repeated submission."""
     headers = {"Idempotency-Key": _checked_key(key or f"once-{uuid.uuid4()}")}
     if fingerprint is not None:
         headers["Idempotency-Fingerprint"] = fingerprint
@@ -776,7 +775,7 @@ def _key_headers(key: str | None, fingerprint: str | None) -> dict[str, str]:
 
 
 def _checked_key(key: str) -> str:
-    """Return a key that can stand in a header."""
+    """Return the key after checking that it is valid in a header."""
     if not re.fullmatch(r"[!-~]{1,255}", key):
         raise InvalidInputError(
             f"An idempotency key has 1 to 255 printable ASCII characters and no space: {key!r:.80}",
@@ -804,7 +803,7 @@ _WHERE_PROGRAMS_RUN = (
 
 
 def no_programs(doing: str) -> ConfigurationError:
-    """Return the refusal of a service that only runs primitives."""
+    """Return the error for a service that only runs primitives."""
     return ConfigurationError(
         f"Cannot {doing} on IBM Quantum: IBM removed custom programs from its cloud in 2024 and"
         f" runs primitives only ({', '.join(PRIMITIVES)}). {_WHERE_PROGRAMS_RUN}"
@@ -812,7 +811,7 @@ def no_programs(doing: str) -> ConfigurationError:
 
 
 def no_interim_results(doing: str) -> ConfigurationError:
-    """Return the refusal of a service whose jobs publish nothing before they end."""
+    """Return the error for a service whose jobs publish no interim results."""
     return ConfigurationError(
         f"Cannot {doing} on IBM Quantum: IBM removed interim results from its cloud in 2024, along"
         f" with custom programs. {_WHERE_PROGRAMS_RUN}"

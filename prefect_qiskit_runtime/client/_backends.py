@@ -1,4 +1,4 @@
-"""Backends as `RuntimeClient` gives them: configuration, calibration, status and target."""
+"""Backends as `RuntimeClient` returns them: configuration, calibration, status and target."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _CONFIGURATIONS_AT_ONCE = 8
 class RuntimeClientBackend:
     """A backend of a Runtime service.
 
-    What stands in its configuration (`n_qubits`, `basis_gates`, `coupling_map` …) can be read as
-    an attribute too.
+    The fields of its configuration (`n_qubits`, `basis_gates`, `coupling_map` …) are also
+    available as attributes.
 
     Attributes:
         name: Its name.
-        num_qubits: How many qubits it has.
+        num_qubits: Its number of qubits.
         simulator: Whether it is a simulator.
-        operational: Whether it took jobs when it was listed.
-        pending_jobs: How many waited then.
+        operational: Whether it accepted jobs when it was listed.
+        pending_jobs: Number of jobs queued at that time.
     """
 
     def __init__(
@@ -51,16 +51,16 @@ class RuntimeClientBackend:
         return f"RuntimeClientBackend({self.name!r})"
 
     def __getattr__(self, name: str) -> Any:
-        # `__dict__`: what a half-made copy has not must not be asked for again.
+        # `__dict__`: on a partly made copy, a plain lookup would recurse.
         if not name.startswith("_") and name in self.__dict__.get("_raw_configuration", {}):
             return getattr(self.configuration(), name)
         raise AttributeError(f"Backend {self.__dict__.get('name')!r} has no attribute {name!r}.")
 
     def configuration(self) -> Any:
-        """Return what the backend is, as the Qiskit Runtime client has it.
+        """Return the configuration, as a type of the Qiskit Runtime client.
 
         Raises:
-            ProtocolError: The service gave something else.
+            ProtocolError: The service returned something else.
         """
         if self._configuration is None:
             self._configuration = seams.backend_configuration(self._raw_configuration)
@@ -69,11 +69,11 @@ class RuntimeClientBackend:
         return self._configuration
 
     async def properties(self, refresh: bool = False, datetime: datetime | None = None) -> Any:
-        """Return the calibration, as the Qiskit Runtime client has it; None for an ideal backend.
+        """Return the calibration, as a type of the Qiskit Runtime client; None if ideal.
 
         Args:
-            refresh: Ask again; otherwise it is kept.
-            datetime: The last one before this time (aware, or local).
+            refresh: Ask the service again instead of using the cached calibration.
+            datetime: Return the last calibration before this time (aware, or local).
         """
         if datetime is not None or refresh or self._properties is None:
             before = None if datetime is None else datetime.astimezone(UTC)
@@ -87,7 +87,7 @@ class RuntimeClientBackend:
         return self._properties
 
     async def status(self) -> Any:
-        """Ask whether it takes jobs and how many wait, as the Qiskit Runtime client has it."""
+        """Return its status and queue length, as a type of the Qiskit Runtime client."""
         return seams.backend_status(self.name, await self._api.backend_status(self.name))
 
     async def target(self) -> Target:
@@ -104,7 +104,7 @@ BackendFilter = Callable[[RuntimeClientBackend], bool]
 
 
 class BackendsClient(SessionsClient):
-    """What the Qiskit Runtime services do with backends, for `RuntimeClient`."""
+    """The backend methods of the Qiskit Runtime services, for `RuntimeClient`."""
 
     async def backends(
         self,
@@ -118,12 +118,13 @@ class BackendsClient(SessionsClient):
         """List the backends of the service.
 
         Args:
-            name: The one of this name only.
-            min_num_qubits: Those with so many qubits at least.
-            instance: The CRN of the instance; a client works in one, this must be it.
-            dynamic_circuits: Whether they must, or must not, run circuits with control flow.
-            filters: Called with each; those for which it is true are returned.
-            kwargs: What an attribute of the backend or of its configuration must be, as in
+            name: Only the backend of this name.
+            min_num_qubits: Only backends with at least this many qubits.
+            instance: The CRN of the instance; must be the client's instance.
+            dynamic_circuits: True for backends that run circuits with control flow, False for
+                those that do not.
+            filters: Called with each backend; keeps those for which it returns true.
+            kwargs: Required values of attributes of the backend or its configuration, as in
                 `simulator=False` or `operational=True`.
 
         Raises:
@@ -148,14 +149,14 @@ class BackendsClient(SessionsClient):
         """Return a backend by its name.
 
         Raises:
-            NotFoundError: The service has none of that name.
+            NotFoundError: The service has no backend of that name.
         """
         return await self.get_backend(name, instance=instance)
 
     async def get_backend(
         self, name: str | None = None, instance: str | None = None, **kwargs: Any
     ) -> RuntimeClientBackend:
-        """Return the one backend that fits.
+        """Return the only backend that matches.
 
         Args:
             name: Its name.
@@ -163,13 +164,13 @@ class BackendsClient(SessionsClient):
             kwargs: As in `backends`.
 
         Raises:
-            NotFoundError: None fits.
-            ConfigurationError: Several do.
+            NotFoundError: No backend matches.
+            ConfigurationError: Several backends match.
         """
         found = await self.backends(name, instance=instance, **kwargs)
         if len(found) > 1:
             names = ", ".join(one.name for one in found)
-            raise ConfigurationError(f"Several backends fit; name one of them: {names}.")
+            raise ConfigurationError(f"Several backends match; name one of them: {names}.")
         if not found:
             raise self._no_backend(name, kwargs)
         return found[0]
@@ -181,7 +182,7 @@ class BackendsClient(SessionsClient):
         filters: BackendFilter | None = None,
         **kwargs: Any,
     ) -> RuntimeClientBackend:
-        """Return the backend that takes jobs and has the fewest waiting.
+        """Return the operational backend with the fewest queued jobs.
 
         Args:
             min_num_qubits: As in `backends`.
@@ -190,7 +191,7 @@ class BackendsClient(SessionsClient):
             kwargs: As in `backends`.
 
         Raises:
-            NotFoundError: None fits.
+            NotFoundError: No backend matches.
         """
         kwargs = {**kwargs, "operational": True}
         found = await self.backends(

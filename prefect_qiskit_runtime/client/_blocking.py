@@ -1,6 +1,6 @@
-"""The synchronous twins of `RuntimeClient` and its jobs, made from them so that they cannot drift.
+"""The synchronous twins of `RuntimeClient` and its jobs, derived from them to stay identical.
 
-Each client has an event loop in a thread of its own; a call hands its coroutine over and waits.
+Each client has an event loop in a separate thread; a call submits its coroutine and waits.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ P = ParamSpec("P")
 
 
 class _Twin(Generic[S]):
-    """An object whose calls wait for those of an asynchronous one.
+    """An object whose methods wait for those of an asynchronous one.
 
     Args:
-        client: The client whose loop it waits for.
+        client: The client whose loop runs the calls.
         original: The asynchronous object.
     """
 
@@ -81,7 +81,7 @@ def twin(
 @overload
 def twin(method: Asking[S, P, T]) -> Waiting[S, P, T]: ...
 def twin(method: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
-    """Make the synchronous twin of a method; jobs, sessions and backends become their twins."""
+    """Return the synchronous twin of a method; returned jobs, sessions, backends become twins."""
 
     @functools.wraps(method)
     def call(self: _Twin[Any], *args: Any, **kwargs: Any) -> Any:
@@ -96,7 +96,7 @@ def twin(method: Callable[..., Coroutine[Any, Any, Any]]) -> Callable[..., Any]:
 
 
 class _ThreadedDeliveries(Deliveries):
-    """Deliveries to callbacks that have a thread: a slow one does not hold up the loop."""
+    """Deliveries that call back in a thread, so that a slow callback does not block the loop."""
 
     def prepare(self, callback: InterimCallback) -> InterimCallback:
         async def call(job_id: str, interim: Any) -> None:
@@ -114,19 +114,19 @@ class _ThreadedClient(RuntimeClient):
 class SyncRuntimeClient(_Twin[RuntimeClient]):
     """`RuntimeClient` for scripts and notebooks: the same methods, each waiting for its answer.
 
-    Use it inside `with`, or call `open()` and `close()`. Callbacks run in a thread of their own
-    while the client is open. It works inside a running event loop too (notebooks have one).
+    Use it inside `with`, or call `open()` and `close()`. Callbacks run in a separate thread
+    while the client is open. It also works inside a running event loop, as in notebooks.
 
     Args:
-        url: As in `RuntimeClient`, like those that follow.
+        url: As in `RuntimeClient`, like the following arguments.
         token: The user's token, or the API key.
-        channel: Which kind of account it is.
-        instance: The instance to use, where there are several.
-        region: Choose among the instances of this region, where none is named.
+        channel: The kind of account.
+        instance: The instance to use, if there are several.
+        region: Consider only instances in this region, if `instance` is None.
         verify: Whether to verify TLS certificates, or the path of a certificate to trust.
-        proxies: What is asked through a proxy.
-        private_endpoint: Use the hosts that IBM's private network reaches.
-        settings: Home, time limits; read from the environment by default.
+        proxies: The proxies to use.
+        private_endpoint: Use the hosts of IBM's private network.
+        settings: Home and time limits; read from the environment by default.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class SyncRuntimeClient(_Twin[RuntimeClient]):
     @classmethod
     @functools.wraps(RuntimeClient.from_saved_account.__func__)
     def from_saved_account(cls, *args: Any, **kwargs: Any) -> Self:
-        """Return a client with an account that qiskit has saved; see `RuntimeClient`."""
+        """Return a client with an account that Qiskit has saved; see `RuntimeClient`."""
         client = cls.__new__(cls)
         client._twin(_ThreadedClient.from_saved_account(*args, **kwargs))
         return client
@@ -171,7 +171,7 @@ class SyncRuntimeClient(_Twin[RuntimeClient]):
         return object.__repr__(self)
 
     def open(self) -> Self:
-        """Connect to the service; starts the embedded one if that is meant and needed."""
+        """Connect to the service; start the embedded service if it is used and not running."""
         thread = LoopThread("qiskit-runtime-client")
         try:
             Handover(self._original.__aenter__(), thread.loop).wait()
@@ -182,7 +182,7 @@ class SyncRuntimeClient(_Twin[RuntimeClient]):
         return self
 
     def close(self) -> None:
-        """Close the connection. Jobs go on."""
+        """Close the connection. Jobs continue."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -227,7 +227,7 @@ class SyncRuntimeClient(_Twin[RuntimeClient]):
     def _wait(
         self, call: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run a coroutine in the loop's thread; interrupted here, it is cancelled there."""
+        """Run a coroutine in the loop's thread; an interrupt here cancels it there."""
         if self._thread is None:
             raise ConfigurationError(
                 "The client is not open. Use it inside `with`, or call open()."
@@ -269,7 +269,7 @@ class SyncRuntimeClientJob(_Twin[RuntimeClientJob], KnownJob):
     cancel_result_streaming = twin(RuntimeClientJob.cancel_result_streaming)
 
     def stream(self, from_: int = 0, decoder: ResultDecoderLike = None) -> Generator[Any]:
-        """Give the decoded interim results from a number on, until the job has ended."""
+        """Yield the decoded interim results, beginning at number `from_`, until the job ends."""
         ready = batches(self._original.stream(from_, decoder))
 
         async def take() -> list[Any] | None:
@@ -285,7 +285,7 @@ class SyncRuntimeClientJob(_Twin[RuntimeClientJob], KnownJob):
 class SyncRuntimeClientBackend(_Twin[RuntimeClientBackend]):
     """The synchronous twin of `RuntimeClientBackend`.
 
-    `target` is an attribute here, as qiskit's transpiler and other code for backends expect it.
+    `target` is an attribute here, as Qiskit's transpiler and other code for backends expect.
     """
 
     def __getattr__(self, name: str) -> Any:

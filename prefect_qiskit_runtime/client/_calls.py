@@ -1,4 +1,4 @@
-"""Calls on programs and jobs, and how their answers are read: single objects and pages."""
+"""Requests about programs and jobs, and the parsing of their answers: objects and pages."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Listed = TypeVar("Listed", ProgramInfo, JobInfo, SessionInfo)
 
 @dataclass(frozen=True)
 class Page(Generic[Listed]):
-    """What is wanted of a listing.
+    """The requested part of a listing.
 
     Attributes:
-        field: Where the answer has its items.
-        model: What they are.
-        limit: How many at most; None for all.
-        offset: How many to leave out at the beginning.
+        field: The field of the answer that contains the items.
+        model: The type of the items.
+        limit: The maximum number of items; None for all.
+        offset: The number of items to skip at the beginning.
     """
 
     field: str
@@ -42,7 +42,7 @@ class Page(Generic[Listed]):
 async def read_page(
     transport: Transport, call: Call, query: Query, wanted: Page[Listed]
 ) -> tuple[list[Listed], int]:
-    """Ask for one page; return it, and how many items there are on all of them."""
+    """Request one page; return it, and the number of items on all pages."""
     page_query = {**query, "limit": wanted.limit, "offset": wanted.offset}
     body = read_json(call, await transport.request(call, query=page_query))
     try:
@@ -55,9 +55,9 @@ async def read_page(
 async def read_pages(
     transport: Transport, call: Call, query: Query, wanted: Page[Listed]
 ) -> list[Listed]:
-    """Ask page after page until `limit` or the end.
+    """Request page after page until `limit` or the end.
 
-    Items may come or go meanwhile: one that moved to the next page is given once.
+    The list may change meanwhile: an item that moved to the next page is returned once.
     """
     found: dict[str, Listed] = {}
     offset, limit = wanted.offset, wanted.limit
@@ -73,20 +73,22 @@ async def read_pages(
 
 
 def segment(kind: str, identifier: str) -> str:
-    """Return an id as a part of a path.
+    """Return an id as a segment of a path.
 
     Raises:
-        ConfigurationError: It is no text, or empty: often the object in place of its id.
+        ConfigurationError: It is empty or not text, often because an object was passed.
     """
     if not (isinstance(identifier, str) and identifier):
-        raise ConfigurationError(f"A {kind} is named by its id, a text; not {identifier!r:.80}.")
+        raise ConfigurationError(
+            f"A {kind} is identified by its id, a text; not {identifier!r:.80}."
+        )
     return quote(identifier, safe="")
 
 
 def program_call(
     method: str, program_id: str, doing: str, path: str = "", *, repeatable: bool = False
 ) -> Call:
-    """Make a call on a program."""
+    """Return a call about a program."""
     return Call(
         method,
         f"/programs/{segment('program', program_id)}{path}",
@@ -100,7 +102,7 @@ def program_call(
 def job_call(
     method: str, job_id: str, doing: str, path: str = "", *, repeatable: bool = False
 ) -> Call:
-    """Make a call on a job."""
+    """Return a call about a job."""
     return Call(
         method,
         f"/jobs/{segment('job', job_id)}{path}",
@@ -112,7 +114,7 @@ def job_call(
 
 
 def read_model(call: Call, response: httpx.Response, model: type[Model]) -> Model:
-    """Read an answer that is one object."""
+    """Parse an answer that is one object."""
     try:
         return model.model_validate_json(response.content)
     except ValidationError as exc:
@@ -120,16 +122,16 @@ def read_model(call: Call, response: httpx.Response, model: type[Model]) -> Mode
 
 
 def read_json(call: Call, response: httpx.Response) -> dict[str, Any]:
-    """Read an answer that is a JSON object of a form that is not ours."""
+    """Parse an answer that is a JSON object without a model."""
     try:
         body = json.loads(response.content)
     except ValueError as exc:
         raise malformed(call, exc) from exc
     if not isinstance(body, dict):
-        raise ProtocolError(f"Cannot {call.doing}: the answer is no JSON object.")
+        raise ProtocolError(f"Cannot {call.doing}: the answer is not a JSON object.")
     return body
 
 
 def utc_text(moment: datetime | None) -> str | None:
-    """Write a time (aware, or local) as the protocol does."""
+    """Return a time (aware, or local) in the format of the protocol."""
     return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""The connection of `RuntimeClient`: which service, and what ends when the client is closed."""
+"""The connection of `RuntimeClient`: which service it uses, and what closing it ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.settings import Settings
 
 Channel = Literal["ibm_quantum_platform", "ibm_cloud", "ibm_quantum"]
-"""The names of the Qiskit Runtime clients for kinds of accounts."""
+"""The names that the Qiskit Runtime clients use for kinds of accounts."""
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,17 @@ class Connection:
 
 
 def choose_api(asked: Connection) -> RuntimeApi:
-    """Return the service that is meant; nothing is asked yet.
+    """Return the API of the requested service, without sending a request.
 
     Raises:
-        ConfigurationError: Arguments are missing, or do not go together.
+        ConfigurationError: Arguments are missing, or cannot be combined.
     """
     if asked.channel in ("ibm_quantum_platform", "ibm_cloud"):
         return _ibm(asked)
     if asked.channel not in (None, "ibm_quantum"):
         raise ConfigurationError(
-            f"There is no channel {asked.channel!r}: it is 'ibm_quantum_platform', 'ibm_cloud' or"
-            " 'ibm_quantum', or left out."
+            f"The channel {asked.channel!r} does not exist: use 'ibm_quantum_platform',"
+            " 'ibm_cloud' or 'ibm_quantum', or omit it."
         )
     if asked.channel == "ibm_quantum" and asked.url is None:
         raise ConfigurationError(
@@ -129,15 +129,15 @@ class ConnectedClient:
         await self._api.__aexit__(*exc_info)
 
     async def logout(self) -> None:
-        """Take back the token, if a login gave it; a user's own token stays good."""
+        """Revoke the token if it came from a login; a user's own token stays valid."""
         await self._api.logout()
 
     async def _require_instance(self, instance: str | None) -> None:
-        """Refuse another instance than the one that every request of this client names."""
+        """Raise if `instance` is not the one that every request of this client names."""
         used = self._api.instance
         if instance in (None, used):
             return
-        if used is None:  # left to the service, which has one for each user
+        if used is None:  # the service chooses: it has one for each user
             used = (await self._api.list_instances())[0].crn
         if instance != used:
             raise ConfigurationError(

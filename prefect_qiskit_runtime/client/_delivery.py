@@ -1,4 +1,4 @@
-"""Interim results on their way to the callbacks of `RuntimeClient`, each job's in its own task."""
+"""Delivery of interim results to the callbacks of `RuntimeClient`, one task for each job."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ InterimCallback = Callable[[str, Any], Any]
 
 @dataclass(frozen=True)
 class Delivery:
-    """What a callback is to get of a job.
+    """The results of a job that a callback receives.
 
     Attributes:
-        include_final: Whether it gets the final result as well, as its last call.
+        include_final: Whether the last call passes the final result.
     """
 
     api: RuntimeApi
@@ -36,7 +36,7 @@ class Delivery:
     include_final: bool = False
 
     async def run(self) -> JobState | None:
-        """Call the callback until the job has ended; return how, or None if that is unknown."""
+        """Call the callback until the job has ended; return its final state, or None if unknown."""
         try:
             async with aclosing(self.api.stream(self.job_id)) as events:
                 async for event in events:
@@ -48,7 +48,7 @@ class Delivery:
                         await self._finish(event.state)
                         return event.state
         except QiskitRuntimeError:
-            _logger.exception("The callback of job %s gets no more results.", self.job_id)
+            _logger.exception("The callback of job %s receives no more results.", self.job_id)
         return None
 
     async def _finish(self, state: JobState) -> None:
@@ -65,18 +65,18 @@ class Delivery:
                 await outcome
         except Exception:
             _logger.exception(
-                "The callback failed on %s of job %s; the job goes on.", what, self.job_id
+                "The callback failed on %s of job %s; the job continues.", what, self.job_id
             )
 
 
 class Deliveries:
-    """The deliveries of one client, which end with it."""
+    """The deliveries of one client; they end with the client."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[JobState | None]] = set()
 
     def start(self, delivery: Delivery) -> asyncio.Task[JobState | None]:
-        """Begin a delivery."""
+        """Start a delivery."""
         task = asyncio.create_task(
             delivery.run(), name=f"qiskit-runtime-callback-{delivery.job_id}"
         )
@@ -85,11 +85,11 @@ class Deliveries:
         return task
 
     def prepare(self, callback: InterimCallback) -> InterimCallback:
-        """Make a callback ready to be called in the event loop."""
+        """Return a callback that can be called in the event loop."""
         return callback
 
     async def close(self) -> None:
-        """End all of them."""
+        """Cancel all deliveries."""
         for task in (tasks := tuple(self._tasks)):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

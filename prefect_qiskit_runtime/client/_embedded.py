@@ -1,7 +1,7 @@
-"""Find the embedded service of this machine, or start it, and talk to it.
+"""Find or start the embedded service of this machine, and connect to it.
 
-The discovery file in the home says where it listens. Before the token is sent, the listener
-proves that it knows it: a port may have another owner by now.
+The discovery file in the home contains its address. Before the token is sent, the listener must
+prove that it knows the token, because another process may have taken the port.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ from prefect_qiskit_runtime.settings import Settings
 _LARGEST_LOG_BYTES = 4 * 1024**2
 _TAIL_LINES = 20
 
-# What the service may see of its starter's environment. It outlives the starter and serves
-# other flows too: no secret of the first one, and nothing that makes the others differ.
+# The variables that the service inherits. It outlives the process that started it and serves
+# other flows too, so it must not get secrets or settings that belong to the first flow.
 _INHERITED = re.compile(
     "PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_.*|TZ|TMPDIR|(DY)?LD_.*LIBRARY_PATH"
     "|VIRTUAL_ENV|CONDA_PREFIX|PYTHON(HOME|WARNINGS|UTF8|TRACEMALLOC)|PREFECT_HOME"
@@ -57,7 +57,7 @@ _INHERITED = re.compile(
 
 
 class ServiceProcess:
-    """A service process that was just started, until it runs by itself."""
+    """A service process during its start, until it runs independently."""
 
     def __init__(self, process: subprocess.Popen[bytes], log_path: Path, log_start: int) -> None:
         self._process = process
@@ -99,22 +99,22 @@ class ServiceProcess:
         return self._process.pid
 
     def exit_code(self) -> int | None:
-        """How it ended (negative: by which signal); None while it runs."""
+        """The exit code (negative: the signal that ended it); None while it runs."""
         return self._process.poll()
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it immediately."""
         self._process.kill()
         self._process.wait()
 
     def let_go(self) -> None:
-        """Leave it running. Should it end before this process does, no zombie stays behind."""
+        """Leave it running; a thread reaps it if it ends before this process."""
         threading.Thread(
             target=self._process.wait, name="qiskit-runtime-service-reaper", daemon=True
         ).start()
 
     def log_tail(self, token: str) -> str:
-        """Return the last lines that it wrote, without the token should they hold it."""
+        """Return the last lines that it logged, with the token masked."""
         with self._log_path.open("rb") as log:
             log.seek(self._log_start)
             lines = log.read().decode("utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
@@ -132,10 +132,10 @@ def service_environment(settings: Settings) -> dict[str, str]:
 
 
 def _import_path() -> list[str]:
-    """Return what the service needs on its path beyond its interpreter's own.
+    """Return the paths that the service needs in addition to those of its interpreter.
 
-    The caller's whole `sys.path` would do too much: the folder of a flow may hold modules with
-    names of the standard library.
+    The caller's whole `sys.path` would be too much: the folder of a flow may contain modules that
+    shadow the standard library.
     """
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     paths = [str(Path(entry).absolute()) for entry in given if entry]
@@ -150,7 +150,7 @@ def _open_private(path: Path) -> IO[bytes]:
 
 
 def _make_room(log_path: Path) -> int:
-    """Put a log that has grown large aside; return where the next line will stand."""
+    """Rotate a log that has grown too large; return the offset of the next line."""
     try:
         size = log_path.stat().st_size
     except FileNotFoundError:
@@ -164,7 +164,7 @@ def _make_room(log_path: Path) -> int:
 _POLL_SECONDS = 0.05
 _PROOF_SECONDS = 5.0
 
-# A service that was quiet for longer may have ended, and another process taken its port.
+# After a longer silence the service may have ended, and another process may have its port.
 _TRUST_SECONDS = 10.0
 
 
@@ -173,9 +173,9 @@ class EmbeddedStatus:
     """A running embedded service.
 
     Attributes:
-        discovery: Who and where it is.
-        status: What it says of itself.
-        token_file: Where its token is kept.
+        discovery: Its process and its address.
+        status: Its reported status.
+        token_file: The file with its token.
     """
 
     discovery: Discovery
@@ -184,7 +184,7 @@ class EmbeddedStatus:
 
 
 class EmbeddedApi(RuntimeApi):
-    """The embedded service of this machine, started when first needed and again when it ended.
+    """The embedded service of this machine, started when needed and restarted if it has ended.
 
     Jobs run in the caller's Python environment unless another image is named.
     """
@@ -200,7 +200,7 @@ class EmbeddedApi(RuntimeApi):
         return await super().__aenter__()
 
     def active_account(self) -> None:
-        """Return None: it takes nobody's account."""
+        """Return None: the embedded service has no accounts."""
 
     def _default_image(self) -> str:
         return own_image()
@@ -232,21 +232,21 @@ def embedded_api(settings: Settings | None = None) -> EmbeddedApi:
 
 
 def own_image() -> str:
-    """Return the image that is this process's own Python environment."""
-    # Not resolved: the `python` of a virtual environment is a link, and where it lies is what
-    # makes it that environment.
+    """Return the image of this process's Python environment."""
+    # Not resolved: the `python` of a virtual environment is a symbolic link, and its location
+    # identifies the environment.
     return f"python:{Path(sys.executable).absolute()}"
 
 
 async def start_embedded(settings: Settings | None = None) -> EmbeddedStatus:
-    """Find or start the embedded service and say what it is."""
+    """Find or start the embedded service and return its status."""
     settings = settings or settings_of_environment()
     async with embedded_api(settings) as api:
         return await _status_of(api, EmbeddedHome(settings.embedded_dir(PROTOCOL_VERSION)))
 
 
 async def embedded_status(settings: Settings | None = None) -> EmbeddedStatus | None:
-    """Say what the embedded service is; None if it does not run. Never starts it."""
+    """Return the status of the embedded service; None if it is not running. Never starts it."""
     settings = settings or settings_of_environment()
     home = EmbeddedHome(settings.embedded_dir(PROTOCOL_VERSION))
     discovery = await _find_running(home, settings)
@@ -257,15 +257,15 @@ async def embedded_status(settings: Settings | None = None) -> EmbeddedStatus | 
 
 
 async def stop_embedded(settings: Settings | None = None, *, only_if_idle: bool = True) -> bool:
-    """End the embedded service and wait until it is gone; False if none runs. Never starts it.
+    """Stop the embedded service and wait for its end; return False if it is not running.
 
     Args:
-        settings: Whose home is meant.
-        only_if_idle: Refuse while jobs run or wait.
+        settings: The settings with the home of the service.
+        only_if_idle: Raise if jobs run or are queued.
 
     Raises:
-        ConflictError: Jobs run or wait, and `only_if_idle` is set.
-        EmbeddedServiceError: It does not answer, or did not end in time.
+        ConflictError: Jobs run or are queued, and `only_if_idle` is set.
+        EmbeddedServiceError: The service does not answer, or did not end in time.
     """
     settings = settings or settings_of_environment()
     home = EmbeddedHome(settings.embedded_dir(PROTOCOL_VERSION))
@@ -277,10 +277,10 @@ async def stop_embedded(settings: Settings | None = None, *, only_if_idle: bool 
 
 
 async def find_or_start(home: EmbeddedHome, settings: Settings) -> Discovery:
-    """Return the discovery of a service that runs and has proved itself.
+    """Return the discovery of a running service that has proved its identity.
 
     Raises:
-        EmbeddedServiceError: There is none and it could not be started.
+        EmbeddedServiceError: The service is not running and could not be started.
     """
     _refuse_windows()
     discovery = await _find(home)
@@ -296,13 +296,13 @@ async def find_or_start(home: EmbeddedHome, settings: Settings) -> Discovery:
 
 
 async def _find_running(home: EmbeddedHome, settings: Settings) -> Discovery | None:
-    """Return the running service, also one that is just starting; None if there is none."""
+    """Return the service if it is running or starting; else None."""
     _refuse_windows()
     return await _find_when_up(home, time.monotonic() + settings.start_timeout_seconds)
 
 
 async def _find(home: EmbeddedHome) -> Discovery | None:
-    """Return the discovery of the service of this home if it runs, listens and proves itself."""
+    """Return the discovery of this home's service if it runs and proves its identity."""
     discovery, token = home.read_discovery(), home.read_token()
     if discovery is None or token is None:
         return None
@@ -316,8 +316,8 @@ async def _find(home: EmbeddedHome) -> Discovery | None:
 async def _find_when_up(home: EmbeddedHome, deadline: float) -> Discovery | None:
     """Return the service once it answers; None if no process holds this home.
 
-    A service holds its lock before it listens and still while it ends: in both cases starting
-    a second one would only fail.
+    A service holds its lock from before it listens until it has ended; meanwhile, starting a
+    second one would fail.
     """
     while True:
         discovery = await _find(home)
@@ -329,13 +329,13 @@ async def _find_when_up(home: EmbeddedHome, deadline: float) -> Discovery | None
             raise EmbeddedServiceError(
                 f"The embedded service of {home.root} runs{where} but does not answer here."
                 f" See {home.log_path}; end its process if it hangs. Containers that share a"
-                " folder need a PREFECT_QISKIT_RUNTIME_HOME each."
+                " folder need separate values of PREFECT_QISKIT_RUNTIME_HOME."
             )
         await asyncio.sleep(_POLL_SECONDS)
 
 
 async def _proves_itself(url: str, token: str) -> bool:
-    """Ask the listener for proof that it knows the token, without telling it."""
+    """Ask the listener for proof that it knows the token, without revealing the token."""
     nonce = secrets.token_hex(32)
     try:
         async with httpx.AsyncClient(
@@ -346,13 +346,13 @@ async def _proves_itself(url: str, token: str) -> bool:
             )
         identity = ServiceIdentity.model_validate_json(response.content)
     except (httpx.HTTPError, httpx.InvalidURL, ValidationError):
-        return False  # nobody, or somebody else: either way not our service
+        return False  # nothing listens, or another program does
     return hmac.compare_digest(identity.proof or "", identity_proof(token, nonce))
 
 
 @asynccontextmanager
 async def _start_lock(home: EmbeddedHome, deadline: float) -> AsyncIterator[None]:
-    """Hold the lock under which one client at a time starts the service."""
+    """Hold the lock that lets only one client at a time start the service."""
     while True:
         with home.try_lock(home.start_lock_path) as locked:
             if locked:
@@ -367,7 +367,7 @@ async def _start_lock(home: EmbeddedHome, deadline: float) -> AsyncIterator[None
 
 
 async def _start(home: EmbeddedHome, settings: Settings, deadline: float) -> Discovery:
-    """Start the service process and wait until it has proved itself."""
+    """Start the service process and wait until it has proved its identity."""
     token = home.read_or_create_token()
     process = await asyncio.to_thread(ServiceProcess.start, home, settings, own_image())
     try:
@@ -401,9 +401,9 @@ def _is_older(discovery: Discovery) -> bool:
 async def _replace_if_idle(
     home: EmbeddedHome, discovery: Discovery, settings: Settings
 ) -> Discovery | None:
-    """End a service of an older version of this package; keep it if it has jobs.
+    """Stop a service of an older version of this package; keep it if it has jobs.
 
-    It speaks the same protocol, so that its jobs are not stranded for the sake of an upgrade.
+    The older service uses the same protocol, so its jobs can finish before the upgrade.
     """
     try:
         await _shut_down(home, discovery, settings, only_if_idle=True)
@@ -421,14 +421,15 @@ async def _shut_down(
     while home.service_lives():
         if time.monotonic() >= deadline:
             raise EmbeddedServiceError(
-                f"The embedded service (process {discovery.pid}) was told to end"
-                f" {settings.start_timeout_seconds:g} s ago and still runs. See {home.log_path}."
+                f"The embedded service (process {discovery.pid}) was asked to stop"
+                f" {settings.start_timeout_seconds:g} s ago and is still running."
+                f" See {home.log_path}."
             )
         await asyncio.sleep(_POLL_SECONDS)
 
 
 def _api_of(home: EmbeddedHome, discovery: Discovery, settings: Settings) -> RuntimeApi:
-    """Talk to exactly this service: it is not started again if it ends."""
+    """Return the API of exactly this service, which is not restarted if it ends."""
     return RuntimeApi(discovery.url, home.read_token() or "", settings=settings)
 
 

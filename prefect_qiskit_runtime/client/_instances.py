@@ -39,7 +39,7 @@ class _Found(BaseModel):
 
 @dataclass(frozen=True)
 class InstanceSearch:
-    """Where instances are asked for.
+    """Where to search for instances.
 
     Attributes:
         search: IBM Cloud's global search.
@@ -90,7 +90,7 @@ class InstanceSearch:
         call = Call("GET", path, f"get the plan {plan_id}", "plan", plan_id, repeatable=True)
         try:
             entry = read_json(call, await self.catalog.request(call))
-        except (AccessDeniedError, NotFoundError):  # as for plans that are no longer sold
+        except (AccessDeniedError, NotFoundError):  # for example, plans IBM no longer sells
             return {"plan": _UNKNOWN, "pricing_type": _UNKNOWN}
         return {
             "plan": _text(entry, "overview_ui", "en", "display_name"),
@@ -105,10 +105,10 @@ def _text(entry: Any, *path: str) -> str:
 
 
 def choose_instance(instances: Sequence[Instance], account: IbmAccount) -> Instance:
-    """Return the one instance that an account means.
+    """Return the only instance that matches an account.
 
     Raises:
-        ConfigurationError: None fits, or several do: jobs are not sent to one of them by chance.
+        ConfigurationError: None or several match; jobs are never sent to an arbitrary one.
     """
     fitting = [instance for instance in instances if _fits(instance, account)]
     if len(fitting) == 1:

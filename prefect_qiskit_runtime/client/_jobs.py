@@ -32,7 +32,7 @@ _LOG_TAIL_CHARACTERS = 4000
 
 @dataclass(frozen=True)
 class JobFacts:
-    """What is known of a job without asking, as the service said it last."""
+    """The fields of a job that are known without a request, as last reported by the service."""
 
     job_id: str
     program_id: str
@@ -45,7 +45,7 @@ class JobFacts:
 
     @classmethod
     def of_info(cls, info: JobInfo) -> JobFacts:
-        """Take them from what the service says of a job."""
+        """Extract them from the service's description of a job."""
         return cls(
             info.id,
             info.program.id,
@@ -61,7 +61,7 @@ class JobFacts:
     def of_submitted(
         cls, submitted: JobSubmitted, program_id: str, options: RuntimeOptions
     ) -> JobFacts:
-        """Take them from the answer to a submission; IBM's says little, so also from the asked."""
+        """Extract them from the answer to a submission, or from the options if IBM omits them."""
         return cls(
             submitted.id,
             program_id,
@@ -75,7 +75,7 @@ class JobFacts:
 
 
 class KnownJob:
-    """What is known of a job without asking, as attributes of the job and of its twin."""
+    """The attributes of a job, and of its twin, that are known without a request."""
 
     def _known(self) -> JobFacts:
         raise NotImplementedError
@@ -92,7 +92,7 @@ class KnownJob:
 
     @property
     def primitive_id(self) -> str:
-        """The program that it runs, by the name that later clients of IBM have for it."""
+        """The program that it runs, under the name used by later clients of IBM."""
         return self._known().program_id
 
     @property
@@ -102,7 +102,7 @@ class KnownJob:
 
     @property
     def tags(self) -> list[str]:
-        """Its labels, as they were when this object last asked."""
+        """Its labels, as of the last request by this object."""
         return list(self._known().tags)
 
     @property
@@ -117,21 +117,21 @@ class KnownJob:
 
     @property
     def private(self) -> bool:
-        """Whether its inputs are not shown and its result is given once."""
+        """Whether its inputs are hidden and its result can be read only once."""
         return self._known().private
 
     @property
     def creation_date(self) -> datetime | None:
-        """When it was made, in local time; None if the service did not say at submission."""
+        """When it was created, in local time; None if the service did not report it."""
         created = self._known().created
         return None if created is None else created.astimezone()
 
 
 class RuntimeClientJob(KnownJob):
-    """A job of a Runtime service. It lives in the service, whatever becomes of this object.
+    """A job of a Runtime service. It lives in the service, independently of this object.
 
-    What the service says of it once and for all is an attribute; what is asked is a call.
-    `tags` are as they were when this object last asked: `info()` brings them up to date.
+    Values that never change are attributes; methods ask the service.
+    `tags` are those of the last request by this object: `info()` updates them.
     """
 
     def __init__(
@@ -166,35 +166,35 @@ class RuntimeClientJob(KnownJob):
     # Asking -------------------------------------------------------------------------------
 
     async def info(self) -> JobInfo:
-        """Return all that the service says of the job."""
+        """Return everything the service reports about the job."""
         info = await self._api.get_job(self.job_id)
         self._facts = JobFacts.of_info(info)
         return info
 
     async def status(self) -> JobStatus:
-        """Return where the job is. Qiskit's names will do: `JobStatus.DONE`, `JobStatus.ERROR`."""
+        """Return the status of the job. Qiskit's names work too, as in `JobStatus.DONE`."""
         return (await self.info()).state.status
 
     async def running(self) -> bool:
-        """Say whether the job is running."""
+        """Return whether the job is running."""
         return await self.status() is JobStatus.RUNNING
 
     async def done(self) -> bool:
-        """Say whether the job has ended with a result."""
+        """Return whether the job has ended with a result."""
         return await self.status() is JobStatus.DONE
 
     async def errored(self) -> bool:
-        """Say whether the job has failed; running too long is failing."""
+        """Return whether the job has failed; a job that ran too long has failed."""
         state = (await self.info()).state
         return state.status is JobStatus.ERROR or state.ran_too_long
 
     async def cancelled(self) -> bool:
-        """Say whether somebody cancelled the job."""
+        """Return whether the job was cancelled for a reason other than its time limit."""
         state = (await self.info()).state
         return state.status is JobStatus.CANCELLED and not state.ran_too_long
 
     async def in_final_state(self) -> bool:
-        """Say whether the job has ended, however it did."""
+        """Return whether the job has ended, with or without a result."""
         return (await self.status()).is_terminal
 
     async def inputs(self) -> dict[str, Any]:
@@ -202,7 +202,7 @@ class RuntimeClientJob(KnownJob):
         return await asyncio.to_thread(decode, await self._api.job_inputs(self.job_id))
 
     async def logs(self) -> str:
-        """Return what the job wrote to standard output and error, also while it runs."""
+        """Return the job's standard output and error, even while it runs."""
         return await self._api.job_logs(self.job_id)
 
     async def metrics(self) -> JobMetrics:
@@ -213,14 +213,14 @@ class RuntimeClientJob(KnownJob):
         """Return the seconds that the job has used a device: 0 on a simulator.
 
         Args:
-            partial: Say it before the job has ended as well; else it is 0 until then.
+            partial: Whether to return the usage of an unfinished job; otherwise it is 0.
         """
         if not partial and not await self.in_final_state():
             return 0.0
         return (await self.metrics()).usage.get("quantum_seconds", 0.0)
 
     async def usage_estimation(self) -> dict[str, float | None]:
-        """Return `quantum_seconds`: how long the service expects the job to take at most."""
+        """Return `quantum_seconds`: the longest running time that the service expects."""
         return {"quantum_seconds": (await self.info()).estimated_running_time_seconds}
 
     async def properties(self) -> dict[str, Any]:
@@ -228,7 +228,7 @@ class RuntimeClientJob(KnownJob):
         return await self._api.backend_properties(self.backend)
 
     async def error_message(self) -> str | None:
-        """Return why the job ended without a result, with the program's traceback; else None."""
+        """Return the error of a job without a result, with the program's traceback; else None."""
         error = await self._error()
         if error is None:
             return None
@@ -240,20 +240,20 @@ class RuntimeClientJob(KnownJob):
         self,
         timeout: float | None = None,  # noqa: ASYNC109 - the name that IBM's clients have
     ) -> JobStatus:
-        """Wait until the job has ended and its callback has had all results; return how.
+        """Wait until the job has ended and its callback has all results; return the status.
 
         Args:
-            timeout: How many seconds to wait at most.
+            timeout: Maximum number of seconds to wait.
 
         Raises:
-            TimeoutError: It has not ended in time; it goes on.
+            TimeoutError: The job has not ended in time; it continues.
         """
         try:
             async with asyncio.timeout(timeout):
                 return (await self._final_state()).status
         except TimeoutError as exc:
             raise TimeoutError(
-                f"Job {self.job_id} has not ended within {timeout:g} s. It goes on:"
+                f"Job {self.job_id} has not ended within {timeout:g} s. It continues:"
                 " wait again, or cancel it."
             ) from exc
 
@@ -265,14 +265,14 @@ class RuntimeClientJob(KnownJob):
         """Wait for the end of the job and return its decoded result.
 
         Args:
-            timeout: How many seconds to wait at most; the job goes on after that.
+            timeout: Maximum number of seconds to wait; the job continues after that.
             decoder: A class with `decode(text)`, or a pair (interim, final). Default: the one
-                given at submission, then that of the package.
+                given at submission, then the package's decoder.
 
         Raises:
-            JobError: The job ended without a result; the class says how.
-            DecodingError: The result came, the decoder failed on it.
-            TimeoutError: It has not ended in time.
+            JobError: The job ended without a result; its class identifies the cause.
+            DecodingError: The result arrived, but the decoder failed on it.
+            TimeoutError: The job has not ended in time.
         """
         decoders = Decoders.choose(decoder, self._decoder)
         if await self.wait_for_final_state(timeout) is not JobStatus.COMPLETED:
@@ -283,7 +283,7 @@ class RuntimeClientJob(KnownJob):
         return await asyncio.to_thread(decoders.decode_final, body.decode()) if body else None
 
     async def interim_results(self, decoder: ResultDecoderLike = None) -> list[Any]:
-        """Return the decoded interim results that there are so far."""
+        """Return the decoded interim results published so far."""
         decoders = Decoders.choose(decoder, self._decoder)
         texts = await self._api.job_interim_results(self.job_id)
         return await asyncio.to_thread(lambda: [decoders.decode_interim(text) for text in texts])
@@ -291,7 +291,7 @@ class RuntimeClientJob(KnownJob):
     async def stream(
         self, from_: int = 0, decoder: ResultDecoderLike = None
     ) -> AsyncGenerator[Any]:
-        """Give the decoded interim results from a number on, until the job has ended."""
+        """Yield the decoded interim results, beginning at number `from_`, until the job ends."""
         decoders = Decoders.choose(decoder, self._decoder)
         self._api.require_interim_results()
         async with aclosing(self._api.stream(self.job_id, from_)) as events:
@@ -305,31 +305,31 @@ class RuntimeClientJob(KnownJob):
         decoder: ResultDecoderLike = None,
         include_final: bool = False,
     ) -> None:
-        """Begin to give each interim result to a callback, from the first on; do not wait.
+        """Start to pass all interim results to a callback, from the first on, without waiting.
 
         Args:
-            callback: Called as `callback(job_id, interim)`, as that of `run`.
+            callback: Called as `callback(job_id, interim)`, like the one of `run`.
             decoder: As in `result`.
-            include_final: Whether it gets the final result as well, as its last call.
+            include_final: Whether the last call passes the final result.
 
         Raises:
-            ConflictError: A callback gets them already, or the job has ended: `stream` and
-                `interim_results` give them then.
+            ConflictError: Another callback already receives them, or the job has ended; in that
+                case use `stream` or `interim_results`.
         """
         if self._is_streaming():
             raise ConflictError(
-                f"A callback gets the results of job {self.job_id} already:"
-                " cancel_result_streaming() ends that."
+                f"A callback already receives the results of job {self.job_id}:"
+                " cancel_result_streaming() ends it."
             )
         if (status := await self.status()).is_terminal:
             raise ConflictError(
                 f"Job {self.job_id} has ended ({status.value}): stream() and interim_results()"
-                " give its interim results."
+                " return its interim results."
             )
         self.deliver(callback, decoder=decoder, include_final=include_final)
 
     async def cancel_result_streaming(self) -> None:
-        """End what gives results to a callback, if there is such. The job goes on."""
+        """Stop passing results to a callback, if one is active. The job continues."""
         delivery, self._delivery = self._delivery, None
         if delivery is not None:
             delivery.cancel()
@@ -342,7 +342,7 @@ class RuntimeClientJob(KnownJob):
         decoder: ResultDecoderLike = None,
         include_final: bool = False,
     ) -> None:
-        """Give each interim result to a callback while the job runs, in a task of its own."""
+        """Pass each interim result to a callback while the job runs, in a separate task."""
         self._delivery = self._deliveries.start(
             Delivery(
                 self._api,
@@ -359,7 +359,7 @@ class RuntimeClientJob(KnownJob):
         """Cancel the job.
 
         Raises:
-            ConflictError: It has ended already.
+            ConflictError: The job has already ended.
         """
         await self._api.cancel_job(self.job_id)
 
@@ -374,7 +374,7 @@ class RuntimeClientJob(KnownJob):
         return self._delivery is not None and not self._delivery.done()
 
     async def _final_state(self) -> JobState:
-        # Not awaited itself: a streaming that is cancelled must not cancel who waits here.
+        # Not awaited directly: cancelling the delivery must not cancel this caller.
         while (delivery := self._delivery) is not None and self._ended is None:
             await asyncio.wait([delivery])
             if not delivery.cancelled():
@@ -401,7 +401,7 @@ _OPTION_NAMES = {*RuntimeOptions.model_fields, "backend_name", "job_tags"}
 
 
 class JobsClient(ProgramsClient):
-    """A client with the calls on jobs."""
+    """A client with the methods for jobs."""
 
     async def run(  # noqa: PLR0917 - the order of IBM's clients
         self,
@@ -424,33 +424,33 @@ class JobsClient(ProgramsClient):
     ) -> RuntimeClientJob:
         """Submit a job of a program and return it, without waiting for it.
 
-        The order of the arguments is that of qiskit-ibm-runtime. qiskit-ibmq-provider had the
-        options before the inputs: give them by name then.
+        The order of the arguments is that of qiskit-ibm-runtime. In qiskit-ibmq-provider, the
+        options came before the inputs: pass both by name when porting such code.
 
         Args:
             program_id: The program.
-            inputs: What its `main` gets: by name, or as `program.parameters()` gave them.
+            inputs: Inputs of its `main`: by name, or as returned by `program.parameters()`.
             options: `RuntimeOptions`, or a mapping of its fields; `backend_name` and `job_tags`
-                will do for `backend` and `tags`. A keyword below wins over the same option.
+                are accepted for `backend` and `tags`. A keyword below overrides the same option.
             callback: Called as `callback(job_id, interim)` with each decoded interim result
-                while this client is open; one that raises is logged.
+                while this client is open; its exceptions are logged.
             result_decoder: A class with `decode(text)`, a pair of them (interim, final), or an
                 import path as text.
             session_id: The session that the job belongs to.
-            start_session: Whether it opens a session, whose id is that of the job.
-            backend: Name of the backend; with none anywhere the service chooses.
+            start_session: Whether it opens a session, which has the same id as the job.
+            backend: Name of the backend; if it is not given at all, the service chooses.
             image: The Python environment to run in.
-            instance: The instance to run in; it must be the one that the client works in.
+            instance: The instance to run in; it must be the client's instance.
             job_tags: Labels to find the job by.
             max_execution_time: Wall-clock limit in seconds, never above the program's.
             log_level: Level of the job's `logging`, as in `"INFO"`.
-            include_final: Whether the callback gets the final result too, as its last call.
-            idempotency_key: The same key gives the same job again.
+            include_final: Whether the last call of the callback passes the final result.
+            idempotency_key: A repeated key returns the same job.
 
         Raises:
             ConfigurationError: An option, the decoder or the order of the arguments is wrong.
             EncodingError: An input has no encoding; `path` names it.
-            NotFoundError: No such program or backend.
+            NotFoundError: The program or the backend does not exist.
             InvalidInputError: The inputs break the program's schema.
         """
         _check_order(inputs, options)
@@ -468,7 +468,7 @@ class JobsClient(ProgramsClient):
         await self._require_instance(chosen.instance)
         if callback is not None and not include_final:
             self._api.require_interim_results()
-        Decoders.choose(result_decoder)  # refused here, a wrong one does not cost a job
+        Decoders.choose(result_decoder)  # fail before a job is submitted
         facts = await self._submit(program_id, inputs, chosen, idempotency_key)
         job = RuntimeClientJob(self._api, facts, self._deliveries, result_decoder=result_decoder)
         if callback is not None:
@@ -516,15 +516,15 @@ class JobsClient(ProgramsClient):
 
         Args:
             limit: At most this many; None for all.
-            skip: Leave out this many of the first.
-            backend_name: Those on this backend only.
-            pending: True for those that have not ended, False for those that have.
-            program_id: Those of this program only.
-            instance: It must be the instance that the client works in.
-            job_tags: Those that have all of these tags only.
-            session_id: Those of this session only.
-            created_after: Those made at this time or later; without a zone it is local time.
-            created_before: Those made at this time or before; likewise.
+            skip: Number of jobs to skip at the beginning.
+            backend_name: Only jobs on this backend.
+            pending: True for jobs that have not ended, False for those that have.
+            program_id: Only jobs of this program.
+            instance: Must be the client's instance.
+            job_tags: Only jobs that have all of these tags.
+            session_id: Only jobs of this session.
+            created_after: Only jobs created at this time or later; local time if it has no zone.
+            created_before: Only jobs created at this time or before; local time if it has no zone.
             descending: False for the oldest first.
         """
         await self._require_instance(instance)
@@ -548,16 +548,16 @@ class JobsClient(ProgramsClient):
         """Delete an ended job with its inputs, results and log.
 
         Raises:
-            ConflictError: It has not ended.
+            ConflictError: The job has not ended.
         """
         await self._api.delete_job(job_id)
 
 
 def _check_order(inputs: InputsLike, options: Options) -> None:
-    """Refuse options in the place of the inputs: the order of qiskit-ibmq-provider.
+    """Reject options in place of the inputs, which was the order of qiskit-ibmq-provider.
 
     Raises:
-        ConfigurationError: The two look exchanged.
+        ConfigurationError: The two appear to be swapped.
     """
     exchanged = isinstance(inputs, RuntimeOptions) or isinstance(options, ParameterNamespace)
     if not exchanged and isinstance(inputs, Mapping) and isinstance(options, Mapping):

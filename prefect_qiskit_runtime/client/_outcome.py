@@ -1,4 +1,4 @@
-"""From a job that ended without a result to the error that says why."""
+"""The error of a job that ended without a result."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _ADVICE: dict[type[JobError], str] = {
     JobTimedOutError: "Give it a higher max_execution_time, or less to do.",
 }
 
-# For the others the reason says it, or the flow does it by itself.
-_TOLD_STEPS = (
+# For other steps, the reason is sufficient, or the flow acts automatically.
+_STEPS_IN_MESSAGE = (
     NextStep.FETCH_AGAIN,
     NextStep.OTHER_BACKEND,
     NextStep.NEW_SESSION,
@@ -45,11 +45,11 @@ _NOTED_LOG_LINES = 20
 
 
 def job_error(job: JobInfo, body: bytes | None, log_tail: str | None) -> JobError:
-    """Make the error of a job that failed or was cancelled.
+    """Return the error of a job that failed or was cancelled.
 
     Args:
         job: The job, ended.
-        body: What the service has in place of a result: the error, with the traceback.
+        body: The error and traceback that the service returned instead of a result.
         log_tail: The last lines of the job's log.
     """
     text = (body or b"").decode("utf-8", errors="replace").strip()
@@ -61,7 +61,7 @@ def job_error(job: JobInfo, body: bytes | None, log_tail: str | None) -> JobErro
         ended, reason = "ran too long", f"its max_execution_time is {job.cost} s"
     is_cancelled = job.state.status is JobStatus.CANCELLED
     step = NextStep.STOP if is_cancelled else next_step(job.state.reason_code)
-    advice = _ADVICE.get(kind) or (step.value if step in _TOLD_STEPS else "")
+    advice = _ADVICE.get(kind) or (step.value if step in _STEPS_IN_MESSAGE else "")
     error = kind(
         f"Job {job.id} of program {job.program.id} on {job.backend} {ended}: {reason}."
         f" {advice}".rstrip(),
@@ -74,7 +74,7 @@ def job_error(job: JobInfo, body: bytes | None, log_tail: str | None) -> JobErro
         log_tail=log_tail,
     )
     error.transient = step.sends_again
-    # A note is printed below the message wherever the error is, the log of a flow included.
+    # A note is printed below the message wherever the error appears, even in the flow's log.
     if traceback:
         error.add_note(f"The program's own traceback:\n{traceback}")
     elif log_tail and kind in (JobProcessError, ProgramFailedError):

@@ -11,7 +11,7 @@ from prefect_qiskit_runtime.models import check_inputs, compile_schema
 
 
 class ParameterNamespace:
-    """The inputs of a program: assign what the job is to get, and give it to `run` as `inputs`.
+    """The inputs of a program: assign values and pass it to `run` as `inputs`.
 
     A parameter that has not been assigned reads as None and is not sent. `print` shows them all.
 
@@ -26,7 +26,7 @@ class ParameterNamespace:
         ```
     """
 
-    # What `vars` gives are the assigned inputs and nothing else.
+    # `vars` returns the assigned inputs and nothing else.
     __slots__ = ("__dict__", "_schema")
 
     _schema: dict[str, Any]
@@ -44,19 +44,19 @@ class ParameterNamespace:
         return dict(self._schema.get("properties", {}))
 
     def validate(self) -> None:
-        """Check the assigned inputs as the service will, without asking it.
+        """Check the assigned inputs as the service will, without sending a request.
 
         Raises:
             EncodingError: An input has no encoding; `path` names it.
-            InvalidInputError: One is missing or breaks the schema; `path` and `rule` say which
-                and why.
+            InvalidInputError: An input is missing or breaks the schema; `path` and `rule`
+                identify it and the reason.
         """
         if self._schema:
             encoded = json.loads(encode_inputs(vars(self)))
             check_inputs(compile_schema(self._schema), encoded, "the program")
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "_schema":  # `copy` asks before there is a schema
+        if name.startswith("__") or name == "_schema":  # `copy` reads it before it is set
             raise AttributeError(name)
         if name in (known := self.to_dict()):
             return None
@@ -67,8 +67,8 @@ class ParameterNamespace:
     def __setattr__(self, name: str, value: Any) -> None:
         if name != "_schema" and hasattr(type(self), name):
             raise AttributeError(
-                f"{name!r} is a part of every parameter namespace and cannot be assigned; give"
-                " the inputs of this program as a dictionary."
+                f"{name!r} is an attribute of every parameter namespace and cannot be assigned;"
+                " pass the inputs of this program as a dictionary."
             )
         object.__setattr__(self, name, value)
 
@@ -83,14 +83,14 @@ class ParameterNamespace:
         rows.append("-" * len(rows[0]))
         required = self._schema.get("required", [])
         for name, definition in self.to_dict().items():
-            told = definition if isinstance(definition, Mapping) else {}  # `true` takes anything
-            kind, description = told.get("type"), told.get("description")
+            fields = definition if isinstance(definition, Mapping) else {}  # or `true`
+            kind, description = fields.get("type"), fields.get("description")
             rows.append(_row(name, getattr(self, name), kind, name in required, description))
         return "\n".join(["ParameterNamespace (Values):", *rows])
 
 
 InputsLike = Mapping[str, Any] | ParameterNamespace | None
-"""Inputs of a job: by name, or as the namespace that a program gives."""
+"""Inputs of a job: by name, or as the namespace that a program returns."""
 
 
 def read_inputs(inputs: InputsLike) -> Mapping[str, Any]:

@@ -29,7 +29,7 @@ class RuntimeClientProgram(ProgramInfo):
 
     @classmethod
     def from_info(cls, info: ProgramInfo) -> Self:
-        """Make it from what the service says of a program."""
+        """Create it from the service's description of a program."""
         return cls(**dict(info))
 
     of = classmethod(old_method("of", "from_info"))
@@ -41,30 +41,30 @@ class RuntimeClientProgram(ProgramInfo):
 
     @property
     def max_execution_time(self) -> int:
-        """Wall-clock limit of its jobs in seconds; 0 means the service's."""
+        """Wall-clock limit of its jobs in seconds; 0 means the service's limit."""
         return self.cost
 
     @property
     def return_values(self) -> dict[str, Any]:
-        """JSON schema of the result; empty if there is none."""
+        """JSON schema of the result; empty if it has none."""
         return self.spec.return_values or {}
 
     @property
     def interim_results(self) -> dict[str, Any]:
-        """JSON schema of an interim result; empty if there is none."""
+        """JSON schema of an interim result; empty if it has none."""
         return self.spec.interim_results or {}
 
     @property
     def backend_requirements(self) -> dict[str, Any]:
-        """What a backend must have; empty if nothing is asked."""
+        """The requirements on a backend; empty if any backend fits."""
         return self.spec.backend_requirements or {}
 
     def parameters(self) -> ParameterNamespace:
-        """Return a new namespace to assign the inputs of a job to."""
+        """Return a new namespace for the inputs of a job."""
         return ParameterNamespace(self.spec.parameters)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the metadata by the names of the Qiskit Runtime clients, ready for JSON."""
+        """Return the metadata under the names of the Qiskit Runtime clients, ready for JSON."""
         return {
             "program_id": self.program_id,
             "name": self.name,
@@ -163,7 +163,7 @@ _MOST_PRINTED = 20
 
 
 class ProgramsClient(ConnectedClient):
-    """A client with the calls on programs."""
+    """A client with the methods for programs."""
 
     async def upload_program(
         self,
@@ -182,33 +182,35 @@ class ProgramsClient(ConnectedClient):
         return_values: SchemaLike | None = None,
         interim_results: SchemaLike | None = None,
     ) -> str:
-        """Upload a program and return its id: its name and a random ending.
+        """Upload a program and return its id: its name and a random suffix.
 
-        A keyword wins over the same field of the metadata.
+        A keyword overrides the same field of the metadata.
 
         Args:
             data: Path of the Python file, or the source itself as text or bytes.
             metadata: Path of a JSON file, a mapping, or `ProgramMetadata`. Default: the JSON
                 file of the same name beside the source, if there is one.
             name: Default: the name of the file.
-            description: What it does; may be left out.
+            description: Purpose of the program; optional.
             max_execution_time: Wall-clock limit of its jobs in seconds. Default: the service's.
             spec: JSON schemas of parameters, return values and interim results, and
                 `backend_requirements`.
-            is_public: Whether other users of the service may run it. Default: only you, or as
-                it was.
-            if_exists: When you have a program of this name with another content: `update`
-                makes a new version with the same id, `new` another program, `error` refuses.
-            version: IBM's oldest clients had it. The service counts versions itself.
-            backend_requirements: Over the part of the spec, as are the next three.
+            is_public: Whether other users of the service may run it. Default: False for a new
+                program, unchanged for an existing one.
+            if_exists: The action if you have a program of this name with different content:
+                `update` makes a new version with the same id, `new` makes another program,
+                `error` refuses.
+            version: Ignored; for callers of IBM's oldest clients. The service numbers
+                versions itself.
+            backend_requirements: Overrides this part of the spec, as do the next three.
             parameters: JSON schema, or IBM's oldest form: a list of parameters.
             return_values: JSON schema, or a list.
             interim_results: JSON schema, or a list.
 
         Raises:
-            ConfigurationError: A file cannot be read, or there is no name.
-            InvalidInputError: The source or the metadata break a rule.
-            ConflictError: The name is taken, and `if_exists` or the service refuses it.
+            ConfigurationError: A file cannot be read, or the program has no name.
+            InvalidInputError: The source or the metadata breaks a rule.
+            ConflictError: The name is taken, and `if_exists` or the service rejects a duplicate.
         """
         draft = await asyncio.to_thread(
             read_program,
@@ -242,16 +244,16 @@ class ProgramsClient(ConnectedClient):
         max_execution_time: int | None = None,
         spec: Mapping[str, Any] | None = None,
     ) -> None:
-        """Change the source or the metadata of a program; what is left out stays.
+        """Change the source or the metadata of a program; fields not given are unchanged.
 
         Args:
             program_id: The program.
             data: New source, as in `upload_program`.
             metadata: New metadata, as in `upload_program`.
-            name: Over the metadata's, as are the next three.
-            description: What it does.
+            name: Overrides the metadata's field, as do the next three.
+            description: Purpose of the program.
             max_execution_time: Wall-clock limit of its jobs in seconds.
-            spec: Its schemas; they replace all that were there.
+            spec: Its schemas; they replace all previous ones.
 
         Raises:
             ConfigurationError: Nothing to change is given.
@@ -302,7 +304,7 @@ class ProgramsClient(ConnectedClient):
             refresh: Ask the service even if this client has seen the program before.
 
         Raises:
-            NotFoundError: There is no such program for you.
+            NotFoundError: No such program exists, or you may not run it.
         """
         return await self._known.program(program_id, refresh=refresh)
 
@@ -312,7 +314,7 @@ class ProgramsClient(ConnectedClient):
         """List the programs that you may run, the newest first.
 
         Args:
-            refresh: Ask the service again; otherwise what it said before is good until this
+            refresh: Ask the service again; otherwise its previous answer is used until this
                 client changes a program.
             limit: At most this many; None for all.
             skip: Leave out this many of the first.
@@ -341,10 +343,10 @@ class ProgramsClient(ConnectedClient):
         if limit is not None and limit > _MOST_PRINTED:
             raise ConfigurationError(
                 f"pprint_programs prints at most {_MOST_PRINTED} programs at a time, not {limit}:"
-                f" go on with skip={_MOST_PRINTED}, or print all with limit=None."
+                f" continue with skip={_MOST_PRINTED}, or print all with limit=None."
             )
         programs = await self.programs(refresh, limit, skip)
-        print(format_programs(programs, detailed=detailed))  # noqa: T201 - what it is for
+        print(format_programs(programs, detailed=detailed))  # noqa: T201 - its purpose
 
     @cached_property
     def _known(self) -> _KnownPrograms:
@@ -352,7 +354,7 @@ class ProgramsClient(ConnectedClient):
 
 
 class _KnownPrograms:
-    """What the service has said of programs, until this client changes one."""
+    """The programs as the service last described them, until this client changes one."""
 
     def __init__(self, api: RuntimeApi) -> None:
         self._api = api
@@ -374,7 +376,7 @@ class _KnownPrograms:
 
     @contextmanager
     def changing(self, program_id: str | None = None) -> Iterator[None]:
-        """Forget a program, or all, once a change has been asked for, however that went."""
+        """Forget a program, or all, after a change was requested, even if the request failed."""
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""Proxies, in the form in which qiskit saves them, for httpx."""
+"""Proxies in the form that Qiskit saves, for httpx."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import httpx
 from prefect_qiskit_runtime.errors import ConfigurationError
 
 ProxiesLike = Mapping[str, Any] | None
-"""As the Qiskit Runtime clients take them: `{"urls": {"https": "http://proxy.example.org:3128"}}`."""
+"""As in the Qiskit Runtime clients: `{"urls": {"https": "http://proxy.example.org:3128"}}`."""
 
 
 @dataclass(frozen=True)
 class Proxies:
-    """Which requests go through which proxy.
+    """The mapping from requests to proxies.
 
     Attributes:
         urls: The proxies by scheme (`http`, `https`, `all`), or scheme and host
             (`https://quantum.cloud.ibm.com`). They may hold passwords, so `repr` leaves them out.
-        variables: Where they came from, by the same keys, if that is the environment.
+        variables: The environment variables they came from, if any, by the same keys.
     """
 
     urls: Mapping[str, str] = field(repr=False)
@@ -35,7 +35,7 @@ class Proxies:
         """Read them from the form of the Qiskit Runtime clients.
 
         Raises:
-            ConfigurationError: They ask for NTLM, or are not of that form.
+            ConfigurationError: They require NTLM, or do not have that form.
         """
         if not given:
             return None
@@ -59,21 +59,21 @@ class Proxies:
         """Send every request through one proxy.
 
         Raises:
-            ConfigurationError: That is no url of a proxy.
+            ConfigurationError: The URL is not valid for a proxy.
         """
-        # With a scheme of its own each: before those that the environment has for the scheme.
+        # One entry for each scheme, so that they override the proxies of the environment.
         proxies = cls(dict.fromkeys(_SCHEMES, _with_scheme(url)))
         proxies.proxy("all")
         return proxies
 
     @classmethod
     def of_environment(cls) -> Self:
-        """Read those of `HTTPS_PROXY`, `HTTP_PROXY` and `ALL_PROXY`, or of the system's settings.
+        """Read `HTTPS_PROXY`, `HTTP_PROXY` and `ALL_PROXY`, or the system's settings.
 
-        None where `NO_PROXY` is `*`. The hosts that it names are left to httpx.
+        The result is empty if `NO_PROXY` is `*`; httpx handles the hosts named there.
 
         Raises:
-            ConfigurationError: One is no url of a proxy.
+            ConfigurationError: One of the URLs is not valid for a proxy.
         """
         found = getproxies()
         if "*" in (host.strip() for host in found.get("no", "").split(",")):
@@ -88,12 +88,12 @@ class Proxies:
         """Return the proxy of a scheme, or of a scheme and host.
 
         Raises:
-            ConfigurationError: Its url is none. The message does not cite it.
+            ConfigurationError: Its URL is invalid. The message does not quote it.
         """
         try:
             return httpx.Proxy(self.urls[scheme])
         except (ValueError, httpx.InvalidURL):
-            # Not chained: the cause cites the url, which may hold a password.
+            # Not chained: the cause quotes the URL, which may contain a password.
             raise ConfigurationError(
                 f"The url of the proxy for {scheme!r}{self._whence(scheme)} cannot be used: it must"
                 " have the form http://host:port, https://host:port or"
@@ -101,10 +101,10 @@ class Proxies:
             ) from None
 
     def mounts(self, verify: ssl.SSLContext | bool) -> dict[str, httpx.AsyncHTTPTransport]:
-        """Return the transports through the proxies, by the patterns of httpx.
+        """Return the transports through the proxies, by URL patterns of httpx.
 
         Raises:
-            ConfigurationError: One speaks SOCKS, and what httpx needs for that is not installed.
+            ConfigurationError: A proxy uses SOCKS, and the package for it is not installed.
         """
         return {
             scheme if "://" in scheme else f"{scheme}://": self._transport(scheme, verify)
@@ -129,7 +129,7 @@ class Proxies:
 
 
 CONNECTIONS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
-"""Of each client; through a proxy or not."""
+"""The connection limits of each client, with or without a proxy."""
 
 _SCHEMES = ("http", "https", "all")
 
@@ -138,7 +138,7 @@ class ProxyFault(httpx.ProxyError):
     """A request that did not get through a proxy.
 
     Attributes:
-        proxy: Its address, without user and password, and the variable that it came from.
+        proxy: Its address, without user and password, and the variable it came from.
         is_reached: Whether the proxy has answered.
     """
 
@@ -149,7 +149,7 @@ class ProxyFault(httpx.ProxyError):
 
 
 class _ThroughProxy(httpx.AsyncHTTPTransport):
-    """Requests through one proxy, which is named where they do not get through."""
+    """Requests through one proxy; errors name the proxy."""
 
     def __init__(self, proxy: httpx.Proxy, verify: ssl.SSLContext | bool, name: str) -> None:
         super().__init__(verify=verify, proxy=proxy, limits=CONNECTIONS)
@@ -162,11 +162,11 @@ class _ThroughProxy(httpx.AsyncHTTPTransport):
             raise ProxyFault(str(fault), self._name, is_reached=True) from fault
         except (httpx.ConnectError, httpx.ConnectTimeout) as fault:
             if any(isinstance(cause, ssl.SSLError) for cause in causes(fault)):
-                raise  # of the host behind it
+                raise  # an error of the host behind the proxy
             what = str(fault) or type(fault).__name__
             raise ProxyFault(what, self._name, is_reached=False) from fault
         if response.status_code == httpx.codes.PROXY_AUTHENTICATION_REQUIRED:
-            # Of a request without a tunnel: no host behind a proxy answers so.
+            # A request without a tunnel; a host behind the proxy never returns this status.
             await response.aclose()
             what = f"{response.status_code} {response.reason_phrase}"
             raise ProxyFault(what, self._name, is_reached=True)
@@ -174,7 +174,7 @@ class _ThroughProxy(httpx.AsyncHTTPTransport):
 
 
 def causes(exc: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and what it came from."""
+    """Yield an exception and its causes."""
     cause: BaseException | None = exc
     while cause is not None:
         yield cause
@@ -182,12 +182,12 @@ def causes(exc: BaseException) -> Iterator[BaseException]:
 
 
 def _with_scheme(url: str) -> str:
-    # As requests does, which is what the Qiskit Runtime clients ask with.
+    # The same as `requests`, the library of the Qiskit Runtime clients.
     return url if "://" in url else f"http://{url}"
 
 
 def _variable(scheme: str, value: str) -> str:
-    """Say where a proxy of the environment came from."""
+    """Return the source of a proxy of the environment."""
     wanted = f"{scheme}_proxy"
     for name in (wanted, wanted.upper()):
         if os.environ.get(name) == value:

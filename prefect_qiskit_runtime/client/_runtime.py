@@ -1,4 +1,4 @@
-"""The client for people: the method names of the Qiskit Runtime services, without Prefect."""
+"""The client for interactive use: the methods of the Qiskit Runtime services, no Prefect."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _ANY_INSTANCE = "auto"
 
 
 class AccountsClient(BackendsClient):
-    """What the Qiskit Runtime services do with accounts and instances, for `RuntimeClient`."""
+    """The account and instance methods of the Qiskit Runtime services, for `RuntimeClient`."""
 
     async def active_account(self) -> dict[str, Any] | None:
-        """Return the account that is used; None for the embedded service, which has none.
+        """Return the account in use; None for the embedded service, which has no accounts.
 
         The `token` is a `SecretStr`, so that printing does not show it.
         """
@@ -40,13 +40,13 @@ class AccountsClient(BackendsClient):
         return await self._api.list_instances()
 
     async def active_instance(self) -> str:
-        """Return the CRN of the instance that is used."""
+        """Return the CRN of the instance in use."""
         if self._api.instance is not None:
             return self._api.instance
         return (await self.instances())[0].crn
 
     async def usage(self) -> InstanceUsage:
-        """Return how much time of backends the instance has used, and its limit."""
+        """Return the device time that the instance has used, and its limit."""
         return await self._api.usage()
 
     @staticmethod
@@ -67,26 +67,26 @@ class AccountsClient(BackendsClient):
         plans_preference: Sequence[str] | None = None,
         tags: Sequence[str] | None = None,
     ) -> None:
-        """Save an account of IBM Quantum where qiskit finds it too. It blocks, and asks nobody.
+        """Save an IBM Quantum account where Qiskit finds it too. Blocks; sends no requests.
 
         Args:
             token: The API key. It is saved as text, in a file that only you can read.
-            url: Another service that speaks as IBM's does; None for IBM's own.
+            url: Another service with IBM's protocol; None for IBM's service.
             instance: CRN or name of the instance to use.
             channel: "ibm_quantum_platform" (the default) or "ibm_cloud".
-            filename: The file; None for qiskit's own.
+            filename: The file; None for Qiskit's default file.
             name: Its name; None for the channel's default name.
             proxies: As in `{"urls": {"https": "http://proxy.example.org:3128"}}`.
             verify: Whether to verify TLS certificates.
             overwrite: Replace an account of that name.
-            set_as_default: Use it where no account is named.
-            private_endpoint: Use the hosts that IBM's private network reaches.
-            region: Choose among the instances of this region, where none is named.
-            plans_preference: Choose among the instances of these plans, where none is named.
-            tags: Choose among the instances with these tags, where none is named.
+            set_as_default: Use it if no account is named.
+            private_endpoint: Use the hosts of IBM's private network.
+            region: Consider only instances in this region, if `instance` is None.
+            plans_preference: Consider only instances with these plans, if `instance` is None.
+            tags: Consider only instances with all of these tags, if `instance` is None.
 
         Raises:
-            ConfigurationError: There is one of that name, or a value is wrong.
+            ConfigurationError: An account of that name exists, or a value is wrong.
         """
         Proxies.read(proxies)
         given = {
@@ -108,7 +108,7 @@ class AccountsClient(BackendsClient):
                 verify=verify,
                 overwrite=overwrite,
                 set_as_default=set_as_default,
-                # What the installed qiskit-ibm-runtime does not know is not passed needlessly.
+                # Only given values, since older versions of qiskit-ibm-runtime lack some of them.
                 **{name: value for name, value in given.items() if value is not None},
             )
 
@@ -119,16 +119,17 @@ class AccountsClient(BackendsClient):
         filename: str | None = None,
         name: str | None = None,
     ) -> dict[str, dict[str, Any]]:
-        """Return the saved accounts by their names. It blocks, and asks nobody.
+        """Return the saved accounts by their names. Blocks; sends no requests.
 
         Args:
-            default: True for those with a channel's default name only, False for the others.
-            channel: Those of this channel only.
-            filename: The file; None for qiskit's own.
-            name: The one of this name only.
+            default: True for accounts with a channel's default name, False for the others.
+            channel: Only accounts of this channel.
+            filename: The file; None for Qiskit's default file.
+            name: Only the account of this name.
 
         Returns:
-            What is saved; the `token` is a `SecretStr`, so that printing does not show it.
+            The saved fields by account name; the `token` is a `SecretStr`, so that printing does
+            not show it.
 
         Raises:
             ConfigurationError: The file cannot be read.
@@ -145,15 +146,15 @@ class AccountsClient(BackendsClient):
     def delete_account(
         filename: str | None = None, name: str | None = None, channel: str | None = None
     ) -> bool:
-        """Delete a saved account. It blocks, and asks nobody.
+        """Delete a saved account. Blocks; sends no requests.
 
         Args:
-            filename: The file; None for qiskit's own.
+            filename: The file; None for Qiskit's default file.
             name: Its name; None for the channel's default name.
-            channel: Whose default account is meant, where no name is given.
+            channel: The channel whose default account is deleted, if no name is given.
 
         Returns:
-            False if there was none.
+            False if the account did not exist.
 
         Raises:
             ConfigurationError: The file cannot be read or written.
@@ -173,21 +174,21 @@ def _shown(saved: Mapping[str, Any]) -> dict[str, Any]:
 class RuntimeClient(AccountsClient):
     """Programs, jobs, sessions and backends of one Runtime service; an async context manager.
 
-    Without arguments it is the embedded service of this machine, started when needed; with url
-    and token a team's; with a channel and a token IBM Quantum. `from_saved_account` takes what
-    qiskit has saved.
+    Without arguments it uses the embedded service of this machine, started when needed; with a
+    URL and a token, a team service; with a channel and a token, IBM Quantum.
+    `from_saved_account` uses an account that Qiskit has saved.
 
     Args:
         url: Base of the service's API; None for the embedded service or, with a channel, IBM's.
         token: The user's token, or the API key.
-        channel: "ibm_quantum_platform" or "ibm_cloud" for IBM Quantum, and for a service that
-            imitates it at `url`. "ibm_quantum" is a team's service.
-        instance: The instance to use, where there are several: its CRN, for IBM also its name.
-        region: Choose among IBM's instances of this region, where none is named.
+        channel: "ibm_quantum_platform" or "ibm_cloud" for IBM Quantum, or for a compatible
+            service at `url`. "ibm_quantum" is a team service.
+        instance: The instance to use, if there are several: its CRN or, for IBM, its name.
+        region: Consider only IBM's instances in this region, if `instance` is None.
         verify: Whether to verify TLS certificates, or the path of a certificate to trust.
         proxies: As in `{"urls": {"https": "http://proxy.example.org:3128"}}`.
-        private_endpoint: Use the hosts that IBM's private network reaches.
-        settings: Home, time limits; read from the environment by default.
+        private_endpoint: Use the hosts of IBM's private network.
+        settings: Home and time limits; read from the environment by default.
 
     Example:
         ```python
@@ -214,17 +215,17 @@ class RuntimeClient(AccountsClient):
         private_endpoint: bool | None = None,
         settings: Settings | None = None,
     ) -> Self:
-        """Return a client of IBM Quantum with an account that qiskit, or `save_account`, saved.
+        """Return a client of IBM Quantum with an account saved by Qiskit or `save_account`.
 
-        Without a name it is the one that `QiskitRuntimeService()` takes: QISKIT_IBM_TOKEN with
-        QISKIT_IBM_URL and QISKIT_IBM_INSTANCE; else of the channel (or QISKIT_IBM_CHANNEL) the
-        one saved as default, the one under the channel's default name, any other; else any.
+        Without a name, the choice is that of `QiskitRuntimeService()`: QISKIT_IBM_TOKEN with
+        QISKIT_IBM_URL and QISKIT_IBM_INSTANCE; else, of the channel (or QISKIT_IBM_CHANNEL), the
+        account saved as default, the one under the channel's default name, or any other; else any.
 
         Args:
             name: The account's name.
-            filename: The file; None for qiskit's own.
-            channel: Choose among the accounts of this channel, where no name is given.
-            instance: In place of the saved one, as are those that follow.
+            filename: The file; None for Qiskit's default file.
+            channel: Consider only accounts of this channel, if no name is given.
+            instance: Replaces the saved instance; the next arguments work the same way.
             region: As in the constructor.
             verify: As in the constructor.
             proxies: As in the constructor.
@@ -232,7 +233,7 @@ class RuntimeClient(AccountsClient):
             settings: As in the constructor.
 
         Raises:
-            ConfigurationError: On entering: there is none, or it cannot be used.
+            ConfigurationError: On entering: no such account is saved, or it cannot be used.
         """
         account = SavedAccount(
             name=name,
@@ -250,7 +251,7 @@ class RuntimeClient(AccountsClient):
     def from_ibm_account(
         cls, account: IbmAccount | SavedAccount, *, settings: Settings | None = None
     ) -> Self:
-        """Return a client of IBM Quantum for an account that was read, or can be."""
+        """Return a client of IBM Quantum for an account, or for a saved one."""
         client = cls.__new__(cls)
         client._talk_to(IbmApi(account, settings=settings))
         return client

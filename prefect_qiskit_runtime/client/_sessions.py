@@ -33,7 +33,7 @@ _logger = logging.getLogger(__name__)
 class RuntimeClientSession:
     """A session or batch of a service; an async context manager that closes it.
 
-    Left by an exception, it cancels the jobs that still wait in it.
+    If an exception leaves the block, jobs still queued in the session are cancelled.
 
     Attributes:
         session_id: Its id.
@@ -88,7 +88,7 @@ class RuntimeClientSession:
         """Submit a job of a program within the session, as `RuntimeClient.run` does.
 
         Raises:
-            SessionClosedError: The session takes no more jobs.
+            SessionClosedError: The session accepts no more jobs.
         """
         return await self._client.run(
             program_id,
@@ -102,7 +102,7 @@ class RuntimeClientSession:
         )
 
     async def details(self) -> SessionInfo:
-        """Return all that the service says of the session."""
+        """Return everything the service reports about the session."""
         return await self._api.get_session(self.session_id)
 
     async def status(self) -> SessionState:
@@ -112,22 +112,22 @@ class RuntimeClientSession:
     async def usage(self) -> float | None:
         """Return the seconds that the session has used.
 
-        Those are the time for which a dedicated one held its slot, and the time that the ended
-        jobs of a batch ran.
+        For a dedicated session, this is the time for which it held its slot; for a batch, the
+        total running time of its ended jobs.
         """
         return (await self.details()).elapsed_time
 
     async def close(self) -> None:
-        """Take no more jobs; the session closes when those that it has are done."""
+        """Accept no more jobs; the session closes when its jobs have ended."""
         await self._api.close_session(self.session_id)
 
     async def cancel(self) -> None:
-        """Close the session now; the jobs that wait in it are cancelled, one that runs goes on."""
+        """Close the session now: queued jobs are cancelled, a running job continues."""
         await self._api.cancel_session(self.session_id)
 
 
 class SessionsClient(JobsClient):
-    """A client with the calls on sessions and batches."""
+    """A client with the methods for sessions and batches."""
 
     async def open_session(
         self,
@@ -141,12 +141,12 @@ class SessionsClient(JobsClient):
         Args:
             backend: Name of the backend that its jobs run on.
             mode: "dedicated" for a session, which holds a slot of the service for its jobs;
-                "batch" for one that groups jobs that may run side by side.
-            max_time: When it closes at the latest, counted from the start of its first job:
-                seconds, or text such as "2h 30m". Default: the service's.
+                "batch" for a group of jobs that may run side by side.
+            max_time: Latest closing time, counted from the start of its first job: seconds, or
+                text such as "2h 30m". Default: the service's limit.
 
         Raises:
-            ConfigurationError: `max_time` is no length of time.
+            ConfigurationError: `max_time` is not a duration.
             NotFoundError: The service has no such backend.
             InvalidInputError: `max_time` is longer than the service allows.
         """
@@ -169,8 +169,8 @@ class SessionsClient(JobsClient):
 
         Args:
             limit: At most this many; None for all.
-            skip: Leave out this many of the first.
-            is_open: True for those that are not closed, False for those that are.
+            skip: Number of sessions to skip at the beginning.
+            is_open: True for sessions that are not closed, False for closed ones.
         """
         infos = await self._api.list_sessions(limit=limit, offset=skip, is_open=is_open)
         return [RuntimeClientSession(self, self._api, info) for info in infos]

@@ -1,4 +1,4 @@
-"""Read what a user gives as a program: a source and metadata, as paths, text or objects."""
+"""Read a program from a user's arguments: source and metadata as paths, text or objects."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError
 from prefect_qiskit_runtime.models import ProgramMetadata, ProgramSpec
 
 Source = str | bytes | Path
-# Fields that published metadata have beside ours: IBM's other name of max_execution_time, a
-# version that counts nothing, and, before there was a spec, its parts.
+# Additional fields in published metadata: IBM's other name for max_execution_time, an unused
+# version, and the parts of the spec from the time before there was a spec.
 _OLDER_FIELDS = {"cost", "version", *ProgramSpec.model_fields}
 
 Metadata = ProgramMetadata | Mapping[str, Any] | str | Path | None
@@ -41,24 +41,24 @@ def read_program(
     is_public: bool | None = None,
     parts: Mapping[str, Any] | None = None,
 ) -> ProgramDraft:
-    """Read a program; what is given by keyword wins over the metadata.
+    """Read a program; keywords override the metadata.
 
     Args:
-        source: Path of the Python file; or the source itself, as bytes or as text (which is
-            told from a path by its line breaks, or a `def`).
+        source: Path of the Python file; or the source itself, as bytes or as text (which
+            differs from a path by its line breaks, or a `def`).
         metadata: Path of a JSON file, a mapping, or `ProgramMetadata`. Default: the JSON file of
             the same name beside the source, if there is one.
         name: The program's name. Default: the metadata's, then the name of the file.
-        description: What it does.
+        description: Purpose of the program.
         max_execution_time: Wall-clock limit of its jobs, in seconds.
         spec: JSON schemas of parameters, return values and interim results.
         is_public: Whether other users may run it.
-        parts: Parts of the spec by their names, over those of it; a schema may have IBM's oldest
-            form, a list of `{"name", "description", "type", "required"}`.
+        parts: Parts of the spec by name, which override it; a schema may have IBM's oldest form,
+            a list of `{"name", "description", "type", "required"}`.
 
     Raises:
-        ConfigurationError: A file cannot be read, or there is no name.
-        InvalidInputError: The metadata break a rule; `path` and `rule` say which and where.
+        ConfigurationError: A file cannot be read, or the program has no name.
+        InvalidInputError: The metadata breaks a rule; see `path` and `rule`.
     """
     fields = _translated(_fields(_beside(source) if metadata is None else metadata))
     keywords = {
@@ -75,7 +75,7 @@ def read_program(
     if "name" not in fields:
         if isinstance(source, bytes) or (isinstance(source, str) and not _is_path(source)):
             raise ConfigurationError(
-                "A program needs a name: give name=, or metadata that have one."
+                "A program needs a name: give name=, or metadata that has one."
             )
         fields["name"] = Path(source).stem
     return ProgramDraft(text, _checked(fields))
@@ -89,11 +89,11 @@ def read_changes(
     max_execution_time: int | None = None,
     spec: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Read metadata that may be incomplete; return the fields that are given, by our names.
+    """Read metadata that may be incomplete; return the given fields under our names.
 
     Raises:
-        ConfigurationError: The file cannot be read, or is no JSON object.
-        InvalidInputError: A field breaks a rule; `path` and `rule` say which and where.
+        ConfigurationError: The file cannot be read, or is not a JSON object.
+        InvalidInputError: A field breaks a rule; see `path` and `rule`.
     """
     fields = _translated(_fields(metadata))
     keywords = {
@@ -109,10 +109,10 @@ def read_changes(
 
 
 def read_source(source: Source) -> str:
-    """Return the source text that is given, or that a path leads to.
+    """Return the given source text, or the content of the file at a path.
 
     Raises:
-        ConfigurationError: There is no such file, or it is not UTF-8 text.
+        ConfigurationError: The file does not exist, or is not UTF-8 text.
     """
     if isinstance(source, str) and not _is_path(source):
         return source
@@ -157,11 +157,11 @@ def _fields(metadata: Metadata) -> dict[str, Any]:
 
 
 def _translated(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return metadata by our names.
+    """Return metadata under our names.
 
     Raises:
-        InvalidInputError: There is no such field. Left out in silence, a misspelt schema or
-            limit would be missing.
+        InvalidInputError: A field is unknown. If it were ignored, a misspelt schema or limit
+            would be lost.
     """
     unknown = sorted(set(fields) - set(ProgramMetadata.model_fields) - _OLDER_FIELDS)
     if unknown:
@@ -205,11 +205,11 @@ def _schemas(parts: Mapping[str, Any]) -> dict[str, Any]:
 def _schema(name: str, part: Any) -> Any:
     """Return IBM's oldest form, a list of named descriptions, as a JSON schema.
 
-    Its types are names of Python classes, which say nothing of the value on the wire.
+    Its types are names of Python classes, which do not describe the encoded value.
     """
     if not isinstance(part, list):
         return part
-    # IBM's oldest client described them in named tuples.
+    # IBM's oldest client used named tuples for them.
     items = [item._asdict() if hasattr(item, "_asdict") else item for item in part]
     for number, item in enumerate(items):
         if not isinstance(item, Mapping) or not isinstance(item.get("name"), str):

@@ -1,4 +1,4 @@
-"""What jobs have used, asked of the service that has measured it."""
+"""The usage of jobs, as measured by the service."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Service(_Metrics, Protocol):
 
 
 async def usage_of(api: _Metrics, jobs: Iterable[JobInfo]) -> list[JobUsage]:
-    """Return what each job has used so far; one request for each, a few at a time."""
+    """Return the usage of each job so far; one request for each, a few at a time."""
     gate = asyncio.Semaphore(_AT_ONCE)
 
     async def ask(job: JobInfo) -> JobUsage:
@@ -44,14 +44,14 @@ async def usage_of(api: _Metrics, jobs: Iterable[JobInfo]) -> list[JobUsage]:
 
 @dataclass
 class Spending:
-    """Adds up what jobs have used as IBM bills it; what is final is asked for once.
+    """Adds up the usage of jobs as IBM bills it; final values are requested only once.
 
-    A job counts with its time on the QPU, alone or in a batch. A session that holds the device
-    counts in place of its jobs, with the time for which it was active.
+    A job outside a session, or in a batch, is billed for its time on the QPU. A session that
+    holds the device is billed instead of its jobs, for the time during which it was active.
 
     Attributes:
-        jobs: The seconds of those that have ended.
-        sessions: The seconds of those that are closed; None for batches.
+        jobs: The seconds of ended jobs.
+        sessions: The seconds of closed sessions; None for batches.
     """
 
     jobs: dict[str, float] = field(default_factory=dict)
@@ -60,12 +60,12 @@ class Spending:
     async def seconds(
         self, api: _Service, jobs: Collection[JobInfo], expected: Callable[[JobInfo], float]
     ) -> float:
-        """Return what jobs have used.
+        """Return the seconds that jobs have used.
 
         Args:
             api: The service.
             jobs: The jobs.
-            expected: What a job that has not ended is going to use.
+            expected: Returns the expected usage of a job that has not ended.
         """
         active = await self.active_seconds(api, jobs)
         ended = [job for job in jobs if job.state.status.is_terminal]
@@ -77,7 +77,7 @@ class Spending:
         return sum(active.values()) + alone + coming
 
     async def active_seconds(self, api: _Service, jobs: Iterable[JobInfo]) -> dict[str, float]:
-        """Return for how long the sessions of jobs have held the device; batches are left out."""
+        """Return how long the sessions of jobs have held the device, without batches."""
         found: dict[str, float] = {}
         for session_id in {job.session_id for job in jobs if job.session_id is not None}:
             seconds = await self._active_seconds_of(api, session_id)
@@ -90,7 +90,7 @@ class Spending:
             return self.sessions[session_id]
         try:
             session = await api.get_session(session_id)
-        except NotFoundError:  # forgotten: what its jobs have used is what is known
+        except NotFoundError:  # the service has deleted it: use the times of its jobs
             return None
         seconds = None if session.mode == "batch" else session.elapsed_time or 0.0
         if seconds is None or session.state is SessionState.CLOSED:

@@ -28,7 +28,7 @@ from prefect_qiskit_runtime.models import (
 )
 
 HEARTBEAT_SECONDS = 15.0
-"""How often the service says that a quiet stream lives."""
+"""How often the service sends a heartbeat on a quiet stream."""
 
 _SILENCE_SECONDS = 2.5 * HEARTBEAT_SECONDS
 _GIVE_UP_SECONDS = 120.0
@@ -41,15 +41,15 @@ _EVENT: TypeAdapter[StreamEvent] = TypeAdapter(Annotated[StreamEvent, Field(disc
 
 
 class ResultStream:
-    """Follows the stream of one job and picks it up again where it broke.
+    """Follows the stream of one job and resumes it where it broke.
 
     Args:
         transport: The connection to the service.
         job_id: The job.
-        from_seq: Number of the first interim result to give.
-        silence_seconds: A connection that is quiet for longer is taken for dead.
-        give_up_seconds: How long to try to reconnect before the fault is raised.
-        when_queued: Called each time that the service, which may be a new one, says the job waits.
+        from_seq: Number of the first interim result to return.
+        silence_seconds: A connection that is quiet for longer is considered dead.
+        give_up_seconds: How long to try to reconnect before the error is raised.
+        when_queued: Called each time the service, perhaps after a restart, reports the job queued.
     """
 
     def __init__(
@@ -74,12 +74,12 @@ class ResultStream:
         self._gaps = 0
 
     async def events(self) -> AsyncGenerator[StreamEvent]:
-        """Give the events of the job, `EndEvent` last.
+        """Yield the events of the job, `EndEvent` last.
 
         Raises:
-            NotFoundError: There is no such job.
+            NotFoundError: The job does not exist.
             ServiceUnavailableError: The service could not be reached for `give_up_seconds`.
-            ProtocolError: What came is not the stream, or has a gap that stays.
+            ProtocolError: The response is not a result stream, or has a permanent gap.
         """
         self._heard_at = time.monotonic()
         while True:
@@ -95,7 +95,7 @@ class ResultStream:
             await self._pause_after(fault)
 
     async def _one_connection(self) -> AsyncGenerator[StreamEvent]:
-        """Give what one connection brings that was not given yet; return when it must be redone."""
+        """Yield the new events of one connection; return when another connection is needed."""
         call = Call("GET", f"/jobs/{self._job_id}/stream", f"stream job {self._job_id}", "job")
         connection = self._transport.open_stream(
             call, query={"from": self._next_seq}, silence_seconds=self._silence_seconds
@@ -113,13 +113,13 @@ class ResultStream:
                     yield event
 
     def _skips(self, event: StreamEvent) -> bool:
-        """Say whether interim results are missing before this event."""
+        """Return whether interim results are missing before this event."""
         if isinstance(event, InterimEvent):
             return event.seq > self._next_seq
         return isinstance(event, EndEvent) and event.interim_count > self._next_seq
 
     def _is_new(self, event: StreamEvent) -> bool:
-        """Take note of an event; say whether it was not given before."""
+        """Record an event; return whether it is new."""
         if isinstance(event, InterimEvent):
             if event.seq < self._next_seq:
                 return False
@@ -137,12 +137,12 @@ class ResultStream:
         self._gaps += 1
         if self._gaps >= _GAPS:
             raise ProtocolError(
-                f"Cannot stream job {self._job_id}: the service leaves out interim result"
-                f" {self._next_seq}, also when asked for it again."
+                f"Cannot stream job {self._job_id}: the service omits interim result"
+                f" {self._next_seq}, even when asked for it again."
             )
 
     async def _pause_after(self, fault: ServiceUnavailableError) -> None:
-        """Wait a little before the next connection; raise the fault when it has lasted."""
+        """Pause before the next connection; raise the fault if it has lasted too long."""
         silent_seconds = time.monotonic() - self._heard_at
         if silent_seconds >= self._give_up_seconds or not is_retryable(fault):
             raise fault
@@ -159,9 +159,9 @@ class ResultStream:
 
 
 async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Cut chunks into lines. Only a newline ends one: JSON text may hold other line breaks.
+    """Split chunks into lines. Only a newline ends a line: JSON may contain other line breaks.
 
-    What is left at the end without a newline is half a line of a cut connection: dropped.
+    A last line without a newline comes from a broken connection and is dropped.
     """
     rest: list[bytes] = []
     async for chunk in chunks:
@@ -173,7 +173,7 @@ async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def _parse(call: Call, line: bytes) -> StreamEvent | None:
-    """Read an event; None for a kind that this version does not know."""
+    """Parse an event; return None for a kind unknown to this version."""
     try:
         return _EVENT.validate_json(line)
     except ValidationError as exc:

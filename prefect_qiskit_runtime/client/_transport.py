@@ -1,4 +1,4 @@
-"""Send a question to a service, ask again where that is safe, and give back its answer."""
+"""Send a request to a service, retry it if that is safe, and return the answer."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from prefect_qiskit_runtime.twins.clean_up import cleaned_up
 
 
 class Authentication(httpx.Auth):
-    """Puts on each request who asks."""
+    """Adds the credentials to each request."""
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What no message may show, should the service echo it."""
+        """The texts to mask in messages, in case the service echoes them."""
         raise NotImplementedError
 
 
 class TokenAuth(Authentication):
-    """Says who asks: the token and, for a service that has several, the instance."""
+    """Adds the token and, for a service that has several, the instance to each request."""
 
     def __init__(self, token: str, instance: str | None = None) -> None:
         self._token = token
@@ -42,11 +42,11 @@ class TokenAuth(Authentication):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What no message may show, should the service echo it."""
+        """The texts to mask in messages, in case the service echoes them."""
         return (self._token,)
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Put the headers on the request."""
+        """Add the headers to the request."""
         request.headers["Authorization"] = f"Bearer {self._token}"
         if self._instance:
             request.headers["Service-CRN"] = self._instance
@@ -59,7 +59,7 @@ _LONGEST_PAUSE_SECONDS = 5.0
 _CONNECT_SECONDS = 10.0
 _CLOSE_SECONDS = 5.0
 
-# Faults before a byte of the request left: any request may be sent again after them.
+# Faults before any byte was sent: every request may be sent again after them.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _SILENT = (httpx.ReadTimeout, httpx.WriteTimeout)
 _answered: set[str] = set()  # the services that have answered in this process
@@ -68,7 +68,7 @@ Verify = bool | str | Path | ssl.SSLContext
 
 
 def was_sent(error: QiskitRuntimeError) -> bool:
-    """Say whether bytes of the request may have left before it failed."""
+    """Return whether any bytes of the request may have been sent before it failed."""
     return not isinstance(error.__cause__, _NOT_SENT)
 
 
@@ -100,12 +100,12 @@ class Transport:
 
     @property
     def instance(self) -> str | None:
-        """The instance (CRN) that it works in; None leaves it to the service."""
+        """The instance (CRN) in use; None lets the service choose."""
         return self._instance
 
     @property
     def has_answered(self) -> bool:
-        """Whether the service has answered before in this process: its address is right."""
+        """Whether the service has answered in this process before, so its address is correct."""
         return self._url in _answered
 
     async def __aenter__(self) -> Self:
@@ -125,12 +125,12 @@ class Transport:
         content: bytes | str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
-        """Return the answer to a call; ask again after passing faults where that is safe.
+        """Return the answer to a call; retry after transient faults if that is safe.
 
         Raises:
-            QiskitRuntimeError: Of the class that fits (see `errors`); a transient one only after
-                several tries within `Settings.request_timeout_seconds`, and that once more if
-                no answer came in time.
+            QiskitRuntimeError: The class that matches the fault (see `errors`); a transient one
+                only after several tries within `Settings.request_timeout_seconds`, a limit that
+                restarts once if no answer came in time.
         """
         patience_seconds = self._settings.request_timeout_seconds
         deadline, was_silent = time.monotonic() + patience_seconds, False
@@ -143,7 +143,7 @@ class Transport:
                     raise
                 wait_seconds = _wait_seconds(exc, pause_seconds)
                 if isinstance(exc.__cause__, _SILENT) and not was_silent:
-                    # All of the time may have gone into one connection that is dead.
+                    # A single dead connection may have used all of the time.
                     deadline, was_silent = time.monotonic() + patience_seconds, True
                 if wait_seconds is None or time.monotonic() + wait_seconds >= deadline:
                     raise
@@ -154,12 +154,12 @@ class Transport:
     async def open_stream(
         self, call: Call, *, query: Query, silence_seconds: float
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Give the chunks of a long answer as they come. Nothing is asked again here.
+        """Yield the chunks of a long answer as they arrive, without retries.
 
         Args:
-            call: What to ask.
-            query: Its query.
-            silence_seconds: How long nothing may come before that is a fault.
+            call: The request.
+            query: Its query parameters.
+            silence_seconds: The longest silence that is not treated as a fault.
         """
         response = await self._send(call, silence_seconds, query, None, None, stream=True)
         try:
@@ -168,18 +168,18 @@ class Transport:
             await response.aclose()
 
     async def _before_send(self) -> None:
-        """See that the listener is the service; the embedded one is found and proved here."""
+        """Verify the listener before a request; the embedded service is found and verified here."""
 
     def _auth(self) -> Authentication:
-        """Return who asks."""
+        """Return the authentication of the requests."""
         return TokenAuth(self._token, self._instance)
 
     def _headers(self) -> dict[str, str]:
-        """Return what stands on each request besides who asks."""
+        """Return the headers of each request, without the authentication."""
         return {"User-Agent": f"prefect-qiskit-runtime/{package_version()}"}
 
     def _lost(self) -> None:
-        """Take note that nobody listens there any more, or that the service is ending."""
+        """Record that nothing listens at the address, or that the service is stopping."""
 
     async def _send(
         self,
@@ -233,25 +233,25 @@ class Transport:
 def open_http(
     url: str, verify: Verify, proxies: Proxies | None, *, headers: Mapping[str, str] | None = None
 ) -> httpx.AsyncClient:
-    """Make the connections to one host.
+    """Open a client for one host.
 
     Args:
-        url: What is asked there.
+        url: The URL of the host.
         verify: Whether to verify its certificate, or the path of a certificate to trust.
-        proxies: What is asked through a proxy; those of the environment count as well.
-        headers: What stands on each request.
+        proxies: The proxies to use, in addition to those of the environment.
+        headers: The headers of each request.
 
     Raises:
-        ConfigurationError: The url is none, a proxy is none, or the certificate cannot be read.
+        ConfigurationError: The URL or a proxy is invalid, or the certificate cannot be read.
     """
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as exc:
         raise ConfigurationError(f"{url!r} is not a url: {exc}.") from exc
     trusted = no_tls() if parsed.scheme == "http" else _verification(verify)
-    # A proxy of the environment must not see what is meant for this machine.
+    # Requests to this machine must not go through a proxy of the environment.
     trust_env = not _is_loopback(parsed.host)
-    # httpx reads them too, and NO_PROXY with them; these say their names where they fail.
+    # httpx also reads them, and NO_PROXY; these add the variable to their error messages.
     mounts = Proxies.of_environment().mounts(trusted) if trust_env else {}
     if proxies is not None:
         mounts |= proxies.mounts(trusted)
@@ -268,7 +268,7 @@ def settings_of_environment() -> Settings:
     """Read the settings.
 
     Raises:
-        ConfigurationError: A variable of the environment has a value that it cannot have.
+        ConfigurationError: An environment variable has an invalid value.
     """
     try:
         return Settings()
@@ -279,7 +279,7 @@ def settings_of_environment() -> Settings:
 
 
 def pauses() -> Iterator[float | None]:
-    """Give the pause after each try, growing and jittered; None after the last."""
+    """Yield the pause after each try, growing and jittered; None after the last."""
     for number in range(_RETRIES):
         pause_seconds = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**number)
         yield pause_seconds * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
@@ -287,7 +287,7 @@ def pauses() -> Iterator[float | None]:
 
 
 def _wait_seconds(error: QiskitRuntimeError, pause_seconds: float | None) -> float | None:
-    """Say how long to wait before asking again; None if that is of no use."""
+    """Return how long to wait before a retry; None if a retry is pointless."""
     if pause_seconds is None or not is_retryable(error):
         return None
     return max(pause_seconds, error.retry_after_seconds or 0.0)
@@ -295,16 +295,16 @@ def _wait_seconds(error: QiskitRuntimeError, pause_seconds: float | None) -> flo
 
 @cache
 def no_tls() -> ssl.SSLContext:
-    """Return a TLS context for where there is no TLS: it trusts nobody.
+    """Return a TLS context that trusts no certificate, for connections without TLS.
 
-    httpx makes one for each client otherwise, which takes 1 ms, and 20 ms with certificates.
+    Otherwise httpx makes one for each client, which takes 1 ms, or 20 ms with certificates.
     """
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _verification(verify: Verify) -> bool | ssl.SSLContext:
     if verify is True:
-        # Made here, because SSL_CERT_FILE counts also where proxies of the environment do not.
+        # Made here, so that SSL_CERT_FILE applies even if the proxies of the environment do not.
         return httpx.create_ssl_context()
     if isinstance(verify, bool | ssl.SSLContext):
         return verify

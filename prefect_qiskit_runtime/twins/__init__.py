@@ -1,4 +1,4 @@
-"""Synchronous twins of asynchronous code, and what both need to be interrupted safely.
+"""Synchronous twins of asynchronous code, and helpers that let both be interrupted safely.
 
 `sync` makes the twins (`blocking` of methods, `sync_twin` of functions) and runs them in one event
 loop of the process, `ahead` reads an async generator ahead of a slower reader, `clean_up` lets code

@@ -1,8 +1,8 @@
 """Read an async generator ahead of a slower reader.
 
-Handing single items from one thread to another costs a tenth of a millisecond each, which for
-thousands of interim results a second is nearly all the time there is. What is ready is handed
-over together; what is not is never waited for.
+Passing single items between threads takes a tenth of a millisecond each, which would dominate at
+thousands of interim results per second. Items that are ready are passed together, without waiting
+for more.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ _ITEMS_AHEAD = 256
 
 @dataclass(frozen=True)
 class _End:
-    """Stands behind the last item; with what the generator raised, if it did."""
+    """Follows the last item; holds the generator's exception, if any."""
 
     error: Exception | None
 
 
 async def batches(items: AsyncGenerator[T, None]) -> AsyncGenerator[list[T], None]:
-    """Yield the items in order, in lists of those that were ready.
+    """Yield the items in order, in lists of the items that are ready.
 
     Args:
-        items: Closed at the end, or when this generator is.
+        items: The source; it is closed at the end, or when this generator is closed.
 
     Raises:
-        Exception: What `items` raised, after all that came before it.
+        Exception: The exception of `items`, after all items before it.
     """
     queue: asyncio.Queue[Any] = asyncio.Queue(_ITEMS_AHEAD)
     pumping = asyncio.create_task(_pump(items, queue))
@@ -59,6 +59,6 @@ async def _pump(items: AsyncGenerator[T, None], queue: asyncio.Queue[Any]) -> No
         async with aclosing(items):
             async for item in items:
                 await queue.put(item)
-    except Exception as raised:  # noqa: BLE001 - raised again by `batches`, in its turn
+    except Exception as raised:  # noqa: BLE001 - raised again by `batches`, in order
         error = raised
     await queue.put(_End(error))

@@ -1,4 +1,4 @@
-"""Cleaning up in code that is being cancelled. What is cleaned up is known elsewhere."""
+"""Clean up in code that is being cancelled. The callers define the clean-up itself."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ T = TypeVar("T")
 
 
 async def cleaned_up(clean_up: Coroutine[Any, Any, T], seconds: float) -> asyncio.Task[T]:
-    """Wait for a clean-up, for so long at most, however often the caller is cancelled meanwhile.
+    """Wait for a clean-up up to a time limit, even if the caller is cancelled again meanwhile.
 
-    Whoever cancels a task does so once in asyncio. A cancel scope of anyio, in which Prefect runs
-    asynchronous tasks and flows that have a time limit, does it again at each `await` until the
-    scope is left, and `asyncio.gather` passes that on to all that it waits for.
+    In asyncio, a task is cancelled once. A cancel scope of anyio, in which Prefect runs
+    asynchronous tasks and flows with a time limit, cancels again at each `await` until the scope
+    is left, and `asyncio.gather` forwards that to everything it waits for.
 
     Args:
-        clean_up: What is to be done, in a task of its own.
-        seconds: After this it is cancelled.
+        clean_up: The coroutine, which runs in a separate task.
+        seconds: The time limit, after which it is cancelled.
 
     Returns:
-        The task, which has ended if there was time.
+        The task, which has ended unless the limit was reached.
     """
     task, until = asyncio.create_task(clean_up), time.monotonic() + seconds
     while not task.done() and (left_seconds := until - time.monotonic()) > 0:

@@ -1,13 +1,13 @@
-"""The one seam between synchronous callers and the asynchronous code.
+"""The only place where synchronous callers meet the asynchronous code.
 
-Every public call is a pair. The async one is written; the sync one hands it to an event loop in
-another thread and waits here. The loop is a plain one of asyncio, so nothing depends on Prefect:
+Every public call is a pair. Only the async version is written; the sync version submits it to an
+event loop in another thread and waits. The loop is plain asyncio, independent of Prefect:
 
-* a call can be cancelled before anything of it runs, and is cancelled on *any* BaseException in
+* a call can be cancelled before any of it runs, and is cancelled on *any* BaseException in
   the caller's thread. Prefect ends a cancelled flow by raising `TerminationSignal` there;
-* the caller waits, bounded, until the cancelled call has cleaned up behind itself;
+* the caller waits, bounded, until the cancelled call has cleaned up;
 * callbacks run in the caller's thread. All sync calls share one event loop, which a slow
-  callback would stall for everybody, and `print` reaches the flow's log from there only;
+  callback would stall for all of them, and only there does `print` reach the flow's log;
 * a call within a call gets another loop, since the shared one may be waiting for it.
 """
 
@@ -34,7 +34,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 CLEAN_UP_SECONDS = 15.0
-"""How long a cancelled call may take to cancel its job before the caller goes on without it."""
+"""How long a cancelled call may take to cancel its job before the caller stops waiting."""
 
 _STEP_SECONDS = 0.5
 
@@ -42,7 +42,7 @@ _mailbox: ContextVar[SimpleQueue[Any] | None] = ContextVar("mailbox", default=No
 
 
 async def deliver(function: Callable[..., Any], *args: object) -> None:
-    """Call a user's function where it belongs: in the thread of the sync caller, or right here."""
+    """Call a user's function in the thread of the sync caller, or directly for an async caller."""
     mailbox = _mailbox.get()
     if mailbox is not None:
         mailbox.put(partial(function, *args))
@@ -53,10 +53,10 @@ async def deliver(function: Callable[..., Any], *args: object) -> None:
 
 
 async def ask(function: Callable[..., Any], *args: object, **kwargs: object) -> Any:
-    """Call a user's function where it belongs, and return what it returned.
+    """Call a user's function in the right thread, and return its result.
 
-    Called by a sync caller it runs in their thread; otherwise a plain function runs in a separate
-    thread, where it may wait.
+    For a sync caller, the function runs in the caller's thread. Otherwise a plain function runs in
+    a separate thread, where it may block.
     """
     mailbox = _mailbox.get()
     if mailbox is None:
@@ -75,7 +75,7 @@ async def ask(function: Callable[..., Any], *args: object, **kwargs: object) -> 
             outcome = function(*args, **kwargs)
             if inspect.iscoroutine(outcome):
                 outcome = run_sync(outcome)
-        except Exception as error:  # noqa: BLE001 - raised again where it was asked
+        except Exception as error:  # noqa: BLE001 - raised again in the caller
             loop.call_soon_threadsafe(settle, answer.set_exception, error)
         else:
             loop.call_soon_threadsafe(settle, answer.set_result, outcome)
@@ -85,10 +85,10 @@ async def ask(function: Callable[..., Any], *args: object, **kwargs: object) -> 
 
 
 def plainly(error: BaseException) -> BaseException:
-    """Take the package's insides off an error of its own, whose message says all there is to say.
+    """Remove the package's frames from one of its errors, whose message is sufficient.
 
-    Prefect prints the traceback of a failed task several times over; with ours in it, the one
-    sentence that matters would stand between hundreds of lines.
+    Prefect prints the traceback of a failed task several times; with our frames, the one sentence
+    that matters would be hidden among hundreds of lines.
     """
     if isinstance(error, QiskitRuntimeError):
         error.__cause__, error.__context__ = None, None
@@ -116,26 +116,26 @@ class LoopThread:
         except BaseException as error:
             if started.done():
                 raise
-            started.set_exception(error)  # no file descriptors left, say
+            started.set_exception(error)  # for example, no file descriptors left
 
     async def _run(self, started: Future[asyncio.AbstractEventLoop]) -> None:
         started.set_result(asyncio.get_running_loop())
         await self._over.wait()
 
     def stop(self) -> None:
-        """Cancel the tasks that are left in the loop, and end it with its thread."""
+        """Cancel the remaining tasks of the loop, and end the loop and its thread."""
         self.loop.call_soon_threadsafe(self._over.set)
         self._thread.join()
 
 
 class _SharedLoop:
-    """The loop of all sync calls of this process, started by the first."""
+    """The loop of all sync calls of this process, started by the first call."""
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
-        """Start another when it is next used: a forked process has the loop but not its thread."""
+        """Start a new loop at the next use: a forked process has the loop but not its thread."""
         self._lock = threading.Lock()
         self._thread: LoopThread | None = None
 
@@ -153,7 +153,7 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
 
 @contextmanager
 def _loop_for_call() -> Iterator[asyncio.AbstractEventLoop]:
-    """Give the shared loop; within a call, for which that loop may be waiting, another one."""
+    """Yield the shared loop, or another one within a call that the shared loop may wait for."""
     if _mailbox.get() is None:
         yield _shared.get()
         return
@@ -165,15 +165,15 @@ def _loop_for_call() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 class Handover(Generic[T]):
-    """One coroutine, handed to a loop that runs in another thread.
+    """One coroutine, submitted to a loop that runs in another thread.
 
-    Not `asyncio.run_coroutine_threadsafe`, nor a portal: Ctrl-C between their handing over and
-    their giving something that can be cancelled would leave the call running, and what cleans up
-    after it would find it at work. Here there is something to cancel before anything runs.
+    Neither `asyncio.run_coroutine_threadsafe` nor a portal is safe: Ctrl-C after they submit the
+    call but before they return a handle would leave the call running during the clean-up. Here
+    the handle exists before anything runs.
 
     Args:
-        coroutine: The call; it runs in a copy of the context of this one.
-        loop: The loop, running in another thread.
+        coroutine: The call; it runs in a copy of the current context.
+        loop: The loop, which runs in another thread.
     """
 
     def __init__(self, coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> None:
@@ -188,7 +188,7 @@ class Handover(Generic[T]):
         self._error: BaseException | None = None
 
     def wait(self, *, plain: bool = False) -> T:
-        """Return what the call gives; interrupted here, it is cancelled there and has ended.
+        """Return the result of the call; an interrupt here cancels it and waits for its end.
 
         Args:
             plain: As in `result`.
@@ -204,14 +204,14 @@ class Handover(Generic[T]):
         return self.result(plain=plain)
 
     def letters(self) -> Iterator[Any]:
-        """Start the call, and yield what it hands to this thread until it has ended."""
+        """Start the call, and yield the items that it sends to this thread until it has ended."""
         self._loop.call_soon_threadsafe(self._start)
         while (letter := self._next_letter()) is not None:
             yield letter
 
     def _next_letter(self) -> Any:
-        # Prefect ends a task that takes too long in a thread by an exception that is raised
-        # there between two steps of Python's: a wait without end would never see it.
+        # Prefect stops an overdue task in a thread by an exception that is raised between two
+        # bytecode steps of that thread: an endless wait would never see it.
         while True:
             try:
                 return self._mailbox.get(timeout=_STEP_SECONDS)
@@ -221,11 +221,11 @@ class Handover(Generic[T]):
     def cancel(self) -> None:
         """Cancel the call and wait, bounded, until it has cleaned up."""
         if not self._ended.is_set():
-            self._loop.call_soon_threadsafe(self._stop)  # after `_start`, if that was taken
+            self._loop.call_soon_threadsafe(self._stop)  # after `_start`, if that was scheduled
             self._ended.wait(CLEAN_UP_SECONDS)
 
     def result(self, *, plain: bool = False) -> T:
-        """Return or raise what the ended call gave.
+        """Return the result of the ended call, or raise its exception.
 
         Args:
             plain: Whether errors of the package are raised without its frames; see `plainly`.
@@ -234,7 +234,7 @@ class Handover(Generic[T]):
             try:
                 raise plainly(self._error) if plain else self._error
             finally:
-                self._error = None  # its traceback has this frame: a circle
+                self._error = None  # its traceback refers to this frame: a cycle
         return cast("T", self._answer)
 
     # -- in the loop's thread ----------------------------------------------------------------
@@ -244,7 +244,7 @@ class Handover(Generic[T]):
         self._task.add_done_callback(self._end)
 
     async def _run(self) -> None:
-        # Raised by the task, a KeyboardInterrupt or SystemExit would end the loop for all calls.
+        # If the task raised it, a KeyboardInterrupt or SystemExit would stop the shared loop.
         try:
             self._answer = await self._coroutine
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
@@ -268,15 +268,15 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
     """Wait for a coroutine from synchronous code.
 
     Raises:
-        BaseException: Whatever the coroutine raised, or whatever was raised in the caller's
-            thread meanwhile; the coroutine is then cancelled first.
+        BaseException: Any exception of the coroutine, or any that is raised in the caller's
+            thread meanwhile, after the coroutine has been cancelled.
     """
     with _loop_for_call() as loop:
         return Handover(coroutine, loop).wait(plain=True)
 
 
 def iterate_sync(items: AsyncGenerator[T, None]) -> Iterator[T]:
-    """Walk through an async generator from synchronous code, a bounded number of items ahead."""
+    """Iterate over an async generator from synchronous code, reading ahead within a bound."""
 
     async def pump() -> None:
         mailbox = _mailbox.get()
@@ -314,7 +314,7 @@ def blocking(
 ) -> Callable[Concatenate[S, P], T]:
     """Make the synchronous twin of an async method: same signature, name without its `a`.
 
-    A subclass that overrides the method has changed the twin with it.
+    A subclass that overrides the method changes its twin too.
     """
     name = method.__name__
 

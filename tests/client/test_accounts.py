@@ -212,7 +212,7 @@ def test_any_instance_means_that_none_is_named() -> None:
     [
         ({}, "Unable to find account"),
         ({"name": "nobody"}, r"nobody does not exist on disk\. RuntimeClient\.saved_accounts\(\)"),
-        ({"filename": "/nowhere/a.json"}, "There is no file /nowhere/a.json"),
+        ({"filename": "/nowhere/a.json"}, "The file /nowhere/a.json does not exist"),
         ({"channel": "ibm_quantum"}, "Unable to find account"),
     ],
 )
@@ -250,7 +250,7 @@ async def test_a_client_of_an_account_that_is_not_there_says_so_when_it_is_opene
     [
         ({"channel": "ibm_quantum_platform"}, "needs a token"),
         ({"channel": "ibm_quantum", "token": "t"}, "IBM closed the channel"),
-        ({"channel": "another", "token": "t"}, "There is no channel 'another'"),
+        ({"channel": "another", "token": "t"}, "The channel 'another' does not exist"),
         ({"token": "t"}, "channel='ibm_quantum_platform'"),
     ],
 )

@@ -449,5 +449,5 @@ def test_the_variables_of_ibms_client_name_its_other_services(
 
 
 def test_what_looks_like_a_crn_and_is_none_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="no cloud resource name"):
+    with pytest.raises(ConfigurationError, match="not a cloud resource name"):
         IbmAccount(KEY).api_url("crn:v1:mine")

@@ -96,7 +96,7 @@ def test_reading_what_is_not_there_names_what_is() -> None:
 
 
 def test_a_name_of_the_namespace_itself_cannot_be_assigned() -> None:
-    with pytest.raises(AttributeError, match="'validate' is a part of every"):
+    with pytest.raises(AttributeError, match="'validate' is an attribute of every"):
         ParameterNamespace(SCHEMA).validate = 1
 
 

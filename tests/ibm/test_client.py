@@ -113,7 +113,7 @@ async def test_the_least_busy_backend_is_one_that_fits(one: RuntimeClient) -> No
 
 async def test_one_backend_is_got_or_none(one: RuntimeClient) -> None:
     assert (await one.get_backend(simulator=True)).name == "aer_simulator"
-    with pytest.raises(ConfigurationError, match=r"Several backends fit.*fake_lima.*fake_manila"):
+    with pytest.raises(ConfigurationError, match=r"Several backends match.*fake_lima.*fake_manila"):
         await one.get_backend(n_qubits=5, simulator=False)
     with pytest.raises(NotFoundError, match="no backend 'nowhere'; backends"):
         await one.get_backend("nowhere")

@@ -137,6 +137,6 @@ def test_what_verify_says_of_a_dead_proxy_of_the_environment(
     with pytest.raises(ServiceUnavailableError) as caught:
         block.verify()
     said = str(caught.value)
-    assert said.startswith("The network is in the way")
+    assert said.startswith("The network blocks the request")
     assert f"the proxy 127.0.0.1:{unused_tcp_port} (HTTPS_PROXY) is not reached" in said
     assert PASSWORD not in said

@@ -19,7 +19,7 @@ from tests.team import TOKENS, TeamService
 
 def test_an_account_that_works_says_what_it_is_good_for(credentials: IBMQuantumCredentials) -> None:
     said = credentials.verify()
-    assert said.startswith("The key is good for instance crn:")
+    assert said.startswith("The key is valid for instance crn:")
     assert "backends and has used" in said
     assert said.count(". ") == 0
 
@@ -45,7 +45,7 @@ def test_a_service_that_is_not_reached_is_said_to_be_away(
 ) -> None:
     monkeypatch.setattr(_transport, "pauses", lambda: iter([None]))
     away = IBMQuantumCredentials(api_key="key", url="http://127.0.0.1:9/api/v1")
-    with pytest.raises(ServiceUnavailableError, match="The network is in the way"):
+    with pytest.raises(ServiceUnavailableError, match="The network blocks the request"):
         away.verify()
 
 

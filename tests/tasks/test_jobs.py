@@ -261,7 +261,7 @@ def test_unknown_names_are_not_found(counting: str) -> None:
 
 @pytest.mark.parametrize("no_id", [None, "", 7])
 def test_what_is_no_id_of_a_job_is_refused(service_home: object, no_id: Any) -> None:
-    with pytest.raises(ConfigurationError, match="A job is named by its id"):
+    with pytest.raises(ConfigurationError, match="A job is identified by its id"):
         tasks.attach_job.fn(no_id, backend=BACKEND)
 
 

@@ -1,5 +1,5 @@
-"""IBM Quantum's service: its login, its polling and its limits, where they differ from ours.
+"""IBM Quantum's service: its login, polling and limits, where they differ from our services.
 
-`api` is the protocol as IBM speaks it, `_login` fetches access tokens, `_polling` follows jobs
-without a stream, `limits` knows how many jobs may be pending, `verifying` checks an account.
+`api` is IBM's variant of the protocol, `_login` fetches access tokens, `_polling` follows jobs
+without a stream, `limits` tracks how many jobs may be pending, `verifying` checks an account.
 """

@@ -1,8 +1,8 @@
-"""Access tokens of IBM Cloud's identity service (IAM): fetched once for all who need one.
+"""Access tokens of IBM Cloud's identity service (IAM), fetched once for all callers.
 
-An API key is changed for a token that lasts an hour. The token is kept for this process and
-renewed before it ends, or when a service refuses it. Whoever asks meanwhile, in whichever thread
-and event loop, waits for the one request that is under way.
+An API key is exchanged for a token that lasts an hour. The token is cached in this process and
+renewed before it expires, or when a service refuses it. Meanwhile all callers, in any thread and
+event loop, wait for the same request.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from prefect_qiskit_runtime.errors import (
 _GRANT_TYPE = "urn:ibm:params:oauth:grant-type:apikey"
 _REFUSED = (400, 401, 403)
 _TIMEOUT_SECONDS = 30.0
-# As IBM's own SDK: a token is renewed when a fifth of its life is left.
+# Like IBM's SDK, renew a token when a fifth of its lifetime is left.
 _RENEW_AT = 0.8
 _RENEW_AGAIN_SECONDS = 30.0
 
 Connect = Callable[[], httpx.AsyncClient]
-"""Makes the connections to the identity service."""
+"""Opens a client for the identity service."""
 
 
 class _Answer(BaseModel):
-    """What the identity service gives for a key."""
+    """The identity service's answer to a key."""
 
     access_token: str = Field(min_length=1)
     expires_in: float = Field(gt=0)
@@ -50,7 +50,7 @@ class _Answer(BaseModel):
 
 @dataclass(frozen=True)
 class _AccessToken:
-    """A token, with moments of `time.monotonic`: a wrong clock on this machine does no harm."""
+    """A token; its times are of `time.monotonic`, so a wrong system clock has no effect."""
 
     value: str
     renew_at: float
@@ -62,10 +62,10 @@ class IamLogin:
 
     Args:
         url: The identity service.
-        api_key: The key. It stands in no message, log or repr.
+        api_key: The key. It never appears in a message, log or repr.
 
     Attributes:
-        crns: The instances that were found with it, by what was asked for.
+        crns: The CRNs of instances that were found with the key, by search criteria.
     """
 
     def __init__(self, url: str, api_key: str) -> None:
@@ -80,7 +80,7 @@ class IamLogin:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What no message may show: the key, and the token that it was changed for."""
+        """The texts that no message may contain: the key and its current token."""
         token = self._token
         return (self._api_key,) if token is None else (self._api_key, token.value)
 
@@ -88,12 +88,12 @@ class IamLogin:
         """Return an access token.
 
         Args:
-            connect: Makes the connections, should one have to be fetched.
-            refused: A token that a service has refused, so that another is needed.
+            connect: Opens a client, in case a token has to be fetched.
+            refused: A token that a service has refused and that must be replaced.
 
         Raises:
-            AuthenticationError: The key was refused. It is not tried again.
-            ServiceUnavailableError: The identity service could not be reached in several tries.
+            AuthenticationError: The key was refused. This is not retried.
+            ServiceUnavailableError: The identity service was unreachable after several retries.
         """
         while True:
             with self._lock:
@@ -103,18 +103,18 @@ class IamLogin:
                     return token.value
                 if flight is None:
                     flight = self._take_off(connect, token if is_good else None)
-            # Shielded: who goes away must not take the token from the others that wait for it.
+            # Shielded: a cancelled caller must not cancel the request for the others.
             value = await asyncio.shield(asyncio.wrap_future(flight))
             if value is not None:
                 return value
 
     def forget(self) -> None:
-        """Keep the access token no longer; the next request fetches another."""
+        """Drop the access token; the next request fetches another."""
         with self._lock:
             self._token = None
 
     def _take_off(self, connect: Connect, fallback: _AccessToken | None) -> Future[str | None]:
-        """Start to fetch a token; the lock is held."""
+        """Start to fetch a token. The caller holds the lock."""
         flight = self._flight = Future()
         flight.set_running_or_notify_cancel()
         task = asyncio.create_task(self._fly(flight, connect, fallback), name="iam-token")
@@ -129,14 +129,14 @@ class IamLogin:
         failure: Exception | None = None
         try:
             token = await self._fetch(connect, fallback)
-        except Exception as exc:  # noqa: BLE001 - handed to those who wait
+        except Exception as exc:  # noqa: BLE001 - raised in all waiting callers
             failure = exc
         finally:
             with self._lock:
                 self._token, self._flight = token, None
             if failure is not None:
                 flight.set_exception(failure)
-            else:  # None if this loop ends: whoever waits in another one fetches it there
+            else:  # None if this loop ends: callers in other loops then retry
                 flight.set_result(None if token is None else token.value)
 
     async def _fetch(self, connect: Connect, fallback: _AccessToken | None) -> _AccessToken:
@@ -147,7 +147,7 @@ class IamLogin:
             now = time.monotonic()
             if fallback is None or now >= fallback.ends_at or not is_retryable(exc):
                 raise
-            # It could not be renewed early, and is good for a while.
+            # The early renewal failed, but the token is still valid.
             return _AccessToken(fallback.value, now + _RENEW_AGAIN_SECONDS, fallback.ends_at)
 
     async def _ask_repeatedly(self, http: httpx.AsyncClient) -> _AccessToken:
@@ -189,10 +189,10 @@ class IamLogin:
 
 
 class IamAuth(Authentication):
-    """Puts the access token of a login and the instance on each request.
+    """Adds the access token of a login and the instance to each request.
 
-    A token that the service refuses is renewed once, and the request sent again: refused
-    requests have no effect.
+    If the service refuses a token, it is renewed and the request is sent once more, because a
+    refused request has no effect.
     """
 
     def __init__(self, login: IamLogin, connect: Connect, instance: str | None = None) -> None:
@@ -202,13 +202,13 @@ class IamAuth(Authentication):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What no message may show: the key and the token."""
+        """The texts that no message may contain: the key and the token."""
         return self._login.secrets
 
     async def async_auth_flow(
         self, request: httpx.Request
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Put the headers on the request; once more, with another token, after a 401."""
+        """Add the headers to the request; after a 401, retry once with another token."""
         token = await self._login.token(self._connect)
         response = yield self._signed(request, token)
         if response.status_code == httpx.codes.UNAUTHORIZED:
@@ -223,7 +223,7 @@ class IamAuth(Authentication):
 
 
 def iam_login(url: str, api_key: str) -> IamLogin:
-    """Return the login of an API key: the same one for everybody in this process."""
+    """Return the login of an API key, shared by the whole process."""
     key = (url, hashlib.sha256(api_key.encode()).digest())
     return _logins().setdefault(key, IamLogin(url, api_key))
 
@@ -233,6 +233,6 @@ def _logins() -> dict[tuple[str, bytes], IamLogin]:
     return {}
 
 
-# A child process has none of the threads and loops that its parent was fetching tokens in.
+# A forked child process lacks the threads and loops in which its parent fetched tokens.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_logins.cache_clear)

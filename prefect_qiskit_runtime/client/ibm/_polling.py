@@ -1,8 +1,7 @@
-"""Following jobs of a service that has no stream: by asking where they are, for all at once.
+"""Follow the jobs of a service that has no stream by polling all of them together.
 
-A process has one poller for each instance. It asks in a thread and over a connection of its own,
-so that it does not matter in which threads and event loops its jobs are waited for, and none of
-them can hold up the others.
+A process has one poller for each instance. It uses a separate thread and connection, so callers
+may wait in any thread and event loop, and none of them can delay the others.
 """
 
 from __future__ import annotations
@@ -32,19 +31,19 @@ from prefect_qiskit_runtime.models import (
 
 _BETWEEN_REQUESTS_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
-# A job is known to have moved on after at most this share of the time it had waited for that.
+# A change of state is noticed after at most this share of the time spent in the old state.
 _SHARE = 0.1
 _GIVE_UP_SECONDS = 1800.0
 _PAGE_SIZE = 200
 _AT_ONCE = 8
 
-# Their own names, so that tests can let hours pass.
+# Module-level names, so that tests can simulate hours.
 _now = time.monotonic
 _sleep = asyncio.sleep
 
 
 class _Jobs(Protocol):
-    """What the poller asks. It takes care of the pace itself, so nothing is asked again here."""
+    """The requests of the poller. They do not retry, because the poller controls the pace."""
 
     async def pending_jobs(self, *, limit: int, offset: int) -> tuple[list[JobInfo], int]: ...
 
@@ -52,19 +51,19 @@ class _Jobs(Protocol):
 
 
 Connect = Callable[[], AbstractAsyncContextManager[_Jobs]]
-"""Opens the poller's own connection."""
+"""Opens the poller's connection."""
 
 
 @dataclass(eq=False)
 class _Waiting:
-    """Somebody who waits for a job, and what is known of that job.
+    """A caller that waits for a job, and the last known state of that job.
 
     Attributes:
         since: When the job was first seen in its state.
-        heard_at: When there was an answer on it.
-        loop: Where they read what is in their inbox.
-        inbox: What they have not read yet: states that are new, or why there are no more.
-        alone_at: When the job may be asked for by itself.
+        heard_at: When the service last answered about it.
+        loop: The event loop in which the caller reads the inbox.
+        inbox: Unread news: new states, or the error that ended the polling.
+        alone_at: The earliest time of a separate request for the job.
     """
 
     job_id: str
@@ -76,14 +75,14 @@ class _Waiting:
     alone_at: float = -math.inf
 
     def hear(self, state: JobState) -> None:
-        """Take note of where the job is, and tell if that is new."""
+        """Record the state of the job, and send it to the caller if it is new."""
         self.heard_at = _now()
         if state.status is not self.status:
             self.status, self.since = state.status, _now()
-            self.tell(state)
+            self.send(state)
 
-    def tell(self, news: JobState | Exception) -> None:
-        with suppress(RuntimeError):  # the loop has ended, and with it who waited
+    def send(self, news: JobState | Exception) -> None:
+        with suppress(RuntimeError):  # the loop has ended, and the caller with it
             self.loop.call_soon_threadsafe(self.inbox.put_nowait, news)
 
     def pause_seconds(self) -> float:
@@ -91,15 +90,15 @@ class _Waiting:
 
 
 class JobPoller:
-    """Asks where the jobs of an instance are, as long as somebody waits for any.
+    """Polls the states of an instance's jobs as long as a caller waits for one of them.
 
-    One job is asked for by its id. Of several, those that have not ended are listed; what is
-    not, or no longer, among them is then asked for once by its id. It is asked again after a
-    tenth of the time that the job which moved last has been in its state, at most a minute, less
-    some jitter. Two requests for the list, however many jobs wait, are a second apart.
+    A single job is requested by its id. For several jobs, the list of pending jobs is requested;
+    jobs missing from that list are then requested once by their ids. The poll interval is a tenth
+    of the time that the most recently changed job has been in its state, at most a minute, less
+    some jitter. Consecutive requests are at least a second apart, for any number of jobs.
 
     Args:
-        connect: Opens its own connection.
+        connect: Opens the connection of the poller.
     """
 
     def __init__(self, connect: Connect) -> None:
@@ -112,11 +111,11 @@ class JobPoller:
         self._faults = 0
 
     async def events(self, job_id: str) -> AsyncGenerator[StreamEvent]:
-        """Give the states of a job as it goes through them, `EndEvent` last.
+        """Yield each new state of a job, `EndEvent` last.
 
         Raises:
-            NotFoundError: There is no such job.
-            ServiceUnavailableError: Nobody has answered for half an hour.
+            NotFoundError: The job does not exist.
+            ServiceUnavailableError: The service has not answered for half an hour.
         """
         with self._joined(job_id) as waiting:
             while True:
@@ -150,19 +149,19 @@ class JobPoller:
         while not self._is_over():
             try:
                 asyncio.run(self._ask_until_over())
-            except Exception as failure:  # noqa: BLE001 - handed to those who wait
+            except Exception as failure:  # noqa: BLE001 - raised in the waiting callers
                 self._fail(self._snapshot(), failure)
 
     def _is_over(self) -> bool:
         with self._lock:
-            active = any(not _is_told(one) for one in self._waiting)
+            active = any(not _has_final_news(one) for one in self._waiting)
             if not active:
                 self._thread = None
             return not active
 
     def _snapshot(self) -> list[_Waiting]:
         with self._lock:
-            return [one for one in self._waiting if not _is_told(one)]
+            return [one for one in self._waiting if not _has_final_news(one)]
 
     async def _ask_until_over(self) -> None:
         async with self._connect() as jobs:
@@ -181,14 +180,14 @@ class JobPoller:
         return min(pause_seconds, _LONGEST_PAUSE_SECONDS)
 
     async def _until(self, moment: Callable[[], float]) -> None:
-        """Sleep until a moment, which comes earlier when somebody joins, or to the end of all."""
+        """Sleep until a moment, which a new caller may move forward, or until no caller waits."""
         while (left_seconds := moment() - _now()) > 0 and self._snapshot():
             await _sleep(min(left_seconds, _BETWEEN_REQUESTS_SECONDS))
 
     async def _ask(self, jobs: _Jobs, waiting: list[_Waiting]) -> None:
-        """Ask where all jobs are, once."""
+        """Request the states of all jobs once."""
         self._asked_at = _now()
-        # Never all processes at the same time, who were started at the same time.
+        # Processes that started at the same time must not all poll at the same time.
         self._jitter = random.uniform(0.75, 1.0)  # noqa: S311 - not a secret
         asked = {one.job_id for one in waiting}
         try:
@@ -209,7 +208,7 @@ class JobPoller:
     async def _ask_list(
         self, jobs: _Jobs, waiting: Collection[_Waiting], asked: Collection[str]
     ) -> set[str]:
-        """List the jobs that have not ended, until all that are waited for were found."""
+        """List pending jobs until all the requested ones are found, or the list ends."""
         found: set[str] = set()
         offset, total = 0, 1
         while offset < total and len(found) < len(asked):
@@ -226,14 +225,14 @@ class JobPoller:
         return found
 
     async def _ask_alone(self, jobs: _Jobs, waiting: list[_Waiting]) -> None:
-        """Ask for jobs by their ids, a few at once."""
+        """Request jobs by their ids, a few at a time."""
         by_job: dict[str, list[_Waiting]] = {}
         for one in waiting:
             by_job.setdefault(one.job_id, []).append(one)
         asked = list(by_job.items())
         for first in range(0, len(asked), _AT_ONCE):
             answers = [self._ask_one(jobs, *one) for one in asked[first : first + _AT_ONCE]]
-            # Each to its end: what is known of the others does not get lost with a fault.
+            # All of them finish: one fault must not lose the states of the other jobs.
             faults = await asyncio.gather(*answers, return_exceptions=True)
             for fault in faults:
                 if fault is not None:
@@ -245,21 +244,21 @@ class JobPoller:
         except QiskitRuntimeError as fault:
             if is_retryable(fault):
                 raise
-            self._fail(waiting, fault)  # it is this job that is not there
+            self._fail(waiting, fault)  # the fault concerns this job only
             return
         for one in waiting:
             one.hear(job.state)
-            # A job that is not in the list yet is not asked for by itself each time.
+            # A job that is not yet in the list is not requested separately at every poll.
             one.alone_at = _now() + one.pause_seconds()
 
     @asynccontextmanager
     async def _turn(self) -> AsyncGenerator[None]:
-        """Send a request when the one before it is long enough ago."""
+        """Delay a request until enough time has passed since the previous one."""
         await self._until(lambda: self._earliest_at)
         try:
             yield
         finally:
-            # From its end: it may have waited for a login before it was sent.
+            # Measured from its end, because the request may have waited for a login.
             self._earliest_at = _now() + _BETWEEN_REQUESTS_SECONDS
 
     def _note_fault(self, fault: QiskitRuntimeError) -> None:
@@ -269,18 +268,18 @@ class JobPoller:
 
     def _fail(self, waiting: list[_Waiting], failure: Exception) -> None:
         for one in waiting:
-            one.status = JobStatus.FAILED  # nothing more is asked for them
-            # Each adds its own traceback.
-            one.tell(copy.copy(failure) if isinstance(failure, QiskitRuntimeError) else failure)
+            one.status = JobStatus.FAILED  # no more requests for these
+            # Each caller adds its own traceback.
+            one.send(copy.copy(failure) if isinstance(failure, QiskitRuntimeError) else failure)
 
 
-def _is_told(one: _Waiting) -> bool:
-    """Say whether somebody has been told the end."""
+def _has_final_news(one: _Waiting) -> bool:
+    """Return whether the caller has been sent the final state or an error."""
     return one.status is not None and one.status.is_terminal
 
 
 def job_poller(key: Hashable, connect: Connect) -> JobPoller:
-    """Return the poller of an instance: the same one for everybody in this process."""
+    """Return the poller of an instance, shared by the whole process."""
     return _pollers().setdefault(key, JobPoller(connect))
 
 
@@ -289,6 +288,6 @@ def _pollers() -> dict[Hashable, JobPoller]:
     return {}
 
 
-# A child process has none of the threads of its parent.
+# A forked child process has none of the threads of its parent.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pollers.cache_clear)

@@ -1,4 +1,4 @@
-"""IBM Quantum's service: its login, its hosts, and what it has and has not."""
+"""IBM Quantum's service: its login, its hosts, and the features it supports or lacks."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ from prefect_qiskit_runtime.models import (
 from prefect_qiskit_runtime.settings import Settings
 
 API_VERSION = "2026-04-15"
-"""The version of IBM's API whose shapes are sent and read here: that of qiskit-ibm-runtime 0.51."""
+"""The version of IBM's API that is used here, the same as in qiskit-ibm-runtime 0.51."""
 
 
 class IbmApi(RuntimeApi):
-    """Asks IBM Quantum; an async context manager.
+    """The API of IBM Quantum; an async context manager.
 
-    It has the methods of `RuntimeApi`, and IBM's limits: only primitives run there, nothing is
-    published on the way, and a submission that is sent twice makes two jobs.
+    It has the methods of `RuntimeApi` with IBM's restrictions: only primitives run there, jobs
+    publish no interim results, and a submission that is sent twice creates two jobs.
 
     Args:
-        account: The key and where to go with it, or where they are saved.
+        account: The key and its hosts, or the place of a saved account.
         settings: Timeouts; read from the environment by default.
     """
 
@@ -68,13 +68,13 @@ class IbmApi(RuntimeApi):
 
     @property
     def account(self) -> IbmAccount:
-        """The account that is used, once the connection is open."""
+        """The account in use, once the connection is open."""
         if self._account is None:
             raise ConfigurationError("The client is not open. Use it inside `async with`.")
         return self._account
 
     def active_account(self) -> dict[str, Any]:
-        """Return the account, as the Qiskit Runtime services say it; the key stays hidden."""
+        """Return the account in the form of the Qiskit Runtime services; the key stays hidden."""
         account = self.account
         return {
             "channel": account.channel,
@@ -94,17 +94,17 @@ class IbmApi(RuntimeApi):
         content: bytes | str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
-        """Return the answer to a call, as `RuntimeApi` does; refuse what IBM has not."""
+        """Return the answer to a call, as `RuntimeApi` does; reject calls that IBM lacks."""
         _require_offered(call)
         return await super().request(call, query=query, content=content, headers=headers)
 
-    def stream(self, job_id: str, from_seq: int = 0) -> AsyncGenerator[StreamEvent]:  # noqa: ARG002 - there are no interim results
-        """Follow a job: its states and its end. IBM has no stream, so it is asked for them.
+    def stream(self, job_id: str, from_seq: int = 0) -> AsyncGenerator[StreamEvent]:  # noqa: ARG002 - IBM has no interim results
+        """Follow a job: its states and its end. IBM has no stream, so it is polled.
 
-        All jobs of an instance that are followed in this process are asked for at once.
+        All jobs of an instance that this process follows are polled together.
 
         Raises:
-            NotFoundError: No such job.
+            NotFoundError: The job does not exist.
             ServiceUnavailableError: IBM could not be reached for half an hour.
         """
         key = (_login_of(self.account), self.url, self.instance)
@@ -115,31 +115,31 @@ class IbmApi(RuntimeApi):
         return IbmApi(replace(self.account, instance=self.instance), settings=self._settings)
 
     async def _require_open_session(self, session_id: str, refusal: QiskitRuntimeError) -> None:
-        """Ask whether the session of a refused job is open: which code says so is not published.
+        """Check the session of a refused job; IBM does not document its code for a closed session.
 
         Raises:
-            SessionClosedError: It takes no more jobs.
+            SessionClosedError: The session accepts no more jobs.
         """
         if refusal.transient:
             return
         try:
             session = await self.get_session(session_id)
         except QiskitRuntimeError:
-            return  # the refusal is what there is to tell
+            return  # the caller raises the refusal
         if session.state is SessionState.CLOSED or not session.accepting_jobs:
             raise SessionClosedError(
-                f"{refusal} Session {session_id} takes no more jobs: open another.",
+                f"{refusal} Session {session_id} accepts no more jobs: open another.",
                 identifier=session_id,
             ) from refusal
 
     async def pending_jobs(self, *, limit: int, offset: int) -> tuple[list[JobInfo], int]:
-        """Return some of the jobs that have not ended, and how many there are; asked once."""
+        """Return a page of the pending jobs, and their total number, without retries."""
         query = {"exclude_params": True, "pending": True}
         call = Call("GET", "/jobs", "list pending jobs")
         return await read_page(self, call, query, Page("jobs", JobInfo, limit, offset))
 
     async def ask_job(self, job_id: str) -> JobInfo:
-        """Return a job as `get_job` does; asked once, without patience."""
+        """Return a job as `get_job` does, without retries."""
         call = job_call("GET", job_id, "get")
         return read_model(call, await self.request(call, query={"exclude_params": True}), JobInfo)
 
@@ -152,10 +152,10 @@ class IbmApi(RuntimeApi):
             return ""
 
     async def acknowledge_result(self, job_id: str) -> None:
-        """Do nothing: IBM gives the result of a private job out once, and keeps no account."""
+        """Do nothing: IBM returns the result of a private job once, with no acknowledgement."""
 
     async def logout(self) -> None:
-        """Forget the access token of this process; the next question logs in again."""
+        """Forget the access token of this process; the next request logs in again."""
         _login_of(self.account).forget()
 
     def _auth(self) -> Authentication:
@@ -180,7 +180,7 @@ class IbmApi(RuntimeApi):
 
 
 class _CloudTransport(Transport):
-    """A connection to one of IBM Cloud's own services."""
+    """A connection to one of IBM Cloud's services."""
 
     def __init__(self, url: str, account: IbmAccount, settings: Settings) -> None:
         super().__init__(url, "", verify=account.verify, proxies=account.proxies, settings=settings)

@@ -1,4 +1,4 @@
-"""How many jobs an account may have pending: known from what the service has refused."""
+"""The limit of an account's pending jobs, learned from the submissions IBM refused."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 TOO_MANY_PENDING = 1012
-"""IBM's code for a submission that would be one pending job too many."""
+"""IBM's code for a submission that exceeds the limit of pending jobs."""
 
 KNOWN_SECONDS = 300.0
-"""How long such a number is taken as known: not for long, since some jobs may have ended between
-the refusal and the look at them."""
+"""How long a learned limit is used: not for long, because some jobs may have ended between the
+refusal and the count."""
 
 _LONGEST_PAUSE_SECONDS = 20.0
 
@@ -27,7 +27,7 @@ class _Instance(Protocol):
 
 
 def instance_name(api: _Instance) -> str:
-    """Return a name of an instance that tells no account."""
+    """Return a name for an instance that does not reveal the account."""
     whole = json.dumps([api.url, api.instance])
     return hashlib.sha256(whole.encode()).hexdigest()[:12]
 
@@ -37,12 +37,12 @@ async def wait_for_room(
     pending: Callable[[], Awaitable[int]],
     on_wait: Callable[[bool], object],
 ) -> None:
-    """Wait until there are less pending jobs than there may be.
+    """Wait until there are fewer pending jobs than the limit.
 
     Args:
-        most: How many there may be; 0 while that is not known.
-        pending: How many there are.
-        on_wait: Told, before each pause, whether it is the first.
+        most: Returns the limit; 0 while it is unknown.
+        pending: Returns the number of pending jobs.
+        on_wait: Called before each pause with True if it is the first.
     """
     pause_seconds = 1.0
     while 0 < most() <= await pending():

@@ -1,4 +1,4 @@
-"""Whether an account of IBM Quantum works, and if not, what is wrong: in one sentence."""
+"""Check whether an IBM Quantum account works and, if not, report the cause in one sentence."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from prefect_qiskit_runtime.errors import (
     QiskitRuntimeError,
 )
 
-# As much as the services of clouds put up with.
+# The skew that cloud services usually tolerate.
 _LARGEST_SKEW_SECONDS = 300.0
 
 
 async def verify_account(source: IbmAccount | SavedAccount) -> str:
-    """Log in, find the instance, and ask it something that costs nothing.
+    """Log in, find the instance, and send it requests that are free of charge.
 
     Returns:
-        What the account is good for, in a sentence.
+        A sentence with the instance, its backends and its usage.
 
     Raises:
         ConfigurationError: The account, the certificate, or the clock of this machine is wrong.
-        AuthenticationError: The key, or the instance, is wrong.
-        ServiceUnavailableError: The network, or the service.
+        AuthenticationError: The key or the instance is wrong.
+        ServiceUnavailableError: The network or the service does not work.
     """
     account = await asyncio.to_thread(source.read)
     skew_seconds = await _skew_seconds(account)
@@ -57,14 +57,16 @@ async def verify_account(source: IbmAccount | SavedAccount) -> str:
         NotFoundError,
         InvalidInputError,
     ) as error:
-        told = account.instance or "none is named"
-        raise _told(error, f"The key is good and the instance is wrong ({told})") from error
+        named = account.instance or "none is named"
+        raise _with_cause(
+            error, f"The key is valid, but the instance is wrong ({named})"
+        ) from error
     except QiskitRuntimeError as error:
-        raise _told(error, "The key is good and the service cannot be asked") from error
+        raise _with_cause(error, "The key is valid, but the service does not answer") from error
     limit = usage.usage_limit_seconds
     of = "" if limit is None else f" of {limit:g}"
     return (
-        f"The key is good for instance {instance} at {api.url}, which has {len(backends)} backends"
+        f"The key is valid for instance {instance} at {api.url}, which has {len(backends)} backends"
         f" and has used {usage.usage_consumed_seconds:g}{of} s."
     )
 
@@ -74,7 +76,7 @@ async def _log_in(account: IbmAccount) -> None:
         return open_http(account.iam_url, account.verify, account.proxies)
 
     login = iam_login(account.iam_url, account.api_key)
-    login.forget()  # the token of a key that was deleted since is good for a while
+    login.forget()  # the token of a deleted key stays valid for a while
     try:
         await login.token(connect)
     except AuthenticationError as error:
@@ -83,23 +85,25 @@ async def _log_in(account: IbmAccount) -> None:
             " https://cloud.ibm.com/iam/apikeys."
         ) from error
     except ConfigurationError as error:
-        raise _told(error, "The network, the certificate or the clock is wrong") from error
+        raise _with_cause(error, "The network, the certificate or the clock is wrong") from error
     except QiskitRuntimeError as error:
-        raise _told(error, "The network is in the way, or the service is away") from error
+        raise _with_cause(
+            error, "The network blocks the request, or the service is down"
+        ) from error
 
 
 async def _skew_seconds(account: IbmAccount) -> float | None:
-    """Return how far this machine's clock is ahead of the service's; None if that is not told."""
-    with suppress(httpx.HTTPError, ValueError, TypeError):  # said better by what comes next
+    """Return how far this machine's clock is ahead of the service's; None if unknown."""
+    with suppress(httpx.HTTPError, ValueError, TypeError):  # the next request reports it better
         async with open_http(account.iam_url, account.verify, account.proxies) as http:
             response = await http.get(account.iam_url)
         return time.time() - parsedate_to_datetime(response.headers.get("Date", "")).timestamp()
     return None
 
 
-def _told(error: QiskitRuntimeError, what: str) -> QiskitRuntimeError:
-    """Return an error of the same kind that says first what is wrong."""
+def _with_cause(error: QiskitRuntimeError, what: str) -> QiskitRuntimeError:
+    """Return an error of the same type whose message begins with the cause."""
     why = str(error).partition(". ")[0].rstrip(".")
-    told = type(error)(f"{what}: {why}.")
-    told.code, told.transient = error.code, error.transient
-    return told
+    clearer = type(error)(f"{what}: {why}.")
+    clearer.code, clearer.transient = error.code, error.transient
+    return clearer
