@@ -148,7 +148,7 @@ def primitive_inputs(primitive: str, options: Mapping[str, Any]) -> dict[str, An
 
 
 def executor_converter() -> Any | None:
-    """Return the converter of quantum programs to job inputs, or None if there is no such.
+    """Return the converter of quantum programs to job inputs, or None if unavailable.
 
     Its `encoder(program, options)` returns a pydantic model.
     """
@@ -163,7 +163,7 @@ def executor_converter() -> Any | None:
 
 
 def executor_decoder() -> Any | None:
-    """Return the decoder of results of quantum programs, or None if there is no such.
+    """Return the decoder of results of quantum programs, or None if unavailable.
 
     Its `decode(text)` returns a `QuantumProgramResult`.
     """
