@@ -1,12 +1,13 @@
 """The broker: a process beside one job of a service that uses IBM Quantum for its program.
 
-What it does: holds the user's credentials for one job, opens one session with them, sends what
-the program asks for, keeps a journal of it, and leaves nothing open when the job has ended, or
-when the service has died.
+It holds the user's credentials for one job, opens one session with them, submits the program's
+requests, keeps a journal of them, and leaves nothing open when the job has ended or the service
+has died.
 
-What it never does: show the program a key or a token; write one down; submit anything before the
-intent to is on disk; know Prefect, the database of the service or the values that it carries.
+It never shows the program a key or a token, never writes one to disk, never submits anything
+before the intent is on disk, and knows nothing of Prefect, of the service's database or of the
+values that it passes on.
 
-Its process is started by the service with `python -m prefect_qiskit_runtime.broker`, which is
-all that the two share beside the written protocol (docs/reference/broker.md).
+The service starts its process with `python -m prefect_qiskit_runtime.broker`; apart from this
+command, the two share only the documented protocol (docs/reference/broker.md).
 """

@@ -1,9 +1,10 @@
 """Entry point, started by a service for one job: `python -m prefect_qiskit_runtime.broker FD`.
 
-FD is a socket whose other end the program has. On standard input come two lines from the
-service: the order, credentials included, and later how the job has ended; an early end of file
-means that the service is gone. On standard output go two lines: one when the program may start,
-and at the end what was used; or in place of either, what the problem is.
+FD is a socket whose other end belongs to the program. The service writes two lines to standard
+input: the order, including credentials, and later how the job has ended; an early end of file
+means that the service is gone. The broker writes two lines to standard output: one when the
+program may start, and one at the end with the time used; a line that reports a problem replaces
+either.
 """
 
 from __future__ import annotations
@@ -47,14 +48,14 @@ def _say(**what: object) -> None:
 
 
 def _hide_memory() -> None:
-    """Let no process of the same user read this one's memory (Linux): it holds a key."""
+    """Keep other processes of the same user from reading this memory (Linux): it holds a key."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 if __name__ == "__main__":
     _hide_memory()
-    # The service says when the job has ended; a terminal that is interrupted says it to both.
+    # The service reports the end of the job; an interrupt at a terminal reaches both processes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s broker: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)

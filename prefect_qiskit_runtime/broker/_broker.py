@@ -1,4 +1,4 @@
-"""Serve one program until its job has ended or the service is gone, then leave nothing open."""
+"""Serves one program until its job has ended or the service is gone, and leaves nothing open."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from prefect_qiskit_runtime.models import PUB_PRIMITIVES, HardwareMode
 logger = logging.getLogger(__name__)
 
 End = Literal["cancel", "keep"]
-"""What becomes of the jobs that still run: they are cancelled, or left to the next attempt."""
+"""Whether jobs that still run are cancelled or kept for the next attempt."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What the service says when it starts a broker.
+    """The order that the service sends when it starts a broker.
 
     Attributes:
-        account: Whose credentials; not shown by `repr`.
+        account: The account and its credentials; not shown by `repr`.
         backend: The device.
-        label: What its jobs at IBM bear as a tag: the label of the program's flow run, or the id of
-            the program's job.
-        mode: How they belong together.
-        journal: The file of its evaluation.
-        limits: What the program may use.
+        label: A tag of its jobs at IBM: the label of the program's flow run, or the id of the
+            program's job.
+        mode: How the jobs are grouped: session, batch, or separate jobs.
+        journal: The journal file of the evaluation.
+        limits: How much time the program may use.
     """
 
     account: IbmAccount
@@ -68,12 +68,12 @@ async def run(
     *,
     ready: Callable[[], None],
 ) -> float:
-    """Serve the program of an order; return the seconds for which its sessions held the device.
+    """Serve the program of an order and return the seconds that it has used on the device.
 
     Args:
         order: The order.
-        pipe: To the program.
-        service: What the service says.
+        pipe: The pipe to the program.
+        service: The input from the service.
         ready: Called when the program may start.
     """
     with await asyncio.to_thread(Journal, order.journal) as journal:
@@ -100,9 +100,9 @@ async def run(
 
 
 async def _end_from(service: asyncio.StreamReader) -> End:
-    """Wait until the service says that the job has ended, or is gone itself."""
+    """Wait until the service reports the end of the job, or is gone."""
     line = await service.readline()
-    # A service that died leaves the jobs to the next attempt, which takes them up.
+    # If the service has died, the jobs are kept, and the next attempt attaches to them.
     return json.loads(line)["end"] if line.endswith(b"\n") else "keep"
 
 
@@ -113,7 +113,7 @@ class _Broker:
         self._calls: dict[asyncio.Task[None], HardwareCall | None] = {}
 
     async def serve(self) -> None:
-        """Answer the requests of the program until it has gone."""
+        """Answer the requests of the program until it is gone."""
         while (request := await self._pipe.read()) is not None:
             header, body = request
             call = None
@@ -125,7 +125,7 @@ class _Broker:
             task.add_done_callback(lambda done: self._calls.pop(done, None))
 
     async def leave(self, serving: asyncio.Task[None], end: End) -> None:
-        """Stop serving; cancel the jobs that still run, or leave them."""
+        """Stop serving; cancel the jobs that still run, or keep them."""
         calls = dict(self._calls)
         for task in (serving, *calls):
             task.cancel()
@@ -139,7 +139,7 @@ class _Broker:
             body = await self._device() if call is None else await self._result(header, call)
         except QiskitRuntimeError as exc:
             await self._pipe.refuse(number, _described(exc))
-        except Exception as exc:  # boundary: the program must not wait for ever
+        except Exception as exc:  # boundary: the program must not wait forever
             logger.exception("A request of %s failed", self._account.label)
             fault = QiskitRuntimeError(f"The broker failed: {type(exc).__name__}.")
             await self._pipe.refuse(number, _described(fault))
@@ -152,7 +152,7 @@ class _Broker:
         return await call.result()
 
     async def _device(self) -> bytes:
-        """Return what the device is."""
+        """Return the configuration and the calibration of the device."""
         api, name = self._account.api, self._account.backend
         configuration, properties = await asyncio.gather(
             api.backend_configuration(name), api.backend_properties(name)

@@ -1,4 +1,4 @@
-"""What is left of the time on the device that a program may use."""
+"""The remaining time on the device that a program may use."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from prefect_qiskit_runtime.models import JobInfo
 
 @dataclass(frozen=True)
 class Limits:
-    """How much time on the device may be used, in seconds; None for no limit.
+    """The time on the device that may be used, in seconds; None for no limit.
 
     Attributes:
-        max_execution_seconds: How long the program's job itself may run.
-        max_seconds: By the program, earlier attempts included.
-        max_seconds_per_flow_run: By all jobs that have the label of the program's.
-        max_seconds_per_day: By all jobs of the account in one day (UTC).
-        max_seconds_of_instance: By the instance in its period, as IBM counts it.
+        max_execution_seconds: The longest run time of the program's job itself.
+        max_seconds: The limit of the program, including earlier attempts.
+        max_seconds_per_flow_run: The limit of all jobs with the label of the program's flow run.
+        max_seconds_per_day: The limit of all jobs of the account in one day (UTC).
+        max_seconds_of_instance: The limit of the instance in its period, as measured by IBM.
     """
 
     max_execution_seconds: int
@@ -32,12 +32,12 @@ class Limits:
 
 
 class Budget:
-    """The limits of one program, looked at before each submission.
+    """The limits of one program, checked before each submission.
 
     Args:
-        api: The service, which has measured what was used.
+        api: The service, which measures the time used.
         backend: The device.
-        label: What the jobs of the program's flow run bear as a tag.
+        label: The tag of the jobs of the program's flow run.
         limits: The limits.
     """
 
@@ -49,13 +49,13 @@ class Budget:
         self._spending = Spending()
 
     async def left_seconds(self, used_seconds: float) -> float:
-        """Return the least that is left under all limits; infinite where there are none.
+        """Return the time left under the tightest limit; infinite without limits.
 
         Args:
-            used_seconds: What the program has used.
+            used_seconds: The time that the program has used.
 
         Raises:
-            HardwareBudgetError: Nothing is left under one of them.
+            HardwareBudgetError: One of the limits is used up.
         """
         limits = self.limits
         own = "hardware_max_seconds or max_qpu_seconds_per_call"
@@ -74,7 +74,7 @@ class Budget:
         return left
 
     async def used_by(self, job_ids: list[str]) -> float:
-        """Return the time on the device of jobs that belong to no session."""
+        """Return the time on the device used by jobs outside of sessions."""
         known = self._spending.jobs
         unknown = [job_id for job_id in job_ids if job_id not in known]
         ended_before = sum(known[job_id] for job_id in job_ids if job_id in known)

@@ -1,7 +1,7 @@
-"""What was submitted for one evaluation, on disk: so that nothing is paid for twice.
+"""A record on disk of the submissions of one evaluation, so that nothing is billed twice.
 
-One file for all attempts of an evaluation. It has numbers, labels, ids and times; no inputs, no
-results and no credentials.
+All attempts of an evaluation share one file. It contains numbers, labels, ids and times; no inputs,
+no results and no credentials.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _TAG_CHARACTERS = 26
 
 @dataclass
 class Submission:
-    """One request of a program, and the job that IBM made of it.
+    """One request of a program, and the job that IBM created for it.
 
     Attributes:
         sequence: Its number among all requests of the evaluation, from 0.
-        attempt: Which job of it this is, from 1: one that ended without a result is followed.
-        fingerprint: What it asks for.
-        tag: The label that its job bears.
-        intended_at: When it was about to be sent; None if it has not been, or was refused.
+        attempt: The number of its job, from 1: a job that ended without a result has a successor.
+        fingerprint: The fingerprint of the request.
+        tag: The tag of its job.
+        intended_at: When it was about to be sent; None if it was never sent, or was refused.
         job_id: The job, once it is known.
     """
 
@@ -44,12 +44,12 @@ class Submission:
 
 @dataclass
 class _Known:
-    """What the file says.
+    """The content of the file.
 
     Attributes:
-        submissions: The last attempt of each request, by its number.
-        sessions: The sessions that were opened, with the seconds that each closed one has used.
-        single_jobs: The jobs that belong to none.
+        submissions: The last attempt of each request, by the number of the request.
+        sessions: The sessions that were opened, with the seconds used by each closed one.
+        single_jobs: The jobs outside of sessions.
     """
 
     submissions: dict[int, Submission] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class Journal:
     """The journal of one evaluation, held by one broker at a time.
 
     Args:
-        path: The file. Its name stands for the evaluation.
+        path: The file. Its name identifies the evaluation.
     """
 
     def __init__(self, path: Path) -> None:
@@ -74,7 +74,7 @@ class Journal:
         self._known = _read(path)
         if path.stat().st_size and not path.read_bytes().endswith(b"\n"):
             os.write(self._descriptor, b"\n")
-        # Equal requests of an earlier attempt are interchangeable: taken up in their order.
+        # Equal requests of an earlier attempt are interchangeable, so they are reused in order.
         self._earlier: dict[str, deque[Submission]] = {}
         for submission in sorted(self._known.submissions.values(), key=lambda one: one.sequence):
             self._earlier.setdefault(submission.fingerprint, deque()).append(submission)
@@ -93,19 +93,19 @@ class Journal:
 
     @property
     def single_jobs(self) -> list[str]:
-        """The jobs that belong to no session."""
+        """The jobs outside of sessions."""
         return self._known.single_jobs
 
     @property
     def used_seconds(self) -> float:
-        """How long all sessions that were closed have held the device."""
+        """The total time for which all closed sessions held the device."""
         return sum(seconds or 0.0 for seconds in self._known.sessions.values())
 
     def take(self, fingerprint: str) -> tuple[Submission, bool]:
         """Return the submission of a request: that of an earlier attempt, or a new one.
 
         Returns:
-            The submission, and whether an earlier attempt had other ones left instead of it.
+            The submission, and whether an earlier attempt left only different submissions.
         """
         earlier = self._earlier.get(fingerprint)
         if earlier:
@@ -115,11 +115,11 @@ class Journal:
         return self._made(sequence, 1, fingerprint), diverged
 
     def again(self, dead: Submission) -> Submission:
-        """Return the submission that follows one whose job ended without a result."""
+        """Return the successor of a submission whose job ended without a result."""
         return self._made(dead.sequence, dead.attempt + 1, dead.fingerprint)
 
     def intend(self, submission: Submission) -> None:
-        """Take note that a submission is about to be sent."""
+        """Record that a submission is about to be sent."""
         submission.intended_at = time.time()
         self._known.submissions[submission.sequence] = submission
         self._append(
@@ -131,24 +131,24 @@ class Journal:
         )
 
     def refused(self, submission: Submission) -> None:
-        """Take note that a submission was refused: no job was made of it."""
+        """Record that a submission was refused: no job was created."""
         submission.intended_at = None
         self._append("refused", submission)
 
     def submitted(self, submission: Submission, job_id: str, *, is_single: bool) -> None:
-        """Take note of the job of a submission, and whether it belongs to no session."""
+        """Record the job of a submission, and whether it is outside of sessions."""
         submission.job_id = job_id
         if is_single:
             self._known.single_jobs.append(job_id)
         self._append("job", submission, job_id=job_id, single=is_single)
 
     def session_opened(self, session_id: str) -> None:
-        """Take note of a session."""
+        """Record that a session was opened."""
         self._known.sessions[session_id] = None
         self._write({"type": "session", "id": session_id})
 
     def session_closed(self, session_id: str, seconds: float) -> None:
-        """Take note that a session is closed, and of what it has used."""
+        """Record that a session is closed, and the time that it has used."""
         self._known.sessions[session_id] = seconds
         self._write({"type": "session_closed", "id": session_id, "seconds": seconds})
 
@@ -195,5 +195,5 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
     for line in path.read_bytes().splitlines():
         try:
             yield json.loads(line)
-        except ValueError:  # the last line of a machine that lost its power
+        except ValueError:  # a line left incomplete by a loss of power
             continue

@@ -1,9 +1,10 @@
-"""Submissions of all programs of a service to one instance of IBM's, in one line.
+"""The queue for submissions of all programs of a service to one IBM instance.
 
-A broker knows no Prefect, whose limits the flows share. What the brokers of a service share is a
-file for each instance: it is locked by the one whose turn it is, and the system unlocks it behind
-a broker that dies. The file says when the last submissions were, and what IBM has said of its
-limits; so flows and other tools are met there only.
+Brokers do not use Prefect, through which flows share their limits. Instead, the brokers of a
+service share a file for each instance. The broker whose turn it is locks the file, and the
+operating system unlocks it if that broker dies. The file contains the times of the last
+submissions and the limits that IBM has reported. Flows and other tools do not use the file: only
+IBM's reported limits take them into account.
 """
 
 from __future__ import annotations
@@ -31,17 +32,17 @@ from prefect_qiskit_runtime.errors import QiskitRuntimeError, RateLimitedError
 
 logger = logging.getLogger(__name__)
 
-_MINUTE_SECONDS = 61.0  # from the answer to a submission, which has come in before that
+_MINUTE_SECONDS = 61.0  # counted from the answer to a submission, which arrived before it
 _LONGEST_PAUSE_SECONDS = 2.0
 _REFUSED_SECONDS = 15.0
 
 
 class BrokerLine:
-    """The line of an instance.
+    """The queue of an instance.
 
     Args:
         api: The service.
-        folder: Where the brokers of the service have their journals.
+        folder: The folder of the journals of the service's brokers.
     """
 
     def __init__(self, api: IbmApi, folder: Path) -> None:
@@ -50,7 +51,7 @@ class BrokerLine:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[Sending]:
-        """Wait until one submission more is within the limits; the block sends it."""
+        """Wait until one more submission is within the limits; the `with` block sends it."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             await _lock(descriptor)
@@ -69,14 +70,14 @@ class BrokerLine:
 
 
 class Sending:
-    """A submission whose turn it is."""
+    """The submission whose turn it is."""
 
     def __init__(self, line: _LineFile, pending: Callable[[], Awaitable[int]]) -> None:
         self._line = line
         self._pending = pending
 
     async def note(self, refusal: QiskitRuntimeError) -> None:
-        """Take note of what the service has said of its limits, for all that wait."""
+        """Record the limits that the service has reported, for all waiting submissions."""
         if refusal.code == TOO_MANY_PENDING:
             self._line.is_full_with(max(1, await self._pending(), self._line.most_pending))
         elif isinstance(refusal, RateLimitedError):
@@ -84,30 +85,30 @@ class Sending:
 
 
 def is_for_the_line(refusal: QiskitRuntimeError) -> bool:
-    """Say whether a submission was refused for a limit that whoever is next in line waits for."""
+    """Return whether a submission was refused for a limit that applies to the whole queue."""
     return refusal.code == TOO_MANY_PENDING or isinstance(refusal, RateLimitedError)
 
 
 class _LineFile:
-    """What the file of a line says, for the one whose turn it is."""
+    """The content of a queue's file, used by the broker whose turn it is."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._said: dict[str, Any] = {}
-        # Behind the first line may be the rest of a longer one before it; after a loss of power
-        # there may be anything, and IBM says its limits again.
+        # The first line may be followed by the rest of a longer, older one. After a loss of power
+        # the content may be arbitrary; it is then ignored, because IBM reports its limits again.
         with suppress(ValueError):
             content = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
             self._said = json.loads(content.partition(b"\n")[0])
 
     @property
     def most_pending(self) -> int:
-        """How many jobs may be pending; 0 if that is not known."""
+        """How many jobs may be pending; 0 if unknown."""
         known = self._said.get("most_pending")
         return known["jobs"] if known is not None and known["until"] > time.time() else 0
 
     async def wait_for_pace(self, per_minute: int) -> None:
-        """Wait until one submission more is allowed within this minute, and count it."""
+        """Wait until one more submission is allowed within this minute, and count it."""
         while (wait_seconds := self._wait_seconds(per_minute)) > 0:
             logger.info("The next submission to this instance is in %.0f s.", wait_seconds)
             await asyncio.sleep(wait_seconds)
@@ -115,16 +116,16 @@ class _LineFile:
         self._write()
 
     def submitted(self) -> None:
-        """Take note that the submission that was counted last has come in by now."""
+        """Record that the submission counted last has arrived by now."""
         self._submissions[-1] = time.time()
         self._write()
 
     def is_full_with(self, jobs: int) -> None:
-        """Take note of how many jobs may be pending."""
+        """Record how many jobs may be pending."""
         self._said["most_pending"] = {"jobs": jobs, "until": time.time() + KNOWN_SECONDS}
 
     def is_refused_for(self, seconds: float) -> None:
-        """Take note that the instance takes no submission for a while."""
+        """Record that the instance accepts no submissions for some time."""
         self._said["refused_until"] = time.time() + seconds
 
     @property
@@ -133,7 +134,7 @@ class _LineFile:
 
     def _wait_seconds(self, per_minute: int) -> float:
         now = time.time()
-        # A clock that was set back must not hold anybody up.
+        # A clock that was set back must not delay submissions.
         self._said["submissions"] = [
             at for at in self._submissions if now - _MINUTE_SECONDS < at <= now
         ]

@@ -1,4 +1,4 @@
-"""The program's end and ours: one JSON header on a line, then as many bytes as it says."""
+"""The pipe between program and broker: a JSON header on one line, then the bytes it announces."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ProgramPipe:
         return cls(*await asyncio.open_connection(sock=pipe, limit=_HEADER_BYTES))
 
     async def read(self) -> tuple[dict[str, Any], str] | None:
-        """Return the next request with its body; None when the program has gone."""
+        """Return the next request with its body; None when the program is gone."""
         try:
             header = json.loads(await self._reader.readuntil(b"\n"))
             body = await self._reader.readexactly(header["bytes"])
@@ -47,7 +47,7 @@ class ProgramPipe:
         await self._send({"id": number}, body)
 
     async def refuse(self, number: int, error: dict[str, Any]) -> None:
-        """Say why a request has no answer."""
+        """Report why a request has no answer."""
         await self._send({"id": number, "error": error}, b"")
 
     async def _send(self, header: dict[str, Any], body: bytes) -> None:
@@ -56,7 +56,7 @@ class ProgramPipe:
             async with self._writing:
                 self._writer.writelines([line, b"\n", body])
                 await self._writer.drain()
-        except ConnectionError:  # the program has gone; so it is told by the end of its requests
+        except ConnectionError:  # the program is gone; `read` returns None as well
             return
 
 
@@ -64,7 +64,7 @@ def _checked(header: dict[str, Any]) -> dict[str, Any]:
     """Return the header of a request.
 
     Raises:
-        ValueError: It is none, or one of another version.
+        ValueError: The header is not a request, or has another version.
     """
     texts = ("primitive", "fingerprint") if header["ask"] == "run" else ()
     is_request = (

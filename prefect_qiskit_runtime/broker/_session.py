@@ -1,4 +1,4 @@
-"""How the jobs of a program belong together on IBM Quantum: a session, a batch, or not at all."""
+"""How the jobs of a program are grouped on IBM Quantum: in a session, in a batch, or separately."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ LONGEST_JOB_SECONDS = 10_800
 
 
 class HardwareSession:
-    """Opens the session with the first submission, and again when the service has closed it.
+    """Opens the session with the first submission, and again after the service has closed it.
 
-    With the mode "job" there is none, and each job is for itself.
+    With the mode "job", no session is opened and the jobs are separate.
 
     Attributes:
-        session_id: The session or batch; None while there is none.
+        session_id: The open session or batch, if any.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class HardwareSession:
         self._used_before = 0.0
 
     async def settle_earlier(self) -> None:
-        """Close what an attempt that died has left open, and count what was used."""
+        """Close the sessions left open by an attempt that died, and measure the time used."""
         for session_id in self._journal.open_sessions:
             await self._close(session_id)
         self._used_before = await self._all_used_seconds()
@@ -53,7 +53,7 @@ class HardwareSession:
     async def enter(self) -> tuple[str | None, int | None]:
         """Return the session to submit to, and the max_execution_time of the job.
 
-        Either is None where there is none: for jobs by themselves, and without a limit.
+        The session is None for separate jobs; the time is None without a limit.
 
         Raises:
             HardwareBudgetError: The time is used up.
@@ -68,7 +68,7 @@ class HardwareSession:
             return self.session_id, min(LONGEST_JOB_SECONDS, max(1, math.ceil(left_seconds)))
 
     async def lapsed(self, session_id: str) -> None:
-        """Take note that the service takes no more jobs into a session."""
+        """Record that a session accepts no more jobs, and close it."""
         async with self._opening:
             if session_id == self.session_id:
                 self.session_id = None
@@ -78,14 +78,14 @@ class HardwareSession:
         """Close the session.
 
         Args:
-            with_jobs: Whether the jobs that wait in it are cancelled; else they run to their end.
+            with_jobs: Whether its waiting jobs are cancelled; otherwise they run to their end.
         """
         self.session_id = None
         for session_id in self._journal.open_sessions:
             await self._close(session_id, with_jobs=with_jobs)
 
     async def used_seconds(self) -> float:
-        """Return the time on the device that this attempt has used, as IBM bills it."""
+        """Return the time on the device that this attempt has used, as billed by IBM."""
         return await self._all_used_seconds() - self._used_before
 
     async def _all_used_seconds(self) -> float:

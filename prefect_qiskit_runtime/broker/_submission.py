@@ -1,7 +1,7 @@
-"""One request of a program, from what it asks for to the result: paid for once.
+"""One request of a program, from submission to result, billed once.
 
-IBM's service knows no keys: a job bears a tag. It is looked for before any request that is not
-provably the first, and after one with an unclear outcome.
+IBM's service has no idempotency keys, so each job has a tag. A job with the tag is searched for
+before any request that is not provably the first, and after one with an unclear outcome.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ _LEAVE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Asked:
-    """What a program asks for.
+    """The request of a program.
 
     Attributes:
         primitive: The program at IBM: "sampler" or "estimator".
-        fingerprint: What makes two requests the same.
+        fingerprint: The same for equal requests.
         params_text: The inputs, encoded.
     """
 
@@ -63,16 +63,16 @@ class Asked:
 
 @dataclass(frozen=True)
 class Account:
-    """Where and for whom jobs are submitted.
+    """The account, device and session for which jobs are submitted.
 
     Attributes:
         api: IBM's service, logged in.
         backend: The device.
-        label: A tag that tells whose jobs they are.
-        journal: What was submitted before.
-        session: The session that they belong to.
-        line: Where each waits for its turn.
-        settings: What is done after an unclear outcome.
+        label: The tag that all these jobs share.
+        journal: The record of earlier submissions.
+        session: The session of the jobs.
+        line: The queue in which each submission waits for its turn.
+        settings: The settings, such as the handling of unclear outcomes.
     """
 
     api: IbmApi
@@ -88,7 +88,7 @@ class _NoJobError(Exception):
     """A submission was refused, or had no answer.
 
     Attributes:
-        why: What the service has said.
+        why: The error.
         session_id: The session that it was sent to, if any.
     """
 
@@ -99,10 +99,10 @@ class _NoJobError(Exception):
 
 
 class HardwareCall:
-    """Takes one request to its result. `leave` may be called once `result` was cancelled.
+    """Takes one request to its result. `leave` may be called after `result` was cancelled.
 
     Attributes:
-        job_id: The job that is waited for; None before there is one.
+        job_id: The job whose end is awaited; None before it exists.
     """
 
     def __init__(self, account: Account, asked: Asked) -> None:
@@ -115,13 +115,13 @@ class HardwareCall:
         """Return the encoded result.
 
         Raises:
-            JobError: Its job has ended without one, and is not sent again.
+            JobError: The job has ended without a result, and is not sent again.
             HardwareBudgetError: The time is used up; nothing was submitted.
         """
         submission, diverged = self._account.journal.take(self._asked.fingerprint)
         if diverged:
             logger.warning(
-                "%s asks for other circuits than its earlier attempt: they are paid for.",
+                "%s requests different circuits than its earlier attempt: these will be billed.",
                 self._account.label,
             )
         own_jobs = 0
@@ -144,7 +144,7 @@ class HardwareCall:
             submission = self._account.journal.again(submission)
 
     async def leave(self, *, cancel: bool) -> None:
-        """Cancel the job, or leave it to be taken up; a request under way is waited for."""
+        """Cancel the job, or keep it for the next attempt, after any request in progress."""
         if self._post is not None and self.job_id is None:
             await asyncio.wait({self._post}, timeout=_LEAVE_SECONDS)
             if self._post.done() and not self._post.exception():
@@ -157,7 +157,7 @@ class HardwareCall:
                 logger.warning("Job %s may still run: not cancelled: %s", self.job_id, exc)
 
     async def _find_earlier(self, submission: Submission) -> str | None:
-        """Return the job of a submission that an earlier attempt has sent, or may have sent."""
+        """Return the job of a submission if an earlier attempt has sent it."""
         if submission.job_id is not None:
             return submission.job_id
         if submission.intended_at is None:
@@ -169,7 +169,7 @@ class HardwareCall:
     async def _look_for(
         self, submission: Submission, seconds: float, error: QiskitRuntimeError | None
     ) -> str | None:
-        """Look for a job by its tag; None if there is none, and it may be sent (again)."""
+        """Search for a job by its tag; None if it is not found and may be sent (again)."""
         until = time.monotonic() + seconds
         pause_seconds = min(1.0, seconds / 4)
         while True:
@@ -193,7 +193,7 @@ class HardwareCall:
         return None
 
     async def _submit(self, submission: Submission) -> str:
-        """Send a request until it has made a job, once."""
+        """Send a request until exactly one job exists for it."""
         was_unclear = False
         while True:
             try:
@@ -214,7 +214,7 @@ class HardwareCall:
         """Send a request once, when the limits of the account allow it.
 
         Raises:
-            _NoJobError: It was answered otherwise, or not at all.
+            _NoJobError: It was refused, or had no answer.
         """
         async with self._account.line.turn() as sending:
             session_id, limit = await self._account.session.enter()
@@ -227,7 +227,7 @@ class HardwareCall:
                 raise _NoJobError(exc, session_id) from exc
 
     async def _oldest(self, submission: Submission, job_id: str) -> str:
-        """Return the job to wait for, where an earlier request has made one after all."""
+        """Return the oldest job with the tag, in case an earlier request created one after all."""
         jobs = await self._account.api.list_jobs(tags=[submission.tag], oldest_first=True)
         for twin in jobs[1:]:
             if not twin.state.status.is_terminal:
@@ -253,16 +253,16 @@ class HardwareCall:
                 max_execution_time=limit,
             ),
         )
-        # Before anything can be cancelled: whoever comes next finds the job by its id.
+        # Recorded before any cancellation, so that the next attempt finds the job by its id.
         self._note_job(submission, submitted.id, session_id)
         logger.info("Job %s submitted to %s", submitted.id, self._account.backend)
         return submitted.id
 
     async def _wait_after(self, refused: _NoJobError) -> None:
-        """Wait until a submission that was refused can be sent again.
+        """Wait until a refused submission can be sent again.
 
         Raises:
-            QiskitRuntimeError: It was refused for good.
+            QiskitRuntimeError: The refusal is final.
         """
         refusal = refused.why
         if isinstance(refusal, ConflictError) and refused.session_id is not None:
@@ -284,10 +284,10 @@ class HardwareCall:
         async for event in self._account.api.stream(job_id):
             if isinstance(event, EndEvent):
                 return event.state
-        raise ProtocolError(f"The states of job {job_id} have no end.")
+        raise ProtocolError(f"The stream of states of job {job_id} ended without a final state.")
 
     async def _may_follow(self, state: JobState, jobs: int) -> bool:
-        """Say whether another job may follow one that this attempt has seen end."""
+        """Return whether another job may follow one that ended during this attempt."""
         step = next_step(state.reason_code)
         if step is NextStep.NEW_SESSION and self._account.session.session_id is not None:
             await self._account.session.lapsed(self._account.session.session_id)
@@ -305,7 +305,7 @@ class HardwareCall:
 
 
 def _is_unclear(error: QiskitRuntimeError) -> bool:
-    """Say whether a request may have made a job although it was not answered."""
+    """Return whether an unanswered request may have created a job."""
     if isinstance(error, RateLimitedError) or not was_sent(error):
         return False
     return isinstance(error, ServiceUnavailableError | ProtocolError)

@@ -1,21 +1,20 @@
 """The codec: values to text and back, at the two ends of a job.
 
-What it does: encodes inputs, interim results and results as the JSON that qiskit-ibm-runtime
-writes and reads, closes its gaps (parameter expressions, numpy scalars, object arrays,
-`SparsePauliOp` with parameters, Clifford, sets of tuples), and says where in the inputs a value
-sits that has no encoding.
+It encodes inputs, interim results and results as the JSON that qiskit-ibm-runtime writes and
+reads, closes its gaps (parameter expressions, numpy scalars, object arrays, `SparsePauliOp` with
+parameters, Clifford, sets of tuples), and reports the path of any input that has no encoding.
 
-What it never does: pickle; import a class that the text names, outside of Qiskit's own
-operators and states (any other `settings` object arrives as the dict it travelled as); import
-Qiskit for values that are plain JSON; drop a value silently.
+It never pickles; never imports a class named by the text, other than Qiskit's operators and
+states (any other `settings` object stays a dict); never imports Qiskit for values that are plain
+JSON; and never drops a value silently.
 
-Entry points: `encode`, `encode_inputs`, `decode`, `fingerprint` (what identifies a value in place
-of its bytes), and for subclassing `RuntimeEncoder` and `RuntimeDecoder`. Quantum programs have a
-form of their own: `quantum_program_inputs` and `QuantumProgramResultDecoder`.
+Entry points: `encode`, `encode_inputs`, `decode`, `fingerprint` (a short text that identifies a
+value), and for subclassing `RuntimeEncoder` and `RuntimeDecoder`. Quantum programs have a separate
+form: `quantum_program_inputs` and `QuantumProgramResultDecoder`.
 
-What changes on the way, as with qiskit-ibm-runtime: tuples become lists, keys of dicts become
+As with qiskit-ibm-runtime, some values change on the way: tuples become lists, keys of dicts become
 text, an object with `to_json()` arrives as its JSON text, and NaN and infinities are written as
-`NaN`, `Infinity`, `-Infinity`, which Python reads and strict JSON parsers do not.
+`NaN`, `Infinity`, `-Infinity`, which Python reads but strict JSON parsers do not.
 """
 
 from prefect_qiskit_runtime.codec._decoder import RuntimeDecoder, decode

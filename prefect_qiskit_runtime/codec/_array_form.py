@@ -1,4 +1,4 @@
-"""The form of arrays for fingerprints and comparisons, which is never read back."""
+"""The form of arrays for fingerprints and comparisons; it is never read back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def array_form(array: Any) -> dict[str, Any]:
-    """Return type, shape and a digest of the values, in one byte order."""
+    """Return the type, the shape and a digest of the values, always in the same byte order."""
     import numpy as np
 
     little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))

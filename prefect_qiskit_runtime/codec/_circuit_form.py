@@ -1,7 +1,7 @@
-"""Circuits, operations and expressions in a form that equal ones share.
+"""Circuits, operations and expressions in a form that is the same for equal ones.
 
-Bits are their positions, parameters and variables their names. Not QPY: it names copies of custom
-operations at random and writes the ids of parameters.
+Bits are represented by their positions, parameters and variables by their names. QPY is unsuitable:
+it gives copies of custom operations random names and writes the ids of parameters.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ from qiskit.circuit.classical import expr
 
 try:
     from qiskit.circuit import Duration
-except ImportError:  # Qiskit before 2.0 has none
+except ImportError:  # added in Qiskit 2.0
     Duration = None  # type: ignore[assignment,misc]
 
-# Qiskit counts up what it names itself: `ClassicalRegister(2)` is c0, then c1; a gate that was a
-# circuit is circuit-101; the parameter of a loop is _loop_i_0. QPY names custom gates at random.
+# Qiskit numbers the names that it generates: `ClassicalRegister(2)` is c0, then c1; a gate made
+# from a circuit is circuit-101; a loop parameter is _loop_i_0. QPY gives custom gates random names.
 _REGISTER_NAMED_BY_QISKIT = re.compile(r"c\d+")
 _NAMED_BY_QPY = re.compile(r"_[0-9a-f]{32}\b")
 _NAMED_BY_QISKIT = re.compile(r"(?<=circuit-)\d+|(?<=_loop_i_)\d+|(?<=_)[0-9a-f]{32}\b")
 
-# Operations of Qiskit that their parameters describe whole; to compute what they are made of
-# may take long.
-_TOLD_BY_PARAMETERS = (
+# Operations of Qiskit that are fully described by their parameters; computing their definitions
+# can be slow.
+_DESCRIBED_BY_PARAMETERS = (
     *("Measure", "Reset", "Barrier", "UnitaryGate", "Initialize", "StatePreparation"),
     *("PermutationGate", "PauliGate", "DiagonalGate", "Isometry", "LinearFunction"),
 )
 
 
 def form_of(o: Any, encoder: type[json.JSONEncoder]) -> Any | None:
-    """Return the form of an object of Qiskit's circuits, None for any other.
+    """Return the form of a circuit object of Qiskit, or None for any other object.
 
     Args:
         o: The object.
-        encoder: Writes what the form still holds: arrays, expressions, operators.
+        encoder: Writes the objects that the form contains: arrays, expressions, operators.
     """
     if isinstance(o, QuantumCircuit):
         text = json.dumps(_circuit(o), cls=encoder, sort_keys=True)
@@ -73,9 +73,9 @@ def form_of(o: Any, encoder: type[json.JSONEncoder]) -> Any | None:
 
 
 def _digest(text: str) -> str:
-    """Hash the text of a circuit, with what Qiskit has numbered numbered in the order of it."""
+    """Hash the text of a circuit, after renumbering the names that Qiskit has numbered."""
     numbers: dict[str, str] = {}
-    # Most circuits hold no such name, and to look for these beginnings is ten times faster.
+    # Most circuits have no such name, and searching for these prefixes is ten times faster.
     if "circuit-" in text or "_loop_i_" in text or _NAMED_BY_QPY.search(text):
         text = _NAMED_BY_QISKIT.sub(
             lambda found: numbers.setdefault(found[0], str(len(numbers))), text
@@ -88,13 +88,13 @@ def _circuit(circuit: QuantumCircuit) -> dict[str, Any]:
 
 
 def _block(circuit: QuantumCircuit, qubits: Sequence[int], clbits: Sequence[int]) -> dict[str, Any]:
-    """Return the form of a circuit; its bits are those places of the circuit around it.
+    """Return the form of a circuit, with its bits given as positions in the enclosing circuit.
 
-    The builders of control flow put the bits of a block in the order of a set.
+    The builders of control flow add the bits of a block in the order of a set.
     """
     places: dict[Any, int] = dict(zip(circuit.qubits, qubits, strict=True))
     places.update(zip(circuit.clbits, clbits, strict=True))
-    # The parts that all kinds of circuits can have, and next to none has.
+    # Any circuit can have these parts, but few do.
     rare = {
         "variables": [
             [kind, variable.name, str(variable.type)]
@@ -135,7 +135,7 @@ def _layout(circuit: QuantumCircuit) -> list[Any] | None:
 
 def _instruction(instruction: Any, places: Mapping[Any, int]) -> list[Any]:
     qubits = [places[bit] for bit in instruction.qubits]
-    if instruction.is_standard_gate():  # no Python object is made of it, which would take long
+    if instruction.is_standard_gate():  # avoids creating a Python object, which is slow
         form = [instruction.name, qubits, instruction.params]
         return form if instruction.label is None else [*form, instruction.label]
     clbits = [places[bit] for bit in instruction.clbits]
@@ -148,14 +148,14 @@ def _instruction(instruction: Any, places: Mapping[Any, int]) -> list[Any]:
 
 
 def _operation(operation: Operation, places: Mapping[Any, int]) -> Any:
-    """Return the form of an operation; `places` are the bits of the circuit that it is in."""
+    """Return the form of an operation; `places` maps the bits of its circuit to positions."""
     if isinstance(operation, AnnotatedOperation):
         return {
             "name": "annotated",
             "base": _operation(operation.base_op, places),
             "modifiers": [[type(each).__name__, vars(each)] for each in operation.modifiers],
         }
-    if not isinstance(operation, Instruction):  # a Clifford, for one
+    if not isinstance(operation, Instruction):  # such as a Clifford
         return operation
     form: dict[str, Any] = {
         "name": operation.name,
@@ -170,7 +170,7 @@ def _operation(operation: Operation, places: Mapping[Any, int]) -> Any:
 
 
 def _content(operation: Instruction) -> dict[str, Any]:
-    """Return what an operation does."""
+    """Return the effect of an operation: its parameters, and its definition where needed."""
     if type(operation).__name__ == "Delay":
         unit = operation.unit  # type: ignore[attr-defined]
         return {"params": [_duration(each, unit) for each in operation.params], "unit": unit}
@@ -187,34 +187,34 @@ def _content(operation: Instruction) -> dict[str, Any]:
         form["operator"] = operation.operator  # type: ignore[attr-defined]
         try:
             settings = getattr(synthesis, "settings", {})
-        except NotImplementedError:  # it has none, or a function of the user is part of it
-            settings = operation.definition  # which the encoder gives its form
+        except NotImplementedError:  # no settings, or they contain a user's function
+            settings = operation.definition  # converted to its form by the encoder
         return {**form, "synthesis": [type(synthesis).__name__, settings]}
-    told = type(operation).__name__ in _TOLD_BY_PARAMETERS
-    if not told and operation.definition is not None:
+    is_described = type(operation).__name__ in _DESCRIBED_BY_PARAMETERS
+    if not is_described and operation.definition is not None:
         form["definition"] = _circuit(operation.definition)
     return form
 
 
 def _duration(value: Any, unit: str | None) -> Any:
-    # Qiskit 2.3 keeps 160 microseconds as they were written, later ones make them 160.0.
+    # Qiskit 2.3 keeps 160 microseconds as an integer, later versions make it 160.0.
     if isinstance(value, int) and unit != "dt":
         return float(value)
     return _plain(value)
 
 
 def _variant(operation: ControlledGate) -> dict[str, Any]:
-    """Return what tells a controlled gate from others of its base and control.
+    """Return the flags that distinguish a controlled gate from others with its base and control.
 
-    Such as that an `MCXVChain` is right up to relative phases only.
+    For example, an `MCXVChain` may be correct only up to relative phases.
     """
     chosen = {name for name, value in vars(operation).items() if value is True}
-    variant = sorted(chosen - {"_open_ctrl"})  # which the control says
+    variant = sorted(chosen - {"_open_ctrl"})  # already part of the control state
     return {"variant": variant} if variant else {}
 
 
 def _control(operation: ControlFlowOp, places: Mapping[Any, int]) -> dict[str, Any]:
-    """Return when, or how often, the blocks of an operation are done."""
+    """Return when, or how often, the blocks of an operation run."""
     form: dict[str, Any] = {}
     name = type(operation).__name__
     if name in ("IfElseOp", "WhileLoopOp"):
@@ -263,7 +263,7 @@ def _condition(condition: Any, places: Mapping[Any, int]) -> Any:
 
 
 def _target(target: Any, places: Mapping[Any, int]) -> Any:
-    """Return where classical bits are."""
+    """Return the positions of classical bits."""
     if isinstance(target, Clbit):
         return places.get(target, "elsewhere")
     return [places.get(bit, "elsewhere") for bit in target]
@@ -301,22 +301,22 @@ def _expression(expression: Any) -> Any:
 
 
 def _values(expression: Any) -> list[str] | str:
-    """Return what an expression is at two points that the names of its parameters say.
+    """Return the values of an expression at two points derived from its parameters' names.
 
-    Its text will not do: Qiskit brings `-(a + 1)` back from QPY as `-1 - a`, which is equal.
+    Its text is not enough: Qiskit reads `-(a + 1)` back from QPY as the equal `-1 - a`.
     """
     if any(_NAMED_BY_QISKIT.search(each.name) for each in expression.parameters):
-        return str(expression)  # its names are numbered anew with the whole text
+        return str(expression)  # its names are renumbered with the whole text
     values = []
     for number in range(2):
         point = {each: _coordinate(each.name, number) for each in expression.parameters}
         try:
             value = complex(expression.bind(point).numeric())
         except (ArithmeticError, ValueError, TypeError, CircuitError):
-            return str(expression)  # it is not defined there
+            return str(expression)  # undefined at this point
         if not cmath.isfinite(value):
             return str(expression)
-        # What is lost to rounding depends on the order of the operations.
+        # The rounding error depends on the order of the operations.
         values.append(f"{_rounded(value.real):.9e} {_rounded(value.imag):.9e}")
     return values
 
@@ -331,20 +331,20 @@ def _rounded(value: float) -> float:
 
 
 def _symbol(parameter: Any) -> dict[str, Any]:
-    # Elements of a vector are ordered, and so bound, by number instead of by name.
+    # Elements of a vector are ordered, and therefore bound, by number instead of by name.
     vector = getattr(parameter, "vector", None)
     form = {"name": parameter.name}
     return form if vector is None else {**form, "vector": vector.name, "index": parameter.index}
 
 
 def _plain(value: Any) -> Any:
-    """Return a value of an operation; what it is made of is told by the encoder."""
+    """Return a value of an operation in plain form; the encoder converts its parts."""
     if isinstance(value, expr.Expr):
         return _classical(value, {})
     if isinstance(value, range):
         return ["range", value.start, value.stop, value.step]
     if Duration is not None and isinstance(value, Duration):
-        # Samples are counted, times are measured, however the number was written.
+        # A number of samples stays an integer; a time is a float, however it was written.
         number = value.value() if value.unit() == "dt" else float(value.value())
         return ["Duration", number, value.unit()]
     return value

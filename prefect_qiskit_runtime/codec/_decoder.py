@@ -35,14 +35,14 @@ def decode(text: str | bytes, decoder: Any = None) -> Any:
         if isinstance(text, (bytes, bytearray)):
             text = text.decode("utf-8")
         if decoder is None:
-            # The text of plain values needs no look at each of its objects.
+            # Plain values need no check of each object.
             return json.loads(text, cls=RuntimeDecoder if '"__type__"' in text else None)
         if _is_json_decoder(decoder):
             return json.loads(text, cls=decoder)
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise DecodingError(
             f"Cannot decode {len(text)} characters as JSON: {exc}. If the program encodes with "
-            "an encoder of its own, pass the matching decoder."
+            "a custom encoder, pass the matching decoder."
         ) from exc
     return decoder.decode(text)
 
@@ -55,7 +55,7 @@ class RuntimeDecoder(json.JSONDecoder):
     """JSON decoder of qiskit-ibm-runtime with its gaps closed.
 
     The common types are decoded here; all others are left to the decoder of the installed
-    qiskit-ibm-runtime, which is imported only then. A tag that nobody knows stays the dict it is.
+    qiskit-ibm-runtime, which is imported only then. A dict with an unknown tag is left unchanged.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -63,13 +63,13 @@ class RuntimeDecoder(json.JSONDecoder):
         super().__init__(*args, object_hook=self.object_hook, **kwargs)
 
     def object_hook(self, obj: dict[str, Any]) -> Any:
-        """Return the value that a JSON object stands for.
+        """Return the value that a JSON object represents.
 
         Args:
-            obj: A JSON object, its parts decoded already.
+            obj: A JSON object whose parts are already decoded.
 
         Raises:
-            DecodingError: It is of a known type, and cannot be read.
+            DecodingError: The object has a known type but cannot be read.
         """
         if "__type__" not in obj or "__value__" not in obj:
             return obj
@@ -97,7 +97,7 @@ def _decode_datetime(obj: dict[str, Any]) -> datetime:
 
 
 def _decode_complex(obj: dict[str, Any]) -> complex:
-    # Not `real + 1j * imag`, which makes NaN of infinities.
+    # Not `real + 1j * imag`, which turns infinities into NaN.
     real, imag = obj["__value__"]
     return complex(real, imag)
 
@@ -124,7 +124,7 @@ def _decode_array(obj: dict[str, Any]) -> Any:
 
 
 def _hashable(value: Any) -> Any:
-    """Turn what JSON made of a member of a set back into something that a set can hold."""
+    """Turn a decoded member of a set back into a hashable value."""
     if isinstance(value, list):
         return tuple(_hashable(item) for item in value)
     return frozenset(value) if isinstance(value, set) else value
@@ -170,10 +170,10 @@ def _decode_vector(obj: dict[str, Any]) -> Any:
 
 
 def _decode_settings(obj: dict[str, Any]) -> Any:
-    """Build an operator or state of Qiskit; leave anything else as the dict that it is.
+    """Build an operator or state of Qiskit; leave any other object as a dict.
 
-    The class is looked up by name in `qiskit.quantum_info`, never imported from where the text
-    says: that is safe with texts of unknown origin, and finds classes that have moved.
+    The class is looked up by name in `qiskit.quantum_info`, never imported from the module named in
+    the text: this is safe with text of unknown origin, and finds classes that have moved.
     """
     if not str(obj.get("__module__")).startswith(_SETTINGS_PACKAGE):
         return obj
@@ -209,7 +209,7 @@ def _decode_to_json(obj: dict[str, Any]) -> Any:
 
 
 def _decode_json_object(obj: dict[str, Any]) -> Any:
-    # Before 0.48 qiskit-ibm-runtime imports whatever module the text names.
+    # Before 0.48, qiskit-ibm-runtime imports any module that the text names.
     if str(obj.get("__module__")).startswith("qiskit_ibm_runtime."):
         return _decode_upstream(obj)
     return obj

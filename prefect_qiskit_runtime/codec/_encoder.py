@@ -19,24 +19,24 @@ _NOT_MINE = object()
 
 
 def encode(value: Any, *, encoder: type[json.JSONEncoder] | None = None) -> str:
-    """Encode a value as the text that travels.
+    """Encode a value as the text that is sent.
 
     Args:
-        value: What to encode. Plain JSON values are encoded without importing Qiskit.
+        value: The value to encode. Plain JSON values are encoded without importing Qiskit.
         encoder: A JSON encoder to use in place of `RuntimeEncoder`.
 
     Returns:
         JSON text.
 
     Raises:
-        EncodingError: Some part of the value has no encoding; `path` says which.
+        EncodingError: Some part of the value has no encoding; `path` is its location.
     """
     chosen = encoder or RuntimeEncoder
     try:
         return json.dumps(value, cls=chosen)
-    # What an encoder raises is not ours to list: the circuit writer alone has its own errors.
-    except Exception as exc:  # noqa: BLE001 - told in the error
-        # That json found no encoding is what the error says itself, and better.
+    # An encoder can raise any exception; the circuit writer alone has several error classes.
+    except Exception as exc:  # noqa: BLE001 - named in the error that is raised
+        # A TypeError of json only repeats the missing encoding that our error reports in detail.
         raise refuse(value, chosen, exc) from (None if isinstance(exc, TypeError) else exc)
 
 
@@ -45,13 +45,13 @@ def encode_inputs(inputs: Mapping[str, Any], *, is_for_ibm: bool = False) -> str
 
     Args:
         inputs: The program's inputs by name.
-        is_for_ibm: Whether IBM's service reads them, which knows no form of ours.
+        is_for_ibm: Whether the reader is IBM's service, which does not know our own forms.
 
     Returns:
         JSON text of an object.
 
     Raises:
-        EncodingError: A name is not text, or a value has no encoding; `path` says which.
+        EncodingError: A name is not text, or a value has no encoding; `path` is its location.
     """
     if not isinstance(inputs, Mapping):
         raise EncodingError(
@@ -78,13 +78,13 @@ class RuntimeEncoder(json.JSONEncoder):
     """
 
     def default(self, o: Any) -> Any:
-        """Return what stands for an object in JSON.
+        """Return the JSON representation of an object.
 
         Args:
-            o: An object that JSON has no form for.
+            o: An object that JSON cannot represent directly.
 
         Raises:
-            TypeError: There is no encoding for it.
+            TypeError: The object has no encoding.
         """
         if isinstance(o, date):
             return _tagged("datetime", o.isoformat())
@@ -102,14 +102,14 @@ class RuntimeEncoder(json.JSONEncoder):
 
 
 class IBMEncoder(RuntimeEncoder):
-    """Writes what IBM's service reads: circuits as plain QPY, with delays in dt."""
+    """Writes the form that IBM's service reads: circuits as plain QPY, with delays in dt."""
 
     def default(self, o: Any) -> Any:
         """Return the form of an object in JSON.
 
         Raises:
-            EncodingError: A delay is in another unit than dt.
-            TypeError: There is no encoding for it.
+            EncodingError: A delay is in a unit other than dt.
+            TypeError: The object has no encoding.
         """
         if "qiskit.circuit" in sys.modules:
             from qiskit.circuit import QuantumCircuit
@@ -127,7 +127,7 @@ def _tagged(tag: str, value: Any) -> dict[str, Any]:
 
 
 def _ordered(members: Iterable[Any]) -> list[Any]:
-    # Sets of text have another order in each process; equal inputs should give equal text.
+    # The order of a set of text differs between processes; equal inputs should give equal text.
     try:
         return sorted(members)
     except TypeError:
@@ -149,7 +149,7 @@ def _encode_numpy(o: Any) -> Any:
         )
     if isinstance(o, np.ndarray):
         if o.dtype == object:
-            # The shape tells our decoder to keep the objects as they are; others ignore it.
+            # With the shape, our decoder keeps the objects unchanged; others ignore it.
             return {**_tagged("ndarray", o.tolist()), "dtype": "object", "shape": list(o.shape)}
         buffer = io.BytesIO()
         np.save(buffer, o, allow_pickle=False)
@@ -191,7 +191,7 @@ def _encode_expression(o: Any) -> Any:
     if not isinstance(o, Parameter):
         return _tagged("ParameterExpression", _qpy.expressions_to_text([o], RuntimeEncoder))
     encoded = _tagged("Parameter", _qpy.parameter_to_text(o))
-    if hasattr(o, "vector"):  # read as a bare Parameter it would not equal the vector's element
+    if hasattr(o, "vector"):  # read as a bare Parameter, it would not equal the vector's element
         encoded["qpy"] = _qpy.expressions_to_text([o], RuntimeEncoder)
     return encoded
 
@@ -233,13 +233,13 @@ def _flag_int_keys(value: Any) -> Any:
 
 
 def _encode_by_protocol(o: Any) -> Any:
-    """Encode what names its own form, and what only qiskit-ibm-runtime knows."""
+    """Encode objects that define their own form, and those that only qiskit-ibm-runtime knows."""
     if not isinstance(o, type):
         if callable(getattr(o, "to_json", None)):
             return _tagged("to_json", o.to_json())
         if isinstance(settings := getattr(o, "settings", None), Mapping):
             return _settings(o, settings)
-    # For anything else that is callable qiskit-ibm-runtime warns and writes null.
+    # For any other callable, qiskit-ibm-runtime warns and writes null.
     if not callable(o):
         upstream = seams.upstream_encoder()
         if upstream is not None:

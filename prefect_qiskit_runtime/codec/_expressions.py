@@ -1,10 +1,11 @@
-"""Refuses circuits whose parameter expressions Qiskit's QPY would change on the way.
+"""Refuses circuits whose parameter expressions would be changed by Qiskit's QPY.
 
-Since QPY 13 an expression is stored as the operations that built it, and replayed on reading.
+Since QPY 13, an expression is stored as the operations that built it, and replayed on reading.
 Qiskit 1.3 to 2.3.0 write some of them in the wrong order: `b/(a + c)` comes back as `(a + c)/b`,
 `d - a*d` as `a*d - d` (40 to 90 of 3,300 random expressions, by version; none with 2.3.1 and
-later). Qiskit 2.4 to 2.6 read complex constants with real and imaginary part swapped, whoever
-has written them; they also fail to read a few expressions. A wrong angle must not leave silently.
+later). Qiskit 2.4 to 2.6 read complex constants with real and imaginary parts swapped, whichever
+version wrote them; they also fail to read a few expressions. A wrong angle must never be sent
+silently.
 """
 
 from __future__ import annotations
@@ -21,21 +22,22 @@ from prefect_qiskit_runtime.errors import EncodingError
 _FIRST_REPLAYED_QPY_VERSION = 13
 _LIBRARY = "qiskit.circuit.library"
 
-# As expressions write them: (1i)*a, 1.99+1.21i + a.
+# Matches imaginary constants as expressions print them: (1i)*a, 1.99+1.21i + a.
 _IMAGINARY = re.compile(r"(?<!\w)\d+(\.\d+)?(e[+-]?\d+)?i\b")
 
 
 def refuse_changed_expressions(circuits: Sequence[Any], **qpy_version: Any) -> None:
-    """Check that circuits come back from QPY with the values that they have.
+    """Check that the expressions in circuits keep their values when read back from QPY.
 
-    Circuits without parameters cost next to nothing; expressions as much as writing them does.
+    The check is nearly free for circuits without parameters; for expressions it takes as long as
+    writing them.
 
     Args:
-        circuits: Circuits that are about to be written.
+        circuits: The circuits to be written.
         qpy_version: Arguments of `qiskit.qpy.dump` that choose the version.
 
     Raises:
-        EncodingError: An expression would come back as another one, here or at the service.
+        EncodingError: An expression would be read back changed, here or at the service.
     """
     from qiskit.qpy import common
 
@@ -57,7 +59,7 @@ def refuse_changed_expressions(circuits: Sequence[Any], **qpy_version: Any) -> N
 
         raise _refusal(
             changed,
-            f"Qiskit {qiskit.__version__} does not bring it back from QPY as it was: assign its "
+            f"Qiskit {qiskit.__version__} does not read it back from QPY unchanged: assign its "
             "parameters first, or use a later Qiskit",
         )
 
@@ -71,8 +73,8 @@ def _refusal(expression: Any, reason: str) -> EncodingError:
 
 
 def _expressions_of(circuit: Any) -> Iterator[Any]:
-    """Give the expressions in a circuit and in what it is made of, but no bare parameters."""
-    if not circuit.num_parameters:  # those of blocks inside of it count
+    """Yield the expressions in a circuit, its blocks and definitions, without bare parameters."""
+    if not circuit.num_parameters:  # includes the parameters of its blocks
         return
     for place in places(circuit, definitions=_is_written_by_definition):
         yield from _composed([place.circuit.global_phase])
@@ -82,8 +84,8 @@ def _expressions_of(circuit: Any) -> Iterator[Any]:
 
 def _is_written_by_definition(operation: Any) -> bool:
     operation = getattr(operation, "base_op", operation)
-    # The gates of Qiskit's library are written as their name and parameters. The class that
-    # `Measure()` is of has no module.
+    # The gates of Qiskit's library are written as their name and parameters. The class of
+    # `Measure()` has no module.
     return not (type(operation).__module__ or _LIBRARY).startswith(_LIBRARY)
 
 
@@ -107,7 +109,7 @@ def _has_complex_constant(expression: Any) -> bool:
 
 
 def _first_changed(expressions: Sequence[Any], **qpy_version: Any) -> Any | None:
-    """Return the first expression that is another one after QPY; None if there is none."""
+    """Return the first expression that QPY changes, or None."""
     from qiskit import QuantumCircuit, qpy
 
     carrier = QuantumCircuit(1)
@@ -118,7 +120,7 @@ def _first_changed(expressions: Sequence[Any], **qpy_version: Any) -> Any | None
     buffer.seek(0)
     try:
         [loaded] = qpy.load(buffer)
-    except Exception:  # noqa: BLE001 - whatever it is that QPY fails with, IndexError among them
+    except Exception:  # noqa: BLE001 - QPY can fail with any exception, such as IndexError
         if len(expressions) == 1:
             return expressions[0]
         found = (_first_changed([each], **qpy_version) for each in expressions)
@@ -128,7 +130,7 @@ def _first_changed(expressions: Sequence[Any], **qpy_version: Any) -> Any | None
 
 
 def _equal(one: Any, other: Any) -> bool:
-    # Qiskit tells some equal ones apart: 2*a*b and a*b*2.
+    # Qiskit treats some equal expressions as different: 2*a*b and a*b*2.
     if one == other:
         return True
     parameters = sorted(one.parameters, key=lambda each: each.name)
@@ -141,10 +143,10 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _value(expression: Any, parameters: Sequence[Any]) -> complex | None:
-    """Return the value of an expression at a point; None where it has none."""
+    """Return the value of an expression at a fixed point, or None if it is undefined there."""
     from qiskit.circuit import CircuitError
 
-    # Square roots keep the coordinates free of coincidences.
+    # Square roots avoid coordinates that happen to give equal values.
     point = {each: (number + 2) ** 0.5 % 1 + 0.3 for number, each in enumerate(parameters)}
     try:
         value = complex(expression.bind(point) if point else expression)

@@ -1,9 +1,9 @@
-"""One short text for what is sent: equal for equal values, wherever and whenever they were built.
+"""A short text that identifies the inputs sent: equal for equal values in any process.
 
-The encoded inputs themselves cannot tell two calls apart or alike: circuits carry names that are
-counted up in each process, parameters carry random ids, and QPY names copies of custom gates at
-random. Here the same values are written in a form that leaves such things out. It is hashed and
-never read back.
+The encoded inputs themselves cannot show whether two calls are equal: circuits have names that are
+numbered in each process, parameters have random ids, and QPY gives copies of custom gates random
+names. Here the values are written in a form without these details, which is hashed and never read
+back.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from prefect_qiskit_runtime.codec._encoder import RuntimeEncoder
 __all__ = ["fingerprint"]
 
 FORM_VERSION = 2
-"""Raised when equal values get another form: keys made before are then not found again."""
+"""Increased when the form of values changes: keys made with an earlier version no longer match."""
 
 
 def fingerprint(value: Any) -> str:
-    """Return what identifies a value: 64 hexadecimal digits.
+    """Return the fingerprint of a value: 64 hexadecimal digits.
 
-    Left out are names of circuits, of quantum registers and of classical registers that Qiskit
-    has named, ids of parameters and variables, metadata of circuits, and the order of mappings.
-    Floating-point numbers count to the last bit, those inside of parameter expressions to about
-    ten digits. The value is not changed.
+    It ignores the names of circuits, of quantum registers and of classical registers named by
+    Qiskit, the ids of parameters and variables, the metadata of circuits, and the order of
+    mappings. Floating-point numbers are compared to the last bit, those in parameter expressions to
+    about ten digits. The value is not changed.
 
     Args:
-        value: Anything that `encode` takes.
+        value: Any value that `encode` accepts.
 
     Raises:
         TypeError: Some part of the value has no encoding.
@@ -41,16 +41,16 @@ def fingerprint(value: Any) -> str:
     try:
         text = json.dumps(form, cls=_FormEncoder, sort_keys=True)
     except TypeError:
-        # Keys of several kinds have no order; that in which they were put in has to do.
+        # Keys of mixed types cannot be sorted, so the insertion order is kept.
         text = json.dumps(form, cls=_FormEncoder)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 class _FormEncoder(RuntimeEncoder):
-    """Writes values without what differs between equal ones."""
+    """Writes values without the details that differ between equal values."""
 
     def default(self, o: Any) -> Any:
-        """Return the form of an object that JSON has none for."""
+        """Return the form of an object that JSON cannot represent directly."""
         if "numpy" in sys.modules:
             import numpy as np
 
@@ -63,7 +63,7 @@ class _FormEncoder(RuntimeEncoder):
             if form is not None:
                 return form
         encoded = super().default(o)
-        # A set of objects comes in the order of their memory.
+        # The order of a set of objects depends on their memory addresses.
         if isinstance(encoded, Mapping) and encoded.get("__type__") == "set":
             return {"__type__": "set", "__value__": sorted(map(fingerprint, encoded["__value__"]))}
         return encoded

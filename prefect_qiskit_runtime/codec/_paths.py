@@ -1,4 +1,4 @@
-"""Finds which part of a value has no encoding. Runs only when encoding failed."""
+"""Finds the part of a value that has no encoding. Used only after encoding has failed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def refuse(value: Any, encoder: type[json.JSONEncoder], cause: Exception) -> Enc
     Args:
         value: The whole value.
         encoder: The encoder that failed.
-        cause: What it raised.
+        cause: The exception that it raised.
 
     Returns:
         The error, with the path of the part that has no encoding.
@@ -88,7 +88,7 @@ class _Search:
     def _in_object(self, value: Any, path: str) -> _Fault | None:
         try:
             encoded = self._encoder.default(value)
-        # Any failure of the encoder on this object is the answer that is looked for.
+        # Any failure of the encoder on this object is the fault that the search is for.
         except Exception as exc:  # noqa: BLE001
             return _Fault(path, _no_encoding(value, exc), "encodable")
         if isinstance(encoded, Mapping) and "__value__" in encoded:
@@ -105,7 +105,7 @@ def _no_encoding(value: Any, exc: Exception) -> str:
     return f"a value of type {name} has no encoding. {_advice(value)}"
 
 
-# Objects of Qiskit without an encoding of their own, and what to send in their place.
+# Classes of Qiskit without an encoding, and what to send instead.
 _IN_PLACE_OF = {
     "ScalarOp": "Send it as an operator: qiskit.quantum_info.Operator(value)",
     "CNOTDihedral": "Send its circuit, value.to_circuit(), or qiskit.quantum_info.Operator(value)",

@@ -1,7 +1,7 @@
 """Circuits, parameters and parameter expressions as base64 text.
 
-QPY has a public form for circuits only, so expressions travel inside a circuit that has no
-other content. Reading and writing QPY is Qiskit's; so are its versions.
+QPY has a public form for circuits only, so expressions are sent in a circuit that has no other
+content. Qiskit reads and writes QPY and defines its versions.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 _Parameter = Any
 _Expression = Any
 
-# The newest QPY that qiskit-ibm-runtime 0.51 writes. A later Qiskit can still write it, and
-# what is older is read in more environments.
+# The newest QPY that qiskit-ibm-runtime 0.51 writes. A later Qiskit can still write it, and more
+# environments can read an older version.
 _NEWEST_QPY_VERSION = 17
 
 # A parameter alone, as `qiskit.qpy` packs it: length of the name, UUID, then the name.
@@ -48,7 +48,7 @@ def circuit_to_text(
     from prefect_qiskit_runtime.codec._expressions import refuse_changed_expressions
     from prefect_qiskit_runtime.codec._wire_circuit import to_wire
 
-    # `version` is unknown to Qiskit before 1.1, which writes nothing newer than it anyway.
+    # Qiskit before 1.1 has no `version` argument, and its QPY version is older anyway.
     version: dict[str, Any] = {}
     if common.QPY_VERSION > _NEWEST_QPY_VERSION:
         version["version"] = _NEWEST_QPY_VERSION
@@ -75,13 +75,13 @@ def circuit_from_text(text: str, metadata_decoder: type[json.JSONDecoder]) -> Qu
     version = data[6] if len(data) > 6 else 0
     if version > common.QPY_VERSION:
         raise DecodingError(
-            f"Cannot read a circuit: it was written as QPY version {version}, the Qiskit of this "
-            f"environment reads up to {common.QPY_VERSION}. Use the same Qiskit at both ends, or "
-            "a newer one here."
+            f"Cannot read a circuit: it was written as QPY version {version}, but the Qiskit of "
+            f"this environment reads up to {common.QPY_VERSION}. Use the same Qiskit at both ends, "
+            "or a newer one here."
         )
     try:
         loaded = qpy.load(io.BytesIO(data), metadata_decoder)
-    except ImportError as exc:  # expressions before QPY 13 are text of sympy
+    except ImportError as exc:  # before QPY 13, expressions are sympy text
         raise DecodingError(
             f"Cannot read a circuit of QPY version {version}: {exc}. Its parameter expressions "
             "were written with sympy or symengine: install it in this environment."
@@ -99,7 +99,7 @@ def parameter_to_text(parameter: _Parameter) -> str:
 
 
 def parameter_from_text(text: str) -> _Parameter:
-    """Read a single parameter; it equals the one that was written."""
+    """Read a single parameter; it is equal to the parameter that was written."""
     from qiskit.circuit import Parameter
 
     data = base64.standard_b64decode(text)
@@ -111,10 +111,10 @@ def parameter_from_text(text: str) -> _Parameter:
 def expressions_to_text(
     expressions: Sequence[_Expression], metadata_encoder: type[json.JSONEncoder]
 ) -> str:
-    """Write parameter expressions, as the angles of a circuit with nothing else in it.
+    """Write parameter expressions as the angles of an otherwise empty circuit.
 
     Raises:
-        EncodingError: QPY would change the value of one.
+        EncodingError: QPY would change the value of an expression.
     """
     from qiskit.circuit import QuantumCircuit
 
@@ -125,7 +125,7 @@ def expressions_to_text(
 
 
 def expressions_from_text(text: str) -> list[_Expression]:
-    """Read what `expressions_to_text` wrote."""
+    """Read the expressions that `expressions_to_text` wrote."""
     import json
 
     carrier = circuit_from_text(text, json.JSONDecoder)

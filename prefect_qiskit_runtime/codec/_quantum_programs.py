@@ -29,17 +29,18 @@ def quantum_program_inputs(
     experimental: dict[str, Any],
     is_for_ibm: bool = False,
 ) -> dict[str, Any]:
-    """Return the inputs of a job of the executor.
+    """Return the inputs of an executor job.
 
     Args:
         program: A `QuantumProgram` of qiskit-ibm-runtime or samplomatic.
-        execution: Options of that section.
-        experimental: Likewise; they are plain JSON.
-        is_for_ibm: Whether IBM's service reads them, which knows no form of ours.
+        execution: The options of the section `execution`, as plain JSON.
+        experimental: The options of the section `experimental`, as plain JSON.
+        is_for_ibm: Whether the reader is IBM's service, which does not know our own forms.
 
     Raises:
-        ConfigurationError: This environment has no quantum programs.
-        EncodingError: It is none, cannot be written, or would arrive changed.
+        ConfigurationError: This environment does not support quantum programs.
+        EncodingError: `program` is not a quantum program, cannot be written, or would arrive
+            changed.
     """
     converter = seams.executor_converter()
     if converter is None:
@@ -62,7 +63,7 @@ def quantum_program_inputs(
 
 
 def _on_the_wire(program: Any, *, is_for_ibm: bool) -> Any:
-    """Return a quantum program whose circuits QPY brings through; the given one is not changed."""
+    """Return a copy of a quantum program whose circuits survive QPY unchanged."""
     items = []
     for index, item in enumerate(program.items):
         try:
@@ -82,11 +83,11 @@ def _on_the_wire(program: Any, *, is_for_ibm: bool) -> Any:
 
 
 def require_quantum_program(program: Any) -> Any:
-    """Return a quantum program as it is.
+    """Return `program` unchanged if it is a quantum program.
 
     Raises:
-        ConfigurationError: This environment has no quantum programs.
-        EncodingError: It is none.
+        ConfigurationError: This environment does not support quantum programs.
+        EncodingError: `program` is not a quantum program.
     """
     if seams.executor_converter() is None:
         raise ConfigurationError(_NEEDED)
@@ -101,18 +102,18 @@ def require_quantum_program(program: Any) -> Any:
 
 
 def quantum_program_part(program: Any, items: range) -> Any:
-    """Return a quantum program with some of the items of one, and all else of it."""
+    """Return a copy of a quantum program that has only some of its items."""
     part = copy.copy(program)
     part.items = program.items[items.start : items.stop]
     return part
 
 
 def joined_program_results(results: Sequence[Any], parts: Sequence[range]) -> Any:
-    """Return the results of the parts of a quantum program as of one.
+    """Join the results of the parts of a quantum program into one result.
 
     Args:
-        results: A `QuantumProgramResult` of each.
-        parts: Which items each has, in order.
+        results: The `QuantumProgramResult` of each part.
+        parts: The items of each part, in order.
     """
     first = results[0]
     spans = [
@@ -130,11 +131,11 @@ def joined_program_results(results: Sequence[Any], parts: Sequence[range]) -> An
 def quantum_program_identity(
     inputs: Mapping[str, Any], circuits: Sequence[Any] | None = None
 ) -> dict[str, Any]:
-    """Return inputs of the executor with circuits in place of their bytes, for `fingerprint`.
+    """Return executor inputs with circuits in place of their bytes, for `fingerprint`.
 
     Args:
-        inputs: As `quantum_program_inputs` made them.
-        circuits: The circuits as they were written; None to read them from the inputs, where
+        inputs: The inputs that `quantum_program_inputs` returned.
+        circuits: The circuits before they were written; None to read them from the inputs, where
             some gates are unrolled.
     """
     program = inputs.get("quantum_program")
@@ -150,15 +151,15 @@ def quantum_program_identity(
 
 
 class QuantumProgramResultDecoder:
-    """Decodes what the executor returned into a `QuantumProgramResult`."""
+    """Decodes the result of the executor into a `QuantumProgramResult`."""
 
     @staticmethod
     def decode(data: str) -> Any:
         """Decode a result.
 
         Raises:
-            ConfigurationError: This environment has no quantum programs.
-            DecodingError: It is none, or of a version that is not known here.
+            ConfigurationError: This environment does not support quantum programs.
+            DecodingError: The text is not such a result, or its version is unknown here.
         """
         decoder = seams.executor_decoder()
         if decoder is None:

@@ -1,8 +1,8 @@
-"""Which decoder turns what a job sent into Python: given, or the program's own, or the default.
+"""The choice of decoder for the results of a job: as given, the program's own, or the default.
 
-A decoder is a class with a `decode(text)`, such as `ResultDecoder`. It may be given as the class,
-as a pair (for interim results, for the final one), or as an import path in text, which is how it
-is set from a form of the Prefect UI.
+A decoder is a class with a method `decode(text)`, such as `ResultDecoder`. It may be given as the
+class, as a pair (for interim results, for the final result), or as an import path in text, which
+is how forms of the Prefect UI set it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from prefect_qiskit_runtime.errors import ConfigurationError, DecodingError, Qis
 
 
 class Decoder(Protocol):
-    """Anything with a `decode` of its own; classes and instances both will do."""
+    """Any class or instance with a `decode` method."""
 
     def decode(self, data: str) -> Any:
         """Turn encoded text into an object."""
@@ -29,17 +29,17 @@ ResultDecoderLike = DecoderLike | tuple[DecoderLike | None, DecoderLike | None] 
 
 @dataclass(frozen=True)
 class Decoders:
-    """The decoder of interim results and that of the final result; None means the default."""
+    """The decoders of interim results and of the final result; None means the default."""
 
     interim: Decoder | None = None
     final: Decoder | None = None
 
     @classmethod
     def choose(cls, *candidates: ResultDecoderLike) -> Decoders:
-        """Take the first that is given.
+        """Choose the first decoder that is given.
 
         Raises:
-            ConfigurationError: A text does not lead to a decoder, or a value is none.
+            ConfigurationError: An import path cannot be imported, or a value is not a decoder.
         """
         given = next((candidate for candidate in candidates if candidate), None)
         if isinstance(given, tuple | list):

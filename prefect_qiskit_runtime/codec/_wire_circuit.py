@@ -1,9 +1,9 @@
-"""Circuits in the form that QPY brings through unchanged.
+"""Circuits in a form that survives QPY unchanged.
 
-QPY changes some circuits without a word. It writes no units: a delay of 160 us is read as one of
-160 dt. It writes gates of Qiskit's library as the name of a class and a list of parameters, from
-which many cannot be built again (`AndGate`) and some become another gate (the inverse of
-`StatePreparation`). Such parts travel in another form, and anything that has none is refused.
+QPY changes some circuits silently. It writes no units: a delay of 160 us is read as 160 dt. It
+writes gates of Qiskit's library as the name of a class and a list of parameters; many cannot be
+rebuilt from these (`AndGate`) and some become another gate (the inverse of `StatePreparation`).
+Such parts are sent in another form; a part that has no such form is refused.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 _Operation = Any
 
 _FIRST_QPY_WITH_DURATIONS = 14
-# Gates without a definition are sent as their matrix up to here: 64 KiB.
+# Gates without a definition are sent as their matrix up to this size: 64 KiB.
 _MATRIX_QUBITS = 6
 
-# Operations that QPY brings through in each supported Qiskit; the tests of the library say so.
-# All others are written and read once, alone, to see what becomes of them.
+# Operations that survive QPY in every supported Qiskit, as the tests of the library check.
+# All others are written and read once, alone, to see whether they survive.
 _FAITHFUL = frozenset(
     {
         *("Delay", "Measure", "Reset", "Barrier", "Store", "BreakLoopOp", "ContinueLoopOp"),
@@ -36,20 +36,20 @@ _FAITHFUL = frozenset(
         *("QFTGate", "MCXGate", "MCPhaseGate", "LinearFunction", "Clifford"),
     }
 )
-# Qiskit before 2.4, which may be the reader, reads these with all controls closed.
+# Qiskit before 2.4, which the reader may have, reads these with all controls closed.
 _READ_CLOSED = frozenset(
     {"MCPhaseGate", "MCU1Gate", "MCXGate", "MCXGrayCode", "MCXRecursive", "MCXVChain"}
 )
-# What most circuits have besides standard gates; none of these has anything inside.
+# Common operations besides standard gates; none of them contains other operations.
 _PLAIN = frozenset({"Measure", "Reset", "Barrier"})
-# Product formulas that QPY writes whole. A user's formula, or way to exponentiate, is not.
+# Product formulas that QPY writes completely, unlike a user's formula or exponentiation.
 _FORMULAS = frozenset({"LieTrotter", "SuzukiTrotter"})
 
 
 def to_wire(
     circuit: QuantumCircuit, *, is_for_ibm: bool = False, **qpy_version: Any
 ) -> QuantumCircuit:
-    """Return a circuit that QPY brings through unchanged.
+    """Return a circuit that survives QPY unchanged.
 
     Args:
         circuit: The circuit; it is not changed.
@@ -57,11 +57,11 @@ def to_wire(
         qpy_version: Arguments of `qiskit.qpy.dump` that choose the version.
 
     Returns:
-        The same object if QPY brings it through. Delays are carried by instructions that name
-        the unit; gates that QPY cannot bring back are replaced by their definition.
+        The same object if it survives QPY unchanged. Otherwise delays are carried by instructions
+        that name the unit, and gates that QPY cannot restore are replaced by their definition.
 
     Raises:
-        EncodingError: Something in it would be lost on the way.
+        EncodingError: A part of the circuit would be lost.
     """
     if not _has_classes():
         return rewritten(circuit, carried_delay)
@@ -75,9 +75,9 @@ def to_wire(
 
 
 def _has_classes() -> bool:
-    """Say whether this Qiskit is new enough for operations to be compared.
+    """Return whether this Qiskit is new enough for operations to be compared.
 
-    Qiskit before 1.0 runs in images for old clients only.
+    Qiskit before 1.0 runs only in images for old clients.
     """
     import qiskit
 
@@ -85,25 +85,25 @@ def _has_classes() -> bool:
 
 
 def _is_plain(circuit: QuantumCircuit) -> bool:
-    """Say whether a circuit has only standard gates, measurements, resets and barriers."""
+    """Return whether a circuit has only standard gates, measurements, resets and barriers."""
     kinds = {type(each.operation) for each in circuit.data if not each.is_standard_gate()}
     return all(_home_of(kind)[1] in _PLAIN and _home_of(kind)[0] for kind in kinds)
 
 
 def _home_of(kind: type) -> tuple[bool, str]:
-    """Return whether a class is Qiskit's, and its name."""
-    # Singletons such as `Measure()` are of a class without a module, below their own.
+    """Return whether a class belongs to Qiskit, and its name."""
+    # The class of a singleton such as `Measure()` is a subclass that has no module.
     named = kind.__mro__[1] if kind.__module__ is None else kind
     return (named.__module__ or "").startswith("qiskit."), named.__name__
 
 
 def _require_sendable(visit: Visit, **qpy_version: Any) -> None:
-    """Refuse an instruction of which QPY would lose a part."""
+    """Refuse an instruction if QPY would lose a part of it."""
     name = visit.name
     if visit.instruction.is_standard_gate():
         return
     if name.startswith(CARRIED):
-        raise EncodingError(f"{describe(visit.path)} has a name that delays are carried under")
+        raise EncodingError(f"{describe(visit.path)} has a name that is reserved for sent delays")
     operation = visit.operation
     lost = _lost_attributes(operation)
     if lost:
@@ -122,7 +122,7 @@ def _require_sendable(visit: Visit, **qpy_version: Any) -> None:
 
 
 def _lost_attributes(operation: _Operation) -> list[str]:
-    """Return what an operation without a definition keeps in attributes of a class of its own."""
+    """Return the custom attributes of an operation that has a user's class and no definition."""
     kind = type(operation)
     if (kind.__module__ or "qiskit.").startswith("qiskit.") or hasattr(operation, "base_op"):
         return []
@@ -138,13 +138,13 @@ def _lossy(visit: Visit, lost: list[str]) -> str:
     where = f"{describe(visit.path)}, of class {kind.__name__},"
     if (kind.__module__ or "").startswith("qiskit_aer."):
         return (
-            f"{where} is an instruction of the simulator Aer that QPY does not bring back. Send "
+            f"{where} is an instruction of the simulator Aer that QPY cannot restore. Send "
             "the circuit without it: a program can add it where it runs, e.g. "
-            "circuit.save_statevector(), and primitives return what is measured"
+            "circuit.save_statevector(), and primitives return the measured values"
         )
     return (
         f"{where} has no definition, and QPY does not write its {', '.join(lost)}: give the class "
-        "a definition, or put all that it needs in params"
+        "a definition, or put all its data in params"
     )
 
 
@@ -155,7 +155,7 @@ def _version(qpy_version: dict[str, Any]) -> int:
 
 
 class _Carrier:
-    """Replaces the operations of one circuit that QPY does not bring through."""
+    """Replaces the operations of one circuit that do not survive QPY."""
 
     def __init__(self, qpy_version: dict[str, Any], *, carries_delays: bool) -> None:
         self._qpy_version = qpy_version
@@ -163,7 +163,7 @@ class _Carrier:
         self._survivors: dict[str, bool] = {}
 
     def change(self, operation: _Operation) -> Any:
-        """Return what replaces an operation; None if QPY brings it, or its parts, through."""
+        """Return the replacement of an operation; None if it survives QPY or only parts change."""
         carried = carried_delay(operation) if self._carries_delays else None
         if carried is not None:
             return carried
@@ -174,9 +174,9 @@ class _Carrier:
         return self._content(operation)
 
     def _rebased(self, operation: _Operation) -> _Operation:
-        """Return an annotated operation on a gate that is nothing but its definition.
+        """Return an annotated operation whose base is a gate given only by its definition.
 
-        The gate gets another name, since a reader could take its own for another gate.
+        The gate gets a new name, because a reader could mistake the original for another gate.
         """
         base = operation.base_op
         if getattr(base, "base_op", None) is not None:
@@ -186,18 +186,18 @@ class _Carrier:
         return type(operation)(gate, operation.modifiers)
 
     def _content(self, operation: _Operation) -> QuantumCircuit:
-        """Return a circuit that does what an operation of the library does.
+        """Return a circuit equivalent to an operation of the library.
 
-        Definitions of the library are made of custom gates with names that simulators take for
+        Definitions in the library contain custom gates with names that simulators mistake for
         other gates, such as "multiplexer": those are unrolled as well.
         """
         return rewritten(rewritten(_definition(operation), self.change), _unrolled)
 
     def _survives(self, operation: _Operation) -> bool:
-        """Say whether an operation is the same after it was written and read."""
+        """Return whether an operation is the same after it is written and read."""
         try:
             key = _form_text(operation)
-        # It holds something that has no form, and so is not written either.
+        # A part of it has no form, so QPY cannot write it either.
         except (TypeError, NotImplementedError):
             return False
         if key not in self._survivors:
@@ -219,13 +219,13 @@ class _Carrier:
             [loaded] = qpy.load(buffer)
             [arrived] = loaded.data
             return _is_same(operation, arrived.operation)
-        # The constructors of the library fail in any way on parameters that are not theirs.
-        except Exception:  # noqa: BLE001 - whatever it is, the operation does not survive
+        # Constructors of the library can raise any exception if the parameters do not fit.
+        except Exception:  # noqa: BLE001 - with any failure, the operation does not survive
             return False
 
 
 def _definition(operation: _Operation) -> QuantumCircuit:
-    """Return a circuit that does what an operation does."""
+    """Return a circuit equivalent to an operation."""
     definition = getattr(operation, "definition", None)
     if definition is not None and definition.num_qubits == operation.num_qubits:
         return definition
@@ -238,22 +238,21 @@ def _definition(operation: _Operation) -> QuantumCircuit:
         return circuit
     raise EncodingError(
         f"the operation {operation.name!r} of class {type(operation).__name__} cannot be read "
-        "again once it is written as QPY, and has no definition to send in its place: transpile "
-        "the circuit first"
+        "back from QPY, and has no definition to send instead: transpile the circuit first"
     )
 
 
 def _matrix(operation: _Operation) -> Any | None:
-    """Return the matrix of a small gate; None where there is none."""
+    """Return the matrix of a small gate; None if it has no matrix or is too large."""
     from qiskit.circuit import Gate
     from qiskit.exceptions import QiskitError
 
-    # A delay, for one, has the identity as its matrix, and is not a gate.
+    # A delay, for example, has a matrix (the identity) but is not a gate.
     if not isinstance(operation, Gate) or operation.num_qubits > _MATRIX_QUBITS:
         return None
     try:
         return operation.to_matrix()
-    except (AttributeError, QiskitError):  # evolutions in Qiskit 2.3 lack what they ask for
+    except (AttributeError, QiskitError):  # evolutions in Qiskit 2.3 use a missing attribute
         return None
 
 
@@ -279,12 +278,12 @@ def _is_faithful(operation: _Operation) -> bool:
         return not _has_open_control(operation)
     if is_of_qiskit and name == "PauliEvolutionGate":
         return _has_known_formula(operation)
-    # A custom operation is written by its definition, which is looked through by itself.
+    # A custom operation is written by its definition, which is checked separately.
     return is_custom(operation) and operation.definition is not None and _are_plain(operation)
 
 
 def _has_open_control(operation: _Operation) -> bool:
-    """Say whether a gate, or one that it is made from, would be read with closed controls."""
+    """Return whether a gate, or a gate at its base, would be read with closed controls."""
     base = getattr(operation, "base_op", None)
     if base is not None:
         return _has_open_control(base)
@@ -298,7 +297,7 @@ def _has_open_control(operation: _Operation) -> bool:
 def _has_known_formula(evolution: _Operation) -> bool:
     formula = evolution.synthesis
     is_of_qiskit, name = _home_of(type(formula))
-    # A user's function may exponentiate the terms.
+    # The terms may be exponentiated by a user's function.
     is_whole = getattr(formula, "_atomic_evolution", None) is None
     return is_of_qiskit and name in _FORMULAS and is_whole
 
@@ -314,13 +313,13 @@ def _form_text(value: Any) -> str:
     """Return a text that is the same for equal operations and circuits.
 
     Raises:
-        TypeError: A part has no form. QPY does not write it either.
+        TypeError: A part has no form. QPY cannot write it either.
     """
     return json.dumps(value, cls=_FormEncoder, sort_keys=True)
 
 
 class _FormEncoder(json.JSONEncoder):
-    """Writes the forms of operations; the encoder of inputs needs this module and cannot serve."""
+    """Writes the forms of operations; the encoder of inputs imports this module, so is not used."""
 
     def default(self, o: Any) -> Any:
         import numpy as np
@@ -344,7 +343,7 @@ def _is_same(operation: _Operation, arrived: _Operation) -> bool:
         return has_same_modifiers and _is_same(operation.base_op, arrived.base_op)
     if _form_text(operation) != _form_text(arrived):
         return False
-    # The form of a controlled gate names its base only; subclasses add to what it does.
+    # The form of a controlled gate names only its base; subclasses can add to its effect.
     if getattr(operation, "base_gate", None) is None or type(operation).__name__ == "MCXGate":
         return True
     return _form_text(operation.definition) == _form_text(arrived.definition)

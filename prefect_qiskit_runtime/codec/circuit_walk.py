@@ -1,8 +1,8 @@
 """Walks a circuit with everything in it: control-flow blocks, boxes and gate definitions.
 
-`count_ops()` and `circuit.data` show the top level only, so each question about a circuit ("does
-it reset?", "which delays has it?") is answered by `walk`. Needs Qiskit for the circuits that it is
-given and imports nothing itself, so that each environment of a program can use it.
+`count_ops()` and `circuit.data` show only the top level, so every question about a circuit ("does
+it reset?", "which delays does it have?") is answered with `walk`. The module works on Qiskit
+circuits but imports nothing, so that every environment of a program can use it.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _Operation = Any
 
 
 class Step(NamedTuple):
-    """One step of the way to an instruction.
+    """One step of the path to an instruction.
 
     Attributes:
         position: Position of an instruction in its circuit.
         name: Name of its operation.
-        part: The part of the instruction that the next step is in: "block 0", "definition",
+        part: The part of the instruction that contains the next step: "block 0", "definition",
             "base"; empty for the last step.
     """
 
@@ -51,14 +51,14 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Place:
-    """A circuit that instructions are in: the outermost one, a block or a definition.
+    """A circuit that contains instructions: the outermost circuit, a block or a definition.
 
     Attributes:
         circuit: The circuit itself.
         path: Steps from the outermost circuit to this one; empty for the outermost.
         qubits: For each qubit of the circuit, its index in the outermost circuit.
-        in_definition: Whether a gate's definition is on the way here. Its bits are temporary
-            then, and its instructions run only where the gate is unrolled.
+        in_definition: Whether the path leads through a gate's definition. The bits are then
+            temporary, and the instructions run only if the gate is unrolled.
     """
 
     circuit: QuantumCircuit
@@ -76,12 +76,12 @@ class Visit(NamedTuple):
 
     @property
     def circuit(self) -> QuantumCircuit:
-        """The circuit, block or definition that the instruction is in."""
+        """The circuit, block or definition that contains the instruction."""
         return self.place.circuit
 
     @property
     def operation(self) -> _Operation:
-        """The operation. Slow for standard gates: `name` and `params` need no such object."""
+        """The operation. Slow for standard gates; `name` and `params` avoid creating it."""
         return self.instruction.operation
 
     @property
@@ -104,21 +104,21 @@ class Visit(NamedTuple):
 def walk(
     circuit: QuantumCircuit, *, definitions: bool | Callable[[_Operation], bool] = False
 ) -> Iterator[Visit]:
-    """Yield each instruction of a circuit, and then those inside of it.
+    """Yield each instruction of a circuit, followed by the instructions inside it.
 
     Blocks of control flow and boxes are always walked.
 
     Args:
         circuit: The circuit.
-        definitions: Whether definitions of gates are walked too, and the bases of annotated and
-            of controlled operations; a function decides for each operation. Standard gates have
-            nothing inside of interest, and are never asked about.
+        definitions: Whether to walk definitions of gates too, and the bases of annotated and of
+            controlled operations; a function decides for each operation. Standard gates are never
+            entered.
 
     Yields:
         The instructions in order, outer before inner.
     """
     decide = _decision(definitions)
-    # A stack instead of recursion: blocks can be nested deeper than generators should be.
+    # A stack instead of recursion, because blocks can be nested deeply.
     stack = [_visits(_outermost(circuit))]
     while stack:
         visit = next(stack[-1], None)
@@ -150,14 +150,14 @@ def places(
 
 
 def blocks_of(operation: _Operation) -> tuple[QuantumCircuit, ...]:
-    """Return the blocks of control flow or of a box; none for any other operation."""
+    """Return the blocks of control flow or of a box; empty for any other operation."""
     return tuple(getattr(operation, "blocks", ()))
 
 
 def operation_names(
     circuit: QuantumCircuit, *, definitions: bool | Callable[[_Operation], bool] = False
 ) -> frozenset[str]:
-    """Return the names of all operations in a circuit and in what it is made of.
+    """Return the names of all operations in a circuit, its blocks and, if asked, definitions.
 
     Args:
         circuit: The circuit.
@@ -167,7 +167,7 @@ def operation_names(
 
 
 def describe(path: tuple[Step, ...]) -> str:
-    """Say in words where an instruction is, innermost first.
+    """Describe the location of an instruction in words, innermost first.
 
     For example "instruction 1 ('delay') in block 0 of instruction 3 ('if_else')".
     """
@@ -193,13 +193,13 @@ def _visits(place: Place) -> Iterator[Visit]:
 
 
 def _inside(visit: Visit, decide: Callable[[_Operation], bool]) -> Iterator[Place]:
-    """Yield the circuits that an instruction holds."""
+    """Yield the circuits inside an instruction."""
     operation = visit.operation
     blocks = blocks_of(operation)
     for number, block in enumerate(blocks):
         yield _place(visit, block, f"block {number}", in_definition=visit.place.in_definition)
     if not blocks and decide(operation):
-        # The base of a controlled or annotated operation is one level below it.
+        # The base of an annotated operation is one level below it.
         modifiers = 0
         base = operation
         while (inner := getattr(base, "base_op", None)) is not None:
@@ -218,7 +218,7 @@ def _place(visit: Visit, circuit: QuantumCircuit, part: str, *, in_definition: b
 
 
 def _name(instruction: _Instruction) -> str:
-    # Qiskit before 1.1 keeps the name on the operation only.
+    # Before Qiskit 1.1, only the operation has the name.
     name = getattr(instruction, "name", None)
     return instruction.operation.name if name is None else name
 
@@ -237,7 +237,7 @@ def rewritten(circuit: QuantumCircuit, change: Change) -> QuantumCircuit:
 
     Args:
         circuit: The circuit; it is not changed.
-        change: Decides for each operation that is not a standard gate. If it keeps one, the
+        change: Called for each operation that is not a standard gate. If an operation is kept, the
             blocks of control flow, the definition of a custom gate or instruction, or the base of
             an annotated operation are rewritten in turn.
 
@@ -265,18 +265,18 @@ def rewritten(circuit: QuantumCircuit, change: Change) -> QuantumCircuit:
 
 
 def is_custom(operation: _Operation) -> bool:
-    """Say whether an operation is a gate or instruction of no class other than Qiskit's general.
+    """Return whether an operation has Qiskit's general class `Gate` or `Instruction`.
 
-    QPY writes those by their definition.
+    QPY writes such operations by their definition.
     """
     kind = type(operation)
-    # Singletons such as `Measure()` are of a class without a module.
+    # The class of a singleton such as `Measure()` has no module.
     home = kind.__module__ or ""
     return kind.__name__ in ("Gate", "Instruction") and home.startswith("qiskit.circuit")
 
 
 def _replacement(operation: _Operation, change: Change) -> Any:
-    """Return what replaces an operation; None if it stays."""
+    """Return the replacement of an operation; None if it is kept."""
     new = change(operation)
     if new is not None:
         return new

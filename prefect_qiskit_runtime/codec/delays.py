@@ -1,8 +1,8 @@
-"""Delays on the way: carried with their unit, restored, or turned into samples of a device.
+"""Delays in sent circuits: carried with their unit, restored, or turned into device samples.
 
-QPY writes no unit: a delay of 160 us is read as one of 160 dt. So between the two ends of a job
-of ours an instruction carries it, whose name says the unit. IBM's service reads plain QPY, so what
-goes there is in dt.
+QPY writes no unit: a delay of 160 us is read as 160 dt. Between the two ends of our own jobs, an
+instruction whose name contains the unit therefore carries the delay. IBM's service reads plain
+QPY, so delays are sent there in dt.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ __all__ = [
 _Operation = Any
 
 CARRIED = "prefect_qiskit_runtime.delay."
-"""How the names of instructions begin that carry a delay; the unit follows.
+"""The prefix of the names of instructions that carry a delay; the unit follows.
 
-They have no definition, so a reader that does not know them cannot run them as something else.
+They have no definition, so a reader that does not know them cannot run them as another operation.
 """
 
 _STEP = 2**20
@@ -33,20 +33,20 @@ _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "ps": 1e-12}
 
 
 def carried_delay(operation: _Operation) -> _Operation | None:
-    """Return the instruction that carries a delay; None for what QPY brings through."""
+    """Return the instruction that carries a delay; None for operations that survive QPY."""
     if operation.name != "delay" or type(operation).__name__ != "Delay" or operation.unit == "expr":
         return None
     from qiskit.circuit import Instruction
 
     duration = operation.params[0]
-    # Qiskit 2.6 reads a delay with a parameter, also one in dt, as one that cannot be used.
+    # Qiskit 2.6 reads a delay with a parameter, even in dt, as an unusable delay.
     if operation.unit == "dt" and not hasattr(duration, "parameters"):
         return None
     return Instruction(CARRIED + operation.unit, 1, 0, [duration], label=operation.label)
 
 
 def with_restored_delays(circuit: QuantumCircuit) -> QuantumCircuit:
-    """Return a circuit with delays in place of what carried them; the same one if it has none."""
+    """Return a circuit with its carried delays restored; the same circuit if it has none."""
     return rewritten(circuit, _restored_delay)
 
 
@@ -64,18 +64,18 @@ def require_dt(circuit: QuantumCircuit) -> None:
     """Refuse a circuit that has a delay with a unit other than dt, which IBM would misread.
 
     Raises:
-        EncodingError: It has one.
+        EncodingError: The circuit has such a delay.
     """
     first = _first_real_time(circuit)
     if first is not None:
         raise EncodingError(
             f"{describe(first.path)} waits {_duration(first.operation)}, and IBM Quantum reads "
-            "delays in dt only: give it in dt, which backend.target.dt says in seconds"
+            "delays in dt only: give it in dt; backend.target.dt is the length of one dt in seconds"
         )
 
 
 def _first_real_time(circuit: QuantumCircuit) -> Visit | None:
-    """Return the first delay with a unit other than dt; None if there is none."""
+    """Return the first delay with a unit other than dt, or None."""
     for visit in walk(circuit, definitions=is_custom):
         if visit.name == "delay" and getattr(visit.operation, "unit", None) in _SECONDS:
             return visit
@@ -87,10 +87,10 @@ def in_dt(circuit: QuantumCircuit, dt: float | None) -> QuantumCircuit:
 
     Args:
         circuit: The circuit; it is not changed.
-        dt: Seconds of one sample; None if the device does not say.
+        dt: Seconds of one sample; None if the device does not report it.
 
     Raises:
-        EncodingError: A delay depends on a parameter, or the device does not say its dt.
+        EncodingError: A delay depends on a parameter, or the device does not report its dt.
     """
     first = _first_real_time(circuit)
     if first is None:
@@ -98,7 +98,7 @@ def in_dt(circuit: QuantumCircuit, dt: float | None) -> QuantumCircuit:
     if dt is None:
         raise EncodingError(
             f"{describe(first.path)} waits {_duration(first.operation)}, and the backend does not "
-            "say how long its dt is: give the delay in dt"
+            "report the length of its dt: give the delay in dt"
         )
 
     def change(operation: _Operation) -> _Operation | None:
@@ -121,10 +121,10 @@ def in_dt(circuit: QuantumCircuit, dt: float | None) -> QuantumCircuit:
 
 
 def with_plain_durations(circuit: QuantumCircuit) -> QuantumCircuit:
-    """Return a circuit whose delays have numbers in place of constant expressions of durations.
+    """Return a circuit whose delays have numbers in place of constant duration expressions.
 
     Raises:
-        InvalidInputError: One depends on a stretch or a variable, or adds times to dt.
+        InvalidInputError: A delay depends on a stretch or a variable, or adds times to dt.
     """
     return rewritten(circuit, _plain_delay)
 
@@ -137,7 +137,7 @@ def _plain_delay(operation: _Operation) -> _Operation | None:
     length = _computed(operation.params[0])
     if length is None or length.unit not in ("s", "dt"):
         raise InvalidInputError(
-            "A delay has a duration that cannot be computed before it is scheduled: it depends on "
+            "The duration of a delay cannot be computed before it is scheduled: it depends on "
             "a stretch or a variable, or adds times to dt. Give it a number with a unit, such as "
             "circuit.delay(160, 0, 'us').",
             rule="durations of delays are known",
@@ -149,14 +149,14 @@ def _plain_delay(operation: _Operation) -> _Operation | None:
 
 
 class _Quantity(NamedTuple):
-    """A number with the unit "s" or "dt", or with none."""
+    """A number with the unit "s" or "dt", or without a unit."""
 
     value: float
     unit: str
 
 
 def _computed(node: Any) -> _Quantity | None:
-    """Return the value of an expression; None if it has none yet."""
+    """Return the value of an expression; None if it is not yet known."""
     from qiskit.circuit import Duration
     from qiskit.circuit.classical import expr
 
@@ -191,28 +191,28 @@ def _combined(operator: str, left: _Quantity, right: _Quantity) -> _Quantity | N
 
 
 class HeldDelays:
-    """Keeps delays of parameters from a transpiler, which takes numbers only.
+    """Hides delays with parameters from a transpiler, which accepts only numbers.
 
-    Each is replaced by a delay of a number of samples that no other one has, and put back in its
-    place: `held.restored(passes.run(held.circuit))`.
+    Each is replaced by a delay with a unique number of samples, and restored afterwards:
+    `held.restored(passes.run(held.circuit))`.
 
     Attributes:
-        circuit: What the transpiler gets; the given circuit if it has no such delay.
+        circuit: The circuit for the transpiler; the given circuit if it has no such delay.
     """
 
     def __init__(self, circuit: QuantumCircuit) -> None:
-        """Hold back the delays of a circuit, which is not changed."""
+        """Replace the delays with parameters in a copy of a circuit."""
         self._held: dict[int, _Operation] = {}
         lengths = [
             visit.operation.params[0] for visit in walk(circuit) if _is_delay_in(visit, "dt")
         ]
-        # Far above and a multiple of each alignment that a device may ask for.
+        # Far larger than any alignment that a device may require, and a multiple of it.
         self._first = _STEP + max((int(each) for each in lengths if _is_number(each)), default=0)
         self._first -= self._first % _STEP
         self.circuit = rewritten(circuit, self._hold)
 
     def restored(self, circuit: QuantumCircuit) -> QuantumCircuit:
-        """Return a transpiled circuit with the delays in their places."""
+        """Return a transpiled circuit with the original delays restored."""
         return rewritten(circuit, self._restore) if self._held else circuit
 
     def _hold(self, operation: _Operation) -> _Operation | None:

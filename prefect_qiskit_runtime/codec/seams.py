@@ -1,8 +1,8 @@
-"""The names of qiskit-ibm-runtime that this package touches, wherever its version keeps them.
+"""The names of qiskit-ibm-runtime that this package uses, wherever each version defines them.
 
-All are found by name when first needed: importing qiskit-ibm-runtime takes a second or more
-(measured: 1.0 s warm, 4 s cold, against 0.4 s and 1.1 s for Qiskit alone), and an image need
-not have it at all.
+All are looked up by name when first needed: importing qiskit-ibm-runtime takes a second or more
+(measured: 1.0 s warm, 4 s cold, compared with 0.4 s and 1.1 s for Qiskit alone), and an image may
+not contain it at all.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-# The package itself names them in all versions from 0.11 to 0.51. The modules are for versions
-# that would stop doing so: `json` since 0.48, `utils.json` before.
+# The package exports the names in all versions from 0.11 to 0.51. The modules are a fallback for
+# versions that stop exporting them: `json` since 0.48, `utils.json` before.
 _HOMES = ("qiskit_ibm_runtime", "qiskit_ibm_runtime.json", "qiskit_ibm_runtime.utils.json")
 
 
@@ -35,40 +35,40 @@ def _find(name: str) -> Any | None:
 
 @functools.cache
 def upstream_encoder() -> json.JSONEncoder | None:
-    """Return an encoder of the installed qiskit-ibm-runtime, None where it is not installed."""
+    """Return an encoder of qiskit-ibm-runtime, or None if that is not installed."""
     encoder = _find("RuntimeEncoder")
     return None if encoder is None else encoder()
 
 
 @functools.cache
 def upstream_decoder() -> Any | None:
-    """Return a decoder of the installed qiskit-ibm-runtime, None where it is not installed.
+    """Return a decoder of qiskit-ibm-runtime, or None if that is not installed.
 
-    Its `object_hook(dict)` is what the codec calls.
+    The codec calls its `object_hook(dict)`.
     """
     decoder = _find("RuntimeDecoder")
     return None if decoder is None else decoder()
 
 
 def account_manager() -> Any:
-    """Return what reads and writes qiskit's file of saved accounts: `AccountManager`."""
+    """Return `AccountManager`, which reads and writes Qiskit's file of saved accounts."""
     return importlib.import_module("qiskit_ibm_runtime.accounts").AccountManager
 
 
 def account_file() -> str:
-    """Return the path of qiskit's file of saved accounts."""
+    """Return the path of Qiskit's file of saved accounts."""
     management = importlib.import_module("qiskit_ibm_runtime.accounts.management")
     return management._DEFAULT_ACCOUNT_CONFIG_JSON_FILE
 
 
 def account_errors() -> tuple[type[Exception], ...]:
-    """Return what `account_manager` raises where an account is missing, wrong or there already."""
+    """Return the errors of `account_manager` for a missing, invalid or already saved account."""
     exceptions = importlib.import_module("qiskit_ibm_runtime.accounts.exceptions")
     return (exceptions.AccountsError,)
 
 
 def saved_proxies(proxies: Mapping[str, Any] | None) -> Any | None:
-    """Return proxies as `account_manager` saves them."""
+    """Return proxies in the form that `account_manager` saves."""
     configuration = importlib.import_module("qiskit_ibm_runtime.proxies").ProxyConfiguration
     return None if proxies is None else configuration(**proxies)
 
@@ -76,10 +76,10 @@ def saved_proxies(proxies: Mapping[str, Any] | None) -> Any | None:
 def backend_configuration(raw: Mapping[str, Any], *, fractional: bool = False) -> Any | None:
     """Return a backend's configuration as an object; None if it cannot be read.
 
-    Without fractional gates for devices, as IBM's client has it unless they are asked for.
+    As in IBM's client, fractional gates of devices are left out unless requested.
     """
     decoder = importlib.import_module("qiskit_ibm_runtime.utils.backend_decoder")
-    return decoder.configuration_from_server_data(  # it changes what it is given
+    return decoder.configuration_from_server_data(  # it changes its argument
         copy.deepcopy(dict(raw)), use_fractional_gates=_fractional_gates(raw, fractional)
     )
 
@@ -87,7 +87,7 @@ def backend_configuration(raw: Mapping[str, Any], *, fractional: bool = False) -
 def backend_properties(
     raw: Mapping[str, Any], configuration: Mapping[str, Any], *, fractional: bool = False
 ) -> Any | None:
-    """Return a backend's calibration as an object; None for an ideal one, which has none."""
+    """Return a backend's calibration as an object; None for an ideal backend."""
     if not raw:
         return None
     decoder = importlib.import_module("qiskit_ibm_runtime.utils.backend_decoder")
@@ -111,7 +111,7 @@ def backend_target(configuration: Any, properties: Any | None) -> Any:
     """Return the transpiler's target for a backend."""
     converter = importlib.import_module("qiskit_ibm_runtime.utils.backend_converter")
     if getattr(configuration, "simulator", False):
-        # Instructions of Aer that qiskit has no gate for are left out; the converter would warn.
+        # Aer's instructions without a gate in Qiskit are left out; the converter would warn.
         gates = importlib.import_module("qiskit.circuit.library.standard_gates")
         known = gates.get_standard_gate_name_mapping()
         configuration = copy.copy(configuration)
@@ -120,7 +120,7 @@ def backend_target(configuration: Any, properties: Any | None) -> Any:
 
 
 def rzz_fault(pub: Any) -> str | None:
-    """Say which angle of an rzz gate in a PUB no device takes; None if all are good."""
+    """Describe an rzz angle in a PUB that no device accepts; None if all are valid."""
     utils = importlib.import_module("qiskit_ibm_runtime.utils.utils")
     return utils.is_valid_rzz_pub(pub) or None
 
@@ -135,10 +135,10 @@ def upstream_version() -> str:
 
 
 def primitive_inputs(primitive: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a primitive as its client sends them, beside the PUBs.
+    """Return the options of a primitive as its client sends them with the PUBs.
 
     Raises:
-        ValueError: There is no such option, or it has a wrong value.
+        ValueError: An option is unknown or has an invalid value.
     """
     module = importlib.import_module("qiskit_ibm_runtime.options")
     kind = {"sampler": module.SamplerOptions, "estimator": module.EstimatorOptions}[primitive]
@@ -148,7 +148,7 @@ def primitive_inputs(primitive: str, options: Mapping[str, Any]) -> dict[str, An
 
 
 def executor_converter() -> Any | None:
-    """Return what turns quantum programs into the inputs of a job, None where there is no such.
+    """Return the converter of quantum programs to job inputs, or None if unavailable.
 
     Its `encoder(program, options)` returns a pydantic model.
     """
@@ -163,7 +163,7 @@ def executor_converter() -> Any | None:
 
 
 def executor_decoder() -> Any | None:
-    """Return the decoder of results of quantum programs, None where there is no such.
+    """Return the decoder of results of quantum programs, or None if unavailable.
 
     Its `decode(text)` returns a `QuantumProgramResult`.
     """
@@ -176,11 +176,11 @@ def executor_decoder() -> Any | None:
 
 @functools.cache
 def qpy_writer() -> Callable[..., None]:
-    """Return what writes a circuit as QPY, with the arguments of `qiskit.qpy.dump`.
+    """Return the function that writes a circuit as QPY, with the arguments of `qiskit.qpy.dump`.
 
     Clients of qiskit-ibm-runtime before 0.16 read circuits with the QPY of qiskit-ibm-provider,
-    which ends at version 9; Qiskit before 1.0 in the same environment writes newer ones. So in
-    such an environment it is theirs that writes: every Qiskit reads that.
+    which ends at version 9; Qiskit before 1.0 in the same environment writes newer versions. In
+    such an environment the provider's function is used: every Qiskit can read its output.
     """
     import qiskit
     from qiskit import qpy

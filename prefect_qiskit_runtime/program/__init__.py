@@ -1,11 +1,11 @@
-"""What an uploaded program imports: its messenger, its backend, its decoder.
+"""The API for uploaded programs: messenger, backend and decoder.
 
-What it does: gives `main(backend, user_messenger, **inputs)` a Qiskit backend that simulates
-here, with exact and sampled primitives, and a messenger for interim results.
+It gives `main(backend, user_messenger, **inputs)` a Qiskit backend that simulates in the job's
+process, with exact and sampled primitives, and a messenger for interim results.
 
-What it never does: talk to the service (the runner hands the messenger a function that does),
-reach the network, or import the rest of the package: it also runs in environments that have
-Qiskit and nothing else of ours. Qiskit itself is imported when `ProgramBackend` is first used.
+It never talks to the service (the runner gives the messenger a function that does), never uses
+the network, and never imports the rest of the package: it also runs in environments that have
+only Qiskit. Qiskit itself is imported when `ProgramBackend` is first used.
 
 Entry points: `UserMessenger`, `ProgramBackend`, `ResultDecoder`.
 """

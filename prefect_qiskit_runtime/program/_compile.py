@@ -1,4 +1,4 @@
-"""Turns circuits into what the simulator runs, once per circuit, and binds their parameters."""
+"""Compiles circuits for the simulator, once per circuit, and binds their parameters."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 _KEPT_CIRCUITS = 16
 
-# The gates whose parameters Aer binds right (tested for the installed one, for all of its gates).
-# In others `parameter_binds` changes nothing, and the result is wrong without an error.
+# The gates whose parameters Aer binds correctly (tested with the installed Aer, for all its gates).
+# In other gates `parameter_binds` has no effect, and the result is wrong without an error.
 BINDABLE_GATES = frozenset(
     {"cu", "p", "r", "rx", "rxx", "ry", "ryy", "rz", "rzx", "rzz", "u", "u1", "u2", "u3"}
 )
-# With angles, and not of those: translated into gates that are, so that a batch can be bound.
+# Other gates with angles: they are translated into bindable gates, so that a batch can be bound.
 _UNBINDABLE_GATES = frozenset(
     {
         "crx", "cry", "crz", "cp", "cu1", "cu2", "cu3", "mcphase", "mcr", "mcrx", "mcry", "mcrz",
@@ -35,24 +35,24 @@ _UNBINDABLE_GATES = frozenset(
     }
 )  # fmt: skip
 
-# `has_control_flow_op` says the same in later versions than those of old images.
+# Replaces `has_control_flow_op`, which the Qiskit of old images does not have.
 _CONTROL_FLOW = frozenset({"if_else", "while_loop", "for_loop", "switch_case", "box"})
 
 
 class CircuitCompiler:
-    """Translates what the simulator does not know, and remembers the translations.
+    """Translates operations that the simulator does not know, and caches the results.
 
-    A loop sends the same circuit over and over; translating 24 excitations on 8 qubits takes
-    as long as simulating them for 60 parameter sets (measured: 80 ms).
+    A loop sends the same circuit repeatedly; translating 24 excitations on 8 qubits takes as long
+    as simulating them for 60 parameter sets (measured: 80 ms).
     """
 
     def __init__(self, simulator: Any, *, translate: bool = True) -> None:
         """Create a compiler.
 
         Args:
-            simulator: Of Aer.
-            translate: Whether gates that the simulator does not know are translated; else only
-                blocks and boxes are.
+            simulator: A simulator of Aer.
+            translate: Whether gates that the simulator does not know are translated; otherwise
+                only blocks and boxes are.
         """
         self._simulator = simulator
         self._translates = translate
@@ -60,15 +60,15 @@ class CircuitCompiler:
         self._compiled: OrderedDict[int, tuple[QuantumCircuit, QuantumCircuit]] = OrderedDict()
 
     def compiled(self, circuit: QuantumCircuit) -> QuantumCircuit:
-        """Return a circuit of the simulator's gates; the same one if it is that already.
+        """Return a circuit of the simulator's gates; the same circuit if it needs no change.
 
         Raises:
             InvalidInputError: Something in it cannot be simulated; the message names it.
         """
         if self._is_ready(circuit):
             return circuit
-        # Circuits can change in place, so identity alone proves nothing: the copy that was
-        # translated must still equal it (0.4 ms for 700 gates).
+        # Circuits can change in place, so identity is not enough: the circuit must still equal
+        # the copy that was translated (0.4 ms for 700 gates).
         kept = self._compiled.get(id(circuit))
         if kept is not None and is_same(kept[0], circuit):
             self._compiled.move_to_end(id(circuit))
@@ -102,7 +102,7 @@ class CircuitCompiler:
         return self._passes.run(circuit)
 
     def _translated_one_by_one(self, circuit: QuantumCircuit) -> QuantumCircuit:
-        """Translate each unknown gate alone: passes know nothing of marks and jumps."""
+        """Translate each unknown gate separately, because passes do not know marks and jumps."""
         translated: Any = circuit.copy_empty_like()
         known: dict[int, tuple[Any, QuantumCircuit]] = {}
         for instruction in circuit.data:
@@ -141,7 +141,7 @@ class CircuitCompiler:
 
     @cached_property
     def _target(self) -> Any:
-        """What the simulator runs, less the gates whose parameters it does not bind."""
+        """The simulator's target without the gates whose parameters it does not bind."""
         from qiskit.transpiler import Target
 
         known = self._simulator.target
@@ -192,7 +192,7 @@ def bound_one_by_one(
 
 
 def binds_right(circuits: Sequence[QuantumCircuit]) -> bool:
-    """Say whether the simulator's own binding is right for compiled circuits."""
+    """Return whether the simulator binds the parameters of compiled circuits correctly."""
     return not any(
         circuit.parameters and (has_flow(circuit) or not has_bindable_gates(circuit))
         for circuit in circuits
@@ -200,7 +200,7 @@ def binds_right(circuits: Sequence[QuantumCircuit]) -> bool:
 
 
 def has_bindable_gates(circuit: QuantumCircuit) -> bool:
-    """Say whether all parameters are of gates in which the simulator binds them."""
+    """Return whether the simulator binds all gates that have parameters."""
     return all(
         _name(instruction) in BINDABLE_GATES
         for instruction in circuit.data
@@ -209,13 +209,13 @@ def has_bindable_gates(circuit: QuantumCircuit) -> bool:
 
 
 def has_flow(circuit: QuantumCircuit) -> bool:
-    """Say whether a circuit has control flow, in blocks or as the simulator's marks and jumps."""
+    """Return whether a circuit has control flow, as blocks or as marks and jumps."""
     names = circuit.count_ops().keys()
     return not (FLOW_NAMES | _CONTROL_FLOW).isdisjoint(names)
 
 
 def is_same(kept: QuantumCircuit, circuit: QuantumCircuit) -> bool:
-    """Say whether a circuit is what its copy was."""
+    """Return whether a circuit still equals its earlier copy."""
     return (
         kept.qubits == circuit.qubits
         and kept.clbits == circuit.clbits
@@ -230,7 +230,7 @@ def is_same(kept: QuantumCircuit, circuit: QuantumCircuit) -> bool:
 
 
 def _has_same_parts(kept: Any, instruction: Any) -> bool:
-    """Say whether labels and blocks are the same, which Qiskit's own comparison leaves out."""
+    """Return whether labels and blocks are the same, which Qiskit's comparison ignores."""
     if _is_standard(kept):
         return kept.label == instruction.label
     blocks, others = blocks_of(kept.operation), blocks_of(instruction.operation)
@@ -252,7 +252,7 @@ def _is_same_block(kept: QuantumCircuit, block: QuantumCircuit) -> bool:
 
 
 def _unusual(circuit: QuantumCircuit) -> list[Any]:
-    """Return the instructions that Qiskit itself does not vouch for."""
+    """Return the instructions that are not standard gates of Qiskit."""
     return [instruction for instruction in circuit.data if not _is_standard(instruction)]
 
 

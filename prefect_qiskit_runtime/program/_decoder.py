@@ -1,4 +1,4 @@
-"""How the results of a program are turned back into values."""
+"""The decoder that turns the results of a program back into values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from prefect_qiskit_runtime.codec import decode
 
 
 class ResultDecoder:
-    """Decodes the results of a program; subclass it for a program with a form of its own.
+    """Decodes the results of a program; subclass it for a program with a custom result type.
 
     ```python
     class VQEResultDecoder(ResultDecoder):
@@ -26,6 +26,6 @@ class ResultDecoder:
             data: The encoded text.
 
         Raises:
-            DecodingError: It is not text that an encoder of the runtime wrote.
+            DecodingError: The text was not written by an encoder of the runtime.
         """
         return decode(data)

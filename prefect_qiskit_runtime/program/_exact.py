@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 # Amplitudes of one batch: 2**24 complex numbers are 256 MiB.
 BATCH_AMPLITUDES = 2**24
-# Up to here an observable is a sparse matrix; beyond, its matrix outgrows its terms.
+# Up to this size an observable is used as a sparse matrix; beyond, the matrix is larger than its
+# list of terms.
 _MATRIX_QUBITS = 12
 
 _NOT_UNITARY = frozenset(
@@ -40,7 +41,7 @@ _NOT_UNITARY = frozenset(
 
 
 def is_unitary(circuit: QuantumCircuit) -> bool:
-    """Say whether a compiled circuit is all gates, so that one state vector describes its end."""
+    """Return whether a compiled circuit has only gates, so that it ends in one state vector."""
     names = circuit.count_ops().keys()
     if "initialize" in names and _initializes_late(circuit):
         return False
@@ -48,7 +49,7 @@ def is_unitary(circuit: QuantumCircuit) -> bool:
 
 
 def _initializes_late(circuit: QuantumCircuit) -> bool:
-    """Say whether `initialize`, which resets, comes after something else on its qubits."""
+    """Return whether `initialize`, which resets, follows another operation on its qubits."""
     touched: set[Any] = set()
     for instruction in circuit.data:
         if instruction.operation.name == "initialize" and touched & set(instruction.qubits):
@@ -62,7 +63,7 @@ def exact_values(backend: SimulatedBackend, evaluations: Evaluations) -> NDArray
 
     Args:
         backend: An ideal backend.
-        evaluations: What to compute.
+        evaluations: The values to compute.
 
     Returns:
         1D array, in the order of `evaluations.rows`.
@@ -107,7 +108,7 @@ def state_batches(
     count = len(evaluations.values)
     step = max(1, BATCH_AMPLITUDES >> circuit.num_qubits)
     if count == 1 or not circuit.parameters:
-        # Binding first saves the simulator's own binding: 8 ms in place of 11 for 700 gates.
+        # Binding here is faster than in the simulator: 8 ms instead of 11 for 700 gates.
         bound = evaluations.bound(saving, 0)
         states = _states(backend._run_exactly(bound), 1)
         for start in range(0, count, step):

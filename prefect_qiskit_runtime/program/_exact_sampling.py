@@ -1,4 +1,4 @@
-"""Exact probabilities of what a circuit measures at its end, for many sets of parameter values."""
+"""Exact probabilities of the final measurements of a circuit, for many sets of parameter values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from prefect_qiskit_runtime.program._simulated import SimulatedBackend
 
-# Below this a probability is what rounding left of zero.
+# A probability below this is a rounding error of zero.
 _NEGLIGIBLE = 1e-14
 
 
@@ -28,7 +28,7 @@ def exact_probabilities(
 
     Args:
         backend: An ideal backend.
-        circuit: Its measurements come last.
+        circuit: A circuit whose measurements come last.
         values: 2D array, each row one set of values for `circuit.parameters`.
 
     Returns:
@@ -39,7 +39,7 @@ def exact_probabilities(
         InvalidInputError: The circuit measures before its end, resets or branches, or is too
             large.
     """
-    # Measurements in boxes and in instructions of users are found in the compiled circuit only.
+    # Measurements in boxes and in users' instructions appear only in the compiled circuit.
     given, circuit = circuit, backend.compiler.compiled(circuit)
     evolving, sources = _without_measurements(circuit)
     compiled = backend.compiler.compiled(evolving)
@@ -82,7 +82,7 @@ def _no_distribution(circuit: QuantumCircuit) -> InvalidInputError:
 def _columns(
     values: NDArray[np.float64], circuit: QuantumCircuit, compiled: QuantumCircuit
 ) -> NDArray[np.float64]:
-    """Return the values of the parameters that translation has left."""
+    """Return the values of the parameters that remain after translation."""
     place = {parameter: index for index, parameter in enumerate(circuit.parameters)}
     return values[:, [place[parameter] for parameter in compiled.parameters]]
 

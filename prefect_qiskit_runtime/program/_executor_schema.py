@@ -1,8 +1,8 @@
-"""The versioned forms in which quantum programs and their results travel.
+"""The versioned forms in which quantum programs and their results are sent.
 
-They are those of ibm-quantum-schemas, which qiskit-ibm-runtime brings since it has `Executor`; a
-program is answered in the version that it was sent in. All that differs between versions, and
-all names of that package, are here.
+The forms are defined in ibm-quantum-schemas, which versions of qiskit-ibm-runtime with `Executor`
+install. The result has the version of the program. All differences between versions, and all uses
+of that package, are in this module.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class ProgramItem:
     """One item of a quantum program.
 
     Attributes:
-        circuit: Its circuit, or the template that the samplex gives arguments for.
+        circuit: Its circuit, or the template circuit for the arguments drawn by the samplex.
         arguments: Array of arguments, the last axis over `circuit.parameters`; None with a
             samplex.
-        samplex: What draws arguments; None without.
-        samplex_arguments: Its inputs.
-        shape: To which the item is to be extended.
-        chunk_size: How many circuits at most run at a time; None to choose one.
+        samplex: The samplex that draws the arguments, if any.
+        samplex_arguments: The inputs of the samplex.
+        shape: The shape to which the item is extended.
+        chunk_size: The maximum number of circuits that run at a time; None to choose one.
     """
 
     circuit: QuantumCircuit
@@ -75,19 +75,19 @@ class ExecutorParams:
         """Read and check the inputs of a job.
 
         Raises:
-            ConfigurationError: This environment lacks the models of all versions.
-            InvalidInputError: It lacks those of this version, or they do not fit.
+            ConfigurationError: This environment has no models for quantum programs.
+            InvalidInputError: It has no models for this version, or the inputs do not match them.
         """
         version = str(inputs.get("schema_version"))
         schema = _find(version)
         try:
             return cls(version, schema, schema.ParamsModel.model_validate(dict(inputs)))
-        # The ValidationError of pydantic, which nothing else here needs.
+        # The ValidationError of pydantic, which is not imported here.
         except ValueError as exc:
             first = cast(Any, exc).errors(include_url=False, include_input=False)[0]
             path = ".".join(map(str, ("$", *first["loc"])))
             raise InvalidInputError(
-                f"The inputs are no quantum program of version {version}: {first['msg']} at "
+                f"The inputs are not a quantum program of version {version}: {first['msg']} at "
                 f"{path}.",
                 path=path,
                 rule=first["type"],
@@ -100,14 +100,14 @@ class ExecutorParams:
 
     @property
     def measurement_level(self) -> str:
-        """How results of measurements are asked for."""
+        """The requested form of measurement results."""
         return getattr(self._program, "meas_level", "classified")
 
     @property
     def options(self) -> dict[str, Any]:
         """The options by section.
 
-        Those of the simulator have no place in the schema but among the experimental ones.
+        In the schema, options of the simulator can appear only among the experimental ones.
         """
         options = self._params.options.model_dump()
         experimental = dict(options.pop("experimental", {}))
@@ -118,7 +118,7 @@ class ExecutorParams:
         """Decode the items.
 
         Raises:
-            InvalidInputError: One cannot be read here.
+            InvalidInputError: An item cannot be read here.
         """
         return [
             _item(circuit, model)
@@ -134,9 +134,9 @@ class ExecutorParams:
         """Return the result of a job in the form of the version.
 
         Args:
-            arrays: For each item its arrays by name.
-            chunks: When what ran.
-            unsupported: Options that were ignored; they stand in the metadata.
+            arrays: The arrays of each item, by name.
+            chunks: When each part ran.
+            unsupported: Options that were ignored; they are listed in the metadata.
         """
         models = self._schema.models
         tensor = getattr(models, "CompressedTensorModel", None) or models.TensorModel
@@ -154,7 +154,7 @@ class ExecutorParams:
             semantic_role=getattr(self._program, "semantic_role", None),
         ).model_dump(mode="json")
         if unsupported:
-            # The models of clients pass over what they do not know.
+            # The models of clients ignore unknown fields.
             result["metadata"]["unsupported_options"] = dict(unsupported)
         return result
 
@@ -165,7 +165,7 @@ class ExecutorParams:
             else:
                 circuits = [item.circuit.to_quantum_circuit() for item in self._program.items]
             return [with_plain_durations(with_restored_delays(circuit)) for circuit in circuits]
-        # Qiskit's readers have no common error: what they raise depends on what is wrong.
+        # Qiskit's readers have no common error class.
         except Exception as exc:
             raise InvalidInputError(
                 f"The circuits of the quantum program cannot be read in this environment: {exc} "

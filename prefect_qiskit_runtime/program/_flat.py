@@ -1,9 +1,9 @@
-"""Circuits laid flat: blocks, boxes and users' gates in the simulator's own instructions.
+"""Flattened circuits: blocks, boxes and users' gates as the simulator's own instructions.
 
-Aer has no blocks. It has marks and jumps, and its own translation into them loses parameters in
-blocks, variables that a block declares, and conditions on bits that only a block has; boxes and
-composite gates in blocks fail. So blocks are laid out here. Gates of users are replaced by their
-definitions, because simulators and transpilers would go by their names.
+Aer has marks and jumps instead of blocks. Its own translation into them loses parameters in
+blocks, variables declared in a block, and conditions on bits that only a block has; boxes and
+composite gates in blocks fail. Blocks are therefore flattened here. Users' gates are replaced by
+their definitions, because simulators and transpilers would interpret them by their names.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LAID_OUT = frozenset(
 
 
 def needs_flattening(operation: Any) -> bool:
-    """Say whether an operation has blocks, leaves one, stores, or is a gate of a user."""
+    """Return whether an operation has blocks, leaves one, stores, or is a user's gate."""
     if operation.name in FLOW_NAMES and is_genuine(operation):
         return False
     if operation.name in _LAID_OUT or getattr(operation, "condition", None) is not None:
@@ -44,10 +44,10 @@ def needs_flattening(operation: Any) -> bool:
 
 
 def require_known_durations(circuit: QuantumCircuit) -> None:
-    """Refuse stretches.
+    """Refuse a circuit with stretches.
 
     Raises:
-        InvalidInputError: The circuit has one.
+        InvalidInputError: The circuit has a stretch.
     """
     if not has_stretches(circuit):
         return
@@ -60,18 +60,18 @@ def require_known_durations(circuit: QuantumCircuit) -> None:
 
 
 def has_stretches(circuit: QuantumCircuit) -> bool:
-    """Say whether a circuit has durations that are decided later."""
+    """Return whether a circuit has durations that are decided later."""
     return getattr(circuit, "num_stretches", 0) > 0  # since Qiskit 2.0
 
 
 class _Scope(NamedTuple):
-    """Where a block is laid out.
+    """The context in which a block is flattened.
 
     Attributes:
-        bits: For each qubit and classical bit of the block, that of the flat circuit.
-        variables: For each variable that is known there, that of the flat circuit.
-        values: What the parameters of loops around it are. Not bound by Qiskit: its
-            `assign_parameters` changes gates of users in blocks of the given circuit as well.
+        bits: For each qubit and classical bit of the block, the bit of the flat circuit.
+        variables: For each visible variable, the variable of the flat circuit.
+        values: The values of the parameters of enclosing loops. They are not bound by Qiskit,
+            whose `assign_parameters` also changes users' gates in blocks of the given circuit.
         on_continue: Name of the mark that `continue` jumps to.
         on_break: Name of the mark that `break` jumps to.
     """
@@ -84,10 +84,10 @@ class _Scope(NamedTuple):
 
 
 def flattened(circuit: QuantumCircuit) -> QuantumCircuit:
-    """Return a circuit without blocks, boxes and gates of users.
+    """Return a circuit without blocks, boxes and users' gates.
 
-    It has the same bits and registers, then bits in which variables are kept and which are 0 at
-    the end. A parameter that is nowhere in it is lost.
+    It has the same bits and registers, followed by bits for variables, which are 0 at the end. A
+    parameter that is not used in it is lost.
 
     Raises:
         InvalidInputError: Something in it cannot be simulated; the message names it.
@@ -141,7 +141,7 @@ class _Flattener:
         )
 
     def _unroll(self, instruction: Any, scope: _Scope) -> None:
-        """Lay out what a gate of a user is made of, in its place."""
+        """Replace a user's gate by its flattened definition."""
         definition = definition_of(instruction.operation, self._circuit.name)
         self.flat.global_phase += _bound_number(definition.global_phase, scope.values)
         self._lay_out(definition, self._inside(definition, instruction, scope))
@@ -179,7 +179,7 @@ class _Flattener:
         self._flow(qubits, self._mark(end))
 
     def _conditional(self, instruction: Any, scope: _Scope) -> None:
-        """Lay out an instruction with a condition of Qiskit before 2.0."""
+        """Flatten an instruction with a condition, as in Qiskit before 2.0."""
         then, end = self._label("if"), self._label("end")
         qubits = self._flow_qubits(instruction, scope)
         condition = self._moved(instruction.operation.condition, scope)
@@ -204,7 +204,7 @@ class _Flattener:
         indices, parameter, body = instruction.operation.params
         end = self._label("end")
         qubits = self._flow_qubits(instruction, scope)
-        leaves = _leaves(body)  # else it needs no marks, and is unitary if its body is
+        leaves = _leaves(body)  # otherwise no marks are needed; unitary if the body is
         for index in indices:
             values = scope.values if parameter is None else {**scope.values, parameter: index}
             after = self._label("next")
@@ -228,7 +228,7 @@ class _Flattener:
             for label in labels:
                 if label is CASE_DEFAULT:
                     default = mark
-                elif default is end:  # Qiskit itself takes the first that fits
+                elif default is end:  # Qiskit uses the first matching case
                     condition = self._mover(scope).equal(target, label)
                     self._flow(qubits, self._jump(mark, condition))
         self._flow(qubits, self._jump(default))
@@ -246,7 +246,7 @@ class _Flattener:
     # --- variables -------------------------------------------------------------------------
 
     def _declare(self, block: QuantumCircuit, scope: _Scope) -> None:
-        """Keep the variables of a block in classical bits: Aer ends the process at any other."""
+        """Store the variables of a block in classical bits: Aer aborts the process otherwise."""
         declared = getattr(block, "iter_declared_vars", tuple)  # since Qiskit 1.1
         inputs = getattr(block, "iter_input_vars", tuple)
         for variable in (*inputs(), *declared()):
@@ -269,7 +269,7 @@ class _Flattener:
         return self._variables[-1]
 
     def _forget_variables(self) -> None:
-        """Set their bits to 0 at the end, so that they are not in the outcomes."""
+        """Set the bits of variables to 0 at the end, so that outcomes do not contain them."""
         from qiskit.circuit.classical import expr
 
         for variable in self._variables:
@@ -287,7 +287,7 @@ class _Flattener:
         return AerStore(1, 0, Store(target, value))
 
     def _register(self, bits: Sequence[Clbit]) -> ClassicalRegister:
-        """Return the register of some bits; passes want those of conditions in the circuit."""
+        """Return a register of some bits, added to the circuit because passes require that."""
         for register in self.flat.cregs:
             if list(register) == list(bits):
                 return register
@@ -315,14 +315,14 @@ class _Flattener:
         return f"{name}_{self._labels}"
 
     def _flow_qubits(self, instruction: Any, scope: _Scope) -> list[Any]:
-        """Return the qubits that marks and jumps are put on; the simulator wants one at least."""
+        """Return the qubits for marks and jumps; the simulator requires at least one."""
         return [scope.bits[bit] for bit in instruction.qubits] or self.flat.qubits[:1]
 
     def _flow(self, qubits: list[Any], *operations: Any) -> None:
-        """Add marks, jumps and stores between barriers, past which no pass moves anything."""
+        """Add marks, jumps and stores between barriers, so that passes do not reorder them."""
         self.flat.barrier()
         for operation in operations:
-            # Not `append`, which wants registers of conditions to be in the circuit.
+            # Not `append`, which requires registers of conditions to be in the circuit.
             self.flat._append(CircuitInstruction(operation, qubits[: operation.num_qubits]))
         self.flat.barrier()
 
@@ -367,7 +367,7 @@ def _bound_number(number: Any, values: Mapping[Any, int]) -> Any:
 
 
 def _leaves(body: QuantumCircuit) -> bool:
-    """Say whether a body has a `break` or `continue` for the loop that it is the body of."""
+    """Return whether the body of a loop has a `break` or `continue` for that loop."""
     return any(_leaves_by(instruction.operation) for instruction in body.data)
 
 

@@ -9,7 +9,7 @@ from qiskit.circuit import ClassicalRegister, Clbit
 
 from prefect_qiskit_runtime.errors import InvalidInputError
 
-# What Aer computes with; it knows no arithmetic, no shifts and no numbers with a point.
+# The operators that Aer supports; it has no arithmetic, no shifts and no floating-point numbers.
 _OPERATORS = frozenset(
     {
         "BIT_AND", "BIT_OR", "BIT_XOR", "BIT_NOT", "LOGIC_AND", "LOGIC_OR", "LOGIC_NOT",
@@ -20,9 +20,9 @@ _TYPES = frozenset({"Bool", "Uint"})
 
 
 class ExpressionMover:
-    """Rewrites expressions; made where they are evaluated.
+    """Rewrites expressions; created at the place where they are evaluated.
 
-    Not a visitor of Qiskit's: its expressions were fewer in the versions of other images.
+    It is not one of Qiskit's visitors, because older Qiskit in other images has fewer expressions.
     """
 
     def __init__(
@@ -32,13 +32,13 @@ class ExpressionMover:
         register: Callable[[Sequence[Clbit]], ClassicalRegister],
         circuit_name: str,
     ) -> None:
-        """Create one for a block.
+        """Create the rewriter for a block.
 
         Args:
-            bits: For each bit of the block, that of the flat circuit.
-            variables: For each variable, where the flat circuit keeps it.
-            register: Returns the register of bits of the flat circuit.
-            circuit_name: For errors.
+            bits: For each bit of the block, the bit of the flat circuit.
+            variables: For each variable, its place in the flat circuit.
+            register: Returns the register for given bits of the flat circuit.
+            circuit_name: The name of the circuit, for errors.
         """
         self._bits = bits
         self._variables = variables
@@ -46,10 +46,10 @@ class ExpressionMover:
         self._circuit_name = circuit_name
 
     def moved(self, node: Any) -> Any:
-        """Return an expression that Aer evaluates.
+        """Return an equivalent expression that Aer can evaluate.
 
         Raises:
-            InvalidInputError: There is none.
+            InvalidInputError: Aer cannot evaluate it.
         """
         from qiskit.circuit.classical import expr
 
@@ -96,7 +96,7 @@ class ExpressionMover:
         return self._variables[node]
 
     def _index(self, node: Any) -> Any:
-        """Return one bit of a number, or a comparison that gives it."""
+        """Return one bit of a number, or an equivalent comparison."""
         from qiskit.circuit.classical import expr, types
 
         if not isinstance(node.index, expr.Value):

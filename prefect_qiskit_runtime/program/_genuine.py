@@ -1,8 +1,8 @@
-"""Says whether an operation is the one that its name promises.
+"""Checks whether an operation really is the one that its name suggests.
 
-Simulators and transpilers go by names: a sub-circuit called "cx" runs as a CNOT, and one called
-"diagonal" ends the process. A gate is what its definition says, so an operation is taken by its
-name only if its class is the one of that name in Qiskit or Aer.
+Simulators and transpilers rely on names: a sub-circuit called "cx" runs as a CNOT, and one called
+"diagonal" aborts the process. The definition of a gate is decisive, so an operation is used by its
+name only if it has the class with that name in Qiskit or Aer.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
     from qiskit.circuit import QuantumCircuit
 
-# Classes of operations whose users choose the name.
+# Classes of operations whose name the user chooses.
 _NAMED_BY_USERS = frozenset({"Instruction", "Gate", "ControlledGate", "Operation"})
-# Not all of `qiskit.`: gates read from OpenQASM have names of their text.
+# Not all of `qiskit.`: gates read from OpenQASM have names from the text.
 _HOMES = (
     "qiskit.circuit.", "qiskit.quantum_info.", "qiskit.extensions.", "qiskit.synthesis.",
     "qiskit_aer.",
 )  # fmt: skip
-# By name, the classes of Qiskit that Aer takes beside the standard gates.
+# By name, the classes of Qiskit that Aer accepts besides the standard gates.
 _CLASSES = {
     "barrier": {"Barrier"},
     "diagonal": {"DiagonalGate", "Diagonal"},
@@ -48,16 +48,15 @@ _CLASSES = {
     "continue_loop": {"ContinueLoopOp"},
     "box": {"BoxOp"},
 }
-# Channels that Qiskit and Aer make as instructions without a class; their parameters are all
-# that they are.
+# Channels that Qiskit and Aer create as plain instructions, fully described by their parameters.
 _CHANNELS = frozenset({"kraus", "superop", "roerror"})
 
 
 def is_genuine(operation: Any) -> bool:
-    """Say whether an operation is what Qiskit or Aer call by its name.
+    """Return whether an operation is the one that Qiskit or Aer use under its name.
 
-    Of an operation whose name neither of them knows: whether it has a class of Qiskit, so that
-    it is translated by Qiskit's rules for that class.
+    If neither knows the name: whether it has a class of Qiskit, so that it is translated by
+    Qiskit's rules for that class.
     """
     kind = class_of(operation)
     name = operation.name
@@ -71,7 +70,7 @@ def is_genuine(operation: Any) -> bool:
 
 
 def is_plain(operation: Any) -> bool:
-    """Say whether an operation, and what it is built on, is what its name says."""
+    """Return whether an operation and its base are the ones that their names suggest."""
     if not is_genuine(operation):
         return False
     inner = getattr(operation, "base_op", None) or getattr(operation, "base_gate", None)
@@ -79,10 +78,10 @@ def is_plain(operation: Any) -> bool:
 
 
 def definition_of(operation: Any, circuit_name: str) -> QuantumCircuit:
-    """Return what a gate of a user is made of.
+    """Return the definition of a user's gate.
 
     Raises:
-        InvalidInputError: It is opaque.
+        InvalidInputError: The gate has no definition.
     """
     definition = getattr(operation, "definition", None)
     if definition is None:
@@ -96,9 +95,9 @@ def definition_of(operation: Any, circuit_name: str) -> QuantumCircuit:
 
 
 def ready_for_transpiler(circuit: QuantumCircuit) -> QuantumCircuit:
-    """Return a circuit without boxes, in which no gate of a user has the name of another gate.
+    """Return a circuit without boxes, in which no user's gate has the name of another gate.
 
-    Transpilers then go by the definition of each. What is in a box is between two barriers.
+    Transpilers then use the definition of each. The content of a box is put between barriers.
 
     Raises:
         InvalidInputError: A gate has no definition.
@@ -107,7 +106,7 @@ def ready_for_transpiler(circuit: QuantumCircuit) -> QuantumCircuit:
 
 
 class Renamer:
-    """Renames the gates of users in one circuit."""
+    """Renames the users' gates in one circuit."""
 
     def __init__(self, outermost: QuantumCircuit) -> None:
         self._circuit_name = outermost.name
@@ -143,7 +142,7 @@ class Renamer:
         circuit.barrier(instruction.qubits)
 
     def operation(self, operation: Any) -> Any:
-        """Return the operation under a name that no other has, if it needs one."""
+        """Return the operation under a unique name, if it needs one."""
         if blocks := blocks_of(operation):
             return operation.replace_blocks([self.renamed(block) for block in blocks])
         if is_plain(operation):
@@ -157,7 +156,7 @@ class Renamer:
 
         definition = self.renamed(definition_of(operation, self._circuit_name))
         name = f"custom_{next(self._numbers)}"
-        # The parameters of its definition are how a circuit knows that it has them.
+        # A circuit finds the parameters of a definition only through the gate's own parameters.
         parameters = list(definition.parameters)
         if operation.num_clbits:
             new: Any = Instruction(name, operation.num_qubits, operation.num_clbits, parameters)
@@ -175,8 +174,8 @@ def _is_standard(instruction: Any) -> bool:
 
 
 def class_of(operation: Any) -> type:
-    """Return the class of an operation, as Qiskit's users know it."""
-    # Gates without parameters have one object for all, of a class that Qiskit makes.
+    """Return the public class of an operation."""
+    # Gates without parameters are singletons, whose class is generated by Qiskit.
     return getattr(operation, "base_class", type(operation))
 
 

@@ -1,7 +1,7 @@
-"""The pipe from a program to the broker that has the credentials of its hardware.
+"""The pipe from a program to the broker, which holds the credentials for the hardware.
 
-Requests carry a number, answers bear it and come in any order; a thread reads them. Each is one
-JSON header on a line, then as many bytes as it says.
+Requests and their answers carry the same number; answers arrive in any order and are read by a
+thread. Each message is a JSON header on one line, followed by the number of bytes it announces.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _VERSION = 1
 
 
 class HardwarePipe:
-    """Asks the broker, from any thread.
+    """Sends requests to the broker, from any thread.
 
     Args:
-        descriptor: Our end of the pipe.
+        descriptor: The program's end of the pipe.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -33,7 +33,7 @@ class HardwarePipe:
         self._reader: threading.Thread | None = None
 
     def ask(self, ask: str, body: str = "", **fields: Any) -> Future[bytes]:
-        """Send a request; requests that are sent one after the other arrive in that order."""
+        """Send a request; requests arrive in the order in which they are sent."""
         answer: Future[bytes] = Future()
         payload = body.encode()
         with self._lock:
@@ -74,8 +74,8 @@ def _gone() -> QiskitRuntimeError:
     )
 
 
-def _error_of(told: dict[str, Any]) -> Exception:
-    kind = getattr(errors, told["type"], QiskitRuntimeError)
+def _error_of(fields: dict[str, Any]) -> Exception:
+    kind = getattr(errors, fields["type"], QiskitRuntimeError)
     if issubclass(kind, JobError):
-        return kind(told["message"], job_id=told["job_id"], reason_code=told["reason_code"])
-    return kind(told["message"])
+        return kind(fields["message"], job_id=fields["job_id"], reason_code=fields["reason_code"])
+    return kind(fields["message"])

@@ -1,4 +1,4 @@
-"""How a program publishes results while it runs."""
+"""The messenger with which a program publishes results while it runs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Sink = Callable[[str, bool], None]
 
 
 class UserMessenger:
-    """Publishes interim results, and on request the final one.
+    """Publishes interim results and, on request, the final result.
 
-    A program gets one as its argument `user_messenger`. Outside a job, where nobody listens, it
-    prints what it would send, so that a program can be tried out by calling its `main`.
+    A program receives one as its argument `user_messenger`. Outside a job, it prints the results
+    instead, so that a program can be tried out by calling its `main`.
     """
 
     def __init__(self, sink: Sink | None = None) -> None:
         """Create a messenger.
 
         Args:
-            sink: Takes the encoded text, and whether it is the final result. None prints.
+            sink: Receives the encoded text, and whether it is the final result. None prints.
         """
         self._sink = sink
 
@@ -35,16 +35,16 @@ class UserMessenger:
         """Publish a result.
 
         Args:
-            message: What to publish.
-            encoder: Encodes it, where `RuntimeEncoder` does not do.
-            final: Whether it is the program's result. What `main` returns, unless None, takes
-                precedence over it.
+            message: The value to publish.
+            encoder: A JSON encoder to use instead of `RuntimeEncoder`.
+            final: Whether it is the program's result. A value other than None that `main` returns
+                takes precedence over it.
 
         Raises:
             EncodingError: Some part of the message has no encoding; nothing was published.
         """
         text = encode(message, encoder=encoder)
         if self._sink is None:
-            print(text)  # noqa: T201 (that is what it is for outside a job)
+            print(text)  # noqa: T201 (the purpose of a messenger outside a job)
         else:
             self._sink(text, final)

@@ -1,9 +1,9 @@
 """Measured bits of one circuit for many sets of parameter values, shot by shot.
 
-A circuit that measures all qubits of a large device is far too wide to simulate as one. Its
-qubits fall apart into parts that no gate connects, though, and each part has outcomes of its own:
-so each is simulated alone. Noise of the backends acts on the qubits of a gate, so it stays inside
-of the parts.
+A circuit that measures all qubits of a large device is far too wide to simulate as a whole. But
+its qubits often form parts that no gate connects. The outcomes of these parts are independent, so
+each part is simulated separately. The noise of the backends acts on the qubits of a gate, so it
+does not connect parts.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 
     from prefect_qiskit_runtime.program._simulated import SimulatedBackend
 
-# Parts are put together up to this many qubits: that costs less than further simulations.
+# Parts are combined up to this many qubits: this costs less than more simulations.
 _PACKED_QUBITS = 4
 
-# Shots that run at a time: the simulator keeps an outcome of each as text, about 100 bytes.
+# Shots that run at a time: the simulator stores each outcome as text of about 100 bytes.
 CHUNK_SHOTS = 2**20
 
 
 class RegisterSampler:
     """Samples one circuit.
 
-    Binding is left to the simulator, for all sets of values at once: to bind a twirled circuit
-    in Python takes longer than to simulate it.
+    The simulator binds the parameters, for all sets of values at once: binding a twirled circuit
+    in Python takes longer than simulating it.
     """
 
     def __init__(self, backend: SimulatedBackend, circuit: QuantumCircuit) -> None:
         """Create a sampler.
 
         Args:
-            backend: Where to run.
-            circuit: In the instruction set of the backend.
+            backend: The backend to run on.
+            circuit: A circuit in the instruction set of the backend.
         """
         self._backend = backend
         self._circuit = circuit
@@ -49,7 +49,7 @@ class RegisterSampler:
     def sample_in_chunks(
         self, values: NDArray[np.float64], *, shots: int, seed: int
     ) -> dict[str, NDArray[np.bool_]]:
-        """Run the circuit like `sample`, some rows at a time where the shots are very many."""
+        """Run the circuit like `sample`, but a few rows at a time if there are very many shots."""
         rows = max(1, CHUNK_SHOTS // shots)
         if len(values) <= rows:
             return self.sample(values, shots=shots, seed=seed)
@@ -67,8 +67,8 @@ class RegisterSampler:
 
         Args:
             values: 2D array, each row a set of values for the circuit's parameters.
-            shots: Of each row.
-            seed: Of the samples.
+            shots: Shots of each row.
+            seed: Seed of the samples.
 
         Returns:
             For each classical register an array (row, shot, bit).
@@ -87,7 +87,7 @@ class RegisterSampler:
         """Run the circuit and add the bits that it measured."""
         rows, shots, width = bits.shape
         circuits, binds = self._bound(values)
-        # One call for all parts: each builds the noise again, 2 s for a device of 127 qubits.
+        # One call for all parts: each call builds the noise again, 2 s for a 127-qubit device.
         result = self._backend.run(
             circuits,
             shots=shots,
@@ -130,8 +130,8 @@ def _read(memory: list[str], width: int) -> NDArray[np.bool_]:
 def independent_parts(circuit: QuantumCircuit) -> list[QuantumCircuit]:
     """Return circuits of the same width whose outcomes are independent of each other.
 
-    Together they have all instructions of the circuit, but the barriers. A circuit in which
-    bits control gates stays whole.
+    Together they have all instructions of the circuit except barriers. A circuit in which bits
+    control gates is not divided.
     """
     if has_flow(circuit):
         return [circuit]
@@ -149,7 +149,7 @@ def independent_parts(circuit: QuantumCircuit) -> list[QuantumCircuit]:
 
 
 def _connected(circuit: QuantumCircuit) -> list[list[int]]:
-    """Return the qubits that instructions or a bit connect; those without any are left out."""
+    """Return groups of qubits connected by instructions or a bit; idle qubits are left out."""
     parent: dict[int, int] = {}
     reader: dict[Any, int] = {}
 
@@ -165,7 +165,7 @@ def _connected(circuit: QuantumCircuit) -> list[list[int]]:
         qubits = [circuit.find_bit(qubit).index for qubit in instruction.qubits]
         for qubit in qubits:
             parent.setdefault(qubit, qubit)
-        # Of two measurements into one bit the later counts, so they stay together.
+        # If two measurements write one bit, the later one wins, so they must stay together.
         written = [reader.setdefault(bit, qubits[0]) for bit in instruction.clbits]
         for qubit in (*qubits[1:], *written):
             parent[root(qubit)] = root(qubits[0])
@@ -176,7 +176,7 @@ def _connected(circuit: QuantumCircuit) -> list[list[int]]:
 
 
 def _packed(groups: list[list[int]]) -> list[list[int]]:
-    """Put small groups together, largest first."""
+    """Combine small groups, largest first."""
     packed: list[list[int]] = []
     for group in sorted(groups, key=len, reverse=True):
         if packed and len(packed[-1]) + len(group) <= _PACKED_QUBITS:

@@ -1,4 +1,4 @@
-"""What every primitive does with its options before anything runs, and how its errors speak."""
+"""Steps shared by all primitives: options are checked before a run, and errors name the entry."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ logger = logging.getLogger("prefect_qiskit_runtime.primitives")
 
 @contextmanager
 def naming(path: str, index: int) -> Iterator[None]:
-    """Say in an error which entry of a list it is about.
+    """Name the entry of a list in any error that it causes.
 
     Args:
-        path: Of the list in the inputs, like "$.pubs".
-        index: Of the entry.
+        path: Path of the list in the inputs, such as "$.pubs".
+        index: Index of the entry.
     """
     try:
         yield
@@ -41,11 +41,11 @@ def handle_unsupported(options: PrimitiveOptions, choice: str) -> None:
     """Refuse or log the options that are not supported.
 
     Args:
-        options: As they were read.
+        options: The options of the job.
         choice: "refuse" or "record".
 
     Raises:
-        InvalidInputError: They are refused, or `choice` is neither of the two.
+        InvalidInputError: They are refused, or `choice` is invalid.
     """
     if check_choice(choice) == "refuse":
         options.require_supported()
@@ -57,11 +57,11 @@ def handle_unsupported(options: PrimitiveOptions, choice: str) -> None:
 
 
 def use_noise(backend: ProgramBackend, noise: Any) -> None:
-    """Give a backend a noise model in place of its own, if there is one.
+    """Replace the noise of a backend by a noise model, if one is given.
 
     Args:
         backend: The backend.
-        noise: A NoiseModel, or what its `to_dict` returns; None changes nothing.
+        noise: A NoiseModel, or the dict from its `to_dict`; None changes nothing.
     """
     if isinstance(noise, Mapping):
         from qiskit_aer.noise import NoiseModel

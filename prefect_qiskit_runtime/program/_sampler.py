@@ -51,7 +51,7 @@ class ProgramSampler(BaseSamplerV2):
 
         Args:
             pubs: Each a circuit, or (circuit, parameter values, shots).
-            shots: For PUBs that name none.
+            shots: Shots of PUBs that specify none.
 
         Returns:
             A job of Qiskit; its `result()` waits.

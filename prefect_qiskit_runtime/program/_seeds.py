@@ -1,4 +1,4 @@
-"""Seeds for one call after the other."""
+"""Seeds for successive calls."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 
 
 class SeedSource:
-    """Gives each call a seed of its own, reproducibly if it was given one to start from.
+    """Gives each call a different seed, reproducibly if it was created with a seed.
 
-    Two evaluations at the same point must be two samples (SPSA lives on it), so a seed is
-    never used twice.
+    Two evaluations at the same point must be independent samples (SPSA depends on this), so a seed
+    is never used twice.
     """
 
     def __init__(self, seed: int | None) -> None:
@@ -19,7 +19,7 @@ class SeedSource:
         self._lock = threading.Lock()
 
     def draw(self) -> int:
-        """Return the next seed, as a number that a simulator takes (below 2**31)."""
+        """Return the next seed, a number that a simulator accepts (below 2**31)."""
         with self._lock:
             (child,) = self._sequence.spawn(1)
         return int(child.generate_state(1)[0] >> 1)

@@ -1,7 +1,7 @@
-"""What a PUB may hold, asked where it is written and again where it runs.
+"""The allowed content of a PUB, checked before submission and again in the job.
 
-A construct that cannot run, and a number that means nothing, is refused in words: by the caller
-before a job exists, and in the job for clients that do not ask.
+A construct that cannot run, or a meaningless number, is refused with an explanation: by the caller
+before a job exists, and in the job for clients that do not check.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _VARIABLE_TYPES = frozenset({"Bool", "Uint"})
 
 
 def require_precision(precision: Any, path: str = "$.options.default_precision") -> Any:
-    """Return a precision of the estimator as it is.
+    """Return a precision of the estimator unchanged if it is valid.
 
     Args:
-        precision: What was given; None for none.
-        path: Where it is in the inputs.
+        precision: The given precision, if any.
+        path: Its path in the inputs.
 
     Raises:
-        InvalidInputError: It is not a number, or one that no number of shots has.
+        InvalidInputError: It is not a number, or cannot be reached with any number of shots.
     """
     if precision is None or (_is_number(precision) and precision == 0):
         return precision
@@ -56,7 +56,7 @@ def require_result_names(circuit: QuantumCircuit) -> None:
     """Refuse a circuit whose registers have names that a result of Qiskit cannot have.
 
     Raises:
-        InvalidInputError: A register is called like an attribute of the result.
+        InvalidInputError: A register has the name of an attribute of the result.
     """
     from qiskit.primitives import DataBin
 
@@ -73,11 +73,11 @@ def require_result_names(circuit: QuantumCircuit) -> None:
 
 
 def require_simulable(circuit: QuantumCircuit) -> None:
-    """Refuse a circuit with a construct that simulators do not have.
+    """Refuse a circuit with a construct that simulators do not support.
 
     Raises:
-        InvalidInputError: It has a stretch, a variable without a value, one of a type that
-            simulators do not compute with, or a duration that cannot be computed.
+        InvalidInputError: It has a stretch, a variable without a value or of an unsupported type,
+            or a duration that cannot be computed.
     """
     for place in places(circuit):
         for stretch in getattr(place.circuit, "iter_stretches", tuple)():
@@ -100,10 +100,10 @@ def require_simulable(circuit: QuantumCircuit) -> None:
 
 
 def require_no_inputs(circuit: QuantumCircuit) -> None:
-    """Refuse a circuit with variables that get their values when it runs.
+    """Refuse a circuit with variables whose values are given at run time.
 
     Raises:
-        InvalidInputError: It has one; a PUB has no place for its value.
+        InvalidInputError: It has such a variable; a PUB has no place for its value.
     """
     for variable in getattr(circuit, "iter_input_vars", tuple)():
         raise _refusal(

@@ -1,4 +1,4 @@
-"""The estimator of a program's backend: exact, or from shots, as is asked."""
+"""The estimator of a program's backend: exact, or from shots, as requested."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class ProgramEstimator(BaseEstimatorV2):
 
         Args:
             pubs: Each (circuit, observables), then optionally parameter values and a precision.
-            precision: For PUBs that name none. 0 asks for exact values.
+            precision: Precision of PUBs that specify none. 0 requests exact values.
 
         Returns:
             A job of Qiskit; its `result()` waits.
@@ -74,7 +74,7 @@ class ProgramEstimator(BaseEstimatorV2):
             InvalidInputError: A precision is negative, or 0 on a backend with noise.
         """
         coerced = [EstimatorPub.coerce(pub, precision) for pub in pubs]
-        # Seeds are drawn here, not in the job's thread: calls keep their order.
+        # Seeds are drawn here, not in the job's thread, so that they follow the order of calls.
         planned = [(pub, self._shots_of(pub), self._seeds.draw()) for pub in coerced]
         job: PrimitiveJob[Any] = PrimitiveJob(self._run, planned)
         job._submit()

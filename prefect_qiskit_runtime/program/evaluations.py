@@ -1,4 +1,4 @@
-"""An estimator PUB taken apart: rows of parameter values, observables, and which go together."""
+"""The parts of an estimator PUB: rows of parameter values, observables, and their combinations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PAULIS = frozenset("IXYZ")
 
 @dataclass(frozen=True)
 class Evaluations:
-    """What an estimator PUB asks for.
+    """The expectation values that an estimator PUB requests.
 
     Attributes:
         circuit: The circuit of the PUB.
@@ -43,7 +43,7 @@ class Evaluations:
 
     @classmethod
     def of(cls, pub: EstimatorPub) -> Evaluations:
-        """Take a PUB apart."""
+        """Split a PUB into its parts."""
         circuit = pub.circuit
         table = np.asarray(pub.parameter_values.as_array(circuit.parameters), dtype=float)
         terms = np.asarray(pub.observables)
@@ -67,22 +67,22 @@ class Evaluations:
             yield column, np.flatnonzero(self.columns == column)
 
     def bound(self, circuit: QuantumCircuit, row: int) -> QuantumCircuit:
-        """Return a circuit made of this one with its parameters set to a row."""
+        """Return a circuit derived from this one with its parameters set to a row."""
         given = dict(zip(self.circuit.parameters, self.values[row].tolist(), strict=True))
         return circuit.assign_parameters({p: given[p] for p in circuit.parameters})
 
     def binds(self, circuit: QuantumCircuit, rows: Any) -> dict[Any, list[float]]:
-        """Return values for a circuit made of this one, as the simulator takes them.
+        """Return values for a circuit derived from this one, in the form for the simulator.
 
         Args:
-            circuit: It may have lost parameters on which nothing depends.
+            circuit: The circuit; it may lack parameters on which nothing depends.
             rows: Which rows of `values`.
         """
         place = {parameter: index for index, parameter in enumerate(self.circuit.parameters)}
         return {p: self.values[rows, place[p]].tolist() for p in circuit.parameters}
 
 
-# A loop asks for the same observables each time; parsing 276 terms takes 6 ms.
+# A loop requests the same observables each time; parsing 276 terms takes 6 ms.
 @functools.lru_cache(maxsize=64)
 def _operator(terms: tuple[tuple[str, float], ...]) -> SparsePauliOp:
     labels, coefficients = [label for label, _ in terms], [value for _, value in terms]

@@ -1,9 +1,9 @@
 """The primitive `executor` as a job: a quantum program in, an array for each register out.
 
 An item is a circuit with an array of arguments, or a template circuit with a samplex that draws
-the arguments: twirled gates, twisted measurements, injected noise. What the samplex says about
-its draws (which bits it flipped, with which sign) goes back with the measured bits, and the
-client undoes it.
+the arguments: twirled gates, twisted measurements, injected noise. The samplex reports its draws
+(which bits it flipped, with which sign); they are returned with the measured bits, and the client
+reverses them.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Plan:
-    """One item, its arguments drawn.
+    """One item with its drawn arguments.
 
     Attributes:
-        circuit: Of the item.
+        circuit: The circuit of the item.
         values: 2D array, each row the arguments of one circuit.
-        shape: Of the item; the product is the number of rows.
-        drawn: What the samplex tells beside the arguments, of `shape` and an inner one.
+        shape: The shape of the item; the product is the number of rows.
+        drawn: Further outputs of the samplex, with `shape` followed by an inner shape.
         chunk_size: Circuits that run at a time.
     """
 
@@ -56,8 +56,8 @@ def run_executor(
     """Run a quantum program.
 
     Args:
-        backend: Where.
-        inputs: As they travel: `schema_version`, `quantum_program`, `options`.
+        backend: The backend to run on.
+        inputs: The inputs of the job: `schema_version`, `quantum_program`, `options`.
         unsupported_options: Whether options that change nothing here are refused or recorded.
 
     Returns:
@@ -125,10 +125,10 @@ def _planned(
 def _draw(
     item: ProgramItem, rng: np.random.Generator
 ) -> tuple[tuple[int, ...], dict[str, NDArray[Any]]]:
-    """Sample a samplex: axes that its arguments do not have are independent draws.
+    """Sample a samplex; axes that its arguments lack are independent draws.
 
     Returns:
-        The shape of the item; each output of the samplex, of that shape and an inner one.
+        The shape of the item; each output of the samplex, with that shape and an inner shape.
     """
     arguments = item.samplex.inputs().make_broadcastable().bind(**item.samplex_arguments)
     if not arguments.fully_bound:

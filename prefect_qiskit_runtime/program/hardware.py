@@ -31,15 +31,15 @@ _RUN_OPTIONS = frozenset({"shots", "memory", "seed_simulator"})
 
 
 class HardwareBackend(ProgramBackend):
-    """A quantum device, as a program has it.
+    """A quantum device, as seen by a program.
 
-    It is a `ProgramBackend`: `run`, `sampler()` and `estimator()` send what they are given to the
-    device, all in one session, and take circuits in its instruction set. `transpile` and
-    pass managers compile for it. Nothing of it is exact, and seeds have no effect.
+    It is a `ProgramBackend`: `run`, `sampler()` and `estimator()` send their circuits to the
+    device, all in one session, and require circuits in its instruction set. `transpile` and pass
+    managers compile for it. Its results are never exact, and seeds have no effect.
     """
 
     def __init__(self, name: str, device: Any, pipe: HardwarePipe) -> None:
-        """Create a backend; the runner does so."""
+        """Create a backend; called by the runner."""
         super().__init__(name, device)
         self.description = f"Quantum device {name}"
         self._pipe = pipe
@@ -56,7 +56,7 @@ class HardwareBackend(ProgramBackend):
             name: Name of the device.
 
         Raises:
-            NotFoundError: There is no such device.
+            NotFoundError: The device does not exist.
             AuthenticationError: The credentials were refused.
             ConfigurationError: This environment lacks qiskit-ibm-runtime.
         """
@@ -102,8 +102,8 @@ class HardwareBackend(ProgramBackend):
         """Return the device's sampler.
 
         Args:
-            shots: Shots of a PUB that names none; IBM's default if None.
-            seed: Has no effect: what a device measures cannot be made reproducible.
+            shots: Shots of a PUB that specifies none; IBM's default if None.
+            seed: Has no effect: measurements on a device are not reproducible.
         """
         self._note_seed(seed)
         return _HardwareSampler(self, shots)
@@ -119,8 +119,8 @@ class HardwareBackend(ProgramBackend):
 
         Args:
             shots: Shots for each group of observables; IBM's default precision if None.
-            precision: In place of shots.
-            seed: Has no effect: what a device measures cannot be made reproducible.
+            precision: Used instead of shots.
+            seed: Has no effect: measurements on a device are not reproducible.
         """
         self._note_seed(seed)
         return _HardwareEstimator(self, shots, precision)
@@ -144,7 +144,7 @@ class HardwareBackend(ProgramBackend):
 
 
 class HardwareJob(BasePrimitiveJob[PrimitiveResult[Any], JobStatus]):
-    """A job on the device. One that is not waited for is cancelled when the program ends."""
+    """A job on the device; if it still runs when the program ends, it is cancelled."""
 
     def __init__(self, answer: Future[bytes]) -> None:
         super().__init__(job_id=str(uuid.uuid4()))
@@ -154,7 +154,7 @@ class HardwareJob(BasePrimitiveJob[PrimitiveResult[Any], JobStatus]):
         """Wait for the result.
 
         Raises:
-            JobError: The job has ended without one; the class says how.
+            JobError: The job has ended without a result; the class shows why.
             HardwareBudgetError: The time of the program on the device is used up.
         """
         return codec.decode(self._answer.result())
@@ -174,7 +174,7 @@ class HardwareJob(BasePrimitiveJob[PrimitiveResult[Any], JobStatus]):
         return not self._answer.done()
 
     def cancelled(self) -> bool:
-        """Whether it was cancelled: never by the program, whose end cancels it."""
+        """Whether it was cancelled: always False, since it is cancelled when the program ends."""
         return False
 
     def in_final_state(self) -> bool:
@@ -182,7 +182,7 @@ class HardwareJob(BasePrimitiveJob[PrimitiveResult[Any], JobStatus]):
         return self._answer.done()
 
     def cancel(self) -> None:
-        """Refuse: what waits when the program ends is cancelled then."""
+        """Refuse: unfinished jobs are cancelled when the program ends."""
         raise NotImplementedError("A job on hardware is cancelled with the program that sent it.")
 
     def _failed(self) -> bool:
@@ -246,7 +246,7 @@ class _HardwareEstimator(BaseEstimatorV2):
 
 
 class _CircuitsJob(JobV1):
-    """Circuits that were given to `backend.run`: a job of the sampler in Qiskit's older form."""
+    """Circuits passed to `backend.run`: a job of the sampler in Qiskit's older form."""
 
     def __init__(
         self,
@@ -264,7 +264,7 @@ class _CircuitsJob(JobV1):
         self._memory = memory
 
     def submit(self) -> None:
-        """Do nothing: it was submitted when it was made."""
+        """Do nothing: the job was submitted when it was created."""
 
     def status(self) -> JobStatus:
         """Say whether it is there."""

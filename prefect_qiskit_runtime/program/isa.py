@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
     from qiskit.transpiler import Target
 
-# What the simulator understands beside gates; none of these would run on the device either,
-# but each is an explicit wish of the program.
+# Operations of the simulator besides gates. A device would not run them either, but the program
+# has requested each explicitly.
 _SIMULATOR_PREFIXES = ("save_", "set_")
 _SIMULATOR_NAMES = frozenset(
     {

@@ -1,8 +1,8 @@
-"""What the options of a primitive mean on a simulator, and which of them mean nothing there.
+"""The options of a primitive on a simulator: their meaning, and which ones have no effect.
 
-The form is that of qiskit-ibm-runtime, as its clients send it. Options for hardware (error
-mitigation, twirling, dynamical decoupling) change nothing here: they are refused, or the result
-says that they were ignored.
+They have the form that clients of qiskit-ibm-runtime send. Options for hardware (error
+mitigation, twirling, dynamical decoupling) have no effect here: they are refused, or the result
+reports that they were ignored.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ _SUPPORTED: dict[PrimitiveName, frozenset[str]] = {
     "estimator": _COMMON | {"default_shots", "default_precision", "seed_estimator"},
     "executor": _COMMON,
 }
-# Options that ask for what a simulator does anyway.
+# Options that request the normal behaviour of a simulator.
 _ALWAYS_SO = {
     "resilience_level": 0,
     "init_qubits": True,
     "execution.init_qubits": True,
     "execution.meas_type": "classified",
 }
-# Inputs that are no options; clients say with the last two how they send and read.
+# Inputs other than options; with the last two, clients specify how they send and read.
 NO_OPTIONS = frozenset({"pubs", "options", "transpile", "version", "support_qiskit"})
-# Options that clients send outside of the options, and what is ours.
+# Options that clients send outside of `options`, and our own option.
 _BESIDE = frozenset({"resilience_level", "unsupported_options"})
-# Words that users try as inputs, and where the number goes.
+# Names that users try as inputs, and where the value belongs.
 _BELONGS = {
     "shots": "in each PUB, as in (circuit, None, 1000), or in options={'default_shots': 1000}",
     "precision": "in each PUB, or in options={'default_precision': 0.01}",
@@ -55,7 +55,7 @@ _BELONGS = {
     "parameter_values": "in each PUB, as in (circuit, parameter_values)",
     "observables": "in each PUB, as in (circuit, observables)",
 }
-# One value of the options, though a mapping in JSON.
+# Options that are a single value, although a mapping in JSON.
 _WHOLE = frozenset({"simulator.noise_model"})
 
 
@@ -64,12 +64,12 @@ class PrimitiveOptions:
     """The options of one job of a primitive.
 
     Attributes:
-        shots: For PUBs that say nothing; goes before `precision`.
-        precision: For PUBs of the estimator that say nothing.
+        shots: Shots of PUBs that specify none; overrides `precision`.
+        precision: Precision of estimator PUBs that specify none.
         seed: Makes the job's results reproducible.
-        noise_model: In place of the backend's own noise; a NoiseModel, or what its `to_dict`
-            returns.
-        unsupported: The options that change nothing on a simulator, by their path.
+        noise_model: Replaces the noise of the backend; a NoiseModel, or the dict from its
+            `to_dict`.
+        unsupported: The options that have no effect on a simulator, by their path.
     """
 
     shots: int | None = None
@@ -79,10 +79,10 @@ class PrimitiveOptions:
     unsupported: Mapping[str, Any] = field(default_factory=dict)
 
     def require_supported(self) -> None:
-        """Refuse the options that change nothing on a simulator.
+        """Refuse options that have no effect on a simulator.
 
         Raises:
-            InvalidInputError: There are such options; the message names them.
+            InvalidInputError: The job has such options; the message names them.
         """
         if not self.unsupported:
             return
@@ -102,12 +102,12 @@ def read_options(
     """Read options in the form of qiskit-ibm-runtime.
 
     Args:
-        primitive: Whose options they are.
+        primitive: The primitive that has the options.
         options: Nested by section, as in `{"simulator": {"seed_simulator": 7}}`.
-        beside: Options that clients send outside of them, such as `resilience_level`.
+        beside: Options that clients send outside of `options`, such as `resilience_level`.
 
     Raises:
-        InvalidInputError: A value is of the wrong kind.
+        InvalidInputError: A value has the wrong type.
     """
     given = require_mapping(options, "$.options", what=f"The options of {primitive}")
     asked = dict(_leaves({**given, **beside}))
@@ -123,14 +123,14 @@ def read_options(
 
 
 def require_known_inputs(inputs: Mapping[str, Any]) -> None:
-    """Refuse inputs with PUBs that hold something besides PUBs and options.
+    """Refuse unknown inputs of a primitive.
 
     Args:
-        inputs: Of a job of the sampler or the estimator. Those of clients before 2024, which have
-            no PUBs, are not looked at.
+        inputs: The inputs of a job of the sampler or the estimator. Inputs from clients before
+            2024, which have no PUBs, are not checked.
 
     Raises:
-        InvalidInputError: There is no such input; the message says where its value belongs.
+        InvalidInputError: An input is unknown; the message explains where its value belongs.
     """
     if "pubs" not in inputs:
         return
@@ -150,7 +150,7 @@ def check_choice(value: Any) -> UnsupportedOptions:
     """Return what to do with unsupported options.
 
     Raises:
-        InvalidInputError: It is neither of the two.
+        InvalidInputError: The value is neither "refuse" nor "record".
     """
     if value not in get_args(UnsupportedOptions):
         raise InvalidInputError(
@@ -171,7 +171,7 @@ def _leaves(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def _asks(name: str, value: Any) -> bool:
-    """Say whether an option asks for something that a simulator does not do anyway."""
+    """Return whether an option requests more than the normal behaviour of a simulator."""
     if name in _ALWAYS_SO:
         return value is not None and value != _ALWAYS_SO[name]
     return value is not None and value is not False
@@ -181,12 +181,12 @@ def require_mapping(value: Any, path: str, *, what: str = "") -> Mapping[str, An
     """Return a mapping, an empty one for None.
 
     Args:
-        value: What was given.
-        path: Where it stands in the inputs.
-        what: What it is, in the words of the message; the path if left out.
+        value: The given value.
+        path: Its path in the inputs.
+        what: Its description in the error message; the path if left out.
 
     Raises:
-        InvalidInputError: It is something else.
+        InvalidInputError: The value is not a mapping.
     """
     if value is None:
         return {}
@@ -200,16 +200,16 @@ def require_mapping(value: Any, path: str, *, what: str = "") -> Mapping[str, An
 
 
 def read_number(value: Any, name: str, kind: type = Integral, *, at_least: int = 0) -> Any:
-    """Return the number that an option has, or None.
+    """Return the number given for an option, or None.
 
     Args:
-        value: What was given.
+        value: The given value.
         name: Path of the option.
         kind: `Integral` or `Real`.
-        at_least: The smallest that is allowed.
+        at_least: The smallest allowed number.
 
     Raises:
-        InvalidInputError: It is something else.
+        InvalidInputError: The value is not such a number.
     """
     if value is None:
         return None

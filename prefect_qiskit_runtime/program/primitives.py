@@ -1,6 +1,6 @@
 """The primitives `sampler` and `estimator` as jobs: PUBs and options in, a PrimitiveResult out.
 
-All PUBs are looked at before the first one runs, and an error says which one it is about.
+All PUBs are checked before the first one runs, and an error names the PUB that caused it.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from prefect_qiskit_runtime.program.transpiled import PubTranspiler
 
 @dataclass(frozen=True)
 class Request:
-    """What one job of a primitive was asked for.
+    """The request of one job of a primitive.
 
     Attributes:
-        pubs: Decoded, but not looked at.
-        options: In the form of qiskit-ibm-runtime.
-        unsupported_options: Whether options that change nothing here are refused or recorded.
+        pubs: The PUBs, decoded but not yet checked.
+        options: The options, in the form of qiskit-ibm-runtime.
+        unsupported_options: Whether options that have no effect here are refused or recorded.
         transpile: Whether circuits are transpiled for the backend first.
-        beside: Further inputs; each counts as an option.
+        beside: Further inputs; each is treated as an option.
     """
 
     pubs: Sequence[Any]
@@ -57,7 +57,7 @@ class Request:
         """Read the inputs of a job.
 
         Raises:
-            InvalidInputError: There is no such input.
+            InvalidInputError: An input is unknown.
         """
         require_known_inputs(inputs)
         beside = {name: value for name, value in inputs.items() if name not in NO_OPTIONS}
@@ -116,7 +116,7 @@ def _estimator_pub(pub: Any) -> EstimatorPub:
 
 
 def _simulable(pub: Any) -> Any:
-    """Return a PUB that simulators understand: durations are computed."""
+    """Return a PUB for simulators, with all durations computed."""
     require_no_inputs(pub.circuit)
     require_simulable(pub.circuit)
     return with_circuit(pub, with_plain_durations(pub.circuit))

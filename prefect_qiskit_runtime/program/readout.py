@@ -2,8 +2,8 @@
 
 The method is that of Nation, Kang, Sundaresan and Gambetta, PRX Quantum 2, 040326 (2021), "M3":
 each qubit's assignment matrix is calibrated on the backend, and the errors are inverted on the
-bit strings that were observed, not on all that there are. What leaves that set is not corrected:
-the columns are normalised within it.
+bit strings that were observed, not on all possible ones. Transitions out of that set are not
+corrected: the columns are normalised within it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 CALIBRATION_SHOTS = 10_000
 
-# Up to here the assignment matrix is kept (128 MiB) and inverted; beyond, rows are made as the
-# iteration needs them.
+# Up to this size the assignment matrix is stored (128 MiB) and inverted; beyond, rows are computed
+# as the iteration needs them.
 _DENSE_STRINGS = 4096
 _ROWS_AT_ONCE = 512
 _ITERATION_TOLERANCE = 1e-6
 
-# Between the fractions of ones that a qubit reads when prepared in 1 and in 0.
+# The smallest allowed difference between the fractions of ones read when prepared in 1 and in 0.
 _SMALLEST_CONTRAST = 0.05
 
 
@@ -37,10 +37,10 @@ class QuasiProbabilities:
     """A mitigated distribution.
 
     Attributes:
-        values: Quasi-probability by bit string, as the counts have them; they add up to 1, and
-            some may be below 0.
-        overhead: By how much the variance of an expectation value is larger, at most, than
-            that of as many shots without readout errors; None where it was not computed.
+        values: Quasi-probability of each bit string in the counts; they add up to 1, and some may
+            be negative.
+        overhead: The maximum factor by which the variance of an expectation value exceeds that of
+            the same number of shots without readout errors; None if it was not computed.
     """
 
     values: dict[str, float]
@@ -64,13 +64,13 @@ class ReadoutMitigator:
         """Measure the errors of qubits with two circuits: all of them in 0, and all in 1.
 
         Args:
-            backend: Where to run.
+            backend: The backend to run on.
             qubits: Physical qubits.
             shots: Shots of each of the two circuits.
             options: Further options of `backend.run`.
 
         Raises:
-            InvalidInputError: What a qubit reads does not depend on what it was prepared in.
+            InvalidInputError: The readout of a qubit does not depend on its prepared state.
         """
         ordered = sorted(set(qubits))
         circuits = [_prepared(backend, ordered, ones=ones) for ones in (False, True)]
@@ -93,7 +93,7 @@ class ReadoutMitigator:
 
         Args:
             counts: How often each bit string was measured.
-            qubits: The physical qubit of each bit, that of the rightmost bit first.
+            qubits: The physical qubit of each bit, starting with the rightmost bit.
         """
         strings = list(counts)
         bits = np.array([[int(bit) for bit in reversed(string)] for string in strings])
@@ -103,7 +103,7 @@ class ReadoutMitigator:
         return QuasiProbabilities(dict(zip(strings, values.tolist(), strict=True)), overhead)
 
     def signs(self, outcomes: NDArray[np.bool_], terms: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Return what takes the place of the signs of outcomes, so that means have no error.
+        """Return values that replace the signs of outcomes, so that means have no readout error.
 
         Args:
             outcomes: 2D array (outcome, physical qubit).
@@ -114,7 +114,7 @@ class ReadoutMitigator:
         """
         signs = np.ones((len(outcomes), len(terms)))
         for qubit in np.flatnonzero(terms.any(axis=0)):
-            # Row by row what each true value counts for, given what was read.
+            # The corrected sign for each value that can be read.
             of_read = np.array([1.0, -1.0]) @ np.linalg.inv(self.matrices[int(qubit)])
             of_outcome = of_read[outcomes[:, qubit].astype(int)]
             signs *= np.where(terms[:, qubit], of_outcome[:, np.newaxis], 1.0)
@@ -129,7 +129,7 @@ class _SubspaceMatrix:
         self._factors = factors
 
     def solve(self, read: NDArray[np.float64]) -> tuple[NDArray[np.float64], float | None]:
-        """Return the distribution that would be read as `read`, and the overhead."""
+        """Return the true distribution that leads to the distribution `read`, and the overhead."""
         if len(read) > _DENSE_STRINGS:
             return self._solve_iteratively(read), None
         matrix = self._rows(0, len(read))
@@ -139,7 +139,7 @@ class _SubspaceMatrix:
     def _solve_iteratively(self, read: NDArray[np.float64]) -> NDArray[np.float64]:
         from scipy.sparse import linalg
 
-        # Type checkers miss that its constructor makes an operator of functions.
+        # Type checkers do not see that its constructor accepts functions.
         linear_operator: Any = linalg.LinearOperator
         size = len(read)
         sums = sum(rows.sum(axis=0) for rows in self._blocks(size))
@@ -181,14 +181,14 @@ class _SubspaceMatrix:
 
 
 def final_measurements(circuit: QuantumCircuit) -> dict[int, int]:
-    """Say which qubits a circuit measures at its end, and into which classical bits.
+    """Return the qubits that a circuit measures at its end, with their classical bits.
 
     Args:
         circuit: A circuit of physical qubits.
 
     Returns:
-        Classical bit by qubit, in the order of the bits. A measured qubit on which something
-        follows is not in it.
+        Classical bit by qubit, in the order of the bits. A measured qubit with a later operation
+        is left out.
 
     Raises:
         InvalidInputError: Nothing is measured at the end.
@@ -221,7 +221,7 @@ def _prepared(backend: Any, qubits: Sequence[int], *, ones: bool) -> QuantumCirc
     if ones:
         circuit.x(qubits)
     circuit.measure(qubits, range(len(qubits)))
-    # Each qubit stays where it is: it is this one whose errors are asked for.
+    # Each qubit must stay in place, because its own errors are measured.
     return transpile(
         circuit,
         target=backend.target,

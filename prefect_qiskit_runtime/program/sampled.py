@@ -1,6 +1,6 @@
 """Expectation values from shots, with their standard errors.
 
-The convention: the terms of all observables of a PUB are put into groups that commute qubit by
+The convention: the terms of all observables of a PUB are divided into groups that commute qubit by
 qubit. Each group is measured with the same number of shots. In each shot, the terms of an
 observable that are in the group give one number, the sum of their outcomes times coefficients.
 The estimate is the sum over groups of the mean of that number; its variance is the sum over
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from prefect_qiskit_runtime.program.evaluations import Evaluations
     from prefect_qiskit_runtime.program.readout import ReadoutMitigator
 
-# Up to here the outcomes of a group are drawn from the probabilities of the state, which is
+# Up to this size the outcomes of a group are drawn from the probabilities of the state, which is
 # simulated once; beyond, listing all outcomes costs more than simulating once per group.
 _STATE_QUBITS = 14
 
@@ -59,7 +59,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A group, and what it is measured for.
+    """A group, and the results that need its measurement.
 
     Attributes:
         group: The group.
@@ -74,7 +74,7 @@ class Measurement:
     position: NDArray[np.intp]
 
 
-# Of one circuit: the distinct outcomes (2D: outcome, qubit) and how often each came.
+# For one circuit: the distinct outcomes (2D: outcome, qubit) and how often each occurred.
 Outcomes = tuple["NDArray[np.bool_]", "NDArray[np.int64]"]
 
 
@@ -97,13 +97,12 @@ def sampled_values(
     """Estimate expectation values from shots.
 
     Args:
-        backend: Where to run.
-        evaluations: What to estimate.
+        backend: The backend to run on.
+        evaluations: The values to estimate.
         shots: Shots for each group and row of parameter values.
         seed: Seed of the samples.
-        readout: The readout errors to mitigate, of all qubits that are measured. The standard
-            errors then are those of the mitigated values; that the calibration has one is left
-            out.
+        readout: The readout errors to mitigate, for all measured qubits. The standard errors are
+            then those of the mitigated values, without the error of the calibration.
     """
     terms, coefficients, constants = _terms(evaluations)
     values = constants[evaluations.columns].astype(float)
@@ -122,7 +121,7 @@ def sampled_values(
 
 
 def num_measured_circuits(evaluations: Evaluations) -> int:
-    """Return how many circuits it takes: one for each group and row of parameter values."""
+    """Return the number of circuits needed: one for each group and row of parameter values."""
     terms, coefficients, _ = _terms(evaluations)
     measurements = _measurements(evaluations, _groups(terms), coefficients)
     return sum(len(measurement.rows) for measurement in measurements)
@@ -169,7 +168,7 @@ def _groups(terms: PauliList | None) -> list[Group]:
 def _measurements(
     evaluations: Evaluations, groups: list[Group], coefficients: NDArray[np.float64]
 ) -> list[Measurement]:
-    """Say which rows each group must be measured for: those whose observables have its terms."""
+    """Return the rows to measure for each group: those whose observables have its terms."""
     measurements = []
     for group in groups:
         needed = np.any(coefficients[:, group.places] != 0, axis=1)
@@ -195,7 +194,7 @@ def _moments(numbers: NDArray[np.float64], counts: NDArray[np.int64]) -> tuple[f
     shots = int(counts.sum())
     mean = float(counts @ numbers) / shots
     if shots == 1:
-        return mean, float("nan")  # one shot says nothing of its spread
+        return mean, float("nan")  # one shot gives no estimate of the spread
     return mean, float(counts @ (numbers - mean) ** 2) / (shots - 1) / shots
 
 
@@ -213,7 +212,7 @@ def _outcomes(
         return ()
     if backend.imitates_device:
         require_isa(circuit, backend.target, str(backend.name))
-    # Before parameters are bound: Qiskit binds gates in blocks in the given circuit as well.
+    # Done before parameters are bound, because binding also changes blocks of the given circuit.
     circuit = backend.compiler.compiled(circuit)
     if not backend.is_ideal:
         return _from_shots(backend, circuit, evaluations, measurements, shots=shots, seed=seed)
@@ -282,7 +281,7 @@ def _from_shots(
         if measured.parameters and backend.is_ideal:
             circuits.append(measured)
             binds.append(evaluations.binds(measured, measurement.rows))
-        else:  # the simulator's own binding is made sure of for compiled circuits only
+        else:  # the simulator's own binding is reliable only for compiled circuits
             circuits.extend(evaluations.bound(measured, int(row)) for row in measurement.rows)
     options: dict[str, Any] = {"parameter_binds": binds} if binds else {}
     result = backend.run(circuits, shots=shots, seed_simulator=seed, **options).result()

@@ -1,8 +1,8 @@
-"""Exact derivatives of expectation values by parameter shifts, for the gates that are in use.
+"""Exact derivatives of expectation values by parameter shifts, for the common gates.
 
-Each place of a circuit where a parameter is used gets an angle of its own, which can be shifted
-alone; the chain rule over the expressions of the angles puts the derivatives together. Rules and
-their names are those of Wierichs, Izaac, Wang and Lin, Quantum 6, 677 (2022).
+Each use of a parameter in a circuit gets a separate angle, which can be shifted alone; the chain
+rule over the expressions of the angles combines the derivatives. Rules and their names follow
+Wierichs, Izaac, Wang and Lin, Quantum 6, 677 (2022).
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _ONE_FREQUENCY = frozenset(
     {"rx", "ry", "rz", "p", "u", "u1", "u2", "u3", "rxx", "ryy", "rzz", "rzx", "cp", "cu1", "mcp",
      "mcphase"}
 )  # fmt: skip
-"""Gates of which each angle is that of a generator with two eigenvalues that differ by one."""
+"""Gates in which each angle belongs to a generator with two eigenvalues that differ by one."""
 
 _ONE_AND_ITS_HALF = frozenset({"crx", "cry", "crz", "xx_plus_yy", "xx_minus_yy"})
-"""Gates whose first angle is that of a generator with eigenvalues 0, 1/2 and -1/2."""
+"""Gates whose first angle belongs to a generator with eigenvalues 0, 1/2 and -1/2."""
 
 _FORBIDDEN = frozenset({"measure", "reset", "initialize", "kraus", "quantum_channel"})
 
@@ -61,10 +61,10 @@ class ShiftedCircuit:
 
     Attributes:
         circuit: Its parameters are named `angle_names`.
-        angle_names: One for each place where a parameter is used.
-        rules: How to differentiate by each angle.
+        angle_names: One for each use of a parameter.
+        rules: The shift rule for each angle.
         expressions: Each angle as an expression of the parameters.
-        parameters: Those of the circuit that it was made of, in its order.
+        parameters: The parameters of the original circuit, in its order.
     """
 
     circuit: QuantumCircuit
@@ -75,7 +75,7 @@ class ShiftedCircuit:
 
     @property
     def num_shifts(self) -> int:
-        """How many shifted points a gradient takes."""
+        """The number of shifted points that a gradient needs."""
         return sum(len(rule.shifts) for rule in self.rules)
 
     def angles(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -139,11 +139,11 @@ def _value(expression: Any, values: dict[Any, float]) -> float:
 
 
 def shifted_circuit(circuit: QuantumCircuit) -> ShiftedCircuit:
-    """Give each place of a circuit where a parameter is used an angle and a shift rule.
+    """Return a circuit in which each use of a parameter has a separate angle and a shift rule.
 
     Raises:
-        InvalidInputError: A parametrised gate has no rule and is not made of gates that have one,
-            or something in the circuit is no gate.
+        InvalidInputError: A parametrised gate has no rule and is not composed of gates that have
+            one, or the circuit contains operations other than gates.
     """
     from qiskit.circuit import Parameter
 

@@ -1,9 +1,8 @@
 """SPSA: simultaneous perturbation stochastic approximation, in steps of ask and tell.
 
-`minimize`, the program `vqe` of the example flows and the public program `vqe` all step with it.
-The gains are those of Spall, IEEE Transactions on Aerospace and Electronic Systems 34, 817
-(1998). They do not depend on the number of iterations, so that a loop which has ended can be
-extended.
+`minimize`, the program `vqe` of the example flows and the public program `vqe` all use it. The
+gains are those of Spall, IEEE Transactions on Aerospace and Electronic Systems 34, 817 (1998).
+They do not depend on the maximum number of iterations, so a finished loop can be extended.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ class SpsaOptions:
         perturbation: How far from the point the first pair is measured, in each parameter.
         first_step: How far the first step should change each parameter; the gain is calibrated
             for it.
-        calibration_pairs: How many pairs are measured around the start for that; 0 takes
-            `first_step` as the gain itself.
+        calibration_pairs: How many pairs are measured around the start for this; with 0,
+            `first_step` is the gain itself.
         stability: Iterations during which the gain stays about the same.
         average: Part of the iterations whose last points are averaged for the result.
     """
@@ -68,8 +67,8 @@ class Spsa:
     """The optimizer; each iteration measures pairs of points.
 
     Attributes:
-        iterations: How many are done.
-        point: The current point. A caller that rejects a step sets it back.
+        iterations: The number of completed iterations.
+        point: The current point. A caller that rejects a step restores the previous point.
     """
 
     def __init__(
@@ -88,7 +87,7 @@ class Spsa:
             maxiter: Number of iterations after which `ask` returns None.
             rng: Draws the directions.
             options: Settings; None means the defaults.
-            gains: Used in place of those that `options` describes, without a calibration.
+            gains: Used instead of the gains described by `options`, without a calibration.
         """
         self.iterations = 0
         self.point = start.copy()
@@ -135,7 +134,7 @@ class Spsa:
         self.iterations += 1
 
     def recommend(self) -> Point:
-        """Return the mean of the last points, which takes out part of the noise."""
+        """Return the mean of the last points, which reduces the noise."""
         last = max(1, round(self._options.average * len(self._trail)))
         return np.mean(self._trail[-last:], axis=0) if self._trail else self.point
 
@@ -151,7 +150,7 @@ class Spsa:
         return Gains.falling(rate, self._options.perturbation, stability=self._options.stability)
 
     def _calibrated(self, values: NDArray[np.float64]) -> float:
-        """Return the gain with which the first step is about as long as wanted."""
+        """Return the gain for which the first step has about the requested length."""
         pairs, width = self._options.calibration_pairs, self._options.perturbation
         above, below, here = values[:pairs], values[pairs:-1], values[-1]
         slope = float(np.mean(np.abs(above - below))) / (2 * width)

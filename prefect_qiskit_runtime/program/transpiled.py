@@ -1,4 +1,4 @@
-"""PUBs transpiled for a backend, their observables and parameters with them."""
+"""Transpiles PUBs for a backend, including their observables and parameters."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SEED = 0
 
 
 class PubTranspiler:
-    """Transpiles PUBs; the ideal simulator takes circuits as they are."""
+    """Transpiles PUBs; the ideal simulator accepts circuits unchanged."""
 
     def __init__(
         self,
@@ -43,11 +43,11 @@ class PubTranspiler:
         """Create a transpiler.
 
         Args:
-            backend: What to transpile for; None for `device` alone.
+            backend: The backend to transpile for; None to use only `device`.
             level: The optimization level.
             seed: Seed of the transpiler.
             passes: Further arguments of `generate_preset_pass_manager`.
-            device: `coupling_map` and `basis_gates` that an ideal backend is to have, or `target`.
+            device: `coupling_map` and `basis_gates` to assume for an ideal backend, or `target`.
         """
         self._backend = backend
         self._level = level
@@ -58,8 +58,8 @@ class PubTranspiler:
     def transpiled(self, pub: Any) -> Any:
         """Return a PUB whose circuit is in the instruction set of the backend.
 
-        Observables get the layout of the circuit: the qubits of the device where its qubits
-        ended, identities on all others.
+        Observables get the layout of the circuit: they act on the device qubits where its qubits
+        end, with identities on all others.
         """
         if not (self._imitates_device or self._device):
             return pub
@@ -85,7 +85,7 @@ class PubTranspiler:
         return "its device" if self._backend is None else str(self._backend.name)
 
     def layout_of(self, pub: Any) -> list[int] | None:
-        """Return the device's qubit of each qubit of the circuit as it was given, at its end."""
+        """Return the device qubit in which each qubit of the original circuit ends."""
         layout = pub.circuit.layout
         if layout is None:
             return None
@@ -109,9 +109,9 @@ class PubTranspiler:
 
 
 def bindings_for(circuit: QuantumCircuit, pub: Any) -> BindingsArray:
-    """Return the parameter values of a PUB for a circuit that was made of the PUB's.
+    """Return the parameter values of a PUB for a circuit derived from the PUB's circuit.
 
-    By name: the translation may have dropped parameters on which nothing depends.
+    They are matched by name: translation may drop parameters on which nothing depends.
     """
     parameters = list(circuit.parameters)
     if not parameters:

@@ -1,14 +1,14 @@
-"""Inside the job's process: load a program, run its `main`, say what came of it.
+"""The code inside the job's process: it loads a program, runs its `main` and reports the outcome.
 
-Started by path in any interpreter (image) that has qiskit, so it imports the standard library,
-numpy, qiskit and its neighbours, and of this package `codec`, `program` and `errors` only.
+It is started by path in any interpreter (image) that has Qiskit, so it imports only the standard
+library, numpy, Qiskit and related packages, and `codec`, `program` and `errors` of this package.
 
-- `__main__` puts the package in place and starts one of the two ways to make a job's process.
-- `_zygote` forks one child per job; `_single_use` is its own child, where fork is not safe.
-- `_process` makes a fresh child a job's process: group, limits, output, threads, seeds.
-- `_job` runs the program; `_failure` puts its end in words.
-- `_messages` writes what `messages.schema.json` describes.
+- `__main__` makes the package importable and starts one of the two kinds of process for jobs.
+- `_zygote` forks one child per job; `_single_use` runs one job itself, where fork is not safe.
+- `_process` turns a new child into a job's process: group, limits, output, threads, seeds.
+- `_job` runs the program; `_failure` describes why it ended without a result.
+- `_messages` writes the messages described in `messages.schema.json`.
 
-It never talks to the service but through the two pipes and the socket that it is given, and
-never decides how long a job may run.
+It communicates with the service only through the given pipes and socket, and never decides how
+long a job may run.
 """

@@ -1,7 +1,7 @@
 """Entry point, run by path in an image's interpreter. Not for use through `-m`.
 
-The image need not have this package, and must not get the service's libraries: only the
-package's own files are put in place, everything else comes from the image.
+The image may lack this package, and must not get the service's libraries: only the package's own
+files are made importable, everything else comes from the image.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _PACKAGE = "prefect_qiskit_runtime"
 
 def _put_package_in_place() -> None:
     folder = Path(__file__).resolve().parent.parent
-    # Python put the folder of this file first; its modules must not hide those of the image.
+    # Python adds the folder of this file first; its modules must not hide those of the image.
     sys.path[:] = [entry for entry in sys.path if entry != str(folder / "runner")]
     if _PACKAGE in sys.modules:
         return
@@ -50,9 +50,9 @@ _put_package_in_place()
 if __name__ == "__main__":
     _main()
 elif __name__ == "__mp_main__":
-    # A process that the program started with multiprocessing's "spawn" or "forkserver": it is
-    # about to import the program, with the same old imports. The job's own sys.path is left as
-    # the image has it: stevedore keeps a file in ~/.cache for each sys.path that it meets.
+    # A process that the program started with multiprocessing's "spawn" or "forkserver": it will
+    # import the program, with the same old imports. The sys.path of the job itself is left
+    # unchanged: stevedore writes a file to ~/.cache for each sys.path that it encounters.
     from prefect_qiskit_runtime.program.legacy import imports
 
     sys.path.insert(0, os.environ["QISKIT_RUNTIME_JOB_FOLDER"])

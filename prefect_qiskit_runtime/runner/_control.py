@@ -1,8 +1,8 @@
-"""The runner's end of the control socket: one JSON object per line, descriptors beside it.
+"""The runner's end of the control socket: one JSON object per line, with attached descriptors.
 
-From the service: `launch` (job_id, scratch, descriptors: how many come with it, as `JobPipes` has
-them) and `signal` (job_id, number). To the service: `ready` (versions, site_folders), `launched`
-and `exited` (job_id, exit_code, signal). End of file means that the service is gone.
+From the service: `launch` (job_id, scratch, descriptors: the number attached, in the order of
+`JobPipes`) and `signal` (job_id, number). To the service: `ready` (versions, site_folders),
+`launched` and `exited` (job_id, exit_code, signal). End of file means that the service is gone.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class JobPipes(NamedTuple):
     """Descriptors of a job.
 
     Attributes:
-        messages: Where it writes its messages to the service.
-        log: Where its output goes.
+        messages: The pipe for its messages to the service.
+        log: The pipe for its output.
         hardware: Its end of the pipe to a broker; None for a job on a simulator.
     """
 
@@ -33,7 +33,7 @@ class JobPipes(NamedTuple):
     hardware: int | None = None
 
     def close(self) -> None:
-        """Close them."""
+        """Close the descriptors."""
         for descriptor in self:
             if descriptor is not None:
                 os.close(descriptor)
@@ -49,7 +49,7 @@ class Control:
         self._descriptors: list[int] = []
 
     def fileno(self) -> int:
-        """Give the descriptor, for a selector."""
+        """Return the descriptor, for a selector."""
         return self._socket.fileno()
 
     def send(self, answer: Mapping[str, Any]) -> None:
@@ -57,7 +57,7 @@ class Control:
         self._socket.sendall(json.dumps(answer).encode("ascii") + b"\n")
 
     def read(self) -> Iterator[dict[str, Any]]:
-        """Wait for the next bytes and give the requests that are complete with them.
+        """Wait for the next bytes and yield the requests that they complete.
 
         Raises:
             EOFError: The service is gone.
@@ -78,13 +78,13 @@ class Control:
             yield json.loads(line)
 
     def take_pipes(self, count: int) -> JobPipes:
-        """Give the descriptors of the launch request being handled."""
+        """Return the descriptors of the launch request being handled."""
         taken = self._descriptors[:count]
         del self._descriptors[:count]
         return JobPipes(*taken)
 
     def close(self) -> None:
-        """Close the socket and the descriptors that came for other jobs."""
+        """Close the socket and the descriptors received for other jobs."""
         self._socket.close()
         for descriptor in self._descriptors:
             os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Put the end of a program that gave no result in words: type, message, code, traceback."""
+"""Describes the failure of a program without a result: type, message, code, traceback."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _TRACEBACK_CHARACTERS = 256 * 1024
 
 
 class ReasonCode:
-    """The numbers of `models.ReasonCode` that a job can tell itself.
+    """The numbers of `models.ReasonCode` that a job can report itself.
 
-    A copy: images need not have pydantic, which `models` needs. A test compares the two.
+    They are copied because images may lack pydantic, which `models` needs. A test compares the two.
     """
 
     PROGRAM_RAISED = 90001
@@ -32,7 +32,7 @@ class ReasonCode:
 
 
 class JobFailure(Exception):  # noqa: N818 - an end to report, not an error of the runner
-    """The job ended without a result, in the words that its user reads."""
+    """The job ended without a result; the message is written for its user."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class JobFailure(Exception):  # noqa: N818 - an end to report, not an error of t
 def describe(
     exc: BaseException, *, filename: str, reason_code: int = ReasonCode.PROGRAM_RAISED
 ) -> JobFailure:
-    """Say what an exception means for the user of the program in `filename`."""
+    """Describe an exception for the user of the program in `filename`."""
     if isinstance(exc, JobFailure):
         return exc
     exit_code = 1
@@ -72,8 +72,8 @@ def describe(
     elif isinstance(exc, ModuleNotFoundError):
         message = (
             f"{message}. The job ran in {sys.executable}: install the module there, or submit "
-            "the job with an image that has it. A program is one file: modules that lie beside it "
-            "do not travel along."
+            "the job with an image that has it. A program is one file: modules in the same folder "
+            "are not uploaded."
         )
     return JobFailure(
         type(exc).__name__,
@@ -85,14 +85,14 @@ def describe(
 
 
 def exit_code_of(exc: SystemExit) -> int:
-    """Give the exit code that Python would end with."""
+    """Return the exit code that Python would end with."""
     if exc.code is None:
         return 0
     return exc.code & 0xFF if isinstance(exc.code, int) else 1
 
 
 def format_traceback(exc: BaseException, filename: str) -> str:
-    """Format an exception and its causes from the program's first frame on."""
+    """Format an exception and its causes, starting from the program's first frame."""
     formatted = traceback.TracebackException.from_exception(exc, compact=True)
     for part in _parts(formatted):
         frames = [frame.filename for frame in part.stack]
@@ -120,7 +120,7 @@ def _parts(
 def _text_of(exc: BaseException) -> str:
     try:
         return str(exc)
-    except Exception as broken:  # noqa: BLE001 - any code of the program may stand there
+    except Exception as broken:  # noqa: BLE001 - the program may define `__str__`
         return f"(its message cannot be shown: __str__ raised {type(broken).__name__})"
 
 

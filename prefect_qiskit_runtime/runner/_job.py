@@ -1,4 +1,4 @@
-"""Run one program in this process and report how it ended. The process then exits."""
+"""Runs one program in this process and reports how it ended. The process then exits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _KEYWORDS = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_
 def run_and_exit(scratch: Path, pipes: JobPipes, versions: Mapping[str, str]) -> NoReturn:
     """Become the job whose files are in `scratch`.
 
-    The process ends with the program: threads and exit handlers that it leaves do not hold it.
+    The process ends with the program, without waiting for its threads and exit handlers.
     """
     job: _process.JobSettings = json.loads((scratch / "job.json").read_text("utf-8"))
     _process.enter(scratch, job, pipes.log)
@@ -80,7 +80,7 @@ class _ProgramJob:
         self._published_result: str | None = None
 
     def run(self) -> str:
-        """Run the program and give its encoded result."""
+        """Run the program and return its encoded result."""
         main = self._load_main()
         inputs = self._prepare("the inputs cannot be decoded", self._read_inputs)
         name = self._settings["backend"]
@@ -115,8 +115,8 @@ class _ProgramJob:
             return "null" if self._published_result is None else self._published_result
         if self._published_result is not None:
             sys.stderr.write(
-                "The program published a final result and also returned one: what it returned "
-                "is the result.\n"
+                "The program published a final result and also returned a value: the returned "
+                "value is the result.\n"
             )
         try:
             return codec.encode(returned)
@@ -152,14 +152,14 @@ class _ProgramJob:
         path = self._scratch / "program.py"
         source = path.read_text("utf-8")
         lines = source.splitlines(keepends=True)
-        # Tracebacks name the program, not a folder that is gone when they are read; without a
-        # time of change, linecache keeps the lines.
+        # Tracebacks name the program instead of a folder that is later deleted; linecache keeps
+        # the lines because the entry has no modification time.
         linecache.cache[self.filename] = (len(source), None, lines, self.filename)
         module = types.ModuleType(_MODULE_NAME)
         loader = importlib.machinery.SourceFileLoader(_MODULE_NAME, str(path))
         module.__spec__ = importlib.machinery.ModuleSpec(_MODULE_NAME, loader, origin=str(path))
         module.__file__ = str(path)
-        # Classes of the program can be pickled, also to processes that it starts itself.
+        # Classes of the program can be pickled, even for processes that it starts itself.
         sys.modules[_MODULE_NAME] = module
         exec(compile(source, self.filename, "exec", dont_inherit=True), module.__dict__)  # noqa: S102
         main = getattr(module, "main", None)
@@ -174,7 +174,7 @@ class _ProgramJob:
         try:
             signature = inspect.signature(main)
         except (TypeError, ValueError):
-            return  # Something callable that does not tell its parameters.
+            return  # A callable whose parameters cannot be inspected.
         try:
             signature.bind(None, None, **inputs)
         except TypeError:

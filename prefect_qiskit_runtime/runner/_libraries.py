@@ -1,7 +1,7 @@
-"""Load, before any job, the libraries that jobs need, and control the threads they start.
+"""Loads, before any job, the libraries that jobs need, and controls the threads they start.
 
-Loading is all that happens here: calling into qiskit or numpy starts threads, after which a
-fork is unsafe.
+The libraries are only loaded here: calling functions of Qiskit or numpy starts threads, after which
+a fork is unsafe.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NEEDED = (
     "qiskit.qpy",
     "qiskit.quantum_info",
 )
-# Also what qiskit itself loads at the first `transpile`.
+# Includes the modules that Qiskit loads at the first `transpile`.
 _USED_IF_THERE = (
     "qiskit.transpiler.passes.synthesis.hls_plugins",
     "qiskit.transpiler.preset_passmanagers.builtin_plugins",
@@ -56,8 +56,8 @@ _OURS = (
 )
 _DISTRIBUTIONS = ("qiskit", "qiskit-aer", "qiskit-ibm-runtime")
 
-# OpenBLAS under the names that numpy's and scipy's wheels, Aer's wheel and distributions
-# give it, and MKL.
+# The functions of OpenBLAS, under the names used in the wheels of numpy, scipy and Aer and in
+# distributions, and of MKL.
 _SETTERS = (
     "scipy_openblas_set_num_threads64_",
     "scipy_openblas_set_num_threads",
@@ -68,7 +68,7 @@ _SETTERS = (
 
 
 def load() -> None:
-    """Import what jobs need.
+    """Import the libraries that jobs need.
 
     Raises:
         ImportError: The environment cannot run jobs.
@@ -85,12 +85,12 @@ def load() -> None:
     imports.install()
     _thread_setters()
     gc.collect()
-    # What is shared with the children stays shared: the collector does not write to it.
+    # Memory shared with the children stays shared, because the collector no longer writes to it.
     gc.freeze()
 
 
 def versions() -> dict[str, str]:
-    """Give the version of python and of each distribution that matters and is there."""
+    """Return the versions of Python and of the relevant distributions that are installed."""
     found = {"python": platform.python_version()}
     for name in _DISTRIBUTIONS:
         try:
@@ -101,7 +101,7 @@ def versions() -> dict[str, str]:
 
 
 def site_folders() -> dict[str, int]:
-    """Give the folders that change when a library is installed or removed, and when they did."""
+    """Return the folders that change when a library is installed, and when each last changed."""
     candidates = {*site.getsitepackages(), site.getusersitepackages()}
     return {
         folder: Path(folder).stat().st_mtime_ns
@@ -111,17 +111,17 @@ def site_folders() -> dict[str, int]:
 
 
 def thread_count() -> int:
-    """Count this process's threads, those of C libraries included; 1 where it cannot be seen."""
+    """Count this process's threads, including those of C libraries; 1 where it is not visible."""
     tasks = Path("/proc/self/task")
     return len(list(tasks.iterdir())) if tasks.is_dir() else 1
 
 
 def use_threads(count: int) -> None:
-    """Let the linear algebra that is loaded use so many threads.
+    """Set the number of threads of the loaded linear algebra libraries.
 
-    OpenMP is not set here: a setting made now would not hold in threads that the program
-    starts, and Aer simulates in one. Its number comes with the environment at start, which by
-    itself starts no thread (measured with libgomp).
+    OpenMP is not set here: the setting would not apply in threads that the program starts, and
+    Aer simulates in such a thread. Its number is set in the environment at start, which does not
+    start any thread (measured with libgomp).
     """
     os.environ.update(
         dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), str(count))
@@ -132,7 +132,7 @@ def use_threads(count: int) -> None:
 
 @functools.cache
 def _thread_setters() -> list[Any]:
-    """Find the functions that set the number of threads, once for all jobs: it takes a while."""
+    """Find the functions that set the number of threads, once for all jobs because it is slow."""
     maps = Path("/proc/self/maps")
     if not maps.is_file():
         return []

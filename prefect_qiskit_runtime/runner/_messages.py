@@ -1,4 +1,4 @@
-"""Write a job's messages to its pipe, as `messages.schema.json` describes them."""
+"""Writes a job's messages to its pipe, in the form described in `messages.schema.json`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MESSAGES_VERSION = 1
 
 
 class MessageWriter:
-    """Sends messages at once and whole, from any thread of the process that made it."""
+    """Sends each message immediately and completely, from any thread of its process."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -22,7 +22,7 @@ class MessageWriter:
         self._lock = threading.Lock()
 
     def started(self, versions: Mapping[str, str]) -> None:
-        """Say that the process is up, and which libraries it runs with."""
+        """Report that the process has started, and the versions of its libraries."""
         self._send({"type": "started", "versions": dict(versions)})
 
     def interim(self, data: str) -> None:
@@ -34,7 +34,7 @@ class MessageWriter:
         self._send({"type": "result"}, data)
 
     def error(self, *, error_type: str, message: str, reason_code: int, traceback: str) -> None:
-        """Say that the program ended without a result."""
+        """Report that the program ended without a result."""
         header = {
             "type": "error",
             "error_type": error_type,
@@ -44,7 +44,7 @@ class MessageWriter:
         self._send(header, traceback)
 
     def usage(self, *, seconds: float, quantum_seconds: float) -> None:
-        """Say what the job has used."""
+        """Report the time that the job has used."""
         self._send({"type": "usage", "seconds": seconds, "quantum_seconds": quantum_seconds})
 
     def _send(self, header: dict[str, Any], body: str = "") -> None:
@@ -60,7 +60,7 @@ class MessageWriter:
             self._write(line.encode("ascii"), payload)
 
     def _write(self, line: bytes, payload: bytes) -> None:
-        # One system call for nearly all messages, without a copy for the large ones.
+        # Nearly all messages take one system call; large ones are not copied.
         written = os.writev(self._descriptor, [line, payload])
         rest = memoryview(payload)
         if written < len(line):

@@ -1,6 +1,6 @@
-"""Make this process a job's process: its own group, output, limits, folder, threads and seeds.
+"""Turns this process into a job's process: group, output, limits, folder, threads and seeds.
 
-Not for the program: nothing of it has been looked at yet.
+This happens before the program is read.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class JobSettings(TypedDict):
 
 
 def set_subreaper() -> None:
-    """Become the parent of descendants whose own parent has gone (Linux)."""
+    """Become the parent of descendants whose own parent has ended (Linux)."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def set_parent_death_signal(parent: int) -> None:
-    """Die with the parent (Linux), even if it died before this call."""
+    """End this process together with its parent (Linux), even if that ended before this call."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if sys.platform == "linux" and os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -65,13 +65,13 @@ def enter(scratch: Path, job: JobSettings, log: int) -> None:
     _log_at(job["log_level"])
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (job["file_bytes"], job["file_bytes"]))
-    # A write beyond the limit then raises OSError (EFBIG) in place of ending the process.
+    # A write beyond the limit then raises OSError (EFBIG) instead of ending the process.
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     _limit_memory(job["memory_bytes"])
 
 
 def lift_memory_limit() -> None:
-    """Give what is held in reserve, so that running out of memory can be reported."""
+    """Release the memory held in reserve, so that running out of memory can be reported."""
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
 
@@ -93,7 +93,7 @@ def _redirect_output(log: int) -> None:
     os.close(log)
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
-        # By lines, so that the log can be read while the job runs.
+        # Line-buffered, so that the log can be read while the job runs.
         stream = open(  # noqa: SIM115
             descriptor,
             "w",
@@ -108,8 +108,8 @@ def _redirect_output(log: int) -> None:
 
 
 def _seed() -> None:
-    # A forked child has its parent's random state: every job would draw the same numbers.
-    # `numpy.random.default_rng` and Aer take fresh entropy by themselves.
+    # A forked child has its parent's random state, so every job would draw the same numbers.
+    # `numpy.random.default_rng` and Aer use fresh entropy anyway.
     random.seed()
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
@@ -123,13 +123,13 @@ def _log_at(level: str) -> None:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         force=True,
     )
-    # Python shows deprecations of `__main__` only, and the program is not called that.
+    # By default Python shows deprecations only in `__main__`, but the program has another name.
     warnings.filterwarnings("default", category=DeprecationWarning, module="program")
 
 
 def _limit_memory(limit: int) -> None:
     # RLIMIT_DATA, not RLIMIT_AS: the address space holds gigabytes that are never used (each
-    # thread's malloc arena reserves 64 MiB or more). What the libraries have mapped before the
+    # thread's malloc arena reserves 64 MiB or more). Memory mapped by the libraries before the
     # program starts is not counted: OpenBLAS alone maps a gigabyte of buffers.
     status = Path("/proc/self/status")
     if not status.is_file():

@@ -1,7 +1,7 @@
 """The fork server of one image: loads the libraries once, then forks a child per job.
 
-It has one thread, answers the service over the control socket, and leaves nothing behind: what
-a job started dies with the job, and all jobs die with the service.
+It has one thread, answers the service over the control socket, and leaves nothing behind: the
+processes that a job started end with the job, and all jobs end with the service.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class _Zygote:
             return
         if pid == 0:
             self._become_job(zygote, scratch, pipes)
-        # Here too, so that the group exists whichever of the two processes goes on first.
+        # Also done here, so that the group exists whichever of the two processes continues first.
         with contextlib.suppress(OSError):
             os.setpgid(pid, pid)
         pipes.close()
@@ -112,8 +112,8 @@ class _Zygote:
             self._control.close()
             os.setpgid(0, 0)
             _process.set_parent_death_signal(zygote)
-            # What the program leaves without a parent stays below this job while it runs, so
-            # that anything which falls to the zygote is of a job that has ended.
+            # Orphaned processes of the program become children of this job while it runs, so any
+            # orphan that the zygote receives belongs to a job that has ended.
             _process.set_subreaper()
             from prefect_qiskit_runtime.runner import _job
 
@@ -134,7 +134,7 @@ class _Zygote:
         for job in list(self._running.values()):
             if os.waitid(os.P_PID, job.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 continue
-            # Before it is reaped: until then its number cannot become another group's.
+            # Before it is reaped, because until then its number cannot be reused for another group.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(job.pid, signal.SIGKILL)
             _, status = os.waitpid(job.pid, 0)
@@ -146,10 +146,10 @@ class _Zygote:
             self._ended.clear()
 
     def _kill_strays(self) -> bool:
-        """Kill what ended jobs left behind; say whether some of it still lives."""
+        """Kill processes left behind by ended jobs; return whether some are still alive."""
         jobs = {job.pid for job in self._running.values()}
         alive = False
-        # Each death may hand on children of its own: look again until nothing new appears.
+        # The children of a killed process become ours: repeat until no new ones appear.
         while strays := _children() - jobs - self._unkillable:
             for pid in strays:
                 if not _kill(pid):
@@ -168,7 +168,7 @@ class _Zygote:
 
 
 def _kill(pid: int) -> bool:
-    """Kill a child; False if it took another user's rights and cannot be killed."""
+    """Kill a child; return False if it runs as another user and cannot be killed."""
     try:
         os.kill(pid, signal.SIGKILL)
     except PermissionError:
@@ -184,13 +184,13 @@ def _exit_of(status: int) -> dict[str, int | None]:
 
 
 def _children() -> set[int]:
-    """Find all children, those that were handed on to this process included."""
+    """Find all children, including inherited orphans."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
         return set()
     own = os.getpid()
-    # Kernels may be built without this file; then every process is asked for its parent.
+    # A kernel may be built without this file; the parent of every process is then checked.
     listing = Path(f"/proc/{own}/task/{own}/children")
     if listing.exists():
         return {int(pid) for pid in listing.read_text().split()}
@@ -206,5 +206,5 @@ def _parent_of(process: str) -> int | None:
         stat = Path(process, "stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # "pid (name) state parent ...", and the name may hold anything.
+    # "pid (name) state parent ...", and the name may contain any character.
     return int(stat.rpartition(")")[2].split()[1])

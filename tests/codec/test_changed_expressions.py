@@ -89,7 +89,7 @@ def test_an_expression_keeps_its_value_or_is_refused(name):
         text = encode(turned(expression))
     except EncodingError as exc:
         # Qiskit 2.3 to 2.5 cannot read the last two.
-        assert "assigned" in name and "does not bring it back" in str(exc)
+        assert "assigned" in name and "does not read it back" in str(exc)
         return
     [instruction] = decode(text).data
     point = {"a": 0.7, "b": 1.3, "c": 0.4}

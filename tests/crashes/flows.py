@@ -1,4 +1,4 @@
-"""The flows that the crash tests kill; a process of its own runs one flow run, by its id."""
+"""The flows that the crash tests kill; a separate process runs one flow run, given its id."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SETTINGS = json.loads(os.environ.get("CRASH_SETTINGS", "{}"))
 
 
 class Keyless(RuntimeApi):
-    """Our service, asked as one that knows no keys."""
+    """Our service, used like one without idempotency keys."""
 
     kind = replace(OUR_SERVICE, is_keyed=False)
 

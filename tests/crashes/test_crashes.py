@@ -1,4 +1,4 @@
-"""A flow process that is killed at any point: when its flow run is retried, one job was paid."""
+"""A flow process is killed at any point: after the retry of its flow run, one job was billed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ POINTS = {
     "before the result": Fault(RESULT, "before"),
     "after the result": Fault(RESULT, "after"),
 }
-# What runs in every test run; the others with `make crashes`.
+# The cells of every test run; the others run with `make crashes`.
 SAMPLED = ("after the submission", "in the stream, after interim results")
 
 
@@ -46,7 +46,7 @@ def test_a_flow_run_that_is_retried_after_a_kill_pays_one_job(
     flow_run.kill_at(copied(point))
     before = flow_run.interim
     result = flow_run.run_again()
-    assert result == flow_run.job_result()  # of the only job there is
+    assert result == flow_run.job_result()  # of the only job
     after = flow_run.interim[len(before) :]
     assert before == list(range(len(before)))
     assert after == list(range(6))[len(range(6)) - len(after) :]
@@ -63,7 +63,7 @@ def test_a_kill_at_a_record_costs_at_most_repeats(new_flow_run: NewFlowRun, mome
     assert result == flow_run.job_result()
     after = flow_run.interim[len(before) :]
     assert sorted({*before, *after}) == list(range(6))
-    assert (after[0] == 0) is (moment == "before")  # the record says where to go on
+    assert (after[0] == 0) is (moment == "before")  # the record shows where to continue
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""A service that is killed with -9 and started again: the flows that wait for its jobs go on."""
+"""A service is killed with -9 and started again: the flows that wait for its jobs continue."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def main(backend, user_messenger, gate=None):
 
 
 class Restarted:
-    """A service at one address, whichever process it is."""
+    """A service at one address, run by successive processes."""
 
     def __init__(self, home: Path) -> None:
         with socket.socket() as free:
@@ -125,7 +125,7 @@ def test_a_submission_waits_for_a_service_that_has_answered_before(
     service.kill()
     result = waiting(run_program.fn, program, {}, backend=backend)
     with pytest.raises(TimeoutError):
-        result.result(8)  # longer than what is tried where nobody has ever answered
+        result.result(8)  # longer than the retries for a service that has never answered
     service.start_again()
     assert 0 < result.result(100) < 1
     assert len(list_jobs.fn(backend=backend)) == 1

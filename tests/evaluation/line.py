@@ -1,4 +1,4 @@
-"""The line in which submissions to an account wait, made shorter for tests."""
+"""The queue in which submissions to an account wait, made shorter for tests."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from prefect_qiskit_runtime.evaluation import submission_line
 
 
 async def limits_of(backend: RuntimeBackend) -> str:
-    """What the names of the limits begin with."""
+    """The common prefix of the names of the limits."""
     async with backend.connect() as api:
         return submission_line.limit_name(api)
 
 
 async def set_pace(backend: RuntimeBackend, seconds: float) -> None:
-    """Let five submissions pass in this time, rather than in a minute."""
+    """Allow five submissions in this time instead of in a minute."""
     name = await limits_of(backend)
     async with get_client() as client:
         for number in range(1, 6):

@@ -1,4 +1,4 @@
-"""A worker's process: runs flow runs that each submit one job to IBM's, at the same time."""
+"""A worker's process: it runs concurrent flow runs that each submit one job to IBM's service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Limits of QPU time: what is sent within them, what is stopped, what waits for approval."""
+"""Limits of QPU time: which jobs are sent, which are stopped, and which wait for approval."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ESTIMATE = 2.0 + 1000 * (250e-6 + 100e-6)
 
 @pytest.fixture
 def cloud(cloud: OfflineService, monkeypatch: pytest.MonkeyPatch) -> OfflineService:
-    """A service each of whose jobs has used ten seconds."""
+    """A service on which each job has used ten seconds."""
     monkeypatch.setattr(budget, "_spending", Spending())
     monkeypatch.setattr(budget, "_granted", {})
     cloud.add("job_usage", seconds=10)
@@ -106,7 +106,7 @@ async def test_an_instance_that_has_used_its_share_takes_no_more(cloud: OfflineS
 
 @pytest.fixture
 async def no_line(cloud: OfflineService, prefect_server: None) -> None:
-    """Let any number of submissions pass in a minute."""
+    """Allow any number of submissions in a minute."""
     await set_pace(backend_of(cloud), 0.001)
 
 

@@ -43,14 +43,14 @@ PROGRAM = Path(__file__).with_name("random_value.py")
 
 @pytest.fixture(autouse=True)
 def storage(tmp_path: Path) -> Iterator[Path]:
-    """A result storage of its own for each test."""
+    """A separate result storage for each test."""
     with temporary_settings({PREFECT_LOCAL_STORAGE_PATH: tmp_path / "storage"}):
         yield tmp_path / "storage"
 
 
 @pytest.fixture
 def program(service_home: object, request: pytest.FixtureRequest) -> str:
-    """Id of a program that returns another number each time it runs; another for each test."""
+    """Id of a program that returns a different number in each run; a new program for each test."""
     source = f"# for {request.node.name}\n{PROGRAM.read_text()}"
     return upload_program.fn(source, name=request.node.name, if_exists="new")
 
@@ -329,7 +329,7 @@ async def test_a_caller_that_is_cancelled_takes_its_job_along_but_not_the_others
 
 
 def results_of_two_processes(program_id: str, go_on: Path, block: dict[str, Any]) -> set[str]:
-    """Values that two processes get, which make one call while the job of either runs."""
+    """The values that two processes get if they make the same call at the same time."""
     call = json.dumps([program_id, {"wait_for": str(go_on)}, block])
     processes = [
         subprocess.Popen(

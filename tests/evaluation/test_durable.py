@@ -1,4 +1,4 @@
-"""What runs again finds the jobs that it has paid for, through a real Prefect server."""
+"""A run that is repeated finds its billed jobs again, through a real Prefect server."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def main(backend, user_messenger, path):
 
 
 class Stop(Exception):
-    """What makes a run run again."""
+    """Raised to stop a run, so that it is repeated."""
 
 
 class Once:
@@ -68,7 +68,7 @@ class Once:
 
 @pytest.fixture(scope="module")
 def program(service_home: object) -> str:
-    """Id of a program that returns another number each time it runs."""
+    """Id of a program that returns a different number in each run."""
     return upload_program.fn(RANDOM, name="random")
 
 

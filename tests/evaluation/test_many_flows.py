@@ -1,4 +1,4 @@
-"""Flows in many processes at once on one account of IBM's, with all its limits."""
+"""Flows in many processes at once on one IBM account, with all its limits."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def test_fifty_flows_at_once_keep_the_limits_of_their_account() -> None:
     made = [post for post in posts if post["status"] == 200]
     assert len(made) == len({post["body_sha256"] for post in made}) == 50
     assert most_within(seconds, posts) <= 5
-    # None is refused, but for the first that a process has too many pending, now and then.
+    # Submissions are not refused, except occasionally the first beyond the limit of pending jobs.
     others = [post["status"] for post in posts[1:] if post["status"] != 200]
     assert others == [400] * len(others)
     assert len(others) < 10

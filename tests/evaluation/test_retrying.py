@@ -1,4 +1,4 @@
-"""What is asked again, what is sent again, and what is told at once."""
+"""Which requests are repeated, which submissions are sent again, and which errors are final."""
 
 from __future__ import annotations
 
@@ -114,10 +114,10 @@ def test_a_question_that_fails_is_asked_again_and_submits_nothing(
     assert submissions(proxy) == 1
 
 
-def test_a_submitted_job_is_asked_for_likewise(
+def test_requests_for_a_submitted_job_are_retried_too(
     proxy: Proxy, backend: RuntimeBackend, program: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For longer than one request takes."""
+    """The service is unreachable for longer than one request takes."""
     job = submit_program.fn(program, backend=backend)
     proxy.faults.append(Fault(r"GET /jobs/\w+/results", "before", 503, times=4))
     monkeypatch.setenv("PREFECT_QISKIT_RUNTIME_REQUEST_TIMEOUT_SECONDS", "1")
@@ -145,7 +145,7 @@ def test_a_busy_service_is_waited_for_until_the_deadline(
         run_program.fn(program, backend=impatient)
 
 
-def test_a_wrong_token_is_told_at_once(proxy: Proxy, program: str) -> None:
+def test_a_wrong_token_is_reported_at_once(proxy: Proxy, program: str) -> None:
     credentials = RuntimeServiceCredentials(url=proxy.url, token="wrong")
     proxy.seen.clear()
     with pytest.raises(AuthenticationError, match="Check the token"):

@@ -1,4 +1,4 @@
-"""Many flows submit to one account of IBM's: together they stay within its limits."""
+"""Many flows submit to one IBM account: together they stay within its limits."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ async def test_flows_wait_in_line_for_the_pending_jobs_of_their_account(
 
 @pytest.mark.usefixtures("prefect_server")
 async def test_places_that_the_dead_have_left_come_back(backend: RuntimeBackend) -> None:
-    """As after a worker was killed in its turn, with the minute's submissions used up."""
+    """The state after a worker was killed in its turn, with the minute's submissions used up."""
     name = await limits_of(backend)
     await set_limit(f"{name}-turn", limit=1, active_slots=1, slot_decay_per_second=1)
     await set_pace(backend, 2.0)
@@ -129,7 +129,7 @@ async def test_one_fault_of_prefects_api_costs_nobody_the_place_in_line(
 async def test_the_minute_of_a_submission_begins_when_it_was_answered(
     cloud: OfflineService, backend: RuntimeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However long it took from the slot to the service: the next is sent a minute after that."""
+    """The next is sent a minute after arrival at the service, however long that took."""
     hold, held = submission_line._Slot.hold, []
 
     async def seen(slot: submission_line._Slot) -> None:

@@ -1,4 +1,4 @@
-"""A service that knows no keys makes one job of each evaluation all the same."""
+"""A service without idempotency keys still creates only one job for each evaluation."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ COUNTING = "def main(backend, user_messenger, upto=1):\n    return upto\n"
 
 
 class Keyless(RuntimeApi):
-    """Our service, asked as one that knows no keys."""
+    """Our service, used like one without idempotency keys."""
 
     kind = replace(OUR_SERVICE, is_keyed=False)
 
@@ -70,7 +70,7 @@ def jobs_of(team: TeamService, program: str) -> list[JobInfo]:
 
 
 class CountNew:
-    """How many jobs there are more than before."""
+    """The number of jobs created since the start of the test."""
 
     def __init__(self, team: TeamService, program: str) -> None:
         self._team, self._program = team, program
@@ -160,7 +160,7 @@ def test_a_refusal_for_being_busy_is_waited_out(
     assert not [request for request in proxy.seen if "tags=" in request]
 
 
-def test_a_clear_refusal_is_told_at_once(
+def test_a_clear_refusal_is_reported_at_once(
     proxy: Proxy, backend: RuntimeBackend, program: str
 ) -> None:
     refusal = json.dumps({"errors": [{"message": "no such shots", "code": 1101}]}).encode()
@@ -220,7 +220,7 @@ def test_where_records_of_an_earlier_run_are_lost_a_job_is_looked_for_longer(
     monkeypatch: pytest.MonkeyPatch,
     are_kept: bool,
 ) -> None:
-    """The flow run is taken up by another process, as far as the process can know."""
+    """Make it look to the process as if another process had resumed the flow run."""
     monkeypatch.setattr(
         tagged_submission, "_here_since", {os.getpid(): datetime.max.replace(tzinfo=UTC)}
     )

@@ -82,7 +82,9 @@ def test_an_older_image_says_that_it_cannot_read_a_circuit_of_today(
     client: SyncRuntimeClient,
 ) -> None:
     image = {"image": f"python:{OLD_PYTHON}"}
-    with pytest.raises(JobProcessError, match=r"QPY version 17, the Qiskit of this\s+environment"):
+    with pytest.raises(
+        JobProcessError, match=r"QPY version 17, but the Qiskit of\s+this\s+environment"
+    ):
         run(
             client,
             "circuit_runner",

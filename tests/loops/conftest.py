@@ -22,7 +22,7 @@ FLOWS = Path(__file__).parent / "flows.py"
 
 
 class WatchedProxy(Proxy):
-    """A proxy that tells of each request before it passes it on."""
+    """A proxy that reports each request before it passes it on."""
 
     on_request: Callable[[str], None] = staticmethod(lambda _: None)
 
@@ -46,7 +46,7 @@ class LoopRun(KillableFlowRun):
         )
 
     def kill_after(self, jobs: int, rng: random.Random, *, threads: int = 1) -> None:
-        """Run it; kill it at any moment around the submission of its next so many jobs."""
+        """Run it, and kill it at a moment around the submission of its next job number `jobs`."""
 
         submitted = itertools.count(1)
 
@@ -66,7 +66,7 @@ class LoopRun(KillableFlowRun):
         return json.loads(self._result_path.read_text())
 
     def finish_here(self) -> dict[str, Any]:
-        """Run it in this process, which saves the start of another one."""
+        """Run it in this process, without starting another one."""
         from prefect.flow_engine import run_flow
 
         from tests.loops.flows import minimizing, read_flow_run
@@ -92,9 +92,9 @@ def new_loop_run(prefect_server: None, team: TeamService, tmp_path: Path) -> Ite
 
         from tests.loops.flows import minimizing
 
-        told = {"url": proxy.url, "token": TOKENS["alice"], **parameters}
+        values = {"url": proxy.url, "token": TOKENS["alice"], **parameters}
         with get_client(sync_client=True) as client:
-            flow_run = client.create_flow_run(minimizing, parameters=told)
+            flow_run = client.create_flow_run(minimizing, parameters=values)
         folder = tmp_path / str(len(made))
         folder.mkdir()
         made.append(LoopRun(flow_run.id, proxy, team, folder))

@@ -1,4 +1,4 @@
-"""The flow that the tests of loops kill; a process of its own runs one flow run, by its id."""
+"""The flow that the tests of loops kill; a separate process runs one flow run, given its id."""
 
 from __future__ import annotations
 

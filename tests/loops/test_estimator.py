@@ -25,8 +25,8 @@ START = [0.05, 0.05, 0.05]
 
 @pytest.fixture(scope="module")
 def exact(prefect_server: None, service_home: object) -> LoopResult:
-    told = {"backend": "aer_simulator", "method": "L-BFGS-B"}
-    return minimize.fn(objective("h2_0.735"), START, **told)
+    options = {"backend": "aer_simulator", "method": "L-BFGS-B"}
+    return minimize.fn(objective("h2_0.735"), START, **options)
 
 
 def test_a_vqe_finds_the_exact_energy(exact: LoopResult) -> None:
@@ -125,9 +125,9 @@ def test_a_loop_transpiles_once_by_the_settings_of_its_backend(
     made: list[dict[str, object]] = []
     passes_of = qiskit.transpiler.generate_preset_pass_manager
 
-    def counted(**told: object) -> object:
-        made.append(told)
-        return passes_of(**told)  # type: ignore[arg-type]
+    def counted(**options: object) -> object:
+        made.append(options)
+        return passes_of(**options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(qiskit.transpiler, "generate_preset_pass_manager", counted)
     device = RuntimeBackend(
@@ -135,7 +135,9 @@ def test_a_loop_transpiles_once_by_the_settings_of_its_backend(
     )
     with DurableLoop(objective("h2_0.735", shots=100), backend=device) as loop:
         steps = [loop.evaluate([angle, 0.0, 0.0]) for angle in (0.0, 0.1)]
-    assert [(told["initial_layout"], told["seed_transpiler"]) for told in made] == [([3, 2], 9)]
+    assert [(options["initial_layout"], options["seed_transpiler"]) for options in made] == [
+        ([3, 2], 9)
+    ]
     for (job_id,) in (step.job_ids for step in steps):
         inputs = attach_job.fn(job_id, backend=device).inputs()
         circuit = inputs["pubs"][0][0]

@@ -21,7 +21,7 @@ def is_same(result: dict[str, Any], calm: dict[str, Any]) -> bool:
 
 
 def check_paid_once(run: LoopRun, result: dict[str, Any]) -> None:
-    """Each step has one job of its own, and besides these there is that of the end only."""
+    """Each step has exactly one job, and the only other job measures the final point."""
     made = [job["id"] for job in run.jobs]
     assert len(made) == len(set(made)) == result["jobs"] == len(result["points"]) + 1
     assert len(result["job_ids"]) == len(set(result["job_ids"])) == len(result["points"])
@@ -56,9 +56,9 @@ def test_ten_kills_of_a_vqe_of_lithium_hydride_change_nothing(new_loop_run: NewL
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("method", ["SPSA", "L-BFGS-B"])
 def test_so_does_another_number_of_blas_threads(new_loop_run: NewLoopRun, method: str) -> None:
-    told = {**LIH, "method": method, "maxiter": 12}
-    calm = new_loop_run(**told).finish(threads=1)
-    run, rng = new_loop_run(**told), random.Random(3)
+    options = {**LIH, "method": method, "maxiter": 12}
+    calm = new_loop_run(**options).finish(threads=1)
+    run, rng = new_loop_run(**options), random.Random(3)
     for threads in (4, 1, 2):
         run.kill_after(2, rng, threads=threads)
     result = run.finish(threads=4)

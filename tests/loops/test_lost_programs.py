@@ -1,4 +1,4 @@
-"""A loop in a program whose service is killed: the same trajectory, and nothing measured twice."""
+"""A loop in a program, whose service is killed: same trajectory, and nothing measured twice."""
 
 from __future__ import annotations
 

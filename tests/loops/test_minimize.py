@@ -1,4 +1,4 @@
-"""Loops over functions: what is on record is not asked for again."""
+"""Loops over functions: recorded values are not requested again."""
 
 from __future__ import annotations
 
@@ -112,11 +112,11 @@ def test_another_method_or_seed_stops_with_an_error(key: str, changed: dict[str,
 
 @pytest.mark.parametrize("method", ["SPSA", "Nelder-Mead", "COBYLA"])
 def test_a_higher_maxiter_goes_on_from_the_records(key: str, method: str) -> None:
-    told = {"method": method, "seed": 4}
-    whole = minimize.fn(noisy([]), [0.0, 0.0], maxiter=12, **told)
-    short = minimize.fn(noisy([]), [0.0, 0.0], maxiter=6, durable_key=key, **told)
+    options = {"method": method, "seed": 4}
+    whole = minimize.fn(noisy([]), [0.0, 0.0], maxiter=12, **options)
+    short = minimize.fn(noisy([]), [0.0, 0.0], maxiter=6, durable_key=key, **options)
     calls: list[int] = []
-    longer = minimize.fn(noisy(calls), [0.0, 0.0], maxiter=12, durable_key=key, **told)
+    longer = minimize.fn(noisy(calls), [0.0, 0.0], maxiter=12, durable_key=key, **options)
     assert (longer.value, longer.std) == (whole.value, whole.std)
     np.testing.assert_array_equal(longer.parameters, whole.parameters)
     assert sum(step.replayed for step in longer.history) == len(short.history)
@@ -163,7 +163,7 @@ def test_a_tolerance_ends_spsa() -> None:
 
 
 class Halving:
-    """An optimizer of the user's: shrinks a cross around the best point."""
+    """A user's optimizer, which shrinks a cross around the best point."""
 
     def __init__(self) -> None:
         self.best, self.width = np.zeros(2), 1.0
@@ -184,7 +184,7 @@ class Halving:
         return self.best
 
 
-def test_an_optimizer_of_the_users_is_asked_and_told(key: str) -> None:
+def test_a_users_optimizer_is_asked_for_points_and_gets_their_values(key: str) -> None:
     result = minimize.fn(Bowl(), [0.0, 0.0], method=Halving(), durable_key=key)
     np.testing.assert_allclose(result.parameters, MINIMUM, atol=2e-3)
     assert result.converged
@@ -213,11 +213,11 @@ def test_the_callback_has_each_step_in_the_thread_of_the_caller(key: str) -> Non
 
 
 def test_bounds_and_constraints_are_for_the_methods_that_have_them() -> None:
-    told = {"bounds": [(0.0, 0.1), (-1.0, 1.0)]}
-    bounded = minimize.fn(Bowl(), [0.0, 0.0], method="L-BFGS-B", method_options=told)
+    options = {"bounds": [(0.0, 0.1), (-1.0, 1.0)]}
+    bounded = minimize.fn(Bowl(), [0.0, 0.0], method="L-BFGS-B", method_options=options)
     np.testing.assert_allclose(bounded.parameters, [0.1, -0.7], atol=1e-3)
-    told = {"constraints": {"type": "eq", "fun": lambda point: point[0] - point[1]}}
-    bounded = minimize.fn(Bowl(), [0.0, 0.0], method="SLSQP", method_options=told)
+    options = {"constraints": {"type": "eq", "fun": lambda point: point[0] - point[1]}}
+    bounded = minimize.fn(Bowl(), [0.0, 0.0], method="SLSQP", method_options=options)
     np.testing.assert_allclose(bounded.parameters, [-0.2, -0.2], atol=1e-3)
 
 
@@ -250,9 +250,9 @@ def test_a_point_that_is_nowhere_is_not_measured() -> None:
     def walled(points: np.ndarray) -> np.ndarray:
         return np.where(points[:, 0] > 0.0, np.inf, 1.0)
 
-    told = {"method": "SPSA", "method_options": {"calibration_pairs": 0}}
+    options = {"method": "SPSA", "method_options": {"calibration_pairs": 0}}
     with pytest.raises(ConfigurationError, match=r"in step 1 for a point whose .* not finite"):
-        minimize.fn(walled, [0.0, 0.0], **told)
+        minimize.fn(walled, [0.0, 0.0], **options)
 
 
 def test_a_gradient_comes_with_its_value() -> None:
@@ -291,7 +291,7 @@ def test_the_variable_of_the_flow_run_ends_its_loop_and_is_on_record() -> None:
     assert calls == [1]  # where it ends
 
 
-def test_a_loop_of_ones_own_is_asked_and_told(key: str) -> None:
+def test_a_users_loop_reuses_its_recorded_values(key: str) -> None:
     def scan(function: Any) -> list[float]:
         with DurableLoop(function, durable_key=key) as loop:
             return [loop.evaluate([angle, 0.0]).value for angle in (0.0, 0.5, 1.0)]
@@ -315,6 +315,6 @@ def test_a_loop_of_ones_own_is_asked_and_told(key: str) -> None:
     ],
 )
 def test_what_cannot_be_is_refused(arguments: dict[str, Any], message: str) -> None:
-    told = {"objective": Bowl(), "start": [0.0, 0.0], **arguments}
+    options = {"objective": Bowl(), "start": [0.0, 0.0], **arguments}
     with pytest.raises(ConfigurationError, match=message):
-        minimize.fn(told.pop("objective"), told.pop("start"), **told)
+        minimize.fn(options.pop("objective"), options.pop("start"), **options)

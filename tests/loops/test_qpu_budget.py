@@ -1,4 +1,4 @@
-"""Loops that end when their jobs have taken so long on a device."""
+"""Loops that end when their jobs have used a given time on a device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 @pytest.fixture
 def service(offline: OfflineService) -> OfflineService:
-    """A service each of whose jobs has taken ten seconds."""
+    """A service on which each job has taken ten seconds."""
     offline.add("job_usage", seconds=10)
     return offline
 

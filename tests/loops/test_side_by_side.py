@@ -19,7 +19,7 @@ STEPS = 8
 
 
 class Counted:
-    """A function of two parameters that counts its calls, and fails once where it is told to."""
+    """A function of two parameters that counts its calls and can fail once at a given point."""
 
     def __init__(self, fails_at: int | None = None) -> None:
         self.calls = 0

@@ -197,7 +197,7 @@ def test_equal_circuits_are_transpiled_once(noisy, monkeypatch):
             {"circuits": [rotation()], "parameter_values": [[0], [1]]},
             "circuits has 1, parameter_values has 2",
         ),
-        ({"circuits": ["a text"]}, r"circuits\[0\]: it is no circuit, but str"),
+        ({"circuits": ["a text"]}, r"circuits\[0\]: it is not a circuit, but str"),
         ({"circuits": [QuantumCircuit(1)]}, r"circuits\[0\].*no classical register"),
         ({"circuits": [], "circuit_indices": [3]}, "circuit_indices points outside"),
         ({"circuits": [], "run_options": {"shots": 0}}, "run_options.shots"),

@@ -133,7 +133,7 @@ def test_circuit_runner_takes_circuits_that_are_compiled_already(api: Any) -> No
         ({"meas_level": 1}, "simulators have no signals to return"),
         ({"shotss": 10}, "does not take the options shotss"),
         ({"schedule_circuit": True}, "pulse schedules are gone since Qiskit 2"),
-        ({"circuits": []}, "There is no circuit to run"),
+        ({"circuits": []}, "No circuit was given"),
     ],
 )
 def test_circuit_runner_says_what_it_cannot_do(
@@ -153,7 +153,7 @@ def test_qasm3_runner_reads_openqasm_3(api: Any) -> None:
     missing = failure_of(api, body_of("qasm3-runner", "aer_simulator", circuits=text))
     assert "declares the inputs theta, which have no value in qasm3_args" in missing
     broken = failure_of(api, body_of("qasm3-runner", "aer_simulator", circuits="rx rx"))
-    assert "circuits[0] is no OpenQASM 3 that Qiskit reads" in broken
+    assert "circuits[0] is not OpenQASM 3 that Qiskit can read" in broken
 
 
 def test_vqe_is_exact_without_shots(api: Any) -> None:

@@ -223,7 +223,7 @@ def num_jobs() -> int:
             with_float_variable(),
             r"^pubs\[1\]: Circuit 'counted' has the variable 'share' of type",
         ),
-        (mixing_units(), r"^pubs\[1\]: A delay has a duration that cannot be computed .* to dt"),
+        (mixing_units(), r"^pubs\[1\]: The duration of a delay cannot be computed .* to dt"),
         (saving(), r"\$\.pubs\[1\]\[0\]: .* instruction 1 \('save_statevector'\), .* Aer"),
         *(
             (named(name), rf"^pubs\[1\]: .* 'read' has a classical register named '{name}'\. .* Re")

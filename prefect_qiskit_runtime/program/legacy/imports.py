@@ -1,7 +1,7 @@
-"""Lets program sources written for older Qiskit packages import what they always imported.
+"""Makes the imports of programs written for older Qiskit packages work.
 
-`qiskit_ibm_runtime.program` was dropped in 0.16 and later versions, and
-`qiskit.providers.ibmq` is gone altogether. Where an image has the real ones, they stay.
+`qiskit_ibm_runtime.program` was removed in 0.16, and `qiskit.providers.ibmq` no longer exists. If
+an image has the real modules, they are used.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PROGRAM_NAMES = {
 }
 _CODEC_NAMES = {"RuntimeEncoder": _CODEC, "RuntimeDecoder": _CODEC}
 
-# Module -> the names that it must have -> where they are now.
+# Module -> the names that it must have -> their present module.
 _OLD_MODULES: dict[str, dict[str, str]] = {
     _RUNTIME: _CODEC_NAMES,
     f"{_RUNTIME}.program": _PROGRAM_NAMES,
@@ -43,12 +43,12 @@ def install() -> None:
     """Make the old imports work in this process. Calling it again changes nothing."""
     if any(isinstance(finder, _MissingModules) for finder in sys.meta_path):
         return
-    # Last: only modules that nobody else finds are ours.
+    # Added last, so that it is used only for modules that no other finder knows.
     sys.meta_path.append(_MissingModules())
     if _RUNTIME in sys.modules:
         _complete(sys.modules[_RUNTIME], _ADDED_TO_RUNTIME)
     else:
-        # Importing it now would cost a second that most programs need not spend.
+        # Importing it now would take a second, and most programs do not need it.
         sys.meta_path.insert(0, _RuntimeCompleter())
 
 
@@ -60,7 +60,7 @@ def _complete(module: ModuleType, names: dict[str, str]) -> None:
 
 
 class _MissingModules(MetaPathFinder, Loader):
-    """Makes the old modules that are not installed."""
+    """Creates the old modules that are not installed."""
 
     def find_spec(
         self,
@@ -74,7 +74,7 @@ class _MissingModules(MetaPathFinder, Loader):
         return ModuleSpec(fullname, self, origin=_PROGRAM, is_package=has_parts)
 
     def create_module(self, spec: ModuleSpec) -> None:
-        """Leave it to the import system, as the interface asks for in words."""
+        """Let the import system create the module; the interface requires this method."""
 
     def exec_module(self, module: ModuleType) -> None:
         _complete(module, _OLD_MODULES[module.__name__])

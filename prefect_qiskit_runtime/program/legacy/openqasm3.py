@@ -9,7 +9,7 @@ from qiskit.circuit import QuantumCircuit
 
 from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError
 
-# Its parser writes what is wrong to stderr, and raises an error without words.
+# The parser writes the problem to stderr, and raises an error without a message.
 _IN_THE_LOG = "the log of the job names the place"
 
 
@@ -19,7 +19,7 @@ def read_openqasm3(text: str, values: Mapping[str, Any], where: str) -> QuantumC
     Args:
         text: A program in OpenQASM 3.
         values: For each name that the text declares as `input`, its value.
-        where: What to call the text in errors.
+        where: The name of the text in errors.
 
     Raises:
         InvalidInputError: The text cannot be read, or names and values differ.
@@ -28,7 +28,7 @@ def read_openqasm3(text: str, values: Mapping[str, Any], where: str) -> QuantumC
     from qiskit import qasm3
 
     try:
-        # It comes with qiskit-qasm3-import, which Qiskit reads the text with.
+        # Installed with qiskit-qasm3-import, which Qiskit uses to read the text.
         from openqasm3.parser import QASM3ParsingError
     except ModuleNotFoundError as exc:
         raise ConfigurationError(
@@ -39,7 +39,7 @@ def read_openqasm3(text: str, values: Mapping[str, Any], where: str) -> QuantumC
         circuit = qasm3.loads(text)
     except (qasm3.QASM3ImporterError, QASM3ParsingError) as exc:
         raise InvalidInputError(
-            f"{where} is no OpenQASM 3 that Qiskit reads: {str(exc) or _IN_THE_LOG}.",
+            f"{where} is not OpenQASM 3 that Qiskit can read: {str(exc) or _IN_THE_LOG}.",
             path=f"$.{where}",
             rule="OpenQASM 3",
         ) from exc

@@ -1,7 +1,7 @@
-"""What the settings of a primitive mean, as clients before 2024 send them.
+"""The settings of a primitive in the form that clients before 2024 send.
 
 They come in three groups: `run_options`, `transpilation_settings` and `resilience_settings`.
-Error mitigation changes nothing on a simulator, and is recorded as unsupported.
+Error mitigation has no effect on a simulator, and is recorded as unsupported.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from prefect_qiskit_runtime.program.primitive_options import (
     require_mapping,
 )
 
-# Settings of error mitigation by extrapolation, which clients also send where it is off.
+# Settings of error mitigation by extrapolation, which clients send even if it is off.
 _EXTRAPOLATION = frozenset({"noise_amplifier", "noise_factors", "extrapolator"})
 _EXTRAPOLATES_FROM = 2
 _HIGHEST_OPTIMIZATION = 3
@@ -27,10 +27,10 @@ class Transpilation:
     """How circuits are transpiled.
 
     Attributes:
-        skip: Whether they are in the instruction set of the backend already.
+        skip: Whether they are already in the instruction set of the backend.
         level: The optimization level.
         passes: Further arguments of `generate_preset_pass_manager`.
-        device: Of the device that an ideal backend is given: `coupling_map`, `basis_gates`.
+        device: `coupling_map` and `basis_gates` to assume for an ideal backend.
     """
 
     skip: bool = False
@@ -45,10 +45,10 @@ def read_legacy_options(
     """Read the settings among the inputs of a job.
 
     Args:
-        inputs: All that is no circuit, value or observable.
+        inputs: All inputs except circuits, values and observables.
 
     Raises:
-        InvalidInputError: A setting is of the wrong kind.
+        InvalidInputError: A setting has the wrong type.
     """
     groups = ("run_options", "transpilation_settings", "resilience_settings")
     run, transpilation, resilience = (
@@ -74,7 +74,7 @@ def read_legacy_options(
 
 
 def _read_transpilation(settings: dict[str, Any], unsupported: dict[str, Any]) -> Transpilation:
-    """Read the settings of transpilation; adds those that today's Qiskit lacks to the last."""
+    """Read the settings of transpilation; those that current Qiskit lacks go to `unsupported`."""
     from qiskit.transpiler.preset_passmanagers.plugin import list_stage_plugins
 
     path = "transpilation_settings"

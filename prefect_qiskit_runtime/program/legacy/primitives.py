@@ -1,8 +1,8 @@
-"""The primitives as clients before 2024 ask for them, and as they read the answer.
+"""The primitives in the form that clients before 2024 request and read.
 
-One call has lists of circuits, parameter values and observables that go together one by one.
+One call has lists of circuits, parameter values and observables that belong together one by one.
 The answer is a mapping: `quasi_dists` or `values`, and `metadata` with one mapping for each.
-Equal circuits of a call run together: a gradient sends the same circuit for each parameter.
+Equal circuits of a call run together, since a gradient sends the same circuit for each parameter.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from prefect_qiskit_runtime.program.legacy.options import Transpilation, read_le
 from prefect_qiskit_runtime.program.primitive_options import PrimitiveOptions
 from prefect_qiskit_runtime.program.transpiled import PubTranspiler
 
-# What clients send beside the settings; `parameters` are those of the circuits, in their order.
+# Inputs besides the settings; `parameters` are the parameters of the circuits, in their order.
 _LISTS = (
     "circuits", "circuit_indices", "observables", "observable_indices", "parameters",
     "parameter_values",
@@ -36,7 +36,7 @@ _LISTS = (
 
 @dataclass(frozen=True)
 class _Call:
-    """One call of a primitive, its lists of one length."""
+    """One call of a primitive, with lists of equal length."""
 
     circuits: Sequence[QuantumCircuit]
     observables: Sequence[Any]
@@ -65,7 +65,7 @@ class _Call:
     def _check(self, index: int) -> None:
         circuit, values = self.circuits[index], self.values[index]
         if not isinstance(circuit, QuantumCircuit):
-            raise InvalidInputError(f"it is no circuit, but {type(circuit).__name__}.")
+            raise InvalidInputError(f"it is not a circuit, but {type(circuit).__name__}.")
         if len(values) != circuit.num_parameters:
             raise InvalidInputError(
                 f"parameter_values[{index}] has {len(values)} numbers, the circuit "
@@ -124,9 +124,9 @@ def run_legacy_sampler(
 def run_legacy_estimator(
     backend: ProgramBackend, inputs: Mapping[str, Any], *, unsupported_options: str = "record"
 ) -> dict[str, Any]:
-    """Estimate expectation values; without shots, the ideal backend gives exact ones.
+    """Estimate expectation values; without shots, the ideal backend gives exact values.
 
-    The variance in the metadata is that of one shot: the standard error of a value is
+    The variance in the metadata refers to one shot: the standard error of a value is
     `sqrt(variance / shots)`.
 
     Raises:
@@ -153,7 +153,7 @@ def run_legacy_estimator(
 
 
 def _planned(backend: ProgramBackend, call: _Call, pub_of: Any) -> list[tuple[list[int], Any]]:
-    """Return a PUB for each group of equal circuits; all are looked at before one runs."""
+    """Return a PUB for each group of equal circuits; all are checked before any runs."""
     how = call.transpilation
     transpiler = PubTranspiler(backend, level=how.level, passes=how.passes, device=how.device)
     planned = []
@@ -180,7 +180,7 @@ def _estimator_pub(call: _Call, group: list[int]) -> EstimatorPub:
 
 
 def _frequencies(data: Any, count: int) -> list[dict[str, float]]:
-    """Return how often each outcome came; registers stand side by side, the first rightmost."""
+    """Return the frequency of each outcome; registers are joined, the first one rightmost."""
     bits = BitArray.concatenate_bits(list(data.values()))
     return [
         {outcome: times / bits.num_shots for outcome, times in bits.get_counts(row).items()}
@@ -196,7 +196,7 @@ def _metadata(call: _Call, index: int, how: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _chosen(inputs: Mapping[str, Any], name: str, indices_name: str) -> list[Any]:
-    """Return a list of the inputs, in the order that its indices give, if it has any."""
+    """Return a list from the inputs, in the order of its indices if these are given."""
     given = inputs.get(name)
     if given is None:
         return []

@@ -1,4 +1,4 @@
-"""Runs circuits for the public programs and returns what the clients' RunnerResult reads."""
+"""Runs circuits for the public programs, with results in the form of the clients' RunnerResult."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from qiskit.result import marginal_counts
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program.readout import ReadoutMitigator, final_measurements
 
-# Options of devices that change nothing on a simulator, whose shots all begin in 0.
+# Options of devices that have no effect on a simulator, whose shots all begin in 0.
 _WITHOUT_EFFECT = frozenset(
     {"init_qubits", "rep_delay", "use_measure_esp", "init_num_resets", "init_delay"}
 )
-# Of measurements, only classified ones are simulated.
+# Only classified measurements are simulated.
 _CLASSIFIED = 2
 
 
 def run_options(backend: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Choose from the options of a program those that `backend.run` takes.
+    """Choose the options of a program that `backend.run` accepts.
 
     Args:
-        backend: Where the circuits will run.
-        options: By name; None is as good as absent.
+        backend: The backend for the circuits.
+        options: The options by name; None is treated as absent.
 
     Raises:
-        InvalidInputError: One asks for what no simulator does, or is unknown.
+        InvalidInputError: An option is unknown, or simulators do not support its value.
     """
     chosen = {name: value for name, value in options.items() if value is not None}
     if chosen.pop("meas_level", _CLASSIFIED) != _CLASSIFIED:
@@ -65,7 +65,7 @@ def run_circuits(
     """Run circuits in the backend's instruction set.
 
     Args:
-        backend: Where to run.
+        backend: The backend to run on.
         circuits: One or more.
         options: As `run_options` returns them.
         mitigate: Whether to add quasi-probabilities with readout errors mitigated.
@@ -77,15 +77,13 @@ def run_circuits(
         `measurement_mitigation_overhead`.
     """
     if not circuits:
-        raise InvalidInputError(
-            "There is no circuit to run.", path="$.circuits", rule="one or more"
-        )
+        raise InvalidInputError("No circuit was given.", path="$.circuits", rule="one or more")
     measured = [final_measurements(circuit) for circuit in circuits] if mitigate else []
     result = backend.run(list(circuits), **options).result()
     described = result.to_dict()
-    # Qiskit 2 has dropped fields without which its predecessors do not read a result.
+    # Qiskit 2 has dropped fields that older versions require in a result.
     described.setdefault("qobj_id", "")
-    # The simulator that imitates a device has a name of its own.
+    # The simulator that imitates a device has a different name.
     described["backend_name"] = backend.name
     if mitigate:
         seed = {"seed_simulator": options["seed_simulator"]} if "seed_simulator" in options else {}

@@ -1,6 +1,6 @@
-"""SPSA with the settings of Qiskit's optimizers, as clients called the public program `vqe`.
+"""SPSA with the settings of Qiskit's optimizers, which clients pass to the public program `vqe`.
 
-It adds to `program.spsa` several pairs for each step, given gains, blocking, a trust region, and
+It extends `program.spsa` with several pairs per step, given gains, blocking, a trust region, and
 the quantum natural form QN-SPSA of Gacon, Zoufal, Carleo and Woerner, Quantum 5, 567 (2021).
 """
 
@@ -29,12 +29,12 @@ _FIRST_WIDTH = 0.1
 
 @dataclass(frozen=True)
 class Objective:
-    """What is minimised.
+    """The function to minimise.
 
     Attributes:
-        values: Gives the value at each of some points, a 2D array (point, parameter).
+        values: Returns the value at each point of a 2D array (point, parameter).
         probe: The same, for the calibration.
-        fidelities: Gives the fidelity of the state of a point with those of some others.
+        fidelities: Returns the fidelities of the state at a point with the states at others.
     """
 
     values: Values
@@ -44,11 +44,11 @@ class Objective:
 
 @dataclass
 class History:
-    """What a minimisation went through.
+    """The history of a minimisation.
 
     Attributes:
-        losses: Value at each iteration; without blocking, the mean of the perturbed ones.
-        points: Where each iteration led to.
+        losses: Value at each iteration; without blocking, the mean of the perturbed values.
+        points: The point that each iteration reached.
         times: When each iteration ended, in seconds since 1970.
     """
 
@@ -64,7 +64,7 @@ class SpsaSettings:
     Attributes:
         learning_rate: Step sizes: a number, or one for each iteration; None calibrates.
         perturbation: Perturbation sizes, in the same form.
-        blocking: Whether to reject steps that make it worse by more than `allowed_increase`.
+        blocking: Whether to reject steps that raise the value by more than `allowed_increase`.
         allowed_increase: None measures twice the standard deviation at the start.
         second_order: Whether to precondition with the metric of the states (QN-SPSA).
     """
@@ -88,7 +88,7 @@ class SpsaSettings:
     def minimize(
         self, objective: Objective, start: Point, rng: np.random.Generator
     ) -> tuple[Point, History]:
-        """Return where it ended, and what it went through."""
+        """Return the final point and the history."""
         spsa = _QiskitSpsa(self, objective, start, self._gains(objective.probe, start, rng), rng)
         history = History()
         here = allowed = 0.0
@@ -147,8 +147,8 @@ class _QiskitSpsa(Spsa):
         self._drawn = np.zeros((0, 2, len(start)))
 
     def _directions(self) -> NDArray[np.float64]:
-        # The second of each two is for the metric. It is drawn without one too, so that SPSA and
-        # QN-SPSA of one seed measure the same first pairs.
+        # The second of each two is for the metric. It is drawn even if no metric is used, so that
+        # SPSA and QN-SPSA with the same seed measure the same first pairs.
         shape = (self._settings.resamplings, 2, len(self.point))
         self._drawn = self._rng.choice([-1.0, 1.0], shape)
         return self._drawn[:, 0]
@@ -170,7 +170,7 @@ class _QiskitSpsa(Spsa):
 
 
 def _series(gain: float | Sequence[float]) -> Callable[[int], float]:
-    """Return a size by the number of iterations done; the last one given holds for the rest."""
+    """Return sizes as a function of the iterations done; the last given size is repeated."""
     if isinstance(gain, (int, float)):
         return lambda _done: float(gain)
     given = [float(value) for value in gain]
@@ -196,7 +196,7 @@ def _metric(
 
 
 def _regular(metric: NDArray[Any], regularization: float) -> NDArray[Any]:
-    """Return the positive root of its square, moved a little towards the identity."""
+    """Return the positive root of the squared metric, moved slightly towards the identity."""
     values, vectors = np.linalg.eigh(metric)
     positive = (vectors * np.abs(values)) @ vectors.T
     size = len(metric)

@@ -1,4 +1,4 @@
-"""What the matrix kills: flows with this package, run by `host.py`."""
+"""The flows that the matrix kills, written with this package and run by `host.py`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ORDER: dict[str, Any] = {}
 
 def begin(order: dict[str, Any]) -> None:
     ORDER.update(order)
-    # So that a time-out takes seconds.
+    # A time-out then takes only seconds.
     defaults = ResultStream.__init__.__kwdefaults__
     assert defaults is not None
     defaults["silence_seconds"] = 3.0
@@ -67,7 +67,7 @@ def run_the_sampler() -> dict[str, int]:
         {"api_key": ORDER["token"], "url": f"{ORDER['url']}/api/v1"}
     )
     backend = RuntimeBackend(name="aer_simulator", service="ibm", credentials=credentials)
-    coins = QuantumCircuit(8)  # its counts hardly ever come twice
+    coins = QuantumCircuit(8)  # two runs hardly ever give the same counts
     coins.h(range(8))
     coins.measure_all()
     result: Any = run_sampler([coins], backend=backend, shots=20)

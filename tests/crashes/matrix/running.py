@@ -27,7 +27,7 @@ REFUSING_SECONDS = 0.7
 PATIENCE = {
     "PREFECT_QISKIT_RUNTIME_SUBMISSION_GRACE_SECONDS": "3",
     "PREFECT_QISKIT_RUNTIME_REQUEST_TIMEOUT_SECONDS": "2",
-    "PREFECT_LOGGING_TO_API_ENABLED": "false",  # two hundred flows log, and no one reads it
+    "PREFECT_LOGGING_TO_API_ENABLED": "false",  # the logs of two hundred flows are not read
     "PYTHONPATH": os.pathsep.join([str(ROOT), str(FOLDER)]),
     "NO_PROXY": "*",
 }
@@ -60,7 +60,7 @@ class Outcome:
 
 
 class PointNotReached(AssertionError):
-    """The first process ended before it was where it is to be killed."""
+    """The first process ended before the point at which it should be killed."""
 
 
 class Stage:
