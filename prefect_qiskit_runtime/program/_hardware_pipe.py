@@ -70,7 +70,7 @@ class HardwarePipe:
 def _gone() -> QiskitRuntimeError:
     return QiskitRuntimeError(
         "The broker of the job's hardware has ended: nothing can be submitted any more. The log of"
-        " the service says why."
+        " the service reports why."
     )
 
 

@@ -26,7 +26,7 @@ DEFAULT_SHOTS = 4096
 class ProgramEstimator(BaseEstimatorV2):
     """Estimates expectation values; made by `ProgramBackend.estimator`.
 
-    The metadata of each PubResult says how it was done: `path` ("exact" or "sampled"), `shots`
+    The metadata of each PubResult reports the method: `path` ("exact" or "sampled"), `shots`
     (for each group; None if exact), `num_groups`, `seed` and `target_precision`.
     """
 

@@ -160,7 +160,7 @@ class HardwareJob(BasePrimitiveJob[PrimitiveResult[Any], JobStatus]):
         return codec.decode(self._answer.result())
 
     def status(self) -> JobStatus:
-        """Say whether it is there."""
+        """Return the status: running, done or failed."""
         if not self._answer.done():
             return JobStatus.RUNNING
         return JobStatus.ERROR if self._failed() else JobStatus.DONE
@@ -267,7 +267,7 @@ class _CircuitsJob(JobV1):
         """Do nothing: the job was submitted when it was created."""
 
     def status(self) -> JobStatus:
-        """Say whether it is there."""
+        """Return the status: running, done or failed."""
         return self._job.status()
 
     def cancel(self) -> None:

@@ -26,7 +26,7 @@ _SIMULATOR_NAMES = frozenset(
 def require_isa(circuit: QuantumCircuit, target: Target, backend_name: str) -> None:
     """Refuse a circuit that the device could not run.
 
-    Its noise is known for its own instructions only: anything else would run without noise.
+    Noise is known only for the device's own instructions: any others would run without noise.
 
     Raises:
         InvalidInputError: The circuit is too wide, or has an instruction the device lacks.
@@ -48,7 +48,7 @@ def require_isa(circuit: QuantumCircuit, target: Target, backend_name: str) -> N
 
 
 def require_registers(circuit: QuantumCircuit) -> None:
-    """Refuse a circuit of which a sampler has nothing to return.
+    """Refuse a circuit for which a sampler has nothing to return.
 
     Raises:
         InvalidInputError: The circuit has no classical register.
@@ -62,7 +62,7 @@ def require_registers(circuit: QuantumCircuit) -> None:
 
 
 def _first_fault(circuit: QuantumCircuit, target: Target, qubits: list[int]) -> str | None:
-    """Look through a circuit, or a block of one whose qubits are `qubits` of the device."""
+    """Return the first fault in a circuit or block whose qubits are `qubits` of the device."""
     position = {bit: qubits[index] for index, bit in enumerate(circuit.qubits)}
     supported: dict[tuple[str, tuple[int, ...]], bool] = {}
     for instruction in circuit.data:

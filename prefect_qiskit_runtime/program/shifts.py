@@ -111,7 +111,7 @@ class ShiftedCircuit:
         return weights.T @ values, np.sqrt((weights**2).T @ stds**2)
 
     def _shifts(self) -> Iterator[tuple[int, float, float]]:
-        """Give place, shift and coefficient of each term of all rules."""
+        """Yield the angle's index, the shift and the coefficient of each term of all rules."""
         for place, rule in enumerate(self.rules):
             for shift, coefficient in zip(rule.shifts, rule.coefficients, strict=True):
                 yield place, float(shift), float(coefficient)
@@ -171,7 +171,7 @@ def shifted_circuit(circuit: QuantumCircuit) -> ShiftedCircuit:
 
 
 def _unrolled(circuit: QuantumCircuit) -> QuantumCircuit:
-    """Decompose what uses a parameter and has no rule, until all of it has one."""
+    """Decompose parametrised gates without a rule until every such gate has a rule."""
     while True:
         without_rule: set[str] = set()
         for instruction in circuit.data:
@@ -188,8 +188,8 @@ def _unrolled(circuit: QuantumCircuit) -> QuantumCircuit:
             without_rule.add(operation.name)
         if not without_rule:
             return circuit
-        # By name, so a gate that shares its name with one of these is decomposed as well: that
-        # costs shifts, never the value.
+        # Chosen by name, so a gate with the same name as one of these is decomposed as well: this
+        # costs extra shifts but never changes the value.
         circuit = circuit.decompose(sorted(without_rule))
 
 
@@ -198,7 +198,7 @@ def _is_made_of_gates(operation: Any) -> bool:
 
     try:
         return getattr(operation, "definition", None) is not None
-    except QiskitError:  # it is defined for numbers only
+    except QiskitError:  # defined only for numbers
         return False
 
 
@@ -226,7 +226,7 @@ def _is_parametrised(operation: Any) -> bool:
 
 
 def _rules(operation: Any) -> list[ShiftRule] | None:
-    """Return the rule of each angle of a gate; None where one that is free has none."""
+    """Return the rule of each angle of a gate; None if a free angle has no rule."""
     free = [_is_free(value) for value in operation.params]
     if not any(free):
         return None

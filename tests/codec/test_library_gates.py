@@ -215,7 +215,7 @@ def test_a_gate_without_a_definition_is_refused_before_it_is_sent():
     with pytest.raises(
         EncodingError,
         match=r"^Cannot encode \$\.circuit: .*'WeightedSum' of class WeightedSumGate cannot be "
-        r"read again .* transpile the circuit first\.$",
+        r"read back from QPY, .* transpile the circuit first\.$",
     ):
         encode({"circuit": alone(WeightedSumGate(2))})
 

@@ -120,7 +120,7 @@ async def test_return_value_wins_over_a_published_final_result_and_the_log_says_
         """
     )
     assert ended.result == '"returned"'
-    assert "published a final result and also returned one" in ended.log
+    assert "published a final result and also returned a value" in ended.log
 
 
 async def test_published_final_result_counts_when_main_returns_nothing(forked):

@@ -53,7 +53,7 @@ def install() -> None:
 
 
 def _complete(module: ModuleType, names: dict[str, str]) -> None:
-    """Give a module the names that it lacks."""
+    """Add the missing names to a module."""
     for name, home in names.items():
         if not hasattr(module, name):
             setattr(module, name, getattr(importlib.import_module(home), name))
