@@ -111,12 +111,12 @@ def _die_at_records(moment: str) -> None:
 
 def _without_keys() -> None:
     @asynccontextmanager
-    async def api(credentials: RuntimeServiceCredentials) -> AsyncIterator[RuntimeApi]:
+    async def connect(credentials: RuntimeServiceCredentials) -> AsyncIterator[RuntimeApi]:
         url, token = str(credentials.url), credentials.token.get_secret_value()
         async with Keyless(url, token) as api:
             yield api
 
-    RuntimeServiceCredentials.api = api  # type: ignore[method-assign]
+    RuntimeServiceCredentials.connect = connect  # type: ignore[method-assign]
 
 
 def main(name: str, flow_run_id: str) -> None:

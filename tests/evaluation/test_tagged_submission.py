@@ -53,7 +53,7 @@ def backend(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> RuntimeBackend:
         async with Keyless(str(credentials.url), credentials.token.get_secret_value()) as api:
             yield api
 
-    monkeypatch.setattr(RuntimeServiceCredentials, "api", keyless)
+    monkeypatch.setattr(RuntimeServiceCredentials, "connect", keyless)
     credentials = RuntimeServiceCredentials(url=proxy.url, token=TOKENS["alice"])
     return backends.RuntimeBackend(service="team", credentials=credentials)
 

@@ -18,7 +18,7 @@ COMMAND = [sys.executable, "-m", "prefect_qiskit_runtime.cli", "serve", "--user=
     ("arguments", "message"),
     [
         (["--fault-mode", "--host", "0.0.0.0"], "for tests on one machine, not for 0.0.0.0"),
-        (["--as", "ibm"], "part of the fault mode"),
+        (["--as", "ibm"], "--as ibm requires --fault-mode"),
         (["--as", "someone", "--fault-mode"], "only ibm can be imitated"),
     ],
 )

@@ -186,7 +186,7 @@ def test_the_result_of_a_private_job_is_given_out_once(service: QiskitRuntimeSer
     assert job.result()[0].data.meas.get_counts() == {"0": 10}
     fetched = service.job(job.job_id())
     assert (fetched.private, fetched.inputs) == (True, {})
-    with pytest.raises(RequestsApiError, match="given out before"):
+    with pytest.raises(RequestsApiError, match="is no longer available"):
         fetched.result()
 
 

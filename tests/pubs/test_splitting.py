@@ -140,7 +140,7 @@ def test_items_are_split_by_size(offline: OfflineService) -> None:
 
 @pytest.mark.parametrize("split", [0, -1, True, "bytes", 1.5])
 def test_another_split_is_refused(offline: OfflineService, split: Any) -> None:
-    with pytest.raises(ConfigurationError, match="split is 'size'"):
+    with pytest.raises(ConfigurationError, match="split must be 'size'"):
         run_sampler([coin()], backend=offline.backend(), split=split)
 
 
@@ -273,7 +273,7 @@ def test_inputs_of_programs_have_the_limit_too(offline: OfflineService) -> None:
         backend=offline.backend(),
     )
     small = offline.backend(max_payload_bytes=100)
-    with pytest.raises(InvalidInputError, match="Give the program less"):
+    with pytest.raises(InvalidInputError, match="Pass smaller inputs"):
         jobs.run_program.fn(program_id, {"text": "x" * 100}, backend=small)
     told: Any = jobs.run_program.fn(program_id, {"text": "x" * 100}, backend=small, dry_run=True)
     assert not told.is_accepted

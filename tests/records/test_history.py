@@ -125,7 +125,7 @@ def test_jobs_of_another_service_are_asked_for_by_its_block(
 def test_a_block_that_is_not_there_is_named() -> None:
     ran = CliRunner().invoke(app, ("jobs", "export", "--block", "not-there"))
     assert ran.exit_code == 1
-    assert "no RuntimeBackend block 'not-there'" in ran.output
+    assert "Cannot load the RuntimeBackend block 'not-there'" in ran.output
 
 
 def test_the_history_of_a_program_is_a_frame(program: str, jobs: list[str]) -> None:

@@ -37,7 +37,7 @@ async def test_a_result_is_given_out_once(local) -> None:
         second = await client.get(f"/jobs/{job_id}/results")
         assert (first.status_code, first.text) == (200, '"the result"')
         assert second.status_code == 410
-        assert "given out before" in second.json()["error"]["message"]
+        assert "is no longer available" in second.json()["error"]["message"]
         assert (await client.get(f"/jobs/{job_id}/interim_results")).json() == []
 
 
@@ -90,6 +90,6 @@ async def test_our_client_keeps_it_until_it_is_acknowledged(service, api, counti
         await client.wait_for_job(submitted.id)
         assert [await client.job_result(submitted.id) for _ in range(2)] == [b'"done"'] * 2
         await client.acknowledge_result(submitted.id)
-        with pytest.raises(NotFoundError, match="given out before") as gone:
+        with pytest.raises(NotFoundError, match="is no longer available") as gone:
             await client.job_result(submitted.id)
         assert (gone.value.kind, gone.value.identifier) == ("result", submitted.id)

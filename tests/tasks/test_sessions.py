@@ -141,7 +141,7 @@ def test_a_session_can_be_closed_and_cancelled_within_its_block(counting: str) -
     with runtime_session(BACKEND) as session:
         session.close()
         assert session.status() is SessionState.CLOSED
-        with pytest.raises(SessionClosedError, match=r"is closed\. Open another\.") as caught:
+        with pytest.raises(SessionClosedError, match=r"is closed\. Open another one\.") as caught:
             run_program(counting, {"upto": 1}, backend=BACKEND, session=session)
         assert caught.value.identifier == session.session_id
         session.cancel()
