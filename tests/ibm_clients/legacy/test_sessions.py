@@ -83,7 +83,7 @@ def test_what_waits_in_a_closed_session_still_runs(
     jobs = [opened.run(program_id, {"gate": str(gate)}) for _ in range(2)]
     session = kind.from_id(opened.session_id, service, backend="fake_manila")
     session.close()
-    with pytest.raises(IBMRuntimeError, match="takes no more jobs"):
+    with pytest.raises(IBMRuntimeError, match="accepts no more jobs"):
         opened.run(program_id, {})
     gate.touch()
     assert [job.result() for job in jobs] == [{"backend": "fake_manila"}] * 2
