@@ -218,16 +218,28 @@ class Outcome:
 Report = Callable[[Evaluation], None]
 
 
+class _AtMaxiter(Exception):  # noqa: N818 - ends SciPy where it would go on
+    """SciPy asks for a point after the last iteration."""
+
+
 def minimize_with_scipy(
     objective: Objective, start: np.ndarray, optimizer: str, maxiter: int, report: Report
 ) -> Outcome:
-    """Run L-BFGS-B or SLSQP (an iteration is a step) or COBYLA (an iteration is a point)."""
+    """Run L-BFGS-B or SLSQP (an iteration is a step) or COBYLA (an iteration is a point).
+
+    The iterations are counted here: COBYLA measures at least two more points than it has
+    parameters, whatever its limit.
+    """
     gradient = optimizer in GRADIENT_OPTIMIZERS
     trials: list[Evaluation] = []
+    done: list[Evaluation] = []
 
     def function(point: np.ndarray) -> Any:
+        if len(done) >= maxiter:
+            raise _AtMaxiter
         if not gradient:
             evaluation = objective.evaluate(point)
+            done.append(evaluation)
             report(evaluation)
             return evaluation.energy
         evaluation = objective.evaluate_with_gradient(point)
@@ -239,21 +251,30 @@ def minimize_with_scipy(
         # up by distance because SLSQP passes it with different rounding.
         chosen = min(trials, key=lambda trial: float(np.linalg.norm(trial.point - xk)))
         trials[:] = [chosen]
+        done.append(chosen)
         report(chosen)
 
     options: dict[str, Any] = {"maxiter": maxiter}
     if optimizer == "COBYLA":
-        options.update(rhobeg=0.1, tol=1e-5 if objective.exact else 1e-2)
+        options.update(
+            maxiter=max(maxiter, len(start) + 2),
+            rhobeg=0.1,
+            tol=1e-5 if objective.exact else 1e-2,
+        )
     else:
         options.update(ftol=ENERGY_TOLERANCE)
-    found = minimize(
-        function,
-        start,
-        jac=gradient,
-        method=optimizer,
-        callback=step if gradient else None,
-        options=options,
-    )
+    try:
+        found = minimize(
+            function,
+            start,
+            jac=gradient,
+            method=optimizer,
+            callback=step if gradient else None,
+            options=options,
+        )
+    except _AtMaxiter:
+        best = min(done, key=lambda evaluation: evaluation.energy)
+        return Outcome(best.point, False, f"{optimizer}: ended after maxiter={maxiter} iterations")
     return Outcome(np.asarray(found.x), bool(found.success), str(found.message))
 
 

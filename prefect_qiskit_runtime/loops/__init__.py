@@ -177,7 +177,8 @@ async def aminimize(
             per iteration in one job; or an object with `ask()` and `tell(points, values)`.
         jac: Whether each step also measures the gradient, in the same job. Default: True for an
             `EstimatorObjective` with a method that uses gradients. SPSA uses none.
-        maxiter: Maximum number of iterations, as the method counts them.
+        maxiter: Maximum number of iterations, as the method counts them; for COBYLA, COBYQA and
+            TNC, of measured points. With 0, only the starting point is measured.
         tol: For SciPy's methods, their `tol`. For other methods, the loop ends when the means of
             the last ten steps and of the ten steps before them differ by less than this.
         method_options: SciPy's `options` of the method, and its `bounds` and `constraints`; or
@@ -208,6 +209,7 @@ async def aminimize(
         LoopDivergedError: The loop does not repeat its records; nothing was submitted.
         JobError: A job ended without a result; the error's class gives the reason.
     """
+    _check_limits(maxiter, max_evaluations)
     point = _starting_point(start, objective)
     chosen = read_method(method)
     has_gradients = _has_gradients(objective, chosen, jac)
@@ -232,6 +234,23 @@ async def aminimize(
 
 minimize = sync_task(aminimize)
 """Synchronous twin of `aminimize`."""
+
+
+def _check_limits(maxiter: Any, max_evaluations: Any) -> None:
+    if not _is_whole(maxiter) or maxiter < 0:
+        raise ConfigurationError(
+            f"maxiter must be a whole number from 0 up, not {maxiter!r:.80}. For a loop that ends"
+            " at another limit, pass a large maxiter."
+        )
+    if max_evaluations is not None and (not _is_whole(max_evaluations) or max_evaluations < 1):
+        raise ConfigurationError(
+            f"max_evaluations must be None or a whole number from 1 up, not"
+            f" {max_evaluations!r:.80}. One evaluation is reserved for the final point."
+        )
+
+
+def _is_whole(number: Any) -> bool:
+    return isinstance(number, int | np.integer) and not isinstance(number, bool)
 
 
 def _starting_point(start: Any, objective: Any) -> NDArray[np.float64]:

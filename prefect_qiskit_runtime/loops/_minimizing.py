@@ -57,7 +57,7 @@ class Minimization:
     async def _drive(self, optimizer: Optimizer) -> tuple[EndReason, str] | None:
         """Run the optimizer to its end; return the reason if the loop ends first."""
         while (ask := await asyncio.to_thread(optimizer.ask)) is not None:
-            ended = await self._ended_before(ask)
+            ended = self._at_maxiter(optimizer) or await self._ended_before(ask)
             if ended is not None:
                 return ended
             step = await self._loop.step(ask)
@@ -66,9 +66,19 @@ class Minimization:
                 await deliver(self._call, step)
         return None
 
+    def _at_maxiter(self, optimizer: Optimizer) -> tuple[EndReason, str] | None:
+        """Return the reason if an optimizer goes on after its last iteration."""
+        choice = self._choice
+        if optimizer.iterations < choice.maxiter:
+            return None
+        counted = "measured points" if choice.counts_points else "iterations"
+        return "maxiter", f"{choice.name}: ended by the loop after {choice.maxiter} {counted}"
+
     async def _ended_before(self, ask: Ask) -> tuple[EndReason, str] | None:
         steps = self._loop.steps
-        at_the_end = 0 if steps and _are_exact(steps) else 1
+        # SciPy ends at a measured point; SPSA and the user's optimizer may end at another.
+        ends_at_a_step = self._choice.is_scipy and bool(steps) and _are_exact(steps)
+        at_the_end = 0 if ends_at_a_step else 1
         needed = self._loop.evaluations(ask) + at_the_end
         return self._limits.reached(steps, needed) or await self._stopped()
 

@@ -29,6 +29,8 @@ _METHODS = {
         *("trust-constr", "SPSA"),
     )
 }
+_POINT_LIMITS = {"COBYLA": ("maxiter",), "COBYQA": ("maxiter", "maxfev"), "TNC": ("maxfun",)}
+"""The methods whose iterations are points, and the options that limit the points."""
 
 
 @runtime_checkable
@@ -76,7 +78,7 @@ class Choice:
     Attributes:
         method: The name of a method, or the user's optimizer.
         jac: Whether the optimizer receives gradients.
-        maxiter: Maximum number of iterations.
+        maxiter: Maximum number of iterations, for some methods of points: see `counts_points`.
         tol: Tolerance of SciPy's convergence test.
         seed: Seed of SPSA.
         options: Options of the method.
@@ -98,6 +100,24 @@ class Choice:
     def is_scipy(self) -> bool:
         """Whether it is a method of SciPy."""
         return isinstance(self.method, str) and self.method != "SPSA"
+
+    @property
+    def counts_points(self) -> bool:
+        """Whether an iteration of the method is a measured point."""
+        return isinstance(self.method, str) and self.method in _POINT_LIMITS
+
+    def scipy_options(self, num_parameters: int) -> dict[str, Any]:
+        """Return SciPy's options, with a limit that SciPy keeps.
+
+        COBYLA and COBYQA measure points around the start first, and raise a lower limit to their
+        number. The loop ends them before.
+        """
+        if not self.counts_points:
+            return {"maxiter": self.maxiter, **self.options}
+        first_points = int(self.options.get("nb_points", 2 * num_parameters + 1))
+        fewest = {"COBYLA": num_parameters + 2, "COBYQA": first_points + 1}.get(self.name, 1)
+        limit = max(self.maxiter, fewest)
+        return {**dict.fromkeys(_POINT_LIMITS[self.name], limit), **self.options}
 
     def start(self, point: NDArray[np.float64]) -> Optimizer:
         """Return the optimizer at a starting point.
@@ -243,7 +263,7 @@ class ScipyOptimizer:
     def recommend(self) -> Recommendation:
         """Return the point that SciPy found, or its last iterate if it was ended early."""
         if self._found is None:
-            return Recommendation(self._current, False, f"{self._choice.name} was ended early")
+            return Recommendation(self._so_far(), False, f"{self._choice.name} was ended early")
         message = f"{self._choice.name}: {self._found.message}"
         return Recommendation(np.array(self._found.x), bool(self._found.success), message)
 
@@ -253,11 +273,17 @@ class ScipyOptimizer:
         if self._thread is not None:
             self._thread.join()
 
+    def _so_far(self) -> NDArray[np.float64] | None:
+        if not self._choice.counts_points:
+            return self._current
+        # The best measured point may violate the constraints, and the first points have no iterate.
+        limited = {"bounds", "constraints"} & set(self._choice.options)
+        return (self._start if self._current is None else self._current) if limited else None
+
     def _run(self) -> None:
         from scipy.optimize import minimize
 
-        limit = "maxfun" if self._choice.name == "TNC" else "maxiter"
-        options = {limit: self._choice.maxiter, **self._choice.options}
+        options = self._choice.scipy_options(self._start.size)
         # SciPy takes these as separate arguments.
         limits = {name: options.pop(name) for name in ("bounds", "constraints") if name in options}
         try:
@@ -271,8 +297,8 @@ class ScipyOptimizer:
                 options=options,
                 **limits,
             )
-            counts = "nfev" if limit == "maxfun" or "nit" not in self._found else "nit"
-            self.iterations = int(self._found[counts])
+            if not self._choice.counts_points:
+                self.iterations = int(self._found["nit"])
         except _Stopped:
             return
         except Exception as error:  # noqa: BLE001 - raised again where the loop asks
@@ -284,6 +310,7 @@ class ScipyOptimizer:
         step = self._answers.get()
         if step is None:
             raise _Stopped
+        self.iterations += self._choice.counts_points
         if self._choice.jac:
             return float(step.values[0]), step.gradient
         return float(step.values[0])
@@ -291,4 +318,4 @@ class ScipyOptimizer:
     # By position: SciPy gives some methods another argument if its name is intermediate_result.
     def _callback(self, point: NDArray[np.float64], *_: Any) -> None:
         self._current = np.array(point)
-        self.iterations += 1
+        self.iterations += not self._choice.counts_points

@@ -117,6 +117,29 @@ def test_maxiter_ends_the_loop_and_says_so(vqe, ideal, messenger, inputs_for):
     assert "LIMIT" in result["message"]
 
 
+@pytest.mark.parametrize("optimizer", ["COBYLA", "L-BFGS-B", "SLSQP", "SPSA"])
+@pytest.mark.parametrize("maxiter", [1, 3])
+def test_no_optimizer_makes_more_iterations_than_maxiter(
+    vqe, ideal, messenger, inputs_for, optimizer, maxiter
+):
+    result = vqe.main(
+        ideal, messenger, **inputs_for("lih_1.595_4q", optimizer=optimizer, maxiter=maxiter)
+    )
+
+    # The starting point is number 0; SPSA reports the point from which each iteration starts.
+    assert result["iterations"] == maxiter
+    assert len(messenger.messages) == maxiter + 1
+    assert not result["converged"]
+
+
+def test_cobyla_that_is_cut_says_so_and_returns_its_best_point(vqe, ideal, messenger, inputs_for):
+    result = vqe.main(ideal, messenger, **inputs_for("lih_1.595_4q", optimizer="COBYLA", maxiter=3))
+
+    assert result["message"] == "COBYLA: ended after maxiter=3 iterations"
+    assert result["evaluations"] == 1 + 3 + 1  # the start and the end
+    assert result["energy"] == pytest.approx(min(result["energies"]), abs=1e-12)
+
+
 def test_the_initial_point_is_where_it_starts(vqe, ideal, messenger, inputs_for):
     best = vqe.main(ideal, messenger, **inputs_for("h2_0.735"))
     messenger.messages.clear()

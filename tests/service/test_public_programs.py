@@ -189,6 +189,32 @@ def test_vqe_is_exact_without_shots(api: Any) -> None:
     assert numbers == list(range(1, result["cost_function_evals"] + 1))
 
 
+def test_vqe_with_cobyla_measures_at_most_maxiter_points(api: Any) -> None:
+    cobyla = {"name": "COBYLA", "maxiter": 3}  # SciPy measures six for four parameters
+    body = body_of(
+        "vqe",
+        "aer_simulator",
+        ansatz=real_amplitudes(2, reps=1),
+        operator=HYDROGEN,
+        optimizer=cobyla,
+        initial_point=[0.2, 0.1, 0.2, 3.0],
+        shots=None,
+        seed=1,
+    )
+    job_id = submit(api, body)
+    *interim, end = api.events(job_id)
+    assert end["state"]["status"] == "Completed", end
+    messages = [
+        json.loads(event["data"], cls=RuntimeDecoder)
+        for event in interim
+        if event["type"] == "interim"
+    ]
+    assert [number for number, _, _, _ in messages] == [1, 2, 3]
+    result = json.loads(api.http.get(f"/jobs/{job_id}/results").text, cls=RuntimeDecoder)
+    assert result["optimizer_evals"] == 3
+    assert result["optimal_value"] == pytest.approx(min(mean for _, _, mean, _ in messages))
+
+
 @pytest.mark.parametrize(
     ("inputs", "words"),
     [

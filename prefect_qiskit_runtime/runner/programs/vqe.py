@@ -162,18 +162,41 @@ class Problem:
         return int(self._seeds.integers(2**31))
 
 
+class AtMaxiter(Exception):  # noqa: N818 - ends SciPy where it would go on
+    """COBYLA asks for a point after the last one."""
+
+
+def minimize_with_scipy(problem, start, name, settings):
+    """Return the best point of an optimizer of SciPy.
+
+    COBYLA's points are counted here: it measures at least two more than it has parameters,
+    whatever its limit.
+    """
+    limit = settings.get("maxiter", np.inf) if name == "COBYLA" else np.inf
+    if limit < len(start) + 2:
+        settings = settings | {"maxiter": len(start) + 2}
+    measured = []
+
+    def energy(point):
+        if len(measured) >= limit:
+            raise AtMaxiter
+        value = float(problem.energies(point[np.newaxis])[0])
+        measured.append((value, np.array(point)))
+        return value
+
+    tol = settings.pop("tol", None)
+    try:
+        found = minimize(energy, start, method=SCIPY_METHODS[name], tol=tol, options=settings)
+    except AtMaxiter:
+        return min(measured, key=lambda one: one[0], default=(0.0, start))[1]
+    return np.asarray(found.x)
+
+
 def minimize_energy(problem, start, optimizer, rng):
     """Return the best point, and the history where the optimizer keeps one."""
     name, settings = read_optimizer(optimizer)
     if name in SCIPY_METHODS:
-        found = minimize(
-            lambda point: float(problem.energies(point[np.newaxis])[0]),
-            start,
-            method=SCIPY_METHODS[name],
-            tol=settings.pop("tol", None),
-            options=settings,
-        )
-        return np.asarray(found.x), None
+        return minimize_with_scipy(problem, start, name, settings), None
     unknown = sorted(set(settings) - set(SpsaSettings.__dataclass_fields__))
     if unknown:
         raise ValueError(f"optimizer: {name} here does not take {', '.join(unknown)}")
