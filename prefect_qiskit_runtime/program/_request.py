@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qiskit.exceptions import QiskitError
 
 from prefect_qiskit_runtime.errors import InvalidInputError, QiskitRuntimeError
-from prefect_qiskit_runtime.program._backend import ProgramBackend
 from prefect_qiskit_runtime.program.primitive_options import PrimitiveOptions, check_choice
+
+if TYPE_CHECKING:
+    from prefect_qiskit_runtime.program._simulated import SimulatedBackend
 
 logger = logging.getLogger("prefect_qiskit_runtime.primitives")
 
@@ -37,6 +39,22 @@ def naming(path: str, index: int) -> Iterator[None]:
         ) from exc
 
 
+def run_each(run: Callable[..., Any], planned: Sequence[Sequence[Any]]) -> list[Any]:
+    """Run the PUBs of one call, and name the PUB in an error if there are several.
+
+    Args:
+        run: Runs one PUB.
+        planned: The arguments of `run` for each PUB.
+    """
+    if len(planned) == 1:
+        return [run(*planned[0])]
+    results = []
+    for index, plan in enumerate(planned):
+        with naming("$.pubs", index):
+            results.append(run(*plan))
+    return results
+
+
 def handle_unsupported(options: PrimitiveOptions, choice: str) -> None:
     """Refuse or log the options that are not supported.
 
@@ -56,7 +74,7 @@ def handle_unsupported(options: PrimitiveOptions, choice: str) -> None:
         )
 
 
-def use_noise(backend: ProgramBackend, noise: Any) -> None:
+def use_noise(backend: SimulatedBackend, noise: Any) -> None:
     """Replace the noise of a backend by a noise model, if one is given.
 
     Args:

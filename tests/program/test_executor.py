@@ -213,6 +213,21 @@ def test_a_device_takes_its_own_instructions_only(noisy):
         run(noisy, inputs_of(program))
 
 
+def test_an_item_too_wide_for_the_memory_is_named(ideal):
+    wide = QuantumCircuit(60)
+    wide.h(0)
+    for qubit in range(59):
+        wide.cx(qubit, qubit + 1)
+    wide.t(59)
+    wide.h(59)
+    wide.measure_all()
+    program = QuantumProgram(shots=5)
+    program.append_circuit_item(QuantumCircuit(1, 1))
+    program.append_circuit_item(wide)
+    with pytest.raises(InvalidInputError, match=r"^items\[1\]: .* 60 qubits need 16 EiB"):
+        run(ideal, inputs_of(program))
+
+
 def test_a_noise_model_may_stand_among_the_experimental_options(ideal):
     noise = NoiseModel()
     noise.add_all_qubit_readout_error(ReadoutError([[0, 1], [1, 0]]))
