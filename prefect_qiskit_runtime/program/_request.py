@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import logging
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qiskit.exceptions import QiskitError
 
 from prefect_qiskit_runtime.errors import InvalidInputError, QiskitRuntimeError
 from prefect_qiskit_runtime.program.primitive_options import PrimitiveOptions, check_choice
-
-if TYPE_CHECKING:
-    from prefect_qiskit_runtime.program._simulated import SimulatedBackend
 
 logger = logging.getLogger("prefect_qiskit_runtime.primitives")
 
@@ -72,21 +68,3 @@ def handle_unsupported(options: PrimitiveOptions, choice: str) -> None:
             "Ignored, because simulators do not support them: %s",
             ", ".join(f"{name}={value!r:.80}" for name, value in options.unsupported.items()),
         )
-
-
-def use_noise(backend: SimulatedBackend, noise: Any) -> None:
-    """Replace the noise of a backend by a noise model, if one is given.
-
-    Args:
-        backend: The backend.
-        noise: A NoiseModel, or the dict from its `to_dict`; None changes nothing.
-    """
-    if isinstance(noise, Mapping):
-        from qiskit_aer.noise import NoiseModel
-
-        with warnings.catch_warnings():
-            # Deprecated in Aer, without another way to read what clients send.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            noise = NoiseModel.from_dict(dict(noise))
-    if noise is not None:
-        backend.set_options(noise_model=noise)
