@@ -18,6 +18,7 @@ from qiskit.quantum_info import SparsePauliOp, Statevector
 
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program._flat import FLOW_NAMES
+from prefect_qiskit_runtime.program._verdict import require_success
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -124,12 +125,7 @@ def state_batches(
 
 
 def _states(result: Any, count: int) -> NDArray[np.complex128]:
-    if not result.success:
-        raise InvalidInputError(
-            f"The exact simulation failed: {result.status}. A state vector of n qubits takes "
-            "2**n * 16 bytes; for larger circuits sample: backend.estimator(shots=…).",
-            rule="exact circuits fit in memory",
-        )
+    require_success(result, exact=True)
     return np.array([np.asarray(result.data(index)["statevector"]) for index in range(count)])
 
 

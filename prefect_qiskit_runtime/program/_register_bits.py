@@ -14,6 +14,7 @@ import numpy as np
 
 from prefect_qiskit_runtime.program._compile import has_flow
 from prefect_qiskit_runtime.program._seeds import SeedSource
+from prefect_qiskit_runtime.program._verdict import require_success
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,8 +96,7 @@ class RegisterSampler:
             seed_simulator=seed,
             **({"parameter_binds": binds} if any(binds) else {}),
         ).result()
-        if not result.success:
-            raise RuntimeError(f"The simulation failed: {result.status}")
+        require_success(result)
         for index in range(rows * len(self._parts)):
             # The simulator returns no outcomes of a part that measures nothing.
             if (memory := result.data(index).get("memory")) is not None:
@@ -136,7 +136,7 @@ def independent_parts(circuit: QuantumCircuit) -> list[QuantumCircuit]:
     if has_flow(circuit):
         return [circuit]
     groups = _packed(_connected(circuit))
-    if len(groups) == 1:
+    if len(groups) <= 1:  # none in a circuit without instructions
         return [circuit]
     home = {qubit: index for index, group in enumerate(groups) for qubit in group}
     parts = [circuit.copy_empty_like() for _ in groups]

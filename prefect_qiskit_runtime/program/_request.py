@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from qiskit.exceptions import QiskitError
 
 from prefect_qiskit_runtime.errors import InvalidInputError, QiskitRuntimeError
-from prefect_qiskit_runtime.program._backend import ProgramBackend
 from prefect_qiskit_runtime.program.primitive_options import PrimitiveOptions, check_choice
 
 logger = logging.getLogger("prefect_qiskit_runtime.primitives")
@@ -37,6 +35,22 @@ def naming(path: str, index: int) -> Iterator[None]:
         ) from exc
 
 
+def run_each(run: Callable[..., Any], planned: Sequence[Sequence[Any]]) -> list[Any]:
+    """Run the PUBs of one call, and name the PUB in an error if there are several.
+
+    Args:
+        run: Runs one PUB.
+        planned: The arguments of `run` for each PUB.
+    """
+    if len(planned) == 1:
+        return [run(*planned[0])]
+    results = []
+    for index, plan in enumerate(planned):
+        with naming("$.pubs", index):
+            results.append(run(*plan))
+    return results
+
+
 def handle_unsupported(options: PrimitiveOptions, choice: str) -> None:
     """Refuse or log the options that are not supported.
 
@@ -54,21 +68,3 @@ def handle_unsupported(options: PrimitiveOptions, choice: str) -> None:
             "Ignored, because simulators do not support them: %s",
             ", ".join(f"{name}={value!r:.80}" for name, value in options.unsupported.items()),
         )
-
-
-def use_noise(backend: ProgramBackend, noise: Any) -> None:
-    """Replace the noise of a backend by a noise model, if one is given.
-
-    Args:
-        backend: The backend.
-        noise: A NoiseModel, or the dict from its `to_dict`; None changes nothing.
-    """
-    if isinstance(noise, Mapping):
-        from qiskit_aer.noise import NoiseModel
-
-        with warnings.catch_warnings():
-            # Deprecated in Aer, without another way to read what clients send.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            noise = NoiseModel.from_dict(dict(noise))
-    if noise is not None:
-        backend.set_options(noise_model=noise)

@@ -19,6 +19,7 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub
 
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program._register_bits import RegisterSampler
+from prefect_qiskit_runtime.program._request import run_each
 from prefect_qiskit_runtime.program._seeds import SeedSource
 from prefect_qiskit_runtime.program.estimator import DEFAULT_SHOTS
 from prefect_qiskit_runtime.program.isa import require_isa
@@ -64,7 +65,7 @@ class ProgramSampler(BaseSamplerV2):
         return job
 
     def _run(self, planned: list[tuple[SamplerPub, int]]) -> PrimitiveResult[SamplerPubResult]:
-        return PrimitiveResult([self._sample(*plan) for plan in planned], metadata={"version": 2})
+        return PrimitiveResult(run_each(self._sample, planned), metadata={"version": 2})
 
     def _sample(self, pub: SamplerPub, seed: int) -> SamplerPubResult:
         circuit, shape, shots = pub.circuit, pub.shape, cast(int, pub.shots)

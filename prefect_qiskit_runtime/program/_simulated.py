@@ -257,6 +257,8 @@ class NarrowedJob(JobV1):
         """Wait for the simulation and return its result."""
         result = self._job.result(timeout=timeout)
         for experiment, (width, registers) in zip(result.results, self._given, strict=False):
+            if not experiment.success:  # it has no header
+                continue
             header = experiment.header
             sizes = header["creg_sizes"] if isinstance(header, dict) else header.creg_sizes
             changes = {"memory_slots": width, "creg_sizes": sizes[:registers]}

@@ -12,6 +12,7 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program._exact import exact_values
+from prefect_qiskit_runtime.program._request import run_each
 from prefect_qiskit_runtime.program._seeds import SeedSource
 from prefect_qiskit_runtime.program.evaluations import Evaluations
 from prefect_qiskit_runtime.program.sampled import sampled_values
@@ -99,7 +100,7 @@ class ProgramEstimator(BaseEstimatorV2):
     def _run(
         self, planned: list[tuple[EstimatorPub, int | None, int]]
     ) -> PrimitiveResult[PubResult]:
-        return PrimitiveResult([self._estimate(*plan) for plan in planned], metadata={"version": 2})
+        return PrimitiveResult(run_each(self._estimate, planned), metadata={"version": 2})
 
     def _estimate(self, pub: EstimatorPub, shots: int | None, seed: int) -> PubResult:
         evaluations = Evaluations.of(pub)

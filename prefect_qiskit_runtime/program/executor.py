@@ -18,8 +18,9 @@ import numpy as np
 
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program._executor_schema import ChunkTiming, ExecutorParams, ProgramItem
+from prefect_qiskit_runtime.program._noise import NoiseOfJob
 from prefect_qiskit_runtime.program._register_bits import CHUNK_SHOTS, RegisterSampler
-from prefect_qiskit_runtime.program._request import handle_unsupported, naming, use_noise
+from prefect_qiskit_runtime.program._request import handle_unsupported, naming
 from prefect_qiskit_runtime.program._seeds import SeedSource
 from prefect_qiskit_runtime.program.isa import require_isa, require_registers
 from prefect_qiskit_runtime.program.primitive_options import read_options
@@ -76,13 +77,14 @@ def run_executor(
             path="$.quantum_program.meas_level",
             rule="meas_level: classified",
         )
-    use_noise(backend, options.noise_model)
+    noise = NoiseOfJob.use(backend, options.noise_model)
     seeds = SeedSource(options.seed)
     rng = np.random.default_rng(seeds.draw())
     plans = []
     for index, item in enumerate(params.items()):
         with naming("$.quantum_program.items", index):
             plans.append(_planned(backend, item, params.shots, rng))
+            noise.notes_on(backend, plans[-1].circuit, f"items[{index}]")
     arrays, chunks = [], []
     for index, plan in enumerate(plans):
         with naming("$.quantum_program.items", index):

@@ -16,7 +16,8 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub
 from prefect_qiskit_runtime.codec.delays import with_circuit, with_plain_durations
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program._backend import ProgramBackend
-from prefect_qiskit_runtime.program._request import handle_unsupported, naming, use_noise
+from prefect_qiskit_runtime.program._noise import NoiseOfJob
+from prefect_qiskit_runtime.program._request import handle_unsupported, naming
 from prefect_qiskit_runtime.program.constructs import (
     require_no_inputs,
     require_precision,
@@ -83,9 +84,9 @@ def run_sampler(backend: ProgramBackend, request: Request) -> PrimitiveResult[An
         InvalidInputError: A PUB or an option breaks a rule; the message names it.
     """
     options = request.read_options("sampler")
-    use_noise(backend, options.noise_model)
+    noise = NoiseOfJob.use(backend, options.noise_model)
     sampler = backend.sampler(shots=options.shots, seed=options.seed)
-    return _run(backend, request, options, coerce=_sampler_pub, run=sampler.run)
+    return _run(backend, request, options, noise, coerce=_sampler_pub, run=sampler.run)
 
 
 def run_estimator(backend: ProgramBackend, request: Request) -> PrimitiveResult[Any]:
@@ -95,11 +96,11 @@ def run_estimator(backend: ProgramBackend, request: Request) -> PrimitiveResult[
         InvalidInputError: A PUB or an option breaks a rule; the message names it.
     """
     options = request.read_options("estimator")
-    use_noise(backend, options.noise_model)
+    noise = NoiseOfJob.use(backend, options.noise_model)
     # As in qiskit-ibm-runtime, default_shots overrides default_precision.
     precision = None if options.shots is not None else options.precision
     estimator = backend.estimator(shots=options.shots, precision=precision, seed=options.seed)
-    return _run(backend, request, options, coerce=_estimator_pub, run=estimator.run)
+    return _run(backend, request, options, noise, coerce=_estimator_pub, run=estimator.run)
 
 
 def _sampler_pub(pub: Any) -> SamplerPub:
@@ -126,12 +127,15 @@ def _run(
     backend: ProgramBackend,
     request: Request,
     options: PrimitiveOptions,
+    noise: NoiseOfJob,
     *,
     coerce: Callable[[Any], Any],
     run: Callable[[list[Any]], Any],
 ) -> PrimitiveResult[Any]:
     pubs: list[Any] = []
-    transpiler = PubTranspiler(backend) if request.transpile else None
+    notes: list[list[str]] = []
+    device = noise.device_for(backend)
+    transpiler = PubTranspiler(backend, device=device) if request.transpile else None
     for index, pub in enumerate(request.pubs):
         with naming("$.pubs", index):
             coerced = coerce(pub)
@@ -139,12 +143,15 @@ def _run(
                 coerced = transpiler.transpiled(coerced)
             _require_isa(backend, coerced)
             pubs.append(coerced)
+            notes.append(noise.notes_on(backend, coerced.circuit, f"pubs[{index}]"))
     results: list[PubResult] = []
     for index, pub in enumerate(pubs):
         with naming("$.pubs", index):
             (result,) = run([pub]).result()
         if transpiler is not None:
             result.metadata["layout"] = transpiler.layout_of(pub)
+        if notes[index]:
+            result.metadata["notes"] = notes[index]
         results.append(result)
     metadata: dict[str, Any] = {"version": 2}
     if options.unsupported:

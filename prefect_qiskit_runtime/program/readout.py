@@ -16,6 +16,7 @@ import numpy as np
 from qiskit.circuit import QuantumCircuit
 
 from prefect_qiskit_runtime.errors import InvalidInputError
+from prefect_qiskit_runtime.program._verdict import require_success
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,6 +76,7 @@ class ReadoutMitigator:
         ordered = sorted(set(qubits))
         circuits = [_prepared(backend, ordered, ones=ones) for ones in (False, True)]
         result = backend.run(circuits, shots=shots, **options).result()
+        require_success(result)
         ones = [_fraction_of_ones(result.get_counts(index), len(ordered)) for index in range(2)]
         matrices = {}
         for qubit, wrong, right in zip(ordered, *ones, strict=True):

@@ -21,6 +21,7 @@ from qiskit.circuit import ClassicalRegister, QuantumCircuit
 from qiskit.quantum_info import PauliList
 
 from prefect_qiskit_runtime.program._exact import BATCH_AMPLITUDES, is_unitary, state_batches
+from prefect_qiskit_runtime.program._verdict import require_success
 from prefect_qiskit_runtime.program.isa import require_isa
 
 if TYPE_CHECKING:
@@ -285,8 +286,7 @@ def _from_shots(
             circuits.extend(evaluations.bound(measured, int(row)) for row in measurement.rows)
     options: dict[str, Any] = {"parameter_binds": binds} if binds else {}
     result = backend.run(circuits, shots=shots, seed_simulator=seed, **options).result()
-    if not result.success:
-        raise RuntimeError(f"The simulation failed: {result.status}")
+    require_success(result)
     index = 0
     for measurement in measurements:
         support = measurement.group.support

@@ -15,7 +15,7 @@ from ibm_quantum_schemas.executor import version_2_0
 from qiskit import QuantumCircuit, generate_preset_pass_manager
 from qiskit.circuit import Parameter
 from qiskit.quantum_info import PauliLindbladMap
-from qiskit_aer.noise import NoiseModel, ReadoutError
+from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error
 from qiskit_ibm_runtime import QuantumProgram
 from qiskit_ibm_runtime.decoders.executor.decoder import ExecutorResultDecoder
 from qiskit_ibm_runtime.fake_provider import FakeManilaV2
@@ -213,6 +213,21 @@ def test_a_device_takes_its_own_instructions_only(noisy):
         run(noisy, inputs_of(program))
 
 
+def test_an_item_too_wide_for_the_memory_is_named(ideal):
+    wide = QuantumCircuit(60)
+    wide.h(0)
+    for qubit in range(59):
+        wide.cx(qubit, qubit + 1)
+    wide.t(59)
+    wide.h(59)
+    wide.measure_all()
+    program = QuantumProgram(shots=5)
+    program.append_circuit_item(QuantumCircuit(1, 1))
+    program.append_circuit_item(wide)
+    with pytest.raises(InvalidInputError, match=r"^items\[1\]: .* 60 qubits need 16 EiB"):
+        run(ideal, inputs_of(program))
+
+
 def test_a_noise_model_may_stand_among_the_experimental_options(ideal):
     noise = NoiseModel()
     noise.add_all_qubit_readout_error(ReadoutError([[0, 1], [1, 0]]))
@@ -223,6 +238,19 @@ def test_a_noise_model_may_stand_among_the_experimental_options(ideal):
     (result,) = run(ideal, inputs_of(program, experimental={"simulator": simulator}))
 
     assert result["meas"].all()
+
+
+def test_a_noise_model_without_the_gates_of_an_item_is_logged(ideal, caplog):
+    noise = NoiseModel()
+    noise.add_all_qubit_quantum_error(depolarizing_error(0.1, 2), ["ecr"])
+    program = QuantumProgram(shots=9)
+    program.append_circuit_item(rotation(), np.array([0.0]))
+    simulator = {"noise_model": noise.to_dict(serializable=True)}
+
+    run(ideal, inputs_of(program, experimental={"simulator": simulator}))
+
+    (record,) = [each for each in caplog.records if each.levelname == "WARNING"]
+    assert record.getMessage().startswith("items[0]: No gate of circuit ")
 
 
 def test_unsupported_options_are_recorded_or_refused(ideal, caplog):

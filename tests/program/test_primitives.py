@@ -324,6 +324,11 @@ def test_the_sampler_samples_broadcast_parameters(ideal):
     assert (result.metadata["path"], result.metadata["shots"]) == ("sampled", 4096)
 
 
+def test_a_circuit_without_instructions_gives_zeros(ideal):
+    result = ideal.sampler(shots=3).run([QuantumCircuit(2, 2, name="empty")]).result()[0]
+    assert result.data.c.get_counts() == {"00": 3}
+
+
 def test_the_sampler_draws_afresh_from_its_seed(ideal):
     circuit = QuantumCircuit(4)
     circuit.h(range(4))

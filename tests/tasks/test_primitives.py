@@ -13,7 +13,7 @@ from qiskit.circuit.library import efficient_su2
 from qiskit.primitives import BitArray, PrimitiveResult, StatevectorEstimator
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.quantum_info import SparsePauliOp
-from qiskit_aer.noise import NoiseModel, ReadoutError
+from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error
 from qiskit_ibm_runtime.options import EstimatorOptions
 
 from prefect_qiskit_runtime import (
@@ -166,6 +166,22 @@ def test_hundreds_of_parameter_sets_go_in_one_pub() -> None:
     assert (ones[0], ones[-1]) == (0, 1)
 
 
+def test_a_circuit_too_wide_for_the_memory_ends_with_the_simulators_figures() -> None:
+    wide = QuantumCircuit(60)
+    wide.h(range(60))
+    for qubit in range(59):
+        wide.cp(0.3, qubit, qubit + 1)
+    wide.h(range(60))
+    wide.measure_all()
+
+    with pytest.raises(ProgramFailedError) as raised:
+        run_sampler([bell(measured=True), wide], backend=IDEAL)
+
+    assert "pubs[1]: The simulator did not run the circuit: 60 qubits need 16 EiB" in str(
+        raised.value
+    )
+
+
 # --- backends with noise -------------------------------------------------------------------
 
 
@@ -226,6 +242,22 @@ def test_a_noise_model_may_be_given(form: Callable[[NoiseModel], object]) -> Non
     options = {"simulator": {"noise_model": form(noise)}}
     (result,) = run_sampler([circuit], backend=IDEAL, shots=10, options=options)
     assert result.data.meas.get_counts() == {"1": 10}
+
+
+def test_transpile_uses_the_gates_of_a_noise_model_and_else_the_job_logs_a_note() -> None:
+    noise = NoiseModel()
+    noise.add_all_qubit_quantum_error(depolarizing_error(1, 2), ["ecr"])
+    options = {"simulator": {"noise_model": noise, "seed_simulator": 3}}
+    pubs = [bell(measured=True)]
+
+    job = submit_sampler(pubs, backend=IDEAL, options=options)
+    (plain,) = job.result()
+    (transpiled,) = run_sampler(pubs, backend=IDEAL, options=options, transpile=True)
+
+    assert set(plain.data.meas.get_counts()) == {"00", "11"}
+    assert plain.metadata["notes"][0] in job.logs()
+    assert set(transpiled.data.meas.get_counts()) == {"00", "01", "10", "11"}
+    assert "notes" not in transpiled.metadata
 
 
 # --- options -------------------------------------------------------------------------------

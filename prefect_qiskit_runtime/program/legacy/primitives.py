@@ -21,7 +21,8 @@ from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program._backend import ProgramBackend
 from prefect_qiskit_runtime.program._compile import is_same
 from prefect_qiskit_runtime.program._exact_sampling import exact_probabilities
-from prefect_qiskit_runtime.program._request import handle_unsupported, naming, use_noise
+from prefect_qiskit_runtime.program._noise import NoiseOfJob
+from prefect_qiskit_runtime.program._request import handle_unsupported, naming
 from prefect_qiskit_runtime.program.isa import require_isa, require_registers
 from prefect_qiskit_runtime.program.legacy.options import Transpilation, read_legacy_options
 from prefect_qiskit_runtime.program.primitive_options import PrimitiveOptions
@@ -101,11 +102,11 @@ def run_legacy_sampler(
         InvalidInputError: A circuit or a setting breaks a rule; the message names it.
     """
     call = _Call.read(inputs, unsupported_options=unsupported_options)
-    use_noise(backend, call.options.noise_model)
+    noise = NoiseOfJob.use(backend, call.options.noise_model)
     distributions: list[dict[str, float]] = [{}] * len(call.circuits)
     metadata: list[dict[str, Any]] = [{}] * len(call.circuits)
     sampler = backend.sampler(shots=call.options.shots, seed=call.options.seed)
-    for group, pub in _planned(backend, call, _sampler_pub):
+    for group, pub in _planned(backend, call, noise, _sampler_pub):
         with naming("$.circuits", group[0]):
             if call.options.shots is None and backend.is_ideal:
                 table = pub.parameter_values.as_array(pub.circuit.parameters)
@@ -134,11 +135,11 @@ def run_legacy_estimator(
             it.
     """
     call = _Call.read(inputs, unsupported_options=unsupported_options)
-    use_noise(backend, call.options.noise_model)
+    noise = NoiseOfJob.use(backend, call.options.noise_model)
     values = np.zeros(len(call.circuits))
     metadata: list[dict[str, Any]] = [{}] * len(call.circuits)
     estimator = backend.estimator(shots=call.options.shots, seed=call.options.seed)
-    for group, pub in _planned(backend, call, _estimator_pub):
+    for group, pub in _planned(backend, call, noise, _estimator_pub):
         with naming("$.circuits", group[0]):
             result: Any = estimator.run([pub]).result()[0]
         values[group] = result.data.evs
@@ -152,7 +153,9 @@ def run_legacy_estimator(
     return {"values": values, "metadata": metadata}
 
 
-def _planned(backend: ProgramBackend, call: _Call, pub_of: Any) -> list[tuple[list[int], Any]]:
+def _planned(
+    backend: ProgramBackend, call: _Call, noise: NoiseOfJob, pub_of: Any
+) -> list[tuple[list[int], Any]]:
     """Return a PUB for each group of equal circuits; all are checked before any runs."""
     how = call.transpilation
     transpiler = PubTranspiler(backend, level=how.level, passes=how.passes, device=how.device)
@@ -164,6 +167,7 @@ def _planned(backend: ProgramBackend, call: _Call, pub_of: Any) -> list[tuple[li
                 pub = transpiler.transpiled(pub)
             elif backend.imitates_device:
                 require_isa(pub.circuit, backend.target, str(backend.name))
+            noise.notes_on(backend, pub.circuit, f"circuits[{group[0]}]")
             planned.append((group, pub))
     return planned
 

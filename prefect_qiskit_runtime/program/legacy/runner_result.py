@@ -11,6 +11,7 @@ from qiskit.circuit import QuantumCircuit
 from qiskit.result import marginal_counts
 
 from prefect_qiskit_runtime.errors import InvalidInputError
+from prefect_qiskit_runtime.program._verdict import require_success
 from prefect_qiskit_runtime.program.readout import ReadoutMitigator, final_measurements
 
 # Options of devices that have no effect on a simulator, whose shots all begin in 0.
@@ -80,6 +81,7 @@ def run_circuits(
         raise InvalidInputError("No circuit was given.", path="$.circuits", rule="one or more")
     measured = [final_measurements(circuit) for circuit in circuits] if mitigate else []
     result = backend.run(list(circuits), **options).result()
+    require_success(result, path="$.circuits")
     described = result.to_dict()
     # Qiskit 2 has dropped fields that older versions require in a result.
     described.setdefault("qobj_id", "")

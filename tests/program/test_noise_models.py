@@ -1,0 +1,113 @@
+"""Noise models of the options: circuits are transpiled to their gates, or a note says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
+from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error
+
+from prefect_qiskit_runtime.program.legacy.primitives import run_legacy_sampler
+from prefect_qiskit_runtime.program.primitives import Request, run_estimator, run_sampler
+from tests.circuits import bell
+
+LOGGER = "prefect_qiskit_runtime.primitives"
+
+
+def noise_of(*gates: str, qubits: list[int] | None = None, error: float = 0.5) -> NoiseModel:
+    noise = NoiseModel()
+    for gate in gates:
+        depolarizing = depolarizing_error(error, 2 if gate in {"cx", "cz", "ecr"} else 1)
+        if qubits is None:
+            noise.add_all_qubit_quantum_error(depolarizing, [gate])
+        else:
+            noise.add_quantum_error(depolarizing, [gate], qubits)
+    return noise
+
+
+def request(pub: Any, noise: NoiseModel, **inputs: Any) -> Request:
+    simulator = {"seed_simulator": 5, "noise_model": noise.to_dict(serializable=True)}
+    options = {"simulator": simulator}
+    given = {"pubs": [pub], "options": options, **inputs}
+    return Request.read(given, unsupported_options="refuse")
+
+
+def test_a_circuit_in_gates_without_noise_gets_a_note(ideal, caplog):
+    (result,) = run_sampler(ideal, request(bell(measured=True), noise_of("ecr", "sx")))
+
+    (note,) = result.metadata["notes"]
+    assert note.startswith("No gate of circuit ")
+    assert "(cx, h) has noise: simulator.noise_model has errors of ecr, sx only" in note
+    assert "transpile=True" in note
+    messages = [each.getMessage() for each in caplog.records if each.name == LOGGER]
+    assert messages == [f"pubs[0]: {note}"]
+    assert set(result.data.meas.get_counts()) == {"00", "11"}
+
+
+@pytest.mark.parametrize("gate", ["cx", "cz", "ecr"])
+def test_transpile_uses_the_gates_of_the_noise_model(ideal, caplog, gate):
+    pub = (bell(), ["ZZ"])
+    (result,) = run_estimator(ideal, request(pub, noise_of(gate), transpile=True))
+
+    # One entangling gate, of which the noise leaves half of the correlation.
+    assert result.data.evs == pytest.approx([0.5], abs=0.1)
+    assert "notes" not in result.metadata
+    assert not [each for each in caplog.records if each.name == LOGGER]
+
+
+def test_transpiled_parameters_keep_their_values(ideal):
+    angle = Parameter("angle")
+    circuit = QuantumCircuit(1)
+    circuit.rx(angle, 0)
+    pub = (circuit, "Z", [[0.0], [np.pi]])
+    noise = noise_of("sx", error=0.1)
+
+    (result,) = run_estimator(ideal, request(pub, noise, transpile=True))
+
+    assert result.data.evs == pytest.approx([0.81, -0.81], abs=0.06)  # two sx gates
+
+
+def test_noise_on_other_qubits_is_noise_of_no_gate(ideal):
+    noise = noise_of("cx", qubits=[1, 0])
+
+    (result,) = run_sampler(ideal, request(bell(measured=True), noise))
+    assert len(result.metadata["notes"]) == 1
+
+    (result,) = run_sampler(ideal, request(bell(measured=True), noise_of("cx", qubits=[0, 1])))
+    assert "notes" not in result.metadata
+
+
+def test_noise_of_a_gate_inside_a_block_is_noise_of_the_circuit(ideal):
+    circuit = QuantumCircuit(1, 1)
+    circuit.h(0)
+    circuit.measure(0, 0)
+    with circuit.if_test((circuit.clbits[0], 1)):
+        circuit.x(0)
+
+    (result,) = run_sampler(ideal, request(circuit, noise_of("x")))
+
+    assert "notes" not in result.metadata
+
+
+def test_a_model_of_readout_errors_alone_gets_no_note_and_changes_no_circuit(ideal):
+    noise = NoiseModel()
+    noise.add_all_qubit_readout_error(ReadoutError([[0, 1], [1, 0]]))
+    circuit = QuantumCircuit(1)
+    circuit.x(0)
+    circuit.measure_all()
+
+    (result,) = run_sampler(ideal, request(circuit, noise, transpile=True))
+
+    assert "notes" not in result.metadata
+    assert result.data.meas.get_counts() == {"0": 4096}
+
+
+def test_clients_before_2024_find_the_note_in_the_log(ideal, caplog):
+    run = {"shots": 5, "noise_model": noise_of("sx").to_dict(serializable=True)}
+    run_legacy_sampler(ideal, {"circuits": [bell(measured=True)], "run_options": run})
+
+    (message,) = [each.getMessage() for each in caplog.records if each.name == LOGGER]
+    assert message.startswith("circuits[0]: No gate of circuit ")
