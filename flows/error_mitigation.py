@@ -159,11 +159,16 @@ def mitigate(bits: list[np.ndarray]) -> dict[str, tuple[float, float]]:
     zeros, ones, *chains = bits
     plain = np.tile([1.0, -1.0], (zeros.shape[1], 1))
     corrected = readout_weights(zeros.mean(axis=0), ones.mean(axis=0))
+    contrasts = ones.mean(axis=0) - zeros.mean(axis=0)
     by_factor = [estimate(chain_bits, corrected) for chain_bits in chains]
+    # All chains are corrected with one calibration, so its errors extrapolate as the values do.
+    slopes = np.array([calibration_slopes(one, corrected, contrasts) for one in chains])
+    extrapolated = np.tensordot(at_zero_noise(), slopes, axes=1)
+    noise = [np.cov(read, rowvar=False) / len(read) for read in (zeros, ones)]
     return {
         "raw": estimate(chains[0], plain),
-        "readout": by_factor[0],
-        "zero_noise": extrapolate(by_factor),
+        "readout": with_calibration(by_factor[0], slopes[0], noise),
+        "zero_noise": with_calibration(extrapolate(by_factor), extrapolated, noise),
     }
 
 
@@ -188,11 +193,44 @@ def estimate(bits: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
     return float(by_shot.mean()), float(by_shot.std(ddof=1) / np.sqrt(len(by_shot)))
 
 
+def calibration_slopes(bits: np.ndarray, weights: np.ndarray, contrasts: np.ndarray) -> np.ndarray:
+    """Return how the mean correlation changes with the calibration's fractions of ones.
+
+    Args:
+        bits: Array (shot, qubit).
+        weights: The weights of `readout_weights`.
+        contrasts: For each qubit, how much more often 1 is read where 1 was prepared than where 0
+            was.
+
+    Returns:
+        Derivatives, array (prepared state, qubit).
+    """
+    spins = np.where(bits, weights[:, 1], weights[:, 0])
+    products = np.pad(spins[:, :-1] * spins[:, 1:], ((0, 0), (1, 1)))
+    of_qubit = (products[:, :-1] + products[:, 1:]) / (spins.shape[1] - 1)
+    # A weight w changes by (1 + w) / contrast and (1 - w) / contrast; it is never below 1 in size.
+    changes = np.array([1 + spins, 1 - spins]) / (contrasts * spins)
+    return (of_qubit * changes).mean(axis=1)
+
+
+def with_calibration(
+    value: tuple[float, float], slopes: np.ndarray, noise: list[np.ndarray]
+) -> tuple[float, float]:
+    """Add the shot noise of the calibration, a covariance matrix for each state, to an error."""
+    variances = [slope @ matrix @ slope for slope, matrix in zip(slopes, noise, strict=True)]
+    return value[0], float(np.sqrt(value[1] ** 2 + sum(variances)))
+
+
+def at_zero_noise() -> np.ndarray:
+    """Return the share that each noise factor's value has in the value extrapolated to zero."""
+    design = np.vander(np.array(NOISE_FACTORS, dtype=float), 2)
+    return np.linalg.pinv(design)[1]
+
+
 def extrapolate(values: list[tuple[float, float]]) -> tuple[float, float]:
     """Fit a line to the values by noise factor; return its value at zero, and the error."""
     means, errors = np.array(values).T
-    design = np.vander(np.array(NOISE_FACTORS, dtype=float), 2)
-    at_zero = np.linalg.pinv(design)[1]
+    at_zero = at_zero_noise()
     return float(at_zero @ means), float(np.sqrt(at_zero**2 @ errors**2))
 
 

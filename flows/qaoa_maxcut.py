@@ -20,6 +20,7 @@ from prefect_qiskit_runtime import RuntimeBackend, run_program, run_sampler, upl
 from prefect_qiskit_runtime.artifacts import markdown_table, render_figure
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from qiskit import QuantumCircuit
     from qiskit.quantum_info import SparsePauliOp
@@ -33,7 +34,9 @@ class Edge(BaseModel):
 
     first: int = Field(ge=0, lt=MAX_NODES, description="One of its nodes, counted from 0.")
     second: int = Field(ge=0, lt=MAX_NODES, description="The other node.")
-    weight: float = Field(default=1.0, description="Weight of the edge, added if it is cut.")
+    weight: float = Field(
+        default=1.0, allow_inf_nan=False, description="Weight of the edge, added if it is cut."
+    )
 
 
 class Graph(BaseModel):
@@ -47,6 +50,8 @@ class Graph(BaseModel):
         wrong = [sorted(pair) for pair in pairs if len(pair) == 1 or pairs.count(pair) > 1]
         if wrong:
             raise ValueError(f"edges: {wrong[0]} is a loop or a duplicate.")
+        if not any(edge.weight for edge in self.edges):
+            raise ValueError("edges: all weights are 0, so all cuts are equal: name other weights.")
         return self
 
     @property
@@ -90,12 +95,15 @@ def qaoa_maxcut(
         backend: A saved backend, or the name of a backend of the embedded service.
 
     Returns:
-        The expected cut of each number of layers, the best sample, and the best possible cut.
+        The expected cut of each number of layers with its standard error (0 if exact), the best
+        sample, and the best possible cut. Ratios to the best cut are None if it is 0, as it is
+        without positive weights.
     """
     graph = graph or read_graph(graph_file)
     best = float(graph.cuts().max())
     program_id = upload_program("programs/vqe.py", metadata="programs/vqe.json", backend=backend)
     expected: list[float] = []
+    errors: list[float] = []
     angles = RAMP
     for depth in range(1, layers + 1):
         angles = interpolate(angles, depth)
@@ -114,17 +122,15 @@ def qaoa_maxcut(
         )
         angles = np.reshape(result["parameters"], (2, depth))
         expected.append(-result["energy"])
+        errors.append(result["std"])
         get_run_logger().info(
-            "%d layers: expected cut %.4f, %.1f%% of the best",
-            depth,
-            expected[-1],
-            100 * expected[-1] / best,
+            "%d layers: expected cut %s", depth, describe(expected[-1], errors[-1], best)
         )
     circuit = ansatz(graph, layers).assign_parameters(angles.ravel())
     circuit.measure_all()
     sampled: Any = run_sampler([circuit], backend=backend, shots=samples, seed=seed, transpile=True)
     counts = sampled[0].data.meas.get_int_counts()
-    summary = summarise(graph, expected, counts)
+    summary = summarise(graph, expected, errors, counts)
     publish(graph, summary)
     return {**summary, "angles": angles.tolist()}
 
@@ -170,17 +176,29 @@ def ansatz(graph: Graph, depth: int) -> QuantumCircuit:
     return circuit
 
 
-def summarise(graph: Graph, expected: list[float], counts: dict[int, int]) -> dict[str, Any]:
+def describe(cut: float, error: float | None, best: float) -> str:
+    """Write a cut with its standard error, and its part of the best cut if that is not 0."""
+    stated = f"{cut:.4f} ± {error:.4f}" if error else f"{cut:.4f}"
+    return f"{stated} ({cut / best:.1%} of the best)" if best else stated
+
+
+def summarise(
+    graph: Graph, expected: list[float], errors: list[float], counts: dict[int, int]
+) -> dict[str, Any]:
     """Compare expected cuts and samples with the best cut."""
     cuts = graph.cuts()
     chosen = max(counts, key=lambda sides: cuts[sides])
     best = float(cuts.max())
-    mean = sum(count * cuts[sides] for sides, count in counts.items()) / sum(counts.values())
+    sampled = np.repeat([cuts[sides] for sides in counts], list(counts.values()))
+    error = sampled.std(ddof=1) / np.sqrt(len(sampled)) if len(sampled) > 1 else None
     return {
         "expected_cuts": expected,
-        "expected_ratios": [cut / best for cut in expected],
-        "random_ratio": float(cuts.mean()) / best,
-        "sampled_mean_cut": float(mean),
+        "expected_cut_errors": errors,
+        "expected_ratios": [cut / best if best else None for cut in expected],
+        "random_cut": float(cuts.mean()),
+        "random_ratio": float(cuts.mean()) / best if best else None,
+        "sampled_mean_cut": float(sampled.mean()),
+        "sampled_mean_cut_error": None if error is None else float(error),
         "best_sample": [node for node in range(graph.num_nodes) if chosen >> node & 1],
         "best_sample_cut": float(cuts[chosen]),
         "best_cut": best,
@@ -196,12 +214,15 @@ def publish(graph: Graph, summary: dict[str, Any]) -> None:
     )
     best = summary["best_cut"]
     rows = {
-        f"Expected cut, {depth} layers": f"{cut:.4f} ({cut / best:.1%} of the best)"
-        for depth, cut in enumerate(summary["expected_cuts"], 1)
+        f"Expected cut, {depth} layers": describe(cut, error, best)
+        for depth, (cut, error) in enumerate(
+            zip(summary["expected_cuts"], summary["expected_cut_errors"], strict=True), 1
+        )
     }
+    mean, error = summary["sampled_mean_cut"], summary["sampled_mean_cut_error"]
     rows |= {
-        "Random cut": f"{summary['random_ratio']:.1%} of the best",
-        "Mean of the samples": f"{summary['sampled_mean_cut']:.4f}",
+        "Random cut": describe(summary["random_cut"], None, best),
+        "Mean of the samples": describe(mean, error, best),
         "Best sample": f"{summary['best_sample_cut']:.4f}: nodes {summary['best_sample']}",
         "Best possible cut": f"{best:.4f}",
     }
@@ -234,13 +255,22 @@ def draw(graph: Graph, summary: dict[str, Any]) -> Figure:
         left.annotate(str(node), (x[node], y[node]), ha="center", va="center", color="white")
     left.set(title=f"cut {summary['best_sample_cut']:.3f}")
     left.set_axis_off()
-    depths = range(1, 1 + len(summary["expected_ratios"]))
-    right.plot(depths, summary["expected_ratios"], marker="o", label="expected cut")
-    right.axhline(summary["random_ratio"], linestyle="--", color="grey", label="random cut")
-    right.axhline(1, linestyle="--", color="C1", label="best cut")
-    right.set(xlabel="layers", ylabel="part of the best cut", xticks=list(depths))
-    right.legend()
+    draw_growth(right, summary)
     return figure
+
+
+def draw_growth(axes: Axes, summary: dict[str, Any]) -> None:
+    """Draw the expected cut against the layers, as a part of the best cut if that is not 0."""
+    best = summary["best_cut"]
+    unit = best or 1.0
+    depths = np.arange(1, 1 + len(summary["expected_cuts"]))
+    cuts = np.array(summary["expected_cuts"]) / unit
+    errors = np.array(summary["expected_cut_errors"]) / unit
+    axes.errorbar(depths, cuts, errors, marker="o", capsize=2, label="expected cut")
+    axes.axhline(summary["random_cut"] / unit, linestyle="--", color="grey", label="random cut")
+    axes.axhline(best / unit, linestyle="--", color="C1", label="best cut")
+    axes.set(xlabel="layers", ylabel="part of the best cut" if best else "cut", xticks=depths)
+    axes.legend()
 
 
 if __name__ == "__main__":

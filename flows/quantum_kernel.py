@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from pydantic import Field
 from qiskit import QuantumCircuit
@@ -27,6 +27,10 @@ from prefect_qiskit_runtime import RuntimeBackend, run_estimator
 from prefect_qiskit_runtime.artifacts import markdown_table, render_figure
 
 NUM_FEATURES = 4
+
+EIGENVALUE_TOLERANCE = 1e-9
+DIAGONAL_TOLERANCE = 1e-7
+MAX_PROJECTIONS = 1000
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,9 @@ def quantum_kernel(
         backend: A saved backend, or the name of a backend of the embedded service.
 
     Returns:
-        The accuracy of both classifiers, and both kernel matrices.
+        The accuracy of both classifiers, both kernel matrices, and the measured matrix of the
+        training flowers, which differs if noise made it indefinite: learning uses the nearest
+        kernel matrix, and `kernel_projection` describes the change.
     """
     data = read_data(train_size, test_size, seed)
     upper = np.triu_indices(train_size, k=1)
@@ -73,9 +79,12 @@ def quantum_kernel(
     )
     overlaps = measure_overlaps(bandwidth * pairs, shots=shots, seed=seed, backend=backend)
     # A state overlaps fully with itself and the kernel is symmetric: neither is measured.
-    train_kernel = np.eye(train_size)
-    train_kernel[upper] = overlaps[: len(upper[0])]
-    train_kernel = np.maximum(train_kernel, train_kernel.T)
+    measured = np.eye(train_size)
+    measured[upper] = overlaps[: len(upper[0])]
+    measured.T[upper] = measured[upper]
+    train_kernel = nearest_kernel(measured)
+    projection = describe_projection(measured, train_kernel)
+    get_run_logger().info("Kernel matrix of the training flowers: %s", projection)
     test_kernel = overlaps[len(upper[0]) :].reshape(test_size, train_size)
     quantum = SVC(kernel="precomputed").fit(train_kernel, data.train_classes)
     classical = SVC(kernel="rbf").fit(data.train, data.train_classes)
@@ -85,11 +94,18 @@ def quantum_kernel(
         "train_size": train_size,
         "test_size": test_size,
         "pairs_measured": len(pairs),
+        "lowest_measured_eigenvalue": float(np.linalg.eigvalsh(measured)[0]),
+        "kernel_projection": projection,
         "shots": shots,
         "seed": seed,
     }
     publish(train_kernel, data.train_classes, summary)
-    return {**summary, "train_kernel": train_kernel, "test_kernel": test_kernel}
+    return {
+        **summary,
+        "train_kernel": train_kernel,
+        "measured_train_kernel": measured,
+        "test_kernel": test_kernel,
+    }
 
 
 def read_data(train_size: int, test_size: int, seed: int) -> Data:
@@ -132,6 +148,50 @@ def measure_overlaps(
         transpile=True,
     )
     return np.asarray(result[0].data.evs)
+
+
+def nearest_kernel(measured: np.ndarray) -> np.ndarray:
+    """Return the nearest positive semidefinite matrix with ones on the diagonal.
+
+    Noise can make a measured kernel indefinite, so that it is the kernel of no states and learning
+    from it is not a convex problem. The method is that of Higham, IMA J. Numer. Anal. 22, 329
+    (2002): alternating projections with Dykstra's correction.
+
+    Args:
+        measured: A symmetric matrix with ones on the diagonal.
+
+    Returns:
+        The same matrix if it is positive semidefinite.
+    """
+    if np.linalg.eigvalsh(measured)[0] >= -EIGENVALUE_TOLERANCE:
+        return measured
+    current = positive = measured
+    correction = np.zeros_like(measured)
+    for _ in range(MAX_PROJECTIONS):
+        corrected = current - correction
+        values, vectors = np.linalg.eigh(corrected)
+        positive = (vectors * np.maximum(values, 0)) @ vectors.T
+        if np.max(np.abs(np.diag(positive) - 1)) < DIAGONAL_TOLERANCE:
+            break
+        correction = positive - corrected
+        current = positive.copy()
+        np.fill_diagonal(current, 1)
+    # What is left of the difference is scaled away, which keeps the matrix semidefinite.
+    scale = np.sqrt(np.diag(positive))
+    positive = (positive + positive.T) / (2 * np.outer(scale, scale))
+    np.fill_diagonal(positive, 1)
+    return positive
+
+
+def describe_projection(measured: np.ndarray, projected: np.ndarray) -> str:
+    """State whether and how far a measured kernel was changed."""
+    lowest = np.linalg.eigvalsh(measured)[0]
+    if projected is measured:
+        return "positive semidefinite as measured"
+    return (
+        f"projected: the lowest measured eigenvalue is {lowest:.4f}, the projection moved the "
+        f"matrix by {np.linalg.norm(projected - measured):.4f} (Frobenius norm)"
+    )
 
 
 def encoding(name: str) -> QuantumCircuit:
@@ -177,6 +237,7 @@ def publish(kernel: np.ndarray, classes: np.ndarray, summary: dict[str, Any]) ->
         "Accuracy with the classical kernel (RBF)": f"{summary['rbf_accuracy']:.1%}",
         "Flowers for training, for testing": f"{summary['train_size']}, {summary['test_size']}",
         "Overlaps measured": summary["pairs_measured"],
+        "Kernel matrix": summary["kernel_projection"],
         "Shots for each": summary["shots"] or "none (the backend's default)",
     }
     create_markdown_artifact(

@@ -48,15 +48,43 @@ class QuasiProbabilities:
     overhead: float | None
 
 
+@dataclass(frozen=True)
+class CalibrationNoise:
+    """The shot noise of measured assignment matrices.
+
+    Attributes:
+        qubits: The calibrated qubits.
+        covariances: Covariances of the fractions of ones read, 3D array (prepared state of all
+            qubits, qubit, qubit).
+    """
+
+    qubits: list[int]
+    covariances: NDArray[np.float64]
+
+    def variances(self, slopes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the variances of values that this noise causes, to first order.
+
+        Args:
+            slopes: Derivatives of the values by the fractions of ones read, 3D array (value,
+                prepared state, physical qubit).
+        """
+        chosen = slopes[:, :, self.qubits]
+        return np.einsum("vpi,pij,vpj->v", chosen, self.covariances, chosen, optimize=True)
+
+
 class ReadoutMitigator:
     """The assignment matrices of some qubits of a backend.
 
     Attributes:
         matrices: For each qubit, P(read | prepared) as a 2D array (read, prepared).
+        noise: The shot noise of the matrices; None if they are known exactly.
     """
 
-    def __init__(self, matrices: Mapping[int, NDArray[np.float64]]) -> None:
+    def __init__(
+        self, matrices: Mapping[int, NDArray[np.float64]], noise: CalibrationNoise | None = None
+    ) -> None:
         self.matrices = dict(matrices)
+        self.noise = noise
 
     @classmethod
     def calibrate(
@@ -77,7 +105,8 @@ class ReadoutMitigator:
         circuits = [_prepared(backend, ordered, ones=ones) for ones in (False, True)]
         result = backend.run(circuits, shots=shots, **options).result()
         require_success(result)
-        ones = [_fraction_of_ones(result.get_counts(index), len(ordered)) for index in range(2)]
+        read = [_moments_of_ones(result.get_counts(index), len(ordered)) for index in range(2)]
+        ones, covariances = zip(*read, strict=True)
         matrices = {}
         for qubit, wrong, right in zip(ordered, *ones, strict=True):
             if abs(right - wrong) < _SMALLEST_CONTRAST:
@@ -88,7 +117,7 @@ class ReadoutMitigator:
                     rule="readout that depends on the state",
                 )
             matrices[qubit] = np.array([[1 - wrong, 1 - right], [wrong, right]])
-        return cls(matrices)
+        return cls(matrices, CalibrationNoise(ordered, np.array(covariances)))
 
     def mitigate(self, counts: Mapping[str, int], qubits: Sequence[int]) -> QuasiProbabilities:
         """Correct the counts of one circuit.
@@ -116,11 +145,43 @@ class ReadoutMitigator:
         """
         signs = np.ones((len(outcomes), len(terms)))
         for qubit in np.flatnonzero(terms.any(axis=0)):
-            # The corrected sign for each value that can be read.
-            of_read = np.array([1.0, -1.0]) @ np.linalg.inv(self.matrices[int(qubit)])
-            of_outcome = of_read[outcomes[:, qubit].astype(int)]
+            of_outcome = self._corrected(int(qubit))[outcomes[:, qubit].astype(int)]
             signs *= np.where(terms[:, qubit], of_outcome[:, np.newaxis], 1.0)
         return signs
+
+    def slopes(
+        self,
+        outcomes: NDArray[np.bool_],
+        terms: NDArray[np.bool_],
+        contributions: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Return how a sum of contributions changes with the fractions of ones of the calibration.
+
+        Args:
+            outcomes: 2D array (outcome, physical qubit).
+            terms: 2D array (term, physical qubit): which qubits have a Pauli in the term.
+            contributions: 2D array (outcome, term): what is added up, each a multiple of its
+                element of `signs`.
+
+        Returns:
+            2D array (prepared state, physical qubit) of derivatives.
+        """
+        slopes = np.zeros((2, terms.shape[1]))
+        for qubit in np.flatnonzero(terms.any(axis=0)):
+            corrected = self._corrected(int(qubit))
+            by_read = contributions[:, terms[:, qubit]].sum(axis=1)
+            read = np.array([by_read[outcomes[:, qubit] == bit].sum() for bit in (False, True)])
+            wrong, right = self.matrices[int(qubit)][1]
+            # A sign s is corrected to c = (s - 1 + wrong + right) / (right - wrong), so
+            # dc/dwrong = (1 + c) / (right - wrong) and dc/dright = (1 - c) / (right - wrong).
+            # |c| is at least 1, so a contribution can be divided by it.
+            changes = np.array([1 + corrected, 1 - corrected]) / (right - wrong)
+            slopes[:, qubit] = changes @ (read / corrected)
+        return slopes
+
+    def _corrected(self, qubit: int) -> NDArray[np.float64]:
+        """Return what replaces the signs of a read 0 and a read 1 of a qubit."""
+        return np.array([1.0, -1.0]) @ np.linalg.inv(self.matrices[qubit])
 
 
 class _SubspaceMatrix:
@@ -232,8 +293,12 @@ def _prepared(backend: Any, qubits: Sequence[int], *, ones: bool) -> QuantumCirc
     )
 
 
-def _fraction_of_ones(counts: Mapping[str, int], width: int) -> NDArray[np.float64]:
-    ones = np.zeros(width)
-    for string, count in counts.items():
-        ones += count * np.array([bit == "1" for bit in reversed(string)])
-    return ones / sum(counts.values())
+def _moments_of_ones(
+    counts: Mapping[str, int], width: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the fraction of ones of each bit, and the covariances of these fractions."""
+    bits = np.array([[bit == "1" for bit in reversed(string)] for string in counts], dtype=float)
+    times = np.array(list(counts.values()), dtype=float)
+    fractions = times @ bits / times.sum()
+    covariances = np.cov(bits, rowvar=False, fweights=list(counts.values())) / times.sum()
+    return fractions, covariances.reshape(width, width)

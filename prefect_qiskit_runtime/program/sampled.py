@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from prefect_qiskit_runtime.program._simulated import SimulatedBackend
     from prefect_qiskit_runtime.program.evaluations import Evaluations
-    from prefect_qiskit_runtime.program.readout import ReadoutMitigator
+    from prefect_qiskit_runtime.program.readout import CalibrationNoise, ReadoutMitigator
 
 # Up to this size the outcomes of a group are drawn from the probabilities of the state, which is
 # simulated once; beyond, listing all outcomes costs more than simulating once per group.
@@ -103,22 +103,62 @@ def sampled_values(
         shots: Shots for each group and row of parameter values.
         seed: Seed of the samples.
         readout: The readout errors to mitigate, for all measured qubits. The standard errors are
-            then those of the mitigated values, without the error of the calibration.
+            then those of the mitigated values, with the shot noise of the calibration.
     """
     terms, coefficients, constants = _terms(evaluations)
     values = constants[evaluations.columns].astype(float)
     variances = np.zeros(len(values))
+    calibration = _calibration_errors(readout, (len(values), 2, evaluations.circuit.num_qubits))
     measurements = _measurements(evaluations, _groups(terms), coefficients)
     outcomes = _outcomes(backend, evaluations, measurements, shots=shots, seed=seed)
     for measurement, of_rows in zip(measurements, outcomes, strict=True):
         weights = coefficients[:, measurement.group.places]
         signs = [_signs(measurement.group, of_row, readout) for of_row in of_rows]
         for result, row in zip(measurement.results, measurement.position, strict=True):
-            numbers = signs[row] @ weights[evaluations.columns[result]]
-            mean, variance = _moments(numbers, of_rows[row][1])
+            of_terms = weights[evaluations.columns[result]]
+            mean, variance = _moments(signs[row] @ of_terms, of_rows[row][1])
             values[result] += mean
             variances[result] += variance
+            if calibration is not None:
+                calibration.add(result, measurement.group, of_rows[row], signs[row] * of_terms)
+    if calibration is not None:
+        variances += calibration.variances()
     return SampledValues(values, np.sqrt(variances), len(measurements))
+
+
+class _CalibrationErrors:
+    """Adds up over groups how each value depends on the calibration of the readout.
+
+    All groups are corrected with the same calibration, so its contributions to their errors add
+    up before they are squared.
+    """
+
+    def __init__(
+        self, readout: ReadoutMitigator, noise: CalibrationNoise, shape: tuple[int, ...]
+    ) -> None:
+        self._readout = readout
+        self._noise = noise
+        self._slopes = np.zeros(shape)
+
+    def add(
+        self, result: int, group: Group, outcomes: Outcomes, numbers: NDArray[np.float64]
+    ) -> None:
+        """Add a group to a result, by its numbers for each outcome and term."""
+        bits, counts = outcomes
+        contributions = numbers * (counts / counts.sum())[:, np.newaxis]
+        self._slopes[result] += self._readout.slopes(bits, group.z, contributions)
+
+    def variances(self) -> NDArray[np.float64]:
+        """Return the variances of all results that the shot noise of the calibration causes."""
+        return self._noise.variances(self._slopes)
+
+
+def _calibration_errors(
+    readout: ReadoutMitigator | None, shape: tuple[int, int, int]
+) -> _CalibrationErrors | None:
+    if readout is None or readout.noise is None:
+        return None
+    return _CalibrationErrors(readout, readout.noise, shape)
 
 
 def num_measured_circuits(evaluations: Evaluations) -> int:

@@ -11,6 +11,7 @@ import pytest
 from prefect.flows import Flow
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import Operator
+from scipy.stats import chi2
 
 from tests.flows.examples import example_flow
 from tests.flows.shown import artifact
@@ -93,6 +94,32 @@ def test_readout_mitigation_inverts_readout_errors(names: dict[str, Any]) -> Non
     for read_one, expected in ((wrong_zeros, 1), (right_ones, -1)):
         means = (1 - read_one) * weights[:, 0] + read_one * weights[:, 1]
         assert means == pytest.approx([expected, expected])
+
+
+def test_the_error_bars_include_the_shot_noise_of_the_calibration(names: dict[str, Any]) -> None:
+    rng = np.random.default_rng(5)
+    wrong, right = np.array([0.1, 0.02, 0.05, 0.2]), np.array([0.8, 0.95, 0.9, 0.7])
+    shots, seeds = 500, 1000
+    prepared = np.array([0.1, 0.2, 0.05, 0.1])  # how often each spin is down, independently
+    spins = 1 - 2 * prepared
+    exact = np.mean(spins[:-1] * spins[1:])
+
+    def read(down: np.ndarray) -> np.ndarray:
+        return rng.random((shots, 4)) < np.where(rng.random((shots, 4)) < down, right, wrong)
+
+    distances: dict[str, list[float]] = {"readout": [], "zero_noise": []}
+    for _ in range(seeds):
+        found = names["mitigate"](
+            [read(down) for down in (0 * prepared, 0 * prepared + 1)]
+            + [read(prepared) for _ in range(3)]
+        )
+        for method, of_method in distances.items():
+            value, error = found[method]
+            of_method.append((value - exact) / error)
+    # 1000 times the square has a chi-square distribution: outside in 1 of 5000 cases each.
+    low, high = np.sqrt(chi2.ppf([1e-4, 1 - 1e-4], seeds) / seeds)
+    for method, of_method in distances.items():
+        assert low < np.sqrt(np.mean(np.square(of_method))) < high, method
 
 
 def test_a_line_is_extrapolated_to_where_there_is_no_noise(names: dict[str, Any]) -> None:

@@ -74,6 +74,52 @@ def test_the_cut_is_shown_as_a_picture_and_a_table(summary: dict[str, Any]) -> N
     assert f"{summary['best_cut']:.4f}" in artifact("qaoa-maxcut-summary").data
 
 
+def test_exact_expected_cuts_have_no_error(summary: dict[str, Any]) -> None:
+    assert summary["expected_cut_errors"] == [0.0] * 3
+
+
+def test_sampled_expected_cuts_are_stated_with_their_standard_errors(
+    qaoa: Flow[..., Any], prefect_server: None, service_home: Path
+) -> None:
+    pair = names(qaoa)["Graph"].model_validate(
+        {"edges": [{"first": 0, "second": 1, "weight": 2.0}]}
+    )
+    sampled = qaoa(pair, layers=1, maxiter=3, shots=400, samples=100)
+    ((cut,), (error,)) = sampled["expected_cuts"], sampled["expected_cut_errors"]
+    # A shot gives 0 or 2, so the mean alone determines the sample variance.
+    assert error == pytest.approx(np.sqrt(cut * (2 - cut) / 399))
+    assert f"{cut:.4f} ± {error:.4f} (" in artifact("qaoa-maxcut-summary").data
+    mean = sampled["sampled_mean_cut"]
+    assert sampled["sampled_mean_cut_error"] == pytest.approx(np.sqrt(mean * (2 - mean) / 99))
+
+
+def test_a_graph_with_only_negative_weights_is_not_cut_and_has_no_ratios(
+    qaoa: Flow[..., Any], prefect_server: None, service_home: Path
+) -> None:
+    edges = [{"first": 0, "second": 1, "weight": -1.0}, {"first": 1, "second": 2, "weight": -2.0}]
+    found = qaoa(names(qaoa)["Graph"].model_validate({"edges": edges}), layers=2)
+    assert (found["best_cut"], found["best_sample_cut"]) == (0.0, 0.0)
+    assert -1.5 < found["expected_cuts"][0] < found["expected_cuts"][1] <= 0
+    assert (found["expected_ratios"], found["random_ratio"]) == ([None, None], None)
+    assert found["random_cut"] == -1.5
+    table = artifact("qaoa-maxcut-summary").data
+    assert "| Random cut | -1.5000 |" in table
+    assert "of the best" not in table
+
+
+def test_a_graph_whose_weights_are_all_zero_is_refused_in_words(qaoa: Flow[..., Any]) -> None:
+    edges = [{"first": 0, "second": 1, "weight": 0.0}]
+    with pytest.raises(ValidationError, match="all weights are 0, so all cuts are equal"):
+        names(qaoa)["Graph"].model_validate({"edges": edges})
+
+
+@pytest.mark.parametrize("weight", [float("inf"), float("nan")])
+def test_a_weight_that_is_not_finite_is_refused(qaoa: Flow[..., Any], weight: float) -> None:
+    edges = [{"first": 0, "second": 1, "weight": weight}]
+    with pytest.raises(ValidationError, match="finite number"):
+        names(qaoa)["Graph"].model_validate({"edges": edges})
+
+
 def test_the_summary_is_plain_json(summary: dict[str, Any]) -> None:
     assert json.loads(json.dumps(summary)) == summary
 

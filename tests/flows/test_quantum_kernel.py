@@ -53,7 +53,9 @@ def test_the_kernel_is_that_of_the_states_within_shot_noise(
     outcome: dict[str, Any], exact: tuple[np.ndarray, np.ndarray]
 ) -> None:
     upper = np.triu_indices(45, k=1)
-    measured = np.concatenate([outcome["train_kernel"][upper], outcome["test_kernel"].ravel()])
+    measured = np.concatenate(
+        [outcome["measured_train_kernel"][upper], outcome["test_kernel"].ravel()]
+    )
     expected = np.concatenate([exact[0][upper], exact[1].ravel()])
     distances = (measured - expected) / np.sqrt(expected * (1 - expected) / SHOTS)
     # 3240 distances of a standard normal distribution: not larger, and not smaller either.
@@ -66,6 +68,38 @@ def test_the_kernel_to_learn_from_is_symmetric_with_ones(outcome: dict[str, Any]
     kernel = outcome["train_kernel"]
     assert np.array_equal(kernel, kernel.T)
     assert np.diag(kernel).tolist() == [1] * 45
+
+
+def test_a_kernel_that_noise_made_indefinite_is_projected_and_the_run_says_so(
+    outcome: dict[str, Any],
+) -> None:
+    lowest = np.linalg.eigvalsh(outcome["measured_train_kernel"])[0]
+    assert lowest < -0.01
+    assert outcome["lowest_measured_eigenvalue"] == pytest.approx(lowest)
+    assert np.linalg.eigvalsh(outcome["train_kernel"])[0] > -1e-9
+    moved = np.linalg.norm(outcome["train_kernel"] - outcome["measured_train_kernel"])
+    note = (
+        f"projected: the lowest measured eigenvalue is {lowest:.4f}, "
+        f"the projection moved the matrix by {moved:.4f} (Frobenius norm)"
+    )
+    assert outcome["kernel_projection"] == note
+    assert note in artifact("quantum-kernel-summary").data
+
+
+def test_the_projection_is_the_nearest_matrix_known_from_the_literature(
+    kernel_flow: Flow[..., Any],
+) -> None:
+    # Higham, IMA J. Numer. Anal. 22, 329 (2002), section 4: the nearest correlation matrix.
+    matrix = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0], [0.0, 1.0, 1.0]])
+    projected = kernel_flow.fn.__globals__["nearest_kernel"](matrix)
+    nearest = [[1, 0.7607, 0.1573], [0.7607, 1, 0.7607], [0.1573, 0.7607, 1]]
+    assert projected == pytest.approx(np.array(nearest), abs=5e-5)
+
+
+def test_a_positive_semidefinite_kernel_is_left_as_it_is(
+    kernel_flow: Flow[..., Any], exact: tuple[np.ndarray, np.ndarray]
+) -> None:
+    assert kernel_flow.fn.__globals__["nearest_kernel"](exact[0]) is exact[0]
 
 
 def test_it_classifies_as_well_as_an_rbf_kernel(outcome: dict[str, Any]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
+from qiskit.quantum_info import SparsePauliOp
 from qiskit_aer.noise import NoiseModel, ReadoutError
+from scipy.stats import chi2
 
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program import ProgramBackend, readout as _readout
@@ -82,6 +84,48 @@ def test_mitigated_expectation_values_are_unbiased_and_their_errors_cover_it() -
             deviations.append((float(data.evs) - value) / float(data.stds))
         assert abs(np.mean(deviations)) < 4 / np.sqrt(30)
         assert 0.6 < np.std(deviations) < 1.5
+
+
+SEEDS = 200
+
+
+def spreads(calibration_shots: int, shots: int) -> dict[str, float]:
+    """The spread of the distances from the exact values, in units of the stated errors.
+
+    Each seed has its own calibration. The observables have one group, two groups with common
+    qubits, and a product of two qubits.
+    """
+    backend = noisy_backend(ERRORS[1])
+    circuit = QuantumCircuit(2)
+    circuit.ry(0.4, 0)
+    circuit.cx(0, 1)
+    exact = {
+        "IZ": np.cos(0.4),
+        "ZZ": 1.0,
+        "IZ + ZI + XX": 2 * np.cos(0.4) + np.sin(0.4),
+    }
+    observables = [SparsePauliOp(name.split(" + ")) for name in exact]
+    distances = []
+    for seed in range(SEEDS):
+        readout = ReadoutMitigator.calibrate(
+            backend, [0, 1], shots=calibration_shots, seed_simulator=seed
+        )
+        estimator = ProgramEstimator(backend, shots=shots, seed=seed + SEEDS, readout=readout)
+        data = estimator.run([(circuit, observables)]).result()[0].data
+        distances.append((data.evs - list(exact.values())) / data.stds)
+    roots = np.sqrt(np.mean(np.square(distances), axis=0))
+    return dict(zip(exact, roots.tolist(), strict=True))
+
+
+@pytest.mark.parametrize(("calibration_shots", "shots"), [(2000, 2000), (2000, 20000)])
+def test_the_errors_of_mitigated_values_cover_the_shot_noise_of_the_calibration(
+    calibration_shots: int, shots: int
+) -> None:
+    # 200 times the square has a chi-square distribution with 200 degrees of freedom: each of six
+    # spreads is outside these limits in 1 of 10,000 cases, so a false alarm is 1 in 1600.
+    low, high = np.sqrt(chi2.ppf([5e-5, 1 - 5e-5], SEEDS) / SEEDS)
+    for name, spread in spreads(calibration_shots, shots).items():
+        assert low < spread < high, name
 
 
 def test_measurements_that_something_follows_are_not_final() -> None:
