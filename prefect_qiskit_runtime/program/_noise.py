@@ -80,6 +80,25 @@ class NoiseOfJob:
             return {}
         return {"basis_gates": list(self.basis)}
 
+    def is_on_marked_gates(self, backend: SimulatedBackend, circuit: QuantumCircuit) -> bool:
+        """Return whether gates of a circuit have noise by a label or a name outside the basis.
+
+        Transpiled to the basis, they would lose that noise. A device takes only its own gates.
+        """
+        marks = self._noisy - set(self.basis)
+        return (
+            bool(marks)
+            and not backend.imitates_device
+            and any(
+                not marks.isdisjoint({visit.name, getattr(visit.operation, "label", None)})
+                for visit in walk(circuit, definitions=True)
+            )
+        )
+
+    @property
+    def _noisy(self) -> frozenset[str]:
+        return self.everywhere | {name for name, _ in self.local}
+
     def notes_on(self, backend: SimulatedBackend, circuit: QuantumCircuit, name: str) -> list[str]:
         """Return, and log, that no gate of a circuit has noise although other gates have.
 
@@ -105,7 +124,7 @@ class NoiseOfJob:
             seen.add(visit.name)
         if not seen:
             return []
-        noisy = sorted(self.everywhere | {each for each, _ in self.local})
+        noisy = sorted(self._noisy)
         note = (
             f"No gate of circuit {circuit.name!r} ({', '.join(sorted(seen))}) has noise: "
             f"simulator.noise_model has errors of {', '.join(noisy)} only, by name and qubits."

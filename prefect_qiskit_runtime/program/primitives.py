@@ -139,7 +139,8 @@ def _run(
     for index, pub in enumerate(request.pubs):
         with naming("$.pubs", index):
             coerced = coerce(pub)
-            if transpiler is not None:
+            marked = noise.is_on_marked_gates(backend, coerced.circuit)
+            if transpiler is not None and not marked:
                 coerced = transpiler.transpiled(coerced)
             _require_isa(backend, coerced)
             pubs.append(coerced)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
+from qiskit.circuit.library import UnitaryGate
 from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error
 
 from prefect_qiskit_runtime.program.legacy.primitives import run_legacy_sampler
@@ -68,6 +69,18 @@ def test_transpiled_parameters_keep_their_values(ideal):
     (result,) = run_estimator(ideal, request(pub, noise, transpile=True))
 
     assert result.data.evs == pytest.approx([0.81, -0.81], abs=0.06)  # two sx gates
+
+
+def test_gates_that_have_noise_by_their_label_keep_it(ideal):
+    noise = noise_of("sx", error=0.01)
+    noise.add_all_qubit_quantum_error(depolarizing_error(1, 1), ["marked"])
+    circuit = QuantumCircuit(1)
+    circuit.append(UnitaryGate(np.eye(2), label="marked"), [0])
+
+    (result,) = run_estimator(ideal, request((circuit, ["Z"]), noise, transpile=True))
+
+    assert result.data.evs == pytest.approx([0], abs=0.1)
+    assert "notes" not in result.metadata
 
 
 def test_noise_on_other_qubits_is_noise_of_no_gate(ideal):
