@@ -18,6 +18,7 @@ from pydantic import Field
 from qiskit import QuantumCircuit
 from qiskit.circuit.library import efficient_su2
 from seeds import measurement_seed
+from shots import estimator_shots
 
 from prefect_qiskit_runtime import (
     Provenance,
@@ -75,8 +76,8 @@ def vqe(
             rotations of every qubit between layers of CNOT gates.
         optimizer: auto is L-BFGS-B if energies are exact, SPSA if they are sampled.
         maxiter: Maximum number of iterations; for COBYLA, of evaluated points.
-        shots: Shots per group of observables; if empty, exact on aer_simulator, and the
-            backend's default on one with noise.
+        shots: Shots per group of observables; if empty, those of the saved backend. If it has
+            none, exact on aer_simulator, and the default of a backend with noise.
         seed: Makes the run reproducible.
         backend: A saved backend, or the name of a backend of the embedded service, such as
             aer_simulator or fake_manila.
@@ -96,7 +97,7 @@ def vqe(
         "ansatz": build_ansatz(chosen, ansatz),
         "optimizer": optimizer,
         "maxiter": maxiter,
-        "shots": shots,
+        "shots": estimator_shots(backend, shots),
         "seed": seed,
     }
     watcher = Watcher(chosen, maxiter)

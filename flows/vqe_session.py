@@ -17,6 +17,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from pydantic import Field
 from qiskit.quantum_info import SparsePauliOp
+from shots import are_exact
 from vqe import MoleculeName, show_state
 
 from prefect_qiskit_runtime import (
@@ -52,8 +53,8 @@ def vqe_session(
         method: auto is L-BFGS-B if energies are exact, SPSA if they are sampled.
         maxiter: Maximum number of iterations; for COBYLA, of evaluated points.
         max_evaluations: Maximum number of measured energies, including those of gradients.
-        shots: Shots per group of observables; if empty, exact on aer_simulator, and the
-            backend's default on one with noise.
+        shots: Shots per group of observables; if empty, those of the saved backend. If it has
+            none, exact on aer_simulator, and the default of a backend with noise.
         seed: Makes the run reproducible.
         session: Groups the jobs in a session or a batch; if empty, they are independent.
         backend: A saved backend, or the name of a backend of the embedded service, such as
@@ -65,8 +66,7 @@ def vqe_session(
     chosen = load_molecule(molecule) if geometry is None else compute_molecule(geometry)
     objective = energy_of(chosen, shots)
     if method == "auto":
-        name = backend if isinstance(backend, str) else backend.name
-        method = "L-BFGS-B" if shots is None and name == "aer_simulator" else "SPSA"
+        method = "L-BFGS-B" if are_exact(backend, shots) else "SPSA"
     watcher = Watcher(chosen, maxiter)
     result = minimize(
         objective,
