@@ -154,7 +154,7 @@ def nearest_kernel(measured: np.ndarray) -> np.ndarray:
     """Return the nearest positive semidefinite matrix with ones on the diagonal.
 
     Noise can make a measured kernel indefinite, so that it is the kernel of no states and learning
-    from it is not a convex problem. The method is that of Higham, IMA J. Numerical Analysis 22, 329
+    from it is not a convex problem. The method is that of Higham, IMA Journal 22, 329
     (2002): alternating projections with Dykstra's correction.
 
     Args:

@@ -104,7 +104,7 @@ def vqe(
     started = time.monotonic()
     result = run_program(program_id, inputs, backend=backend, callback=watcher)
     seconds = time.monotonic() - started
-    watcher.finish()
+    watcher.finish(result["evaluations"])
     provenance = attach_job(watcher.job_id, backend=backend).provenance()
     summary = summarise(chosen, ansatz, result, provenance)
     summary["seconds"] = round(seconds, 2)
@@ -167,9 +167,9 @@ class Watcher:
             energies=interim["evaluations"],
         )
 
-    def finish(self) -> None:
-        """Report the end of the job."""
-        self._reporter.finish()
+    def finish(self, energies: int) -> None:
+        """Report the end of the job, and its energies with the final one."""
+        self._reporter.finish(energies=energies)
 
 
 def show_state(
@@ -229,7 +229,7 @@ def publish(
         "Exact energy": _hartree(molecule.exact_ground_energy),
         "Error": f"{summary['error_millihartree']:+.6f} millihartree",
         "Correlation energy recovered": f"{summary['correlation_recovered']:.4%}",
-        "Iterations": f"{result['iterations']} ({result['evaluations']} points evaluated)",
+        "Iterations": f"{result['iterations']} ({result['evaluations']} energies measured)",
         "Optimizer": f"{result['optimizer']}: {result['message']}",
         "Shots": result["shots"],
         "Seed": result["seed"],

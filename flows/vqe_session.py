@@ -79,7 +79,7 @@ def vqe_session(
         session=session,
         callback=watcher,
     )
-    watcher.finish()
+    watcher.finish(result)
     show_state(
         artifact_key(chosen, "state"),
         objective.ansatz.assign_parameters(result.parameters),
@@ -146,9 +146,10 @@ class Watcher:
             **({} if step.qpu_seconds is None else {"QPU seconds": self._qpu_seconds}),
         )
 
-    def finish(self) -> None:
-        """Report the end of the loop."""
-        self._reporter.finish()
+    def finish(self, result: LoopResult) -> None:
+        """Report the end of the loop, and its cost with the final measurement."""
+        qpu = {} if result.qpu_seconds is None else {"QPU seconds": result.qpu_seconds}
+        self._reporter.finish(jobs=result.jobs, energies=result.evaluations, **qpu)
 
 
 def summarise(molecule: Molecule, method: str, result: LoopResult) -> dict[str, Any]:

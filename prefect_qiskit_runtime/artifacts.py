@@ -234,8 +234,14 @@ class LoopReporter:
 
     add = blocking(aadd)
 
-    async def afinish(self) -> None:
-        """Report that the loop has ended, and update all artifacts."""
+    async def afinish(self, **costs: Any) -> None:
+        """Report that the loop has ended, and update all artifacts.
+
+        Args:
+            costs: Costs of the whole loop, as in `add`, if they are higher than at the last
+                iteration, for example because its result is measured once more.
+        """
+        self._costs = {**self._costs, **costs}
         await self._show_progress(100.0)
         await self._show_rows()
 

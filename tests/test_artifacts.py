@@ -146,6 +146,22 @@ def test_the_end_of_a_loop_is_shown_whole(prefect_server, clock):
     )
 
 
+def test_the_end_of_a_loop_states_what_it_cost_as_a_whole(prefect_server, clock):
+    reporter = LoopReporter(key="a-loop", title="A loop", maxiter=1)
+
+    @flow
+    def loop() -> None:
+        reporter.add(2.0, jobs=1, energies=46)
+        reporter.finish(energies=47)
+
+    loop()
+    artifacts = shown(reporter)
+    assert "| Cost so far: jobs | 1 |" in artifacts["convergence"]
+    assert "| Cost so far: energies | 47 |" in artifacts["convergence"]
+    assert json.loads(artifacts["table"])[-1]["energies"] == 46
+    assert stored(reporter._progress) == (100.0, "A loop: 1 jobs, 47 energies")
+
+
 def test_progress_goes_on_where_pictures_take_long(prefect_server, clock, monkeypatch):
     def draw(*_args: Any, **_fields: Any) -> str:
         clock.now += 9

@@ -181,8 +181,8 @@ class ReadoutMitigator:
 
     def _corrected(self, qubit: int) -> NDArray[np.float64]:
         """Return what replaces the signs of a read 0 and a read 1 of a qubit."""
-        corrected = np.array([1.0, -1.0]) @ np.linalg.inv(self.matrices[qubit])
-        return corrected.astype(np.float64)
+        inverse: NDArray[np.float64] = np.linalg.inv(self.matrices[qubit])
+        return inverse[0] - inverse[1]
 
 
 class _SubspaceMatrix:

@@ -89,7 +89,7 @@ def test_a_kernel_that_noise_made_indefinite_is_projected_and_the_run_says_so(
 def test_the_projection_is_the_nearest_matrix_known_from_the_literature(
     kernel_flow: Flow[..., Any],
 ) -> None:
-    # Higham, IMA J. Numerical Analysis 22, 329 (2002), section 4: the nearest correlation matrix.
+    # Higham, IMA Journal 22, 329 (2002), section 4: the nearest correlation matrix.
     matrix = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0], [0.0, 1.0, 1.0]])
     projected = kernel_flow.fn.__globals__["nearest_kernel"](matrix)
     nearest = [[1, 0.7607, 0.1573], [0.7607, 1, 0.7607], [0.1573, 0.7607, 1]]

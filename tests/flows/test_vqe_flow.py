@@ -71,6 +71,12 @@ def test_the_summary_artifact_says_what_came_out_and_where_from(summary):
         assert expected in text
 
 
+def test_all_artifacts_state_the_same_number_of_measured_energies(summary):
+    count = summary["evaluations"]
+    assert f"| Cost so far: energies | {count} |" in artifact("convergence").data
+    assert f"({count} energies measured)" in artifact("summary").data
+
+
 def test_a_circuit_ansatz_goes_through_the_service(vqe_flow, prefect_server, service_home):
     summary = vqe_flow(molecule="h2_0.735", ansatz="efficient_su2")
 

@@ -54,6 +54,20 @@ def test_its_steps_are_a_table_that_the_ui_can_hand_out(summary: dict[str, Any])
     assert json.loads(rows[0]["parameters"]) == [0.0, 0.0, 0.0]
 
 
+def test_with_shots_the_final_measurement_is_counted_everywhere(
+    prefect_server: None, service_home: object
+) -> None:
+    found = example_flow("vqe_session")(molecule="h2_0.800", shots=100, maxiter=2)
+    jobs, energies = found["jobs"], found["evaluations"]
+    text = shown("vqe-session-h2-0-800-convergence").data
+    assert f"| Cost so far: jobs | {jobs} |" in text
+    assert f"| Cost so far: energies | {energies} |" in text
+    assert (
+        f"| Cost | {jobs} jobs, {energies} energies |" in shown("vqe-session-h2-0-800-summary").data
+    )
+    assert json.loads(shown("vqe-session-h2-0-800-table").data)[-1]["energies"] == energies - 1
+
+
 def test_its_form_has_descriptions() -> None:
     properties = parameter_schema(example_flow("vqe_session")).properties
     assert all(described.get("description") for described in properties.values())
