@@ -181,7 +181,7 @@ class ReadoutMitigator:
 
     def _corrected(self, qubit: int) -> NDArray[np.float64]:
         """Return what replaces the signs of a read 0 and a read 1 of a qubit."""
-        inverse: NDArray[np.float64] = np.linalg.inv(self.matrices[qubit])
+        inverse = np.linalg.inv(self.matrices[qubit]).astype(np.float64)
         return inverse[0] - inverse[1]
 
 
