@@ -137,7 +137,7 @@ class DurableLoop:
 @async_task
 async def aminimize(
     objective: EstimatorObjective | Callable[..., Any],
-    start: ArrayLike | LoopResult,
+    start: ArrayLike | LoopResult | Mapping[Any, Any],
     *,
     backend: BackendLike | None = None,
     method: str | AskTell = "COBYLA",
@@ -169,8 +169,9 @@ async def aminimize(
             optionally followed by the standard error. A function with a parameter `points` is
             called once with all points of a step (a 2D array). Parameters named `seed` and
             `session` receive those of the step.
-        start: The starting point, a 1D array; or the result of another loop, to start where it
-            ended.
+        start: The starting point, a 1D array; for an `EstimatorObjective` also a mapping from
+            its parameters, or their names, to numbers; or the result of another loop, to start
+            where it ended.
         backend: The backend that an `EstimatorObjective` runs on: a `RuntimeBackend`, or the name
             of a backend of the embedded service.
         method: A method of `scipy.optimize.minimize`; "SPSA", which measures two points
@@ -253,7 +254,32 @@ def _is_whole(number: Any) -> bool:
     return isinstance(number, int | np.integer) and not isinstance(number, bool)
 
 
+def _ordered(start: Mapping[Any, Any], objective: Any) -> list[float]:
+    """Return the values of parameters, by name, in the order of the ansatz."""
+    if not isinstance(objective, EstimatorObjective):
+        raise ConfigurationError(
+            "A start that names its parameters needs an EstimatorObjective. For a function, pass a"
+            " 1D array."
+        )
+    from qiskit.circuit import ParameterVector
+
+    named: dict[Any, float] = {}
+    for key, value in start.items():
+        if isinstance(key, ParameterVector) and len(key) == np.size(value):
+            named |= {each.name: one for each, one in zip(key, value, strict=True)}
+        else:
+            named[getattr(key, "name", key)] = value
+    names = [parameter.name for parameter in objective.ansatz.parameters]
+    if set(named) != set(names):
+        raise ConfigurationError(
+            f"start must give one number for each of: {', '.join(names)}; it names"
+            f" {', '.join(map(str, named))}."
+        )
+    return [named[name] for name in names]
+
+
 def _starting_point(start: Any, objective: Any) -> NDArray[np.float64]:
+    start = _ordered(start, objective) if isinstance(start, Mapping) else start
     point = np.array(start.parameters if isinstance(start, LoopResult) else start, dtype=float)
     wanted = objective.num_parameters if isinstance(objective, EstimatorObjective) else point.size
     if point.shape != (wanted,) or not point.size:

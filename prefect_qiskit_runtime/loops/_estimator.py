@@ -8,8 +8,9 @@ A loop that runs again after an upgrade, or on another machine, therefore sends 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from prefect_qiskit_runtime.devices.choice import choose_backend
 from prefect_qiskit_runtime.devices.device import Device, device_of
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.loops._models import Ask, Measured
+from prefect_qiskit_runtime.loops._observables import read_observable
 from prefect_qiskit_runtime.loops._records import LoopRecords
 from prefect_qiskit_runtime.primitives import arun_estimator
 from prefect_qiskit_runtime.program.shifts import ShiftedCircuit, shifted_circuit
@@ -29,7 +31,7 @@ from prefect_qiskit_runtime.sessions import RuntimeSession, SessionLike
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from qiskit.circuit import QuantumCircuit
-    from qiskit.quantum_info import SparsePauliOp
+    from qiskit.quantum_info import Pauli, SparseObservable, SparsePauliOp
 
 _DIGITS = 6
 """Decimals of coefficients that identify a problem; further ones may differ by rounding."""
@@ -45,7 +47,8 @@ class EstimatorObjective:
     Attributes:
         ansatz: The circuit, without measurements; its parameters are varied in the order of
             `ansatz.parameters`.
-        observable: The observable to estimate, on the same number of qubits.
+        observable: The observable to estimate, on the same number of qubits, in any form that
+            `run_estimator` accepts for one observable. It is kept as a SparsePauliOp.
         shots: Shots for each group of observables that are measured together. Without shots and
             precision, values are exact on the ideal backend.
         precision: Precision instead of shots, as in `run_estimator`.
@@ -57,7 +60,7 @@ class EstimatorObjective:
     """
 
     ansatz: QuantumCircuit
-    observable: SparsePauliOp
+    observable: SparsePauliOp | Pauli | SparseObservable | str | Mapping[Any, float]
     shots: int | None = None
     precision: float | None = None
     offset: float = 0.0
@@ -68,18 +71,32 @@ class EstimatorObjective:
         """Check that ansatz and observable match, before any job is submitted.
 
         Raises:
-            InvalidInputError: The ansatz has no parameters, or the numbers of qubits differ.
+            InvalidInputError: The ansatz has no parameters or has measurements, the observable
+                cannot be minimised, or the numbers of qubits differ.
         """
         if not self.ansatz.parameters:
             raise InvalidInputError(
                 "The ansatz has no parameters, so there is nothing to vary.", path="$.ansatz"
             )
-        if self.ansatz.num_qubits != self.observable.num_qubits:
+        if self.ansatz.count_ops().get("measure"):
+            raise InvalidInputError(
+                "The ansatz has measurements, but the estimator measures the observable itself:"
+                " pass ansatz.remove_final_measurements(inplace=False).",
+                path="$.ansatz",
+            )
+        operator = read_observable(self.observable)
+        if self.ansatz.num_qubits != operator.num_qubits:
             raise InvalidInputError(
                 f"The ansatz has {self.ansatz.num_qubits} qubits, the observable"
-                f" {self.observable.num_qubits}.",
+                f" {operator.num_qubits}.",
                 path="$.observable",
             )
+        object.__setattr__(self, "observable", operator)
+
+    @property
+    def operator(self) -> SparsePauliOp:
+        """The observable as a sum of Pauli strings."""
+        return cast("SparsePauliOp", self.observable)
 
     @property
     def num_parameters(self) -> int:
@@ -89,8 +106,8 @@ class EstimatorObjective:
     @property
     def problem(self) -> Any:
         """A description that identifies the objective, independent of rounding."""
-        coefficients = np.round(np.asarray(self.observable.coeffs, dtype=complex), _DIGITS) + 0
-        terms = zip(self.observable.paulis.to_labels(), coefficients.tolist(), strict=True)
+        coefficients = np.round(np.asarray(self.operator.coeffs, dtype=complex), _DIGITS) + 0
+        terms = zip(self.operator.paulis.to_labels(), coefficients.tolist(), strict=True)
         return [
             self.ansatz.num_parameters,
             sorted(self.ansatz.count_ops().items()),
@@ -238,5 +255,5 @@ class EstimatorMeasuring:
             settings["initial_layout"] = block.initial_layout
         passes = generate_preset_pass_manager(**settings)
         transpiled = passes.run(circuit)
-        observable = self.objective.observable.apply_layout(transpiled.layout)
+        observable = self.objective.operator.apply_layout(transpiled.layout)
         return encode({"circuit": transpiled, "observable": observable})
