@@ -181,8 +181,8 @@ class ReadoutMitigator:
 
     def _corrected(self, qubit: int) -> NDArray[np.float64]:
         """Return what replaces the signs of a read 0 and a read 1 of a qubit."""
-        inverse = np.linalg.inv(self.matrices[qubit]).astype(np.float64)
-        return inverse[0] - inverse[1]
+        wrong, right = self.matrices[qubit][1]
+        return (np.array([1.0, -1.0]) - 1 + wrong + right) / (right - wrong)
 
 
 class _SubspaceMatrix:
