@@ -288,7 +288,7 @@ def test_primitives_are_sent_to_where_they_run(cloud: Cloud, service_home: Path)
     ("fields", "says"),
     [
         ({"service": "ibm"}, "runs primitives with its credentials"),
-        ({"private": True}, "can be read once"),
+        ({"private": True}, "can be read only once"),
         ({"hardware_credentials": None, "hardware_max_seconds": 5}, "needs hardware_credentials"),
         ({"hardware_credentials": None, "hardware_mode": "job"}, "needs hardware_credentials"),
     ],

@@ -254,7 +254,7 @@ def test_unknown_names_are_not_found(counting: str) -> None:
     with pytest.raises(NotFoundError, match="aer_simulator") as caught:
         submit_program(counting, {"upto": 1}, backend="aer_simulater")
     assert (caught.value.kind, caught.value.identifier) == ("backend", "aer_simulater")
-    with pytest.raises(NotFoundError, match="looked for in the embedded service") as caught:
+    with pytest.raises(NotFoundError, match="The search was in the embedded service") as caught:
         tasks.attach_job.fn("no-such-job", backend=BACKEND)
     assert (caught.value.kind, caught.value.identifier) == ("job", "no-such-job")
 
