@@ -5,7 +5,6 @@ Run as a script, it writes `docs/reference/constructs.md`.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,16 +27,11 @@ from qiskit.circuit import (
 )
 from qiskit.circuit.classical import expr, types
 from qiskit.quantum_info import Clifford, Kraus, SparsePauliOp
-from qiskit_ibm_runtime import QuantumProgram
-from qiskit_ibm_runtime.decoders.executor.decoder import ExecutorResultDecoder
-from qiskit_ibm_runtime.options_models import ExecutorOptions
-from qiskit_ibm_runtime.quantum_program.params_converters import QUANTUM_PROGRAM_PARAMS_CONVERTERS
 
-from prefect_qiskit_runtime import codec
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program import ProgramBackend
-from prefect_qiskit_runtime.program.executor import run_executor
 from prefect_qiskit_runtime.program.primitives import Request, run_estimator, run_sampler
+from tests.program.quantum_programs import execute_item
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "constructs.md"
 A = Parameter("a")
@@ -310,14 +304,7 @@ def execute(backend: ProgramBackend, circuit: QuantumCircuit) -> Any:
     """Run a circuit, measured at its end, as the item of a quantum program."""
     measured = circuit.copy()
     measured.measure([0, 1], [0, 1])
-    program = QuantumProgram(shots=SHOTS)
-    program.append_circuit_item(measured, np.array([_values(circuit)]))
-    encoder = QUANTUM_PROGRAM_PARAMS_CONVERTERS["v2.0"].encoder
-    model = encoder(program, ExecutorOptions())
-    inputs = codec.decode(json.dumps(model.model_dump(mode="json")))
-    result = run_executor(backend, inputs, unsupported_options="refuse")
-    (registers,) = ExecutorResultDecoder.decode(codec.encode(result))
-    return registers
+    return execute_item(backend, measured, [_values(circuit)], shots=SHOTS)
 
 
 def _request(backend: ProgramBackend, pubs: list[Any], **beside: Any) -> Request:

@@ -6,7 +6,6 @@ comparisons of a run together raise a false alarm with chance FALSE_ALARMS at mo
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from typing import Any
@@ -17,16 +16,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from qiskit.circuit import Clbit, QuantumCircuit
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit.quantum_info import SparsePauliOp
-from qiskit_ibm_runtime import QuantumProgram
-from qiskit_ibm_runtime.decoders.executor.decoder import ExecutorResultDecoder
-from qiskit_ibm_runtime.options_models import ExecutorOptions
-from qiskit_ibm_runtime.quantum_program.params_converters import QUANTUM_PROGRAM_PARAMS_CONVERTERS
 
-from prefect_qiskit_runtime import codec
 from prefect_qiskit_runtime.program import ProgramBackend
-from prefect_qiskit_runtime.program.executor import run_executor
 from prefect_qiskit_runtime.program.primitives import Request, run_estimator, run_sampler
 from prefect_qiskit_runtime.program.transpiled import PubTranspiler
+from tests.program.quantum_programs import execute_item
 
 from .agreement import disagreements, marginal, parity_chances, parity_counts
 from .random_circuits import circuits
@@ -106,17 +100,6 @@ def from_sampler(backend: ProgramBackend, circuit: QuantumCircuit, rows: Any) ->
     return {name: data[name].to_bool_array(order="little") for name in data}
 
 
-def from_executor(backend: ProgramBackend, circuit: QuantumCircuit, rows: Any) -> dict[str, Any]:
-    program = QuantumProgram(shots=SHOTS)
-    program.append_circuit_item(circuit, np.array(rows))
-    options = ExecutorOptions.model_validate({"experimental": {"simulator": {"seed_simulator": 6}}})
-    model = QUANTUM_PROGRAM_PARAMS_CONVERTERS["v2.0"].encoder(program, options)
-    inputs = codec.decode(json.dumps(model.model_dump(mode="json")))
-    result = run_executor(backend, inputs, unsupported_options="refuse")
-    (registers,) = ExecutorResultDecoder.decode(codec.encode(result))
-    return registers
-
-
 def from_run(backend: ProgramBackend, circuit: QuantumCircuit, rows: Any) -> Any:
     binds = [{p: [row[i] for row in rows] for i, p in enumerate(circuit.parameters)}]
     options = {"parameter_binds": binds} if circuit.parameters else {}
@@ -156,7 +139,9 @@ def test_quantum_programs_of_any_circuit_give_samples_of_the_reference(ideal, ci
     rows = rows_for(circuit)
     wanted = [reference.probabilities() for reference in values_of(circuit)]
 
-    check_samples(circuit, from_executor(ideal, circuit, rows), wanted)
+    check_samples(
+        circuit, execute_item(ideal, circuit, rows, shots=SHOTS, seed_simulator=6), wanted
+    )
 
 
 @examples

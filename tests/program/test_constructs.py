@@ -54,7 +54,7 @@ def fresh_page() -> str:
 
 
 def test_the_page_of_constructs_is_up_to_date(fresh_page):
-    # `python tests/program/constructs.py` writes it.
+    # `python -m tests.program.constructs` writes it.
     assert fresh_page == PAGE.read_text()
 
 
