@@ -59,7 +59,7 @@ def test_every_flow_has_a_deployment(deployed: dict[str, Any]) -> None:
     assert {Path(entrypoint.split(":")[0]).stem for entrypoint in deployed} == files - NO_FLOWS
 
 
-NO_FLOWS = {"generate_molecules", "seeds", "serve"}
+NO_FLOWS = {"generate_molecules", "seeds", "shots", "serve"}
 
 
 @pytest.mark.parametrize("entrypoint", [one["entrypoint"] for one in DEPLOYMENTS])

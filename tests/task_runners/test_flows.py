@@ -73,7 +73,12 @@ OTHERS: dict[str, dict[str, Any]] = {
 
 
 def test_each_flow_is_tried() -> None:
-    flows = {path.stem for path in FLOWS.glob("*.py")} - {"serve", "generate_molecules", "seeds"}
+    flows = {path.stem for path in FLOWS.glob("*.py")} - {
+        "serve",
+        "generate_molecules",
+        "seeds",
+        "shots",
+    }
     assert flows == {"program_pipeline", "dissociation_curve", *OTHERS}
 
 
