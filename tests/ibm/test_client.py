@@ -150,7 +150,7 @@ async def test_a_delay_in_real_time_is_refused_for_ibm_before_a_job(one: Runtime
     circuit.measure(0, 0)
     before = len(await one.jobs(limit=None))
 
-    with pytest.raises(EncodingError, match=r"waits 160\.0 us, and IBM Quantum reads delays in dt"):
+    with pytest.raises(EncodingError, match=r"waits 160(\.0)? us, and IBM Quantum reads delays"):
         await one.run("sampler", {"pubs": [(circuit,)]}, backend="fake_manila")
 
     assert len(await one.jobs(limit=None)) == before
