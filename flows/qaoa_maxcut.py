@@ -96,8 +96,8 @@ def qaoa_maxcut(
 
     Returns:
         The expected cut of each number of layers with its standard error (0 if exact), the best
-        sample, and the best possible cut. Ratios to the best cut are None if it is 0, as it is
-        without positive weights.
+        sample, and the best possible cut. Ratios to the best cut are None if it is 0, as without
+        positive weights.
     """
     graph = graph or read_graph(graph_file)
     best = float(graph.cuts().max())

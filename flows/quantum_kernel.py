@@ -176,7 +176,7 @@ def nearest_kernel(measured: np.ndarray) -> np.ndarray:
         correction = positive - corrected
         current = positive.copy()
         np.fill_diagonal(current, 1)
-    # What is left of the difference is scaled away, which keeps the matrix semidefinite.
+    # The rest of the difference is scaled away, which keeps the matrix semidefinite.
     scale = np.sqrt(np.diag(positive))
     positive = (positive + positive.T) / (2 * np.outer(scale, scale))
     np.fill_diagonal(positive, 1)

@@ -157,7 +157,7 @@ def sync_dry_run_task(
 
 @dataclass(frozen=True)
 class _PlannedJob:
-    """What one job would send."""
+    """The content of one job that would be submitted."""
 
     payload_bytes: int
     circuits: list[DryRunCircuit]

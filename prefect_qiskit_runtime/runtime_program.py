@@ -39,7 +39,7 @@ def flow_folder() -> Path | None:
 def locate(path: str | Path) -> Path:
     """Find a file that a flow names: relative to the flow's file, outside a flow to the cwd.
 
-    A worker runs a deployment from a folder of its own, so the working directory says nothing.
+    A worker runs a deployment from a separate folder, so the working directory says nothing.
 
     Raises:
         ConfigurationError: There is no such file; the error names where it was looked for.
@@ -56,7 +56,7 @@ def locate(path: str | Path) -> Path:
 
 
 def source_argument(source: str | bytes | Path) -> str | bytes | Path:
-    """Tell a path from a source: a text of one line that ends in `.py` is a path."""
+    """Distinguish a path from a source: a text of one line that ends in `.py` is a path."""
     if isinstance(source, Path) or (
         isinstance(source, str) and "\n" not in source and source.endswith(".py")
     ):

@@ -48,7 +48,7 @@ def service_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
-    """A real Prefect server with a database of its own, for the tests that run flows."""
+    """A real Prefect server with a separate database, for the tests that run flows."""
     from prefect.settings import (
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
         PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW,

@@ -1,4 +1,4 @@
-"""A real proxy between a client and a service, which breaks what it is told to break."""
+"""A real proxy between a client and a service, which breaks chosen requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EMPTY_LISTING = b'{"jobs": [], "count": 0}'
 
 @dataclass
 class Fault:
-    """What happens to some of the requests.
+    """A fault of some of the requests.
 
     Attributes:
         request: Pattern of "METHOD /target" that it is for.

@@ -21,7 +21,7 @@ def read_observable(observable: Any) -> SparsePauliOp:
             coefficients.
 
     Raises:
-        InvalidInputError: It is none of them, has complex coefficients, or is zero.
+        InvalidInputError: It is not one of them, has complex coefficients, or is zero.
     """
     operator = _as_operator(observable)
     coefficients: Any = np.asarray(operator.coeffs, dtype=complex)

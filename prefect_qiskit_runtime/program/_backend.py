@@ -1,6 +1,6 @@
 """The backend that a program gets: a simulated one with primitives.
 
-The primitives are imported on use: in images with Qiskit before 1.0 there are none to build on.
+The primitives are imported on use: in images with Qiskit before 1.0 those base classes are missing.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ _WIDE_GATES = frozenset({"ccx", "ccz", "cswap"})
 
 @dataclass(frozen=True)
 class Usage:
-    """What a program has run so far.
+    """The circuits that a program has run so far.
 
     Attributes:
         circuits: How many circuits, each set of parameter values counted as one.
@@ -68,7 +68,7 @@ class SimulatedBackend(BackendV2):
         return f"{type(self).__name__}({self.name!r})"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        # Primitives of qiskit-ibm-runtime copy their options, and the backend stands in them:
+        # Primitives of qiskit-ibm-runtime copy their options, which hold the backend:
         # a second one would build its noise again and count what it runs for itself.
         return self
 
@@ -103,7 +103,7 @@ class SimulatedBackend(BackendV2):
 
     @property
     def usage(self) -> Usage:
-        """What has run on it so far."""
+        """The circuits that have run on it so far."""
         return self._usage
 
     @property

@@ -63,7 +63,7 @@ def chromium() -> str:
 
 @pytest.fixture(scope="package")
 def served(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """`make serve`, with a database and an embedded service of its own."""
+    """`make serve`, with a separate database and embedded service."""
     home = tmp_path_factory.mktemp("browser")
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -115,11 +115,11 @@ def ibm() -> Iterator[OfflineService]:
 def ui(chromium: str, served: Served, tmp_path: Path) -> Iterator[Ui]:
     """A page of the UI. With SCREENSHOTS, a folder, what tests show is kept there as pictures.
 
-    What the page came to is in the test's temporary folder, as `last.png`.
+    The last state of the page is in the test's temporary folder, as `last.png`.
     """
     from playwright.sync_api import sync_playwright
 
-    # Of one test: while it lasts, its loop counts as running in this thread.
+    # For one test only: while it lasts, its loop is treated as running in this thread.
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium)
         page = browser.new_page(base_url=served.url, viewport={"width": 1280, "height": 900})

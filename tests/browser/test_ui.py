@@ -1,4 +1,4 @@
-"""What the blocks, forms and artifacts of this package are like in a browser.
+"""The blocks, forms and artifacts of this package in a browser.
 
 `make browser` runs all of it and takes the pictures of the documentation.
 """
@@ -16,7 +16,7 @@ from tests.browser.conftest import Served
 from tests.browser.ui import Ui
 from tests.waiting import wait_until
 
-# Each step has a deadline of its own, and some tests have many steps.
+# Each step has a separate deadline, and some tests have many steps.
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -82,11 +82,11 @@ def test_cancelling_in_the_page_cancels_the_job_at_the_service(ui: Ui, served: S
     ui.start_vqe(
         "unwanted-run", molecule="lih_1.595_8q", maxiter=100_000, shots=1000, block="embedded"
     )
-    told = ui.page.get_by_text(re.compile("Job .* submitted to")).inner_text()
+    message = ui.page.get_by_text(re.compile("Job .* submitted to")).inner_text()
     ui.cancel()
     ui.wait_for_state("unwanted-run", "Cancelled")
     # The state is that of the flow run; its hook may still be at work.
-    wait_until(lambda: served.job_status(told.split()[1]) == "Cancelled", "the job is cancelled")
+    wait_until(lambda: served.job_status(message.split()[1]) == "Cancelled", "the job is cancelled")
 
 
 @pytest.mark.slow

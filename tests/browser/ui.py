@@ -1,4 +1,4 @@
-"""What a user does in Prefect's UI, in the words of its pages."""
+"""The actions of a user in Prefect's UI, in the words of its pages."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ class Ui:
         cards = self.page.locator(".flow-run-artifacts")
         card = cards.locator(".artifact-card", has_text=re.compile(f"-{what}(?![a-z-])"))
 
-        # The page draws itself anew when it learns the state of the run: then it is at its first
+        # The page draws itself again when it learns the state of the run: then it is at its first
         # tab again, and at its top. And its lists are filled as they are scrolled to.
         def opened() -> bool:
             if not cards.is_visible():

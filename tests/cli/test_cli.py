@@ -353,22 +353,22 @@ def test_sessions_are_listed_shown_closed_and_cancelled(service_home: Path) -> N
     )
 
 
-# What was used ----------------------------------------------------------------------------
+# Usage -----------------------------------------------------------------------------------
 
 
 def test_usage_sums_up_days_and_backends(counter: str) -> None:
     job_id = submit(counter, count=1)
     assert cli("jobs", "result", job_id).out == "1\n"
-    shown, told = cli("usage"), cli("usage", "--json", "--days", "1")
-    assert (shown.code, told.code) == (0, 0), shown.err + told.err
+    shown, listed = cli("usage"), cli("usage", "--json", "--days", "1")
+    assert (shown.code, listed.code) == (0, 0), shown.err + listed.err
     header, *rows, last = shown.out.splitlines()
     assert header == "DAY\tBACKEND\tJOBS\tQPU SECONDS\tSECONDS"
-    (job,) = [job for job in told.json["jobs"] if job["job_id"] == job_id]
+    (job,) = [job for job in listed.json["jobs"] if job["job_id"] == job_id]
     assert job["seconds"] > 0
     assert (job["quantum_seconds"], job["status"]) == (0, "Completed")
     assert [job["created"][:10], job["backend"]] in [row.split("\t")[:2] for row in rows]
     assert last == "The instance has used 0.0 s of QPU time."
-    assert told.json["instance"]["usage_limit_reached"] is False
+    assert listed.json["instance"]["usage_limit_reached"] is False
 
 
 def test_usage_tells_for_how_long_sessions_were_active(counter: str) -> None:
@@ -381,8 +381,8 @@ def test_usage_tells_for_how_long_sessions_were_active(counter: str) -> None:
     )
     command = [sys.executable, "-c", script, counter]
     session = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-    shown, told = cli("usage"), cli("usage", "--json", "--days", "1")
-    assert told.json["sessions"][session] > 0
+    shown, listed = cli("usage"), cli("usage", "--json", "--days", "1")
+    assert listed.json["sessions"][session] > 0
     assert "sessions were active for" in shown.out.splitlines()[-2]
 
 

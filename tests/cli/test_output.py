@@ -1,4 +1,4 @@
-"""What tables look like in a terminal."""
+"""The look of tables in a terminal."""
 
 from __future__ import annotations
 

@@ -188,7 +188,7 @@ async def tls_wire(tmp_path: Path) -> AsyncIterator[tuple[Wire, str]]:
 
 @pytest.fixture
 def unused_port() -> int:
-    """A port where nobody listens."""
+    """A port without a listener."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

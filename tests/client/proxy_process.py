@@ -1,4 +1,4 @@
-"""A proxy as a process of its own: CONNECT and plain requests, for one user and password.
+"""A proxy in a separate process: CONNECT and plain requests, for one user and password.
 
 It goes to one address on this machine, whatever is asked for, and prints what it was asked, and
 the status of its own answer if it let nothing through.

@@ -224,8 +224,8 @@ async def test_what_a_job_says_of_itself_needs_no_question(
 async def test_a_service_that_says_little_at_submission_is_made_do_with(wire: Wire) -> None:
     wire.on("POST /jobs", answer({"id": "j1", "backend": "b"}))
     made = "2024-01-02T03:04:05Z"
-    told = {"id": "j1", "backend": "b", "state": {"status": "Queued"}, "program": {"id": "p"}}
-    wire.on("GET /jobs/j1", answer({**told, "created": made, "tags": ["new"]}))
+    answered = {"id": "j1", "backend": "b", "state": {"status": "Queued"}, "program": {"id": "p"}}
+    wire.on("GET /jobs/j1", answer({**answered, "created": made, "tags": ["new"]}))
     async with RuntimeClient(wire.url, TOKEN) as client:
         job = await client.run("p", options={"tags": ["a"], "image": "i"}, session_id="s")
         assert (job.tags, job.image, job.session_id, job.creation_date) == (["a"], "i", "s", None)
@@ -300,9 +300,14 @@ async def test_usage_and_estimate_are_seconds_on_a_device(
 
 
 async def test_usage_is_zero_until_the_job_has_ended(wire: Wire) -> None:
-    told = {"id": "j1", "backend": "b", "program": {"id": "p"}, "created": "2024-01-02T03:04:05Z"}
-    states = [answer({**told, "state": {"status": word}}) for word in ("Running",) * 2]
-    wire.on("GET /jobs/j1", *states, answer({**told, "state": {"status": "Completed"}}))
+    answered = {
+        "id": "j1",
+        "backend": "b",
+        "program": {"id": "p"},
+        "created": "2024-01-02T03:04:05Z",
+    }
+    states = [answer({**answered, "state": {"status": word}}) for word in ("Running",) * 2]
+    wire.on("GET /jobs/j1", *states, answer({**answered, "state": {"status": "Completed"}}))
     wire.on("GET /jobs/j1/metrics", answer({"usage": {"seconds": 9, "quantum_seconds": 4}}))
     async with RuntimeClient(wire.url, TOKEN) as client:
         job = await client.job("j1")
@@ -370,10 +375,15 @@ async def test_ten_jobs_are_listed_unless_told_otherwise(wire: Wire) -> None:
 
 
 async def test_a_callback_that_ended_early_does_not_end_the_waiting(wire: Wire) -> None:
-    told = {"id": "j1", "backend": "b", "program": {"id": "p"}, "created": "2024-01-02T03:04:05Z"}
+    answered = {
+        "id": "j1",
+        "backend": "b",
+        "program": {"id": "p"},
+        "created": "2024-01-02T03:04:05Z",
+    }
     wire.on("POST /jobs", answer({"id": "j1", "backend": "b"}))
     wire.on("GET /jobs/j1/stream", answer("gone", 404), stream(interim(0), end(1)))
-    wire.on("GET /jobs/j1", answer({**told, "state": {"status": "Completed"}}))
+    wire.on("GET /jobs/j1", answer({**answered, "state": {"status": "Completed"}}))
     async with RuntimeClient(wire.url, TOKEN) as client:
         job = await client.run("p", callback=lambda *_: None)
         assert await job.wait_for_final_state() is JobStatus.COMPLETED

@@ -30,7 +30,7 @@ def token(value: str, expires_in: float = 3600) -> dict[str, object]:
 def nobody_is_logged_in() -> Iterator[None]:
     _login._logins.cache_clear()
     yield
-    gc.collect()  # a future whose error nobody took says so here, in the test that left it
+    gc.collect()  # an error that was not retrieved is reported in the test that left it
 
 
 def ibm(wire: Wire, key: str = KEY, **fields: object) -> IbmApi:

@@ -1,4 +1,4 @@
-"""What is sent to IBM and read from it: submissions, errors, instances, waiting."""
+"""Requests to IBM and its answers: submissions, errors, instances, waiting."""
 
 from __future__ import annotations
 

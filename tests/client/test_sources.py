@@ -1,4 +1,4 @@
-"""What a user may give as a program."""
+"""The forms in which a user may give a program."""
 
 from __future__ import annotations
 

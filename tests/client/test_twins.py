@@ -21,7 +21,7 @@ PAIRS = [
     (RuntimeClientJob, SyncRuntimeClientJob),
     (RuntimeClientSession, SyncRuntimeClientSession),
 ]
-# What only one of them can have: the loop's own, and what opens and closes the thread.
+# Only one of them can have these: they belong to the loop, or open and close the thread.
 APART = {"deliver", "open", "close"}
 
 

@@ -178,5 +178,5 @@ def test_a_random_circuit_arrives_equivalent(circuit: QuantumCircuit) -> None:
 
     require_equivalent(circuit, arrived)
     assert circuit == untouched
-    # What has arrived once travels on as it is.
+    # A circuit that has been decoded is encoded again without a change.
     require_equivalent(arrived, decode(encode(arrived)))

@@ -1,4 +1,4 @@
-"""What cannot travel is refused, with its place."""
+"""Values that cannot be encoded are refused, and the error names their place."""
 
 from __future__ import annotations
 

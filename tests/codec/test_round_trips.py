@@ -1,4 +1,4 @@
-"""What goes in comes out, and plain values cost no import."""
+"""Values survive a round trip, and plain values cost no import."""
 
 from __future__ import annotations
 

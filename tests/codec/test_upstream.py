@@ -83,7 +83,7 @@ def test_what_upstream_knows_and_we_do_not_is_left_to_it():
 
 
 def test_upstream_writes_null_for_a_function_and_refuses_unknown_objects():
-    # What the refusals of ours are measured against; see test_refusals.py.
+    # Our refusals are compared with these; see test_refusals.py.
     with pytest.warns(UserWarning, match="will be set to None"):
         assert upstream_text(len) == "null"
     with pytest.raises(TypeError, match="not JSON serializable"):

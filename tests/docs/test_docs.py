@@ -22,7 +22,7 @@ from tests.flow_processes import flow_environment
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
-# These speak of files of the repository; the others are read by somebody with an empty folder.
+# These speak of files of the repository; readers of the others start with an empty folder.
 IN_REPOSITORY = (
     "README.md",
     "backend-health.md",
@@ -91,7 +91,7 @@ def run_console(text: str, folder: Path) -> None:
 
 @pytest.fixture
 def variables_of_its_own() -> Iterator[None]:
-    """What a page sets in the environment is gone after it."""
+    """Environment variables that a page sets are removed after it."""
     before = dict(os.environ)
     yield
     os.environ.clear()

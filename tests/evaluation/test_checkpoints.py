@@ -77,7 +77,7 @@ def test_an_input_checkpoints_is_all_of_all_attempts() -> None:
 
 
 def test_another_version_of_the_program_begins_at_the_beginning() -> None:
-    program_id = upload("checkpoint", "counting-anew")
+    program_id = upload("checkpoint", "counting-again")
 
     def change() -> None:
         update_program.fn(program_id, source=COUNTING.replace("in dies_at and", "is None and"))

@@ -1,4 +1,4 @@
-"""A service with its fault mode, and one that imitates IBM, each a process of its own."""
+"""A service with its fault mode, and one that imitates IBM, each in a separate process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def main(backend, user_messenger, wait=0, result="done"):
 
 
 class Caller:
-    """The few calls that most tests make, over a real connection of their own."""
+    """The few calls that most tests make, over a separate real connection."""
 
     def __init__(self, service: OfflineService) -> None:
         self.http = httpx.Client(

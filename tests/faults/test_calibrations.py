@@ -43,8 +43,8 @@ def test_qubits_are_chosen_by_the_errors_of_the_calibration_that_is_named(
     at_ibm: AtIbm, calibration_id: str, good: set[int]
 ) -> None:
     block = at_ibm(DEVICE, transpile=True, optimization_level=3, calibration_id=calibration_id)
-    told: Any = run_sampler([bell(measured=True)], backend=block, dry_run=True)
-    transpilation = told.preparation["transpilation"]
+    dry_run: Any = run_sampler([bell(measured=True)], backend=block, dry_run=True)
+    transpilation = dry_run.preparation["transpilation"]
     assert set(transpilation["layouts"][0]) == good
     assert transpilation["calibration"]["calibration_id"] == calibration_id
 

@@ -87,10 +87,10 @@ def test_angles_of_rzz_are_checked_as_ibms_client_checks_them(at_ibm: AtIbm) -> 
         with pytest.raises(InvalidInputError, match=r"pubs\[0\]: .*range \[0, pi/2\]") as caught:
             run_estimator([pub], backend=block)
         assert "fractional_gates=True" in str(caught.value)
-        told: Any = run_estimator([pub], backend=block, dry_run=True)
-        assert not told.is_accepted
-    told = run_estimator([(open_angle, observable, [[0.1], [0.7]])], backend=block, dry_run=True)
-    assert told.is_accepted  # type: ignore[attr-defined]
+        dry_run: Any = run_estimator([pub], backend=block, dry_run=True)
+        assert not dry_run.is_accepted
+    dry_run = run_estimator([(open_angle, observable, [[0.1], [0.7]])], backend=block, dry_run=True)
+    assert dry_run.is_accepted  # type: ignore[attr-defined]
 
 
 def test_values_of_parameters_are_checked_after_transpilation_too(at_ibm: AtIbm) -> None:
@@ -98,8 +98,8 @@ def test_values_of_parameters_are_checked_after_transpilation_too(at_ibm: AtIbm)
     block = at_ibm(DEVICE, transpile=True, fractional_gates=True)
     with pytest.raises(InvalidInputError, match=r"pubs\[0\]: .*range \[0, pi/2\]"):
         run_estimator([pub], backend=block)
-    told: Any = run_estimator([pub], backend=block, dry_run=True)
-    assert not told.is_accepted
+    dry_run: Any = run_estimator([pub], backend=block, dry_run=True)
+    assert not dry_run.is_accepted
     decomposed: Any = run_estimator([pub], backend=at_ibm(DEVICE, transpile=True), dry_run=True)
     assert decomposed.is_accepted
 
@@ -125,8 +125,8 @@ def test_ibms_own_client_has_the_same_gates(at_ibm: AtIbm, ibms_client: Any) -> 
 def test_the_embedded_service_runs_them_too() -> None:
     block = RuntimeBackend(name=DEVICE, transpile=True, fractional_gates=True, default_shots=20_000)
     pub = (rotated(), OBSERVABLES)
-    told: Any = run_estimator([pub], backend=block, dry_run=True)
-    assert [one.two_qubit_gates for one in told.circuits] == [1]  # two without rzz
+    dry_run: Any = run_estimator([pub], backend=block, dry_run=True)
+    assert [one.two_qubit_gates for one in dry_run.circuits] == [1]  # two without rzz
     exact = StatevectorEstimator().run([pub]).result()[0].data.evs
     (result,) = run_estimator([pub], backend=block)
     np.testing.assert_allclose(result.data.evs, exact, atol=0.15)

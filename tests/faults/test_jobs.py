@@ -1,4 +1,4 @@
-"""What a test can make happen to jobs and accounts."""
+"""Faults of jobs and accounts that a test can cause."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The reference of the fault mode says of every scenario what its model says.
 
-Run this file to write the tables anew.
+Run this file to write the tables again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a test can make go wrong with requests."""
+"""Faults of requests that a test can cause."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a test can make happen to sessions."""
+"""Faults of sessions that a test can cause."""
 
 from __future__ import annotations
 

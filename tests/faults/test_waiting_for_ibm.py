@@ -94,7 +94,7 @@ async def test_all_jobs_are_asked_for_at_once_from_all_loops(cloud: OfflineServi
     assert len(alone) <= 1  # the first, as long as it is the only one
     assert ended == [[JobStatus.CANCELLED] * 3] * 2
     assert min(seconds_between(cloud.requests("GET", "/jobs"))) > 0.9
-    # What has left the list is asked for by itself, once.
+    # A job that is no longer in the list is asked for separately, once.
     asked = [request["path"] for request in cloud.requests("GET", "/jobs/*")][len(alone) :]
     assert sorted(asked) == sorted(f"/jobs/{job_id}" for job_id in ids)
 

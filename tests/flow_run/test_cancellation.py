@@ -1,4 +1,4 @@
-"""What is cancelled behind flow runs that did not do so themselves: the hooks, and the reaper."""
+"""Jobs of flow runs that did not cancel them are cancelled by the hooks and the reaper."""
 
 from __future__ import annotations
 

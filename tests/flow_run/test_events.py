@@ -1,4 +1,4 @@
-"""Events that tell Prefect's automations what becomes of jobs, through a real Prefect server."""
+"""Events report the states of jobs to Prefect's automations, through a real Prefect server."""
 
 from __future__ import annotations
 

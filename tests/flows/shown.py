@@ -1,4 +1,4 @@
-"""What flows show in Prefect's UI."""
+"""The artifacts that flows show in Prefect's UI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The health of backends: what is measured is right, and one that falls behind is told of."""
+"""The health of backends: the measurements are right, and a degraded one is reported."""
 
 from __future__ import annotations
 
@@ -68,11 +68,11 @@ def test_a_backend_that_fell_behind_its_history_is_told_of(rows: dict[str, Any])
     assert rows["fake_manila"]["verdict"] == "degraded"
     query = {"filter": {"event": {"prefix": ["qiskit-runtime.backend."]}}}
 
-    def told() -> list[Any]:
+    def reported() -> list[Any]:
         with get_client(sync_client=True) as client:
             return client._client.post("/events/filter", json=query).json()["events"]
 
-    (event,) = wait_until(told, "the event")
+    (event,) = wait_until(reported, "the event")
     assert event["event"] == "qiskit-runtime.backend.degraded"
     assert event["resource"]["prefect.resource.name"] == "fake_manila"
     assert event["payload"]["ghz_fidelity"] == rows["fake_manila"]["ghz_fidelity"]

@@ -19,7 +19,7 @@ from prefect_qiskit_runtime.testing import OfflineService, offline_service
 from tests.simulated_ibm import ibm_credentials
 from tests.waiting import wait_until
 
-# A small VQE with all that a program can ask of its backend; it can be told to wait.
+# A small VQE with all that a program can ask of its backend; an input makes it wait.
 VQE = """
 import os, time
 import numpy as np

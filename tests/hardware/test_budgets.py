@@ -65,7 +65,7 @@ async def test_a_program_at_its_budget_waits_for_approval_and_goes_on(
     found = await running
     assert len(found) == POINTS
     assert found[0] == pytest.approx(2, abs=0.4)
-    # Each point was paid for once, whichever attempt asked for it.
+    # Each point ran once, whichever attempt asked for it.
     assert cloud.sent("POST", "/jobs") == POINTS
     assert {one["state"]["status"] for one in cloud.jobs} == {"Completed"}
 
@@ -114,8 +114,8 @@ async def test_what_the_broker_says_tells_which_limit_it_was(
         budget = Budget(api, "fake_manila", "mine", Limits(60, **limits))
         with pytest.raises(HardwareBudgetError) as caught:
             await budget.left_seconds(30.0)
-    told = _hardware_budget._ENDED.search(f"Job x failed: HardwareBudgetError: {caught.value}")
-    assert told is not None
+    ended = _hardware_budget._ENDED.search(f"Job x failed: HardwareBudgetError: {caught.value}")
+    assert ended is not None
     (name,) = limits
-    assert _hardware_budget._LIMITS[told["field"]][0] == name
-    assert float(told["used"]) >= limits[name]
+    assert _hardware_budget._LIMITS[ended["field"]][0] == name
+    assert float(ended["used"]) >= limits[name]

@@ -43,7 +43,7 @@ def edit(name: str, **fields: Any) -> None:
 
 
 def saved_login(cloud: Cloud) -> dict[str, Any]:
-    """What the form's picker puts into the document: a reference to that of the login."""
+    """The value that the form's picker stores: a reference to the document of the login."""
     document_id = cloud.credentials.save("login-of-one-block", overwrite=True)
     return {"$ref": {"block_document_id": str(document_id)}}
 

@@ -59,8 +59,8 @@ def test_a_program_uses_the_device_in_one_session_and_never_sees_the_key(
     assert job.metrics().usage["quantum_seconds"] == pytest.approx(used)
 
     output = capfd.readouterr()
-    told = json.dumps([result, job.logs(), job.info().model_dump(mode="json"), *output])
-    assert key not in told
+    everything = json.dumps([result, job.logs(), job.info().model_dump(mode="json"), *output])
+    assert key not in everything
     assert [path for path, content in embedded.files().items() if key.encode() in content] == []
     assert embedded.brokers() == []
 
@@ -204,7 +204,7 @@ def test_the_time_on_the_device_is_a_limit_for_all_attempts(
     with pytest.raises(ProgramFailedError, match=r"HardwareBudgetError: .* its limit .* is 40 s"):
         job.result(timeout_seconds=60)
 
-    # Nothing is left for another attempt either: it takes up what there is, and stops there.
+    # Nothing is left for another attempt either: it reuses the jobs that exist, and stops there.
     with pytest.raises(ProgramFailedError, match="HardwareBudgetError"):
         run_program(vqe, inputs, backend=backend, durable_key=str(tmp_path))
     assert cloud.sent("POST", "/jobs") == cloud.sent("POST", "/sessions") == 1
@@ -301,7 +301,7 @@ def test_a_block_says_what_does_not_go_together(fields: dict[str, Any], says: st
 
 
 def _shown(pid: int) -> bytes:
-    """What the system shows of a process: its arguments and its environment."""
+    """The arguments and the environment of a process, as the system shows them."""
     process = Path(f"/proc/{pid}")
     return (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
 

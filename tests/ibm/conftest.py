@@ -1,4 +1,4 @@
-"""A team service that stands in for IBM's: the same login, paths and bodies."""
+"""A team service that imitates IBM's: the same login, paths and bodies."""
 
 from __future__ import annotations
 

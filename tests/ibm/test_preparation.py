@@ -148,28 +148,28 @@ def test_a_dry_run_sends_nothing_and_says_what_it_would(
     before = num_jobs(ibm)
     block = changed(device, transpile=True)
     pubs = [(bell(measured=True), None, 1000), bell(measured=True)]
-    told: Any = run_sampler(pubs, backend=block, dry_run=True)
-    assert isinstance(told, DryRun)
+    dry_run: Any = run_sampler(pubs, backend=block, dry_run=True)
+    assert isinstance(dry_run, DryRun)
     assert num_jobs(ibm) == before
-    assert (told.backend, told.service, told.num_jobs) == (DEVICE, "ibm", 1)
-    assert told.is_accepted
-    assert [one.two_qubit_gates for one in told.circuits] == [1, 1]
-    assert [one.num_qubits for one in told.circuits] == [5, 5]
-    assert told.shots == 5096
-    assert told.estimate is not None
-    seconds = told.estimate.pubs[0].circuit_seconds
-    assert told.estimate.seconds == pytest.approx(2 + (250e-6 + seconds) * 5096)
-    shown = str(told)
+    assert (dry_run.backend, dry_run.service, dry_run.num_jobs) == (DEVICE, "ibm", 1)
+    assert dry_run.is_accepted
+    assert [one.two_qubit_gates for one in dry_run.circuits] == [1, 1]
+    assert [one.num_qubits for one in dry_run.circuits] == [5, 5]
+    assert dry_run.shots == 5096
+    assert dry_run.estimate is not None
+    seconds = dry_run.estimate.pubs[0].circuit_seconds
+    assert dry_run.estimate.seconds == pytest.approx(2 + (250e-6 + seconds) * 5096)
+    shown = str(dry_run)
     assert "nothing was submitted" in shown
     assert "Estimate, not a guarantee: 3.3 s of QPU time for 5,096 executions" in shown
 
 
 def test_a_dry_run_names_each_circuit_that_would_be_refused(device: RuntimeBackend) -> None:
-    told: Any = submit_estimator([(bell(), "ZZ")], backend=device, dry_run=True)
-    assert not told.is_accepted
-    (fault,) = told.faults
+    dry_run: Any = submit_estimator([(bell(), "ZZ")], backend=device, dry_run=True)
+    assert not dry_run.is_accepted
+    (fault,) = dry_run.faults
     assert fault.startswith("pubs[0]: Circuit 'bell' is not in the instruction set of fake_manila")
-    assert f"The call would be refused: {fault}" in str(told)
+    assert f"The call would be refused: {fault}" in str(dry_run)
 
 
 def test_the_payload_of_a_dry_run_is_what_is_sent(
@@ -180,9 +180,9 @@ def test_the_payload_of_a_dry_run_is_what_is_sent(
     from prefect_qiskit_runtime.codec import encode_inputs
 
     block = RuntimeBackend(service="ibm", credentials=credentials)
-    told: Any = run_sampler([bell(measured=True)], backend=block, dry_run=True)
+    dry_run: Any = run_sampler([bell(measured=True)], backend=block, dry_run=True)
     job = submit_sampler([bell(measured=True)], backend=block)
     with ibm.client() as client:
         params = client.get(f"/jobs/{job.job_id}").json()["params"]
-    assert told.payload_bytes == pytest.approx(len(json.dumps(params)), abs=20)
-    assert len(encode_inputs(job.inputs())) == pytest.approx(told.payload_bytes, abs=20)
+    assert dry_run.payload_bytes == pytest.approx(len(json.dumps(params)), abs=20)
+    assert len(encode_inputs(job.inputs())) == pytest.approx(dry_run.payload_bytes, abs=20)

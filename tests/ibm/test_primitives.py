@@ -114,7 +114,7 @@ def test_what_is_sent_is_what_ibms_own_client_sends(
 
 
 def _shape(value: Any) -> Any:
-    """A value without the bytes of circuits, which hold times and names of their own."""
+    """A value without the bytes of circuits, which hold separate times and names."""
     if isinstance(value, dict):
         if value.get("__type__") == "QuantumCircuit":
             return "a circuit"

@@ -1,4 +1,4 @@
-"""An account behind a proxy: a real one, in a process of its own, with a user and a password."""
+"""An account behind a proxy: a real one, in a separate process, with a user and a password."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def proxy_to(service: TeamService) -> Iterator[tuple[subprocess.Popen[str], str]
 
 
 def asked(process: subprocess.Popen[str]) -> list[str]:
-    """What the proxy was asked for, once it has ended."""
+    """The requests to the proxy, once it has ended."""
     process.kill()
     assert process.stdout is not None
     return process.stdout.read().splitlines()
@@ -91,11 +91,11 @@ def test_a_proxy_that_refuses_user_and_password_is_told_at_once(
     with proxy_to(ibm) as (process, address):
         with pytest.raises(
             ConfigurationError, match="The proxy wants a user and a password"
-        ) as told:
+        ) as caught:
             list_through(f"http://{login}{address}", f"{scheme}://quantum.test/api/v1")
         assert len(asked(process)) == 1
-    assert "wrong" not in str(told.value)
-    assert f"the proxy {address} answered 407" in str(told.value)
+    assert "wrong" not in str(caught.value)
+    assert f"the proxy {address} answered 407" in str(caught.value)
 
 
 def test_a_host_that_the_proxy_does_not_let_through_is_told_at_once(ibm: TeamService) -> None:

@@ -12,7 +12,7 @@ from tests.team import TOKENS, TeamService, running_team
 
 from .surface import Surface
 
-# For environments of their own: see `make clients`.
+# For separate environments: see `make clients`.
 collect_ignore = ["legacy", "ibmq", "foreign"]
 
 SURFACE = Surface(QiskitRuntimeService, RuntimeJobV2, Session, Batch, cannot={})

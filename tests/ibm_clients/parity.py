@@ -59,7 +59,7 @@ def rows() -> list[Row]:
 
 
 def described(letter: str) -> dict[str, set[str]]:
-    """What the page says that a client has, by section."""
+    """The names that the page lists for a client, by section."""
     said: dict[str, set[str]] = {}
     for row in rows():
         if letter in row.clients:
@@ -68,7 +68,7 @@ def described(letter: str) -> dict[str, set[str]]:
 
 
 def installed(letter: str) -> dict[str, set[str]]:
-    """What the client of a letter really has, by section."""
+    """The names that the client of a letter really has, by section."""
     has: dict[str, set[str]] = {}
     for module_name in MODULES[letter]:
         module = importlib.import_module(module_name)

@@ -43,7 +43,7 @@ class Surface:
 
     @property
     def faults(self) -> list[str]:
-        """What was not tried, and what was excused for nothing."""
+        """The names that were not tried, and those excused without need."""
         missing = self.names - self.called - self.cannot.keys()
         needless = self.cannot.keys() & self.called
         unknown = self.cannot.keys() - self.names

@@ -111,7 +111,7 @@ def test_a_batch_groups_jobs(service, backend, circuit) -> None:
         assert sum(job.result()[0].data.c.get_counts().values()) == 1
     details = batch.details()
     assert (details["mode"], details["max_time"], details["state"]) == ("batch", 600, "closed")
-    # From the start of each job's process to its end; what a job says of itself is less.
+    # From the start of each job's process to its end; the time that a job reports is shorter.
     assert batch.usage() == pytest.approx(sum(_ran(job) for job in jobs), abs=0.1)
 
 

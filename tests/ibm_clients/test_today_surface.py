@@ -1,4 +1,4 @@
-"""What else today's qiskit-ibm-runtime has: accounts, and all that a job tells of itself."""
+"""The rest of today's qiskit-ibm-runtime: accounts, and all attributes of a job."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .test_today import (  # noqa: F401 - fixtures
 
 @pytest.fixture
 def account(team: TeamService, service: QiskitRuntimeService) -> dict[str, str]:  # noqa: F811
-    """What an account of this service is saved with."""
+    """The fields with which an account of this service is saved."""
     return {
         "channel": "ibm_quantum_platform",
         "token": TOKENS["alice"],

@@ -9,7 +9,7 @@ from typing import Any
 from scipy import stats
 
 # Of all comparisons of one run together; each test says how many it makes at most, and the rate of
-# each comparison is that part of it (Bonferroni). Seeds are fixed in CI, so it is no rate there.
+# each comparison is that part of it (Bonferroni). Seeds are fixed in CI, so it is not a rate there.
 FALSE_ALARMS = 1e-4
 _IMPOSSIBLE = 1e-11
 

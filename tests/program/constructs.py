@@ -66,7 +66,7 @@ def _gate(gate: Any) -> Build:
 
 
 def named(name: str, angle: Any = 0.4) -> Any:
-    """A gate with a definition of its own under a name."""
+    """A gate with a separate definition under a name."""
     circuit = QuantumCircuit(2, name=name, global_phase=0.3)
     circuit.h(0)
     circuit.cx(0, 1)

@@ -298,7 +298,7 @@ class Noise:
         return np.eye(2) if error is None else np.asarray(error.probabilities)
 
     def relaxation(self, qubit: int, delay: Any) -> np.ndarray:
-        """What waiting does to a qubit."""
+        """The effect of a delay on a qubit."""
         from qiskit_aer.noise import thermal_relaxation_error
 
         seconds = self._seconds(delay)

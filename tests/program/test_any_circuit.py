@@ -1,6 +1,6 @@
 """Random circuits of every construct give what an independent reference says.
 
-In CI there are few circuits, the same each time; `make fuzz` draws many, of its own choice. All
+In CI there are few circuits, the same each time; `make fuzz` draws many others. All
 comparisons of a run together raise a false alarm with chance FALSE_ALARMS at most.
 """
 
@@ -111,7 +111,7 @@ def from_run(backend: ProgramBackend, circuit: QuantumCircuit, rows: Any) -> Any
 def check_run(circuit: QuantumCircuit, result: Any, wanted: list[Any]) -> None:
     for row, probabilities in enumerate(wanted if circuit.parameters else wanted[:1]):
         counts = result.get_counts(row)
-        # Registers side by side, of which one shares bits, tell less than hexadecimal numbers.
+        # Registers side by side, of which one shares bits, say less than hexadecimal numbers.
         assert all(len(key.replace(" ", "")) >= circuit.num_clbits for key in counts)
         hexadecimal = result.data(row)["counts"]
         table = {

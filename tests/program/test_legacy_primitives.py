@@ -31,7 +31,7 @@ def rotation(*, measured: bool = True) -> QuantumCircuit:
 
 
 def settings(**groups: Any) -> dict[str, Any]:
-    """What clients send where nothing was asked for, and more."""
+    """The options that clients send by default, and more."""
     given = {
         "run_options": {"shots": 4000, "init_qubits": True, "noise_model": None},
         "resilience_settings": {"noise_factors": [1, 3, 5], "level": 0},

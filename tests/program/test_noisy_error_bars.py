@@ -54,7 +54,7 @@ def isa_pubs(rows: int) -> list[EstimatorPub]:
 
 @cache
 def noisy_values(rows: int) -> NDArray[np.float64]:
-    """What the observables are under the noise, in the order of `flat`."""
+    """The values of the observables under the noise, in the order of `flat`."""
     values = []
     for pub in isa_pubs(rows):
         bound = pub.parameter_values.bind_all(pub.circuit)
@@ -71,7 +71,7 @@ def noisy_expectation(circuit: QuantumCircuit, label: str) -> float:
     pauli = Pauli(label)
     measured = circuit.copy()
     for qubit in np.flatnonzero(pauli.x):
-        if not pauli.z[qubit]:  # of Y, the rz before the sx is none
+        if not pauli.z[qubit]:  # for Y, the rz before the sx has no noise
             measured.rz(np.pi / 2, int(qubit))
         measured.sx(int(qubit))
         measured.rz(np.pi / 2, int(qubit))

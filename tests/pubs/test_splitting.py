@@ -62,8 +62,8 @@ def quantum_program(items: int) -> QuantumProgram:
 
 
 def payload_bytes(pubs: list[Any], service: OfflineService) -> int:
-    told: Any = run_estimator(pubs, backend=service.backend(), dry_run=True)
-    return told.payload_bytes
+    dry_run: Any = run_estimator(pubs, backend=service.backend(), dry_run=True)
+    return dry_run.payload_bytes
 
 
 def num_jobs(service: OfflineService, tag: str) -> int:
@@ -92,12 +92,12 @@ def test_a_number_says_how_many_pubs_each_job_has(offline: OfflineService) -> No
 def test_by_size_each_job_has_as_many_pubs_as_fit(offline: OfflineService) -> None:
     pubs = estimator_pubs(5)
     two = payload_bytes(pubs[:2], offline)
-    told: Any = run_estimator(
+    dry_run: Any = run_estimator(
         pubs, backend=offline.backend(max_payload_bytes=two + 100), split="size", dry_run=True
     )
-    assert told.num_jobs == 3
-    assert told.is_accepted
-    assert told.payload_bytes <= 3 * (two + 100)
+    assert dry_run.num_jobs == 3
+    assert dry_run.is_accepted
+    assert dry_run.payload_bytes <= 3 * (two + 100)
     result: Any = run_estimator(
         pubs, backend=offline.backend(max_payload_bytes=two + 100), split="size", shots=10
     )
@@ -123,18 +123,20 @@ def test_items_of_a_quantum_program_are_split_likewise(offline: OfflineService) 
     assert [item["meas"].shape for item in result] == [(100, 1), (100, 2), (100, 3)]
     spans = [part.idx_item for span in result.metadata.chunk_timing for part in span.parts]
     assert sorted(spans) == [0, 1, 2]
-    told: Any = run_executor(quantum_program(3), backend=offline.backend(), split=1, dry_run=True)
-    assert told.num_jobs == 3
-    assert len(told.circuits) == 3
+    dry_run: Any = run_executor(
+        quantum_program(3), backend=offline.backend(), split=1, dry_run=True
+    )
+    assert dry_run.num_jobs == 3
+    assert len(dry_run.circuits) == 3
 
 
 def test_items_are_split_by_size(offline: OfflineService) -> None:
     program = quantum_program(4)
     whole: Any = run_executor(program, backend=offline.backend(), dry_run=True)
     block = offline.backend(max_payload_bytes=whole.payload_bytes - 1)
-    told: Any = run_executor(program, backend=block, split="size", dry_run=True)
-    assert 1 < told.num_jobs <= 4
-    assert told.is_accepted
+    dry_run: Any = run_executor(program, backend=block, split="size", dry_run=True)
+    assert 1 < dry_run.num_jobs <= 4
+    assert dry_run.is_accepted
     assert len(run_executor(program, backend=block, split="size")) == 4  # type: ignore[arg-type]
 
 
@@ -262,8 +264,8 @@ def test_a_pub_that_is_too_large_by_itself_is_named(offline: OfflineService) -> 
 def test_a_number_that_is_too_high_for_the_limit_says_so(offline: OfflineService) -> None:
     pubs = estimator_pubs(4)
     small = offline.backend(max_payload_bytes=payload_bytes(pubs[:1], offline) + 50)
-    told: Any = run_estimator(pubs, backend=small, split=2, dry_run=True)
-    assert [fault.count("a number below 2") for fault in told.faults] == [1, 1]
+    dry_run: Any = run_estimator(pubs, backend=small, split=2, dry_run=True)
+    assert [fault.count("a number below 2") for fault in dry_run.faults] == [1, 1]
 
 
 def test_inputs_of_programs_have_the_limit_too(offline: OfflineService) -> None:
@@ -275,8 +277,8 @@ def test_inputs_of_programs_have_the_limit_too(offline: OfflineService) -> None:
     small = offline.backend(max_payload_bytes=100)
     with pytest.raises(InvalidInputError, match="Pass smaller inputs"):
         jobs.run_program.fn(program_id, {"text": "x" * 100}, backend=small)
-    told: Any = jobs.run_program.fn(program_id, {"text": "x" * 100}, backend=small, dry_run=True)
-    assert not told.is_accepted
+    dry_run: Any = jobs.run_program.fn(program_id, {"text": "x" * 100}, backend=small, dry_run=True)
+    assert not dry_run.is_accepted
 
 
 def test_a_fault_names_the_pub_of_the_call(cloud: OfflineService) -> None:
@@ -285,8 +287,8 @@ def test_a_fault_names_the_pub_of_the_call(cloud: OfflineService) -> None:
     isa.measure(0, 0)
     with pytest.raises(InvalidInputError, match=r"pubs\[2\]"):
         run_sampler([isa, isa, coin(2)], backend=backend, split=1)
-    told: Any = run_sampler([isa, isa, coin(2)], backend=backend, split=1, dry_run=True)
-    (fault,) = told.faults
+    dry_run: Any = run_sampler([isa, isa, coin(2)], backend=backend, split=1, dry_run=True)
+    (fault,) = dry_run.faults
     assert fault.startswith("pubs[2]: ")
-    assert len(told.preparation["jobs"]) == 3
-    assert told.estimate.overhead_seconds == pytest.approx(6)
+    assert len(dry_run.preparation["jobs"]) == 3
+    assert dry_run.estimate.overhead_seconds == pytest.approx(6)

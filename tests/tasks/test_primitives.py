@@ -322,7 +322,7 @@ def test_options_of_another_kind_are_refused() -> None:
         run_sampler([bell(measured=True)], backend=IDEAL, options=[1])
 
 
-# --- PUBs that are none --------------------------------------------------------------------
+# --- Invalid PUBs --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -36,12 +36,12 @@ SPEC = {
         "properties": {"n": {"description": "How many.", "type": "integer", "minimum": 0}},
         "required": ["n"],
     },
-    "return_values": {"description": "What it was told to return."},
+    "return_values": {"description": "The value of its input."},
     "interim_results": {"type": "object"},
 }
 METADATA = {
     "name": "ibmq",
-    "description": "Publishes, then returns what it was told to.",
+    "description": "Publishes, then returns the value of its input.",
     "max_execution_time": 600,
     "spec": SPEC,
 }

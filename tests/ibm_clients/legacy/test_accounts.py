@@ -15,7 +15,7 @@ HAS_INSTANCES = hasattr(QiskitRuntimeService, "instances")
 
 @pytest.fixture
 def account(service: QiskitRuntimeService, url: str) -> dict[str, str]:
-    """What an account of the service's channel is saved with."""
+    """The fields with which an account of the service's channel is saved."""
     active = service.active_account()
     kept = {
         name: active[name] for name in ("channel", "url", "token", "instance") if name in active

@@ -52,7 +52,7 @@ def submit(service: QiskitRuntimeService, program_id: str) -> Submit:
 
 @pytest.fixture
 def running(submit: Submit) -> Iterator[RuntimeJob]:
-    """A job that runs until it is told to end."""
+    """A job that runs until it is asked to end."""
     seen: queue.Queue[object] = queue.Queue()
     job = submit(
         inputs={"n": 1, "forever": True}, callback=lambda _job_id, message: seen.put(message)

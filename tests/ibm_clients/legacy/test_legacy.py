@@ -25,7 +25,7 @@ from qiskit_ibm_runtime.exceptions import (
 PROGRAM = publishing_program("qiskit_ibm_runtime.program")
 METADATA = {
     "name": "legacy",
-    "description": "Publishes, then returns what it was told to.",
+    "description": "Publishes, then returns the value of its input.",
     "max_execution_time": 600,
     "spec": {
         "parameters": {

@@ -102,7 +102,7 @@ def test_a_backend_with_noise_transpiles_and_says_what_it_ignored(
     job = Estimator(backend=backend, options=options).run(bell(), observable)
     result = job.result(timeout=SECONDS)
     assert 0.75 < result.values[0] < 1
-    # What these clients ask for unless they are told otherwise.
+    # The options that these clients send by default.
     assert result.metadata[0]["unsupported_options"] == {"resilience_settings.level": 1}
     assert "resilience_settings.level=1" in job.logs()
     plain = Options(resilience_level=0, optimization_level=0)
