@@ -105,9 +105,20 @@ def _require_sendable(visit: Visit, **qpy_version: Any) -> None:
     if name.startswith(CARRIED):
         raise EncodingError(f"{describe(visit.path)} has a name that is reserved for sent delays")
     operation = visit.operation
+    if _is_of_aer(operation):
+        raise EncodingError(
+            f"{describe(visit.path)}, of class {type(operation).__name__}, is an instruction of "
+            "the simulator Aer that QPY cannot restore. Send the circuit without it: a program "
+            f"can add it where it runs, e.g. with circuit.{name}, and primitives return the "
+            "measured values"
+        )
     lost = _lost_attributes(operation)
     if lost:
-        raise EncodingError(_lossy(visit, lost))
+        raise EncodingError(
+            f"{describe(visit.path)}, of class {type(operation).__name__}, has no definition, and "
+            f"QPY does not write its {', '.join(lost)}: give the class a definition, or put all "
+            "its data in params"
+        )
     unit = getattr(operation, "unit", None)
     if name == "box" and unit == "dt" and (operation.duration or 0) % 1:
         raise EncodingError(
@@ -133,19 +144,10 @@ def _lost_attributes(operation: _Operation) -> list[str]:
     return sorted(set(vars(operation)) - set(vars(Instruction("any", 0, 0, []))))
 
 
-def _lossy(visit: Visit, lost: list[str]) -> str:
-    kind = type(visit.operation)
-    where = f"{describe(visit.path)}, of class {kind.__name__},"
-    if (kind.__module__ or "").startswith("qiskit_aer."):
-        return (
-            f"{where} is an instruction of the simulator Aer that QPY cannot restore. Send "
-            "the circuit without it: a program can add it where it runs, e.g. "
-            "circuit.save_statevector(), and primitives return the measured values"
-        )
-    return (
-        f"{where} has no definition, and QPY does not write its {', '.join(lost)}: give the class "
-        "a definition, or put all its data in params"
-    )
+def _is_of_aer(operation: _Operation) -> bool:
+    """Return whether an operation is one of Aer's own, which has no meaning without its class."""
+    home = type(operation).__module__ or ""
+    return home.startswith("qiskit_aer.") and getattr(operation, "definition", None) is None
 
 
 def _version(qpy_version: dict[str, Any]) -> int:

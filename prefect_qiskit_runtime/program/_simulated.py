@@ -14,6 +14,7 @@ from qiskit.providers import BackendV2, JobV1
 
 from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError, NotFoundError
 from prefect_qiskit_runtime.program._compile import CircuitCompiler, binds_right, bound_one_by_one
+from prefect_qiskit_runtime.program.constructs import IDEAL_NAME
 from prefect_qiskit_runtime.program.isa import require_isa
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from qiskit.transpiler import CouplingMap
 
-IDEAL_NAME = "aer_simulator"
 _WIDE_GATES = frozenset({"ccx", "ccz", "cswap"})
 
 

@@ -7,18 +7,29 @@ before a job exists, and in the job for clients that do not check.
 from __future__ import annotations
 
 import math
-from numbers import Real
+from collections.abc import Mapping
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-from prefect_qiskit_runtime.codec.circuit_walk import places
+import numpy as np
+
+from prefect_qiskit_runtime.codec.circuit_walk import describe, is_custom, places, walk
 from prefect_qiskit_runtime.codec.delays import with_plain_durations
 from prefect_qiskit_runtime.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
 
+IDEAL_NAME = "aer_simulator"
+# Names of the snapshots of devices that qiskit-ibm-runtime has.
+DEVICE_PREFIX = "fake_"
+
 # One shot has a precision of 1. The smallest one takes 10**18 shots, which a 64-bit number holds.
 _LARGEST_PRECISION, _SMALLEST_PRECISION = 1.0, 1e-9
+# A register of 8 bits takes 1 GB with these.
+_MOST_SHOTS = 10**9
+# These decide or change the state by chance, so a circuit with them ends in no single state.
+_NOT_UNITARY = frozenset({"measure", "reset", "if_else", "while_loop", "switch_case", "store"})
 # Types of variables that simulators have.
 _VARIABLE_TYPES = frozenset({"Bool", "Uint"})
 
@@ -46,6 +57,79 @@ def require_precision(precision: Any, path: str = "$.options.default_precision")
         path=path,
         rule=f"0, or from {_SMALLEST_PRECISION:g} to {_LARGEST_PRECISION:g}",
     )
+
+
+def require_exact(circuit: QuantumCircuit) -> None:
+    """Refuse a circuit that has no exact expectation value.
+
+    Raises:
+        InvalidInputError: It measures, resets or branches.
+    """
+    for visit in walk(circuit, definitions=is_custom):
+        if visit.name in _NOT_UNITARY and not is_custom(visit.operation):
+            raise _refusal(
+                circuit,
+                f"the instruction {visit.name!r} ({describe(visit.path)}), after which it has no "
+                "single state and so no exact expectation value",
+                "Remove final measurements (circuit.remove_final_measurements()), or set shots or "
+                "a precision",
+                rule="exact circuits are unitary",
+            )
+
+
+def require_shots(shots: Any, name: str = "shots") -> None:
+    """Refuse more shots than a simulator can return.
+
+    Raises:
+        InvalidInputError: There are too many.
+    """
+    if isinstance(shots, Integral) and int(shots) > _MOST_SHOTS:
+        raise InvalidInputError(
+            f"{name} must be at most {_MOST_SHOTS:,} on a simulator, which keeps each shot in "
+            f"memory, not {int(shots):,}.",
+            rule=f"at most {_MOST_SHOTS} shots",
+        )
+
+
+def require_whole_values(values: Any) -> None:
+    """Refuse parameter values whose masked elements would be used like the others.
+
+    Args:
+        values: The values of a PUB as the user wrote them: an array, or arrays by parameter.
+
+    Raises:
+        InvalidInputError: An array is masked.
+    """
+    arrays = values.values() if isinstance(values, Mapping) else [values]
+    for array in arrays:
+        if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+            raise InvalidInputError(
+                "The parameter values are a masked array, and a PUB has no place for a mask: the "
+                "masked values would run too. Pass only the rows that are to run.",
+                rule="parameter values without a mask",
+            )
+
+
+def require_finite_values(values: Any) -> None:
+    """Refuse parameter values that are not finite numbers, with which no gate has a meaning.
+
+    Args:
+        values: A `BindingsArray`.
+
+    Raises:
+        InvalidInputError: A value is infinite or not a number.
+    """
+    for names, array in values.data.items():
+        faulty = np.argwhere(~np.isfinite(array))
+        if not faulty.size:
+            continue
+        *row, column = faulty[0].tolist()
+        where = f" in row {row}" if row else ""
+        raise InvalidInputError(
+            f"The value of parameter {names[column]!r}{where} is {array[*row, column]}. Parameter "
+            "values are finite numbers.",
+            rule="finite parameter values",
+        )
 
 
 def _is_number(value: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from prefect_qiskit_runtime.codec.circuit_walk import walk
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program._flat import FLOW_NAMES
 from prefect_qiskit_runtime.program._genuine import class_of, is_genuine
@@ -31,6 +32,7 @@ def require_isa(circuit: QuantumCircuit, target: Target, backend_name: str) -> N
     Raises:
         InvalidInputError: The circuit is too wide, or has an instruction the device lacks.
     """
+    require_untimed_boxes(circuit, backend_name)
     width = target.num_qubits
     if width is not None and circuit.num_qubits > width:
         fault = f"it has {circuit.num_qubits} qubits, the backend {width}"
@@ -45,6 +47,24 @@ def require_isa(circuit: QuantumCircuit, target: Target, backend_name: str) -> N
         "observable.apply_layout(circuit.layout).",
         rule="circuits are in the instruction set of the backend",
     )
+
+
+def require_untimed_boxes(circuit: QuantumCircuit, backend_name: str) -> None:
+    """Refuse a circuit with a box whose duration a device would fill with idle time.
+
+    Only delays idle on a simulated device, so its qubits would lose less than on the device.
+
+    Raises:
+        InvalidInputError: A box has a duration.
+    """
+    for visit in walk(circuit):
+        if visit.name == "box" and getattr(visit.operation, "duration", None) is not None:
+            raise InvalidInputError(
+                f"Circuit {circuit.name!r} has a box with a duration, and {backend_name} simulates "
+                "idle time in delays only: the rest of the box would have no noise. Remove the "
+                "duration, and add delays to the qubits that wait.",
+                rule="boxes have no duration on simulated devices",
+            )
 
 
 def require_registers(circuit: QuantumCircuit) -> None:

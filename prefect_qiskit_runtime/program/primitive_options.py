@@ -13,7 +13,7 @@ from numbers import Integral
 from typing import Any, Literal, get_args
 
 from prefect_qiskit_runtime.errors import InvalidInputError
-from prefect_qiskit_runtime.program.constructs import require_precision
+from prefect_qiskit_runtime.program.constructs import require_precision, require_shots
 
 __all__ = [
     "NO_OPTIONS",
@@ -113,8 +113,10 @@ def read_options(
     asked = dict(_leaves({**given, **beside}))
     known = {name: asked.pop(name) for name in _SUPPORTED[primitive] if name in asked}
     seeds = [known.get("simulator.seed_simulator"), known.get("seed_estimator")]
+    shots = read_number(known.get("default_shots"), "default_shots", at_least=1)
+    require_shots(shots, "Option 'default_shots'")
     return PrimitiveOptions(
-        shots=read_number(known.get("default_shots"), "default_shots", at_least=1),
+        shots=shots,
         precision=require_precision(known.get("default_precision")),
         seed=read_number(next((s for s in seeds if s is not None), None), "seed"),
         noise_model=known.get("simulator.noise_model"),

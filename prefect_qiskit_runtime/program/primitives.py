@@ -19,9 +19,11 @@ from prefect_qiskit_runtime.program._backend import ProgramBackend
 from prefect_qiskit_runtime.program._noise import NoiseOfJob
 from prefect_qiskit_runtime.program._request import handle_unsupported, naming
 from prefect_qiskit_runtime.program.constructs import (
+    require_finite_values,
     require_no_inputs,
     require_precision,
     require_result_names,
+    require_shots,
     require_simulable,
 )
 from prefect_qiskit_runtime.program.isa import require_isa, require_registers
@@ -119,7 +121,9 @@ def _estimator_pub(pub: Any) -> EstimatorPub:
 def _simulable(pub: Any) -> Any:
     """Return a PUB for simulators, with all durations computed."""
     require_no_inputs(pub.circuit)
+    require_finite_values(pub.parameter_values)
     require_simulable(pub.circuit)
+    require_shots(getattr(pub, "shots", None))
     return with_circuit(pub, with_plain_durations(pub.circuit))
 
 

@@ -18,6 +18,7 @@ from prefect_qiskit_runtime.codec.delays import HeldDelays
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program._flat import require_known_durations
 from prefect_qiskit_runtime.program._genuine import ready_for_transpiler
+from prefect_qiskit_runtime.program.isa import require_untimed_boxes
 
 if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
@@ -63,6 +64,8 @@ class PubTranspiler:
         """
         if not (self._imitates_device or self._device):
             return pub
+        if self._imitates_device:
+            require_untimed_boxes(pub.circuit, self._name)
         circuit = self._transpiled(pub.circuit)
         values = bindings_for(circuit, pub)
         if isinstance(pub, SamplerPub):

@@ -55,6 +55,7 @@ class ExecutorCall:
     def inputs_on(self, block: RuntimeBackend) -> dict[str, Any]:
         """Return the inputs of the job as the service of a block takes them."""
         if block.kind.takes_seed:
+            self._require_simulable(block)
             return self.inputs(block.unsupported_options)
         return self.ibm_inputs()
 
@@ -66,7 +67,6 @@ class ExecutorCall:
             EncodingError: The program is not a quantum program.
             InvalidInputError: An option is not supported, or a construct of a circuit.
         """
-        self._require_simulable()
         options, _ = split_options(plain_options(self.options))
         experimental = dict(options.pop("experimental", {}))
         simulator = {**experimental.pop("simulator", {}), **options.pop("simulator", {})}
@@ -85,13 +85,18 @@ class ExecutorCall:
         )
         return {**inputs, "unsupported_options": unsupported}
 
-    def _require_simulable(self) -> None:
-        from prefect_qiskit_runtime.program.constructs import require_no_inputs, require_simulable
+    def _require_simulable(self, block: RuntimeBackend) -> None:
+        from prefect_qiskit_runtime.program import constructs
+        from prefect_qiskit_runtime.program.isa import require_untimed_boxes
 
-        for index, item in enumerate(require_quantum_program(self.program).items):
+        program = require_quantum_program(self.program)
+        constructs.require_shots(program.shots)
+        for index, item in enumerate(program.items):
             try:
-                require_no_inputs(item.circuit)
-                require_simulable(item.circuit)
+                constructs.require_no_inputs(item.circuit)
+                constructs.require_simulable(item.circuit)
+                if block.name.startswith(constructs.DEVICE_PREFIX):
+                    require_untimed_boxes(item.circuit, block.name)
             except InvalidInputError as exc:
                 raise InvalidInputError(
                     f"items[{index}]: {exc}", path=f"$.items[{index}]", rule=exc.rule

@@ -7,7 +7,8 @@ an option that simulators do not support.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -68,8 +69,39 @@ class PrimitiveCall:
             below.pop("default_shots", None)  # which would override it
         transpile = block.transpile if self.transpile is None else self.transpile
         # Once: PUBs may be given by a generator.
-        pubs = _coerce_pubs(self.primitive, self.pubs, is_simulated=block.kind.takes_seed)
-        return replace(self, pubs=pubs, options=laid_over(below, asked), transpile=transpile)
+        pubs = _coerce_pubs(self.primitive, self.pubs)
+        completed = replace(self, pubs=pubs, options=laid_over(below, asked), transpile=transpile)
+        if block.kind.takes_seed:
+            completed._require_simulable(block)
+        return completed
+
+    def _require_simulable(self, block: RuntimeBackend) -> None:
+        """Refuse, before a job exists, a PUB that a simulator cannot run as it is written."""
+        from prefect_qiskit_runtime.program import constructs
+        from prefect_qiskit_runtime.program.isa import require_untimed_boxes
+
+        imitates_device = block.name.startswith(constructs.DEVICE_PREFIX)
+        for index, pub in enumerate(self.pubs):
+            with _naming(index):
+                constructs.require_simulable(pub.circuit)
+                constructs.require_shots(getattr(pub, "shots", None))
+                if imitates_device:
+                    require_untimed_boxes(pub.circuit, block.name)
+                if self._is_exact(pub, block):
+                    constructs.require_exact(pub.circuit)
+
+    def _is_exact(self, pub: Any, block: RuntimeBackend) -> bool:
+        """Return whether the value of a PUB is computed without sampling."""
+        from prefect_qiskit_runtime.program.constructs import IDEAL_NAME
+
+        if self.primitive != "estimator" or block.name != IDEAL_NAME:
+            return False
+        options = self.primitive_options()
+        if options.get("simulator", {}).get("noise_model") is not None:
+            return False
+        if pub.precision is not None:
+            return pub.precision == 0
+        return options.get("default_shots") is None and not options.get("default_precision")
 
     def __len__(self) -> int:
         """Return the number of PUBs, once the call has been completed for a block."""
@@ -237,27 +269,43 @@ def _first_fault(exc: Exception) -> str:
     return f"{str(exc).rstrip('.')}."
 
 
-def _coerce_pubs(primitive: PrimitiveName, pubs: Iterable[Any], *, is_simulated: bool) -> list[Any]:
+def _coerce_pubs(primitive: PrimitiveName, pubs: Iterable[Any]) -> list[Any]:
     from qiskit.exceptions import QiskitError
 
-    from prefect_qiskit_runtime.program.constructs import require_no_inputs, require_simulable
+    from prefect_qiskit_runtime.program import constructs
 
     coerce = _sampler_pub if primitive == "sampler" else _estimator_pub
     coerced = []
     for index, pub in enumerate(_parts(primitive, pubs)):
-        try:
-            coerced.append(coerce(pub))
-            require_no_inputs(coerced[-1].circuit)
-            if is_simulated:
-                require_simulable(coerced[-1].circuit)
-        # Qiskit raises different errors for different invalid values.
-        except (TypeError, ValueError, LookupError, AttributeError, QiskitError) as exc:
-            _refuse(primitive, index, getattr(exc, "message", None) or str(exc), exc)
-        except InvalidInputError as exc:
-            raise InvalidInputError(
-                f"pubs[{index}]: {exc}", path=f"$.pubs[{index}]", rule=exc.rule
-            ) from exc
+        with _naming(index):
+            constructs.require_whole_values(_written_values(primitive, pub))
+            try:
+                coerced.append(coerce(pub))
+            # Qiskit raises different errors for different invalid values.
+            except (TypeError, ValueError, LookupError, AttributeError, QiskitError) as exc:
+                _refuse(primitive, index, getattr(exc, "message", None) or str(exc), exc)
+            constructs.require_no_inputs(coerced[-1].circuit)
+            constructs.require_finite_values(coerced[-1].parameter_values)
     return coerced
+
+
+def _written_values(primitive: PrimitiveName, pub: Any) -> Any:
+    """Return the parameter values of a PUB as the user wrote them; None if there are none."""
+    position = 1 if primitive == "sampler" else 2
+    return pub[position] if isinstance(pub, tuple | list) and len(pub) > position else None
+
+
+@contextmanager
+def _naming(index: int) -> Iterator[None]:
+    """Put the place of a PUB into the error that refuses it."""
+    try:
+        yield
+    except InvalidInputError as exc:
+        if (exc.path or "").startswith("$.pubs["):
+            raise
+        raise InvalidInputError(
+            f"pubs[{index}]: {exc}", path=f"$.pubs[{index}]", rule=exc.rule
+        ) from exc
 
 
 def _sampler_pub(pub: Any) -> Any:

@@ -19,6 +19,7 @@ from qiskit_ibm_runtime.fake_provider import FakeManilaV2
 from scipy.linalg import expm
 
 from prefect_qiskit_runtime import (
+    EncodingError,
     InvalidInputError,
     SyncRuntimeClient,
     primitives as tasks,
@@ -251,6 +252,118 @@ def test_a_quantum_program_with_a_stretch_is_refused_before_a_job():
         run_executor(program, backend=IDEAL)
 
     assert num_jobs() == before
+
+
+def setting() -> QuantumCircuit:
+    circuit = QuantumCircuit(1)
+    circuit.set_statevector(np.array([0, 1]))
+    circuit.measure_all()
+    return circuit
+
+
+def test_every_instruction_of_the_simulator_is_refused_before_a_job():
+    before = num_jobs()
+
+    with pytest.raises(EncodingError, match=r"\('set_statevector'\), .* of the simulator Aer"):
+        run_sampler([setting()], backend=IDEAL)
+
+    assert num_jobs() == before
+
+
+def measuring() -> QuantumCircuit:
+    circuit = QuantumCircuit(1, 1, name="read")
+    circuit.measure(0, 0)
+    return circuit
+
+
+def resetting_in_a_gate() -> QuantumCircuit:
+    inner = QuantumCircuit(1, name="cleared")
+    inner.reset(0)
+    circuit = QuantumCircuit(1, name="outer")
+    with circuit.box():
+        circuit.append(inner.to_instruction(), [0])
+    return circuit
+
+
+@pytest.mark.parametrize(
+    ("circuit", "message"),
+    [
+        (measuring(), r"^pubs\[1\]: Circuit 'read' has the instruction 'measure' .* no exact"),
+        (
+            resetting_in_a_gate(),
+            r"^pubs\[1\]: Circuit 'outer' has the instruction 'reset' .*cleared",
+        ),
+    ],
+    ids=["measuring", "resetting"],
+)
+def test_a_circuit_without_an_exact_value_is_refused_before_a_job(circuit, message):
+    before = num_jobs()
+
+    for call in ({}, {"precision": 0}, {"options": {"default_precision": 0}}):
+        with pytest.raises(InvalidInputError, match=message):
+            run_estimator([(QuantumCircuit(1), "Z"), (circuit, "Z")], backend=IDEAL, **call)
+
+    assert num_jobs() == before
+    assert run_estimator([(circuit, "Z")], backend=IDEAL, shots=10)[0].data.evs == 1.0
+    assert run_estimator([(circuit, "Z", None, 0.5)], backend=IDEAL)[0].data.evs == 1.0
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([[0.1], [math.nan]], r"^pubs\[0\]: The value of parameter 'a' in row \[1\] is nan"),
+        ({"a": math.inf}, r"^pubs\[0\]: The value of parameter 'a' is inf\. "),
+        (np.ma.masked_array([[0.1], [0.2]], [[0], [1]]), r"^pubs\[0\]: .* masked array"),
+        ({"a": np.ma.masked_array([0.1, 0.2], [0, 1])}, r"^pubs\[0\]: .* masked array"),
+    ],
+    ids=["nan", "inf", "masked", "masked by name"],
+)
+def test_parameter_values_that_are_not_numbers_are_refused_before_a_job(values, message):
+    circuit, before = QuantumCircuit(1), num_jobs()
+    circuit.rx(Parameter("a"), 0)
+    measured = circuit.copy()
+    measured.measure_all()
+
+    with pytest.raises(InvalidInputError, match=message):
+        run_sampler([(measured, values)], backend=IDEAL)
+    with pytest.raises(InvalidInputError, match=message):
+        run_estimator([(circuit, "Z", values)], backend=IDEAL)
+
+    assert num_jobs() == before
+
+
+def test_more_shots_than_a_simulator_can_return_are_refused_before_a_job():
+    before = num_jobs()
+
+    for call in (
+        {"pubs": [decaying()], "shots": 10**9 + 1},
+        {"pubs": [(decaying(), None, 10**19)]},
+        {"pubs": [decaying()], "options": {"default_shots": 2**31}},
+    ):
+        with pytest.raises(InvalidInputError, match="must be at most 1,000,000,000 on a simulator"):
+            run_sampler(**call, backend=IDEAL)
+
+    assert num_jobs() == before
+
+
+def test_a_box_with_a_duration_is_refused_on_a_simulated_device():
+    circuit = QuantumCircuit(1, name="timed")
+    with circuit.box(duration=160, unit="us"):
+        circuit.x(0)
+    circuit.measure_all()
+    program = QuantumProgram(shots=10)
+    program.append_circuit_item(circuit)
+
+    with pytest.raises(
+        InvalidInputError, match=r"^pubs\[0\]: Circuit 'timed' has a box with a dur"
+    ):
+        run_sampler([circuit], backend=NOISY)
+    with pytest.raises(
+        InvalidInputError, match=r"^items\[0\]: Circuit 'timed' has a box with a du"
+    ):
+        run_executor(program, backend=NOISY)
+
+    assert run_sampler([circuit], backend=IDEAL, shots=10)[0].data.meas.get_counts() == {"1": 10}
 
 
 @pytest.mark.parametrize("precision", [math.inf, math.nan, 1e-200, 2, -1, 1.0000001, "high", True])
