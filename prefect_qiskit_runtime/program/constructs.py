@@ -7,7 +7,7 @@ before a job exists, and in the job for clients that do not check.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -120,16 +120,29 @@ def require_finite_values(values: Any) -> None:
         InvalidInputError: A value is infinite or not a number.
     """
     for names, array in values.data.items():
-        faulty = np.argwhere(~np.isfinite(array))
-        if not faulty.size:
-            continue
-        *row, column = faulty[0].tolist()
-        where = f" in row {row}" if row else ""
-        raise InvalidInputError(
-            f"The value of parameter {names[column]!r}{where} is {array[*row, column]}. Parameter "
-            "values are finite numbers.",
-            rule="finite parameter values",
-        )
+        require_finite_arguments(array, names)
+
+
+def require_finite_arguments(array: Any, names: Sequence[str]) -> None:
+    """Refuse an array of parameter values that has one that is not a finite number.
+
+    Args:
+        array: The values of the parameters, along the last axis.
+        names: Names of the parameters.
+
+    Raises:
+        InvalidInputError: A value is infinite or not a number.
+    """
+    faulty = np.argwhere(~np.isfinite(array))
+    if not faulty.size:
+        return
+    *row, column = faulty[0].tolist()
+    where = f" in row {row}" if row else ""
+    raise InvalidInputError(
+        f"The value of parameter {names[column]!r}{where} is {array[*row, column]}. Parameter "
+        "values are finite numbers.",
+        rule="finite parameter values",
+    )
 
 
 def _is_number(value: Any) -> bool:

@@ -22,6 +22,7 @@ from prefect_qiskit_runtime.program._noise import NoiseOfJob
 from prefect_qiskit_runtime.program._register_bits import CHUNK_SHOTS, RegisterSampler
 from prefect_qiskit_runtime.program._request import handle_unsupported, naming
 from prefect_qiskit_runtime.program._seeds import SeedSource
+from prefect_qiskit_runtime.program.constructs import require_finite_arguments
 from prefect_qiskit_runtime.program.isa import require_isa, require_registers
 from prefect_qiskit_runtime.program.primitive_options import read_options
 
@@ -115,6 +116,7 @@ def _planned(
             "of its circuit.",
             rule="an argument for each parameter",
         )
+    require_finite_arguments(arguments, [parameter.name for parameter in circuit.parameters])
     return _Plan(
         circuit=circuit,
         values=arguments.reshape(math.prod(shape), -1),

@@ -95,6 +95,10 @@ class ExecutorCall:
             try:
                 constructs.require_no_inputs(item.circuit)
                 constructs.require_simulable(item.circuit)
+                arguments = getattr(item, "circuit_arguments", None)
+                if arguments is not None:  # a samplex draws them in the job
+                    names = [parameter.name for parameter in item.circuit.parameters]
+                    constructs.require_finite_arguments(arguments, names)
                 if block.name.startswith(constructs.DEVICE_PREFIX):
                     require_untimed_boxes(item.circuit, block.name)
             except InvalidInputError as exc:

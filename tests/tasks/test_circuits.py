@@ -332,6 +332,24 @@ def test_parameter_values_that_are_not_numbers_are_refused_before_a_job(values, 
     assert num_jobs() == before
 
 
+def test_arguments_of_a_quantum_program_that_are_not_numbers_are_refused_before_a_job():
+    circuit, before = QuantumCircuit(1), num_jobs()
+    circuit.rx(Parameter("a"), 0)
+    circuit.measure_all()
+    program, empty = QuantumProgram(shots=10), QuantumProgram(shots=0)
+    program.append_circuit_item(circuit, circuit_arguments=[[0.1], [math.nan]])
+    empty.append_circuit_item(decaying())
+
+    with pytest.raises(
+        InvalidInputError, match=r"^items\[0\]: The value of parameter 'a' in row \[1\]"
+    ):
+        run_executor(program, backend=IDEAL)
+    with pytest.raises(InvalidInputError, match=r"cannot be written: shots: [^\n]*equal to 1\.$"):
+        run_executor(empty, backend=IDEAL)
+
+    assert num_jobs() == before
+
+
 def test_more_shots_than_a_simulator_can_return_are_refused_before_a_job():
     before = num_jobs()
 
