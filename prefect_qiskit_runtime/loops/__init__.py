@@ -280,13 +280,19 @@ def _ordered(start: Mapping[Any, Any], objective: Any) -> list[float]:
 
 def _starting_point(start: Any, objective: Any) -> NDArray[np.float64]:
     start = _ordered(start, objective) if isinstance(start, Mapping) else start
-    point = np.array(start.parameters if isinstance(start, LoopResult) else start, dtype=float)
+    given = start.parameters if isinstance(start, LoopResult) else start
+    try:
+        point = np.array(given, dtype=float)
+    except (TypeError, ValueError) as exc:
+        raise ConfigurationError(f"start must be numbers, not {given!r:.80}.") from exc
     wanted = objective.num_parameters if isinstance(objective, EstimatorObjective) else point.size
     if point.shape != (wanted,) or not point.size:
         raise ConfigurationError(
             f"start has the shape {point.shape}, but must have one number for each of the {wanted}"
             " parameters."
         )
+    if not np.isfinite(point).all():
+        raise ConfigurationError(f"start must be finite numbers, not {point}.")
     return point
 
 

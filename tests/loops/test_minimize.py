@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -310,6 +311,8 @@ def test_a_users_loop_reuses_its_recorded_values(key: str) -> None:
         ({"session": "batch"}, "backend is missing"),
         ({"start": [[0.0]]}, r"start has the shape \(1, 1\)"),
         ({"start": []}, r"start has the shape \(0,\)"),
+        ({"start": [math.nan]}, r"start must be finite numbers, not \[nan\]"),
+        ({"start": ["wide"]}, r"start must be numbers, not \[.wide.\]"),
         ({"objective": 3}, "The objective of a loop is"),
         ({"objective": lambda point: "low"}, "must return a number"),
     ],
