@@ -99,8 +99,10 @@ def test_a_geometry_that_cannot_be_computed_is_refused(molecules, given, wrong):
     [
         (
             {"atoms": "O 0 0 0; H 0 0 0.97"},
-            "'O 0 0 0; H 0 0 0.97' has 9 electrons, an odd number, so one is unpaired. Only closed"
-            " shells are computed: choose another charge or other atoms.",
+            (
+                "'O 0 0 0; H 0 0 0.97' has 9 electrons, an odd number, so one is unpaired. Only closed"
+                " shells are computed: choose another charge or other atoms."
+            ),
         ),
         (
             {"atoms": "O 0 0 0; H 0 0 0.97", "active_electrons": 4, "active_orbitals": 4},
@@ -113,8 +115,10 @@ def test_a_geometry_that_cannot_be_computed_is_refused(molecules, given, wrong):
         ({"atoms": "H 0 0 0", "charge": 1}, "'H 0 0 0' with charge +1 has no electrons."),
         (
             {"atoms": LIH, "multiplicity": 3},
-            "Multiplicity 3 is an open shell with unpaired electrons. Only closed shells,"
-            " multiplicity 1, are computed.",
+            (
+                "Multiplicity 3 is an open shell with unpaired electrons. Only closed shells,"
+                " multiplicity 1, are computed."
+            ),
         ),
     ],
 )
