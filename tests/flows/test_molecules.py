@@ -100,8 +100,8 @@ def test_a_geometry_that_cannot_be_computed_is_refused(molecules, given, wrong):
         (
             {"atoms": "O 0 0 0; H 0 0 0.97"},
             (
-                "'O 0 0 0; H 0 0 0.97' has 9 electrons, an odd number, so one is unpaired. Only closed"
-                " shells are computed: choose another charge or other atoms."
+                "'O 0 0 0; H 0 0 0.97' has 9 electrons, an odd number, so one is unpaired. Only"
+                " closed shells are computed: choose another charge or other atoms."
             ),
         ),
         (
