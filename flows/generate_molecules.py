@@ -17,7 +17,7 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-from molecules import FOLDER
+from molecules import BASIS, FOLDER
 from qiskit.quantum_info import SparsePauliOp
 from qiskit_nature.second_q.circuit.library import UCCSD
 from qiskit_nature.second_q.circuit.library.initial_states.hartree_fock import (
@@ -30,8 +30,6 @@ from qiskit_nature.second_q.problems import ElectronicStructureProblem
 from qiskit_nature.second_q.transformers import ActiveSpaceTransformer
 
 TOLERANCE = 1e-8
-BASIS = "sto-3g"
-MOST_QUBITS = 12
 
 
 @dataclass(frozen=True)
@@ -69,20 +67,16 @@ def generate(recipe: Recipe) -> dict[str, Any]:
     return compute(recipe.name, recipe.geometry, recipe.active_space)
 
 
-def compute(name: str, geometry: str, space: dict[str, Any] | None) -> dict[str, Any]:
+def compute(
+    name: str, geometry: str, space: dict[str, Any] | None, *, charge: int = 0
+) -> dict[str, Any]:
     """Compute a molecule, with all its orbitals or those of an active space."""
-    problem = PySCFDriver(atom=geometry, basis=BASIS).run()
+    problem = PySCFDriver(atom=geometry, basis=BASIS, charge=charge).run()
     hartree_fock_energy = problem.reference_energy
     if space:
         problem = ActiveSpaceTransformer(
             space["electrons"], space["orbitals"], active_orbitals=space.get("indices")
         ).transform(problem)
-    num_qubits = 2 * problem.num_spatial_orbitals - 2
-    if num_qubits > MOST_QUBITS:
-        raise ValueError(
-            f"{geometry!r} needs {num_qubits} qubits, but the exact energy is computed for at most"
-            f" {MOST_QUBITS}. Choose an active space with fewer orbitals."
-        )
     mapper = ParityMapper(num_particles=problem.num_particles)
     hamiltonian = mapper.map(problem.hamiltonian.second_q_op())
     constant_energy = float(sum(problem.hamiltonian.constants.values()))

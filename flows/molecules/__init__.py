@@ -32,6 +32,15 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 _ATOM = re.compile(r"\s*[A-Z][a-z]?(\s+-?\d+(\.\d*)?){3}\s*")
+# In the order of their atomic numbers: those that the basis STO-3G has.
+_ELEMENTS: list[str] = (  # noqa: SIM905 - a list would fill fifty lines
+    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br"
+    " Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I"
+).split()
+# Orbitals that STO-3G gives an atom, by the largest atomic number that has so many.
+_ORBITALS = {2: 1, 10: 5, 18: 9, 20: 13, 36: 18, 38: 22, 53: 27}
+BASIS = "sto-3g"
+MOST_QUBITS = 12
 
 
 @dataclass(frozen=True)
@@ -101,22 +110,144 @@ class Geometry(BaseModel):
     atoms: str = Field(
         description="Atoms with their positions in angstrom, as in 'H 0 0 0; H 0 0 0.735'."
     )
-    active_electrons: int | None = Field(
-        default=None, ge=1, description="Electrons of the active space; empty for all."
+    charge: int = Field(
+        default=0, description="Charge of the molecule, such as 1 for the cation HeH+."
     )
-    active_orbitals: int | None = Field(
-        default=None, ge=1, le=7, description="Spatial orbitals of the active space; empty for all."
+    multiplicity: int = Field(
+        default=1, ge=1, description="Spin multiplicity; only 1, all electrons paired, is computed."
+    )
+    active_electrons: int | None = Field(
+        default=None,
+        ge=1,
+        description="Electrons of the active space; empty for all, or for those of named orbitals.",
+    )
+    active_orbitals: int | list[int] | None = Field(
+        default=None,
+        description="Spatial orbitals of the active space: their number, counted around the gap"
+        " between occupied and empty ones, or a list of orbitals, of which 0 has the lowest energy;"
+        " empty for all.",
     )
 
     @model_validator(mode="after")
-    def _can_be_read(self) -> Geometry:
+    def _can_be_computed(self) -> Geometry:
         if not all(_ATOM.fullmatch(atom) for atom in self.atoms.split(";")):
             raise ValueError(
                 "atoms: symbol and three numbers for each, as in 'H 0 0 0; H 0 0 0.7'."
             )
-        if (self.active_electrons is None) != (self.active_orbitals is None):
-            raise ValueError("An active space needs both active_electrons and active_orbitals.")
+        positions = [tuple(map(float, atom.split()[1:])) for atom in self.atoms.split(";")]
+        if len(set(positions)) < len(positions):
+            raise ValueError("atoms: two atoms have the same position.")
+        self._require_closed_shell()
+        self._require_active_space()
+        if self.num_qubits > MOST_QUBITS:
+            raise ValueError(
+                f"{self.atoms!r} needs {self.num_qubits} qubits, but the exact energy is computed"
+                f" for at most {MOST_QUBITS}. Choose an active space with fewer orbitals."
+            )
         return self
+
+    def _require_closed_shell(self) -> None:
+        electrons, charge = self.num_electrons, self.charge
+        of_charge = f" with charge {charge:+d}" if charge else ""
+        if electrons < 1:
+            raise ValueError(f"{self.atoms!r}{of_charge} has no electrons.")
+        if electrons % 2:
+            raise ValueError(
+                f"{self.atoms!r}{of_charge} has {electrons} electrons, an odd number, so one is"
+                " unpaired. Only closed shells are computed: choose another charge or other atoms."
+            )
+        if self.multiplicity != 1:
+            raise ValueError(
+                f"Multiplicity {self.multiplicity} is an open shell with unpaired electrons. Only"
+                " closed shells, multiplicity 1, are computed."
+            )
+
+    def _require_active_space(self) -> None:
+        active, orbitals = self.active_electrons, self.active_orbitals
+        if (active is None) != (orbitals is None) and not isinstance(orbitals, list):
+            raise ValueError(
+                "An active space needs both active_electrons and active_orbitals, or a list of its"
+                " orbitals."
+            )
+        if active is not None and (active % 2 or active > self.num_electrons):
+            raise ValueError(
+                f"active_electrons: an even number up to the {self.num_electrons} electrons of the"
+                f" molecule, not {active}."
+            )
+        indices = self.active_indices
+        if not indices:
+            raise ValueError("active_orbitals: a number from 1, or a list of one or more orbitals.")
+        unknown = [index for index in indices if not 0 <= index < self.num_orbitals]
+        if unknown or len(set(indices)) < len(indices):
+            fault = f"{unknown[0]} is not one of them" if unknown else "an orbital is named twice"
+            raise ValueError(
+                f"active_orbitals: {self.atoms!r} has the orbitals 0 to {self.num_orbitals - 1} in"
+                f" {BASIS}, and {fault}."
+            )
+        self._require_excitations(indices)
+
+    def _require_excitations(self, indices: list[int]) -> None:
+        occupied = sum(index < self.num_electrons // 2 for index in indices)
+        active = self.active_electrons
+        if active is not None and active != 2 * occupied:
+            raise ValueError(
+                f"active_electrons: the active orbitals {indices} hold {2 * occupied} electrons,"
+                f" not {active}; 0 to {self.num_electrons // 2 - 1} are occupied by two each."
+            )
+        if occupied in (0, len(indices)):
+            raise ValueError(
+                f"The orbitals {indices} are all {'occupied' if occupied else 'empty'}, so no"
+                " electron can be excited. Choose orbitals of both kinds."
+            )
+
+    @property
+    def num_electrons(self) -> int:
+        """Number of electrons of the molecule."""
+        return sum(self._atomic_numbers) - self.charge
+
+    @property
+    def num_orbitals(self) -> int:
+        """Number of spatial orbitals of the molecule in the minimal basis."""
+        return sum(
+            next(count for largest, count in _ORBITALS.items() if number <= largest)
+            for number in self._atomic_numbers
+        )
+
+    @property
+    def num_qubits(self) -> int:
+        """Number of qubits: two for each active orbital, less the two that symmetries save."""
+        return 2 * len(self.active_indices) - 2
+
+    @property
+    def active_indices(self) -> list[int]:
+        """The orbitals that are not frozen, lowest energy first."""
+        orbitals = self.active_orbitals
+        if isinstance(orbitals, list):
+            return sorted(orbitals)
+        if orbitals is None:
+            return list(range(self.num_orbitals))
+        frozen = (self.num_electrons - (self.active_electrons or 0)) // 2
+        return list(range(frozen, frozen + orbitals))
+
+    @property
+    def active_space(self) -> dict[str, Any] | None:
+        """The active space in the form of a molecule's file; None for all orbitals."""
+        if self.active_orbitals is None:
+            return None
+        indices = self.active_indices
+        occupied = sum(index < self.num_electrons // 2 for index in indices)
+        return {"electrons": 2 * occupied, "orbitals": len(indices), "indices": indices}
+
+    @property
+    def _atomic_numbers(self) -> list[int]:
+        symbols = [atom.split()[0] for atom in self.atoms.split(";")]
+        unknown = [symbol for symbol in symbols if symbol not in _ELEMENTS]
+        if unknown:
+            raise ValueError(
+                f"atoms: {unknown[0]!r} is not an element of the basis {BASIS}, which has"
+                f" {_ELEMENTS[0]} to {_ELEMENTS[-1]}."
+            )
+        return [_ELEMENTS.index(symbol) + 1 for symbol in symbols]
 
     @property
     def name(self) -> str:
@@ -147,8 +278,7 @@ def compute_molecule(geometry: Geometry) -> Molecule:
             " installed: pip install pyscf qiskit-nature (the dependency group `chemistry`), or"
             " choose one of the included molecules."
         ) from error
-    space = None
-    if geometry.active_electrons and geometry.active_orbitals:
-        space = {"electrons": geometry.active_electrons, "orbitals": geometry.active_orbitals}
-    document = chemistry.compute(geometry.name, geometry.atoms, space)
+    document = chemistry.compute(
+        geometry.name, geometry.atoms, geometry.active_space, charge=geometry.charge
+    )
     return Molecule(**{field.name: document[field.name] for field in fields(Molecule)})

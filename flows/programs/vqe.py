@@ -26,6 +26,7 @@ from scipy.optimize import minimize
 
 from prefect_qiskit_runtime.program.shifts import ShiftedCircuit, evolution_rule, shifted_circuit
 from prefect_qiskit_runtime.program.spsa import Spsa, SpsaOptions
+from prefect_qiskit_runtime.program.transpiled import as_written
 
 GRADIENT_OPTIMIZERS = ("L-BFGS-B", "SLSQP")
 OPTIMIZERS = ("auto", *GRADIENT_OPTIMIZERS, "COBYLA", "SPSA")
@@ -145,7 +146,7 @@ class Objective:
         self.exact = False
         self.shots = shots
         self._constant_energy = constant_energy
-        self._circuit = pass_manager.run(ansatz.circuit)
+        (self._circuit,) = as_written([ansatz.circuit], pass_manager.run)
         self._observable = hamiltonian.apply_layout(self._circuit.layout)
         names = [parameter.name for parameter in self._circuit.parameters]
         self._columns = [ansatz.angle_names.index(name) for name in names]

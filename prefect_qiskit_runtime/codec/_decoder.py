@@ -124,7 +124,7 @@ def _decode_array(obj: dict[str, Any]) -> Any:
 
 
 def _hashable(value: Any) -> Any:
-    """Turn a decoded member of a set back into a hashable value."""
+    """Turn a decoded member of a set, or a key, back into a hashable value."""
     if isinstance(value, list):
         return tuple(_hashable(item) for item in value)
     return frozenset(value) if isinstance(value, set) else value
@@ -132,6 +132,10 @@ def _hashable(value: Any) -> Any:
 
 def _decode_set(obj: dict[str, Any]) -> set[Any]:
     return {_hashable(member) for member in obj["__value__"]}
+
+
+def _decode_mapping(obj: dict[str, Any]) -> dict[Any, Any]:
+    return {_hashable(key): value for key, value in obj["__value__"]}
 
 
 def _decode_circuit(obj: dict[str, Any]) -> Any:
@@ -225,6 +229,7 @@ _HANDLERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "complex": _decode_complex,
     "ndarray": _decode_array,
     "set": _decode_set,
+    "mapping": _decode_mapping,
     "QuantumCircuit": _decode_circuit,
     "Parameter": _decode_parameter,
     "ParameterExpression": _decode_expression,

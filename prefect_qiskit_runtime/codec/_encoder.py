@@ -12,7 +12,7 @@ from datetime import date
 from typing import Any
 
 from prefect_qiskit_runtime.codec import seams
-from prefect_qiskit_runtime.codec._paths import refuse
+from prefect_qiskit_runtime.codec._paths import has_keys_in_pairs, refuse
 from prefect_qiskit_runtime.errors import EncodingError
 
 _NOT_MINE = object()
@@ -74,8 +74,22 @@ class RuntimeEncoder(json.JSONEncoder):
     """JSON encoder of qiskit-ibm-runtime with its gaps closed.
 
     The common types are encoded here, with the same text; all others are left to the encoder of
-    the installed qiskit-ibm-runtime, which is imported only then.
+    the installed qiskit-ibm-runtime, which is imported only then. Dicts with keys of Qiskit
+    that JSON does not have, such as values of parameters by a tuple of names, are written as pairs.
     """
+
+    _writes_pairs = False
+
+    def encode(self, o: Any) -> str:
+        """Return the JSON text of a value."""
+        try:
+            return super().encode(o)
+        except TypeError:
+            # Not looked for before: few values have such keys, and some are large.
+            if self._writes_pairs:
+                raise
+            self._writes_pairs = True
+            return super().encode(self._with_pairs(o))
 
     def default(self, o: Any) -> Any:
         """Return the JSON representation of an object.
@@ -86,6 +100,22 @@ class RuntimeEncoder(json.JSONEncoder):
         Raises:
             TypeError: The object has no encoding.
         """
+        form = self._form(o)
+        return self._with_pairs(form) if self._writes_pairs else form
+
+    def in_pairs(self, mapping: Mapping[Any, Any]) -> Any:
+        """Return the form of a dict with keys that JSON does not have."""
+        return _tagged("mapping", [[key, value] for key, value in mapping.items()])
+
+    def _with_pairs(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            copied = {key: self._with_pairs(item) for key, item in value.items()}
+            return self.in_pairs(copied) if has_keys_in_pairs(copied) else copied
+        if isinstance(value, (list, tuple)):
+            return [self._with_pairs(item) for item in value]
+        return value
+
+    def _form(self, o: Any) -> Any:
         if isinstance(o, date):
             return _tagged("datetime", o.isoformat())
         if isinstance(o, complex):
@@ -104,7 +134,13 @@ class RuntimeEncoder(json.JSONEncoder):
 class IBMEncoder(RuntimeEncoder):
     """Writes the form that IBM's service reads: circuits as plain QPY, with delays in dt."""
 
-    def default(self, o: Any) -> Any:
+    def in_pairs(self, mapping: Mapping[Any, Any]) -> Any:
+        """Return the form that IBM's clients write for values of parameters."""
+        from qiskit.primitives.containers.bindings_array import BindingsArray
+
+        return BindingsArray(mapping)
+
+    def _form(self, o: Any) -> Any:
         """Return the form of an object in JSON.
 
         Raises:
@@ -119,7 +155,7 @@ class IBMEncoder(RuntimeEncoder):
             if isinstance(o, QuantumCircuit):
                 text = _qpy.circuit_to_text(o, RuntimeEncoder, is_for_ibm=True)
                 return _tagged("QuantumCircuit", text)
-        return super().default(o)
+        return super()._form(o)
 
 
 def _tagged(tag: str, value: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 from prefect_qiskit_runtime.codec._array_form import array_form
@@ -49,7 +50,12 @@ def fingerprint(value: Any) -> str:
 class _FormEncoder(RuntimeEncoder):
     """Writes values without the details that differ between equal values."""
 
-    def default(self, o: Any) -> Any:
+    def in_pairs(self, mapping: Mapping[Any, Any]) -> Any:
+        """Return the form of a dict with keys that JSON does not have, in any order."""
+        pairs = [[fingerprint(key), value] for key, value in mapping.items()]
+        return {"__type__": "mapping", "__value__": sorted(pairs, key=itemgetter(0))}
+
+    def _form(self, o: Any) -> Any:
         """Return the form of an object that JSON cannot represent directly."""
         if "numpy" in sys.modules:
             import numpy as np
@@ -62,7 +68,7 @@ class _FormEncoder(RuntimeEncoder):
             form = _circuit_form.form_of(o, _FormEncoder)
             if form is not None:
                 return form
-        encoded = super().default(o)
+        encoded = super()._form(o)
         # The order of a set of objects depends on their memory addresses.
         if isinstance(encoded, Mapping) and encoded.get("__type__") == "set":
             return {"__type__": "set", "__value__": sorted(map(fingerprint, encoded["__value__"]))}

@@ -1,10 +1,14 @@
-"""Finds the part of a value that has no encoding. Used only after encoding has failed."""
+"""Keys that JSON does not have, and parts of a value that have no encoding.
+
+Used only after plain encoding has failed.
+"""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -44,6 +48,38 @@ def refuse(value: Any, encoder: type[json.JSONEncoder], cause: Exception) -> Enc
     )
 
 
+def has_keys_in_pairs(mapping: Mapping[Any, Any]) -> bool:
+    """Return whether a dict has keys of Qiskit that JSON does not have, and no others.
+
+    They are parameters and vectors, tuples of parameters or their names, as in the values of a
+    PUB, and Pauli operators, as in its observables. Beside them, keys are text.
+    """
+    keys = [key for key in mapping if not isinstance(key, str)]
+    return bool(keys) and all(map(_is_key_of_qiskit, keys))
+
+
+def _is_key_of_qiskit(key: Any) -> bool:
+    if isinstance(key, tuple):
+        return bool(key) and all(isinstance(each, str) or _is_parameter(each) for each in key)
+    return _is_parameter(key) or _is_pauli(key)
+
+
+def _is_parameter(key: Any) -> bool:
+    if "qiskit.circuit" not in sys.modules:
+        return False
+    from qiskit.circuit import Parameter, ParameterVector
+
+    return isinstance(key, (Parameter, ParameterVector))
+
+
+def _is_pauli(key: Any) -> bool:
+    if "qiskit.quantum_info" not in sys.modules:
+        return False
+    from qiskit.quantum_info import Pauli
+
+    return isinstance(key, Pauli)
+
+
 def _type_name(value: Any) -> str:
     cls = type(value)
     return cls.__name__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
@@ -72,8 +108,11 @@ class _Search:
 
     def _in_dict(self, value: dict[Any, Any], path: str) -> _Fault | None:
         for key, item in value.items():
-            if not isinstance(key, _PLAIN):
-                reason = f"a key of the dict is of type {_type_name(key)}. Make the keys text"
+            if not isinstance(key, _PLAIN) and not _is_key_of_qiskit(key):
+                reason = (
+                    f"a key of the dict is of type {_type_name(key)}. Make the keys text; the "
+                    "values of a PUB can also have parameters and tuples of names as keys"
+                )
                 return _Fault(path, reason, "keys are text")
             if fault := self.in_value(item, f"{path}.{key}"):
                 return fault

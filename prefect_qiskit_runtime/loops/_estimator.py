@@ -8,6 +8,7 @@ A loop that runs again after an upgrade, or on another machine, therefore sends 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
@@ -17,6 +18,7 @@ import numpy as np
 from prefect_qiskit_runtime.backend import LEAST_BUSY, RuntimeBackend
 from prefect_qiskit_runtime.client import RuntimeApi
 from prefect_qiskit_runtime.codec import decode, encode
+from prefect_qiskit_runtime.codec.circuit_walk import Visit, describe, is_custom, walk
 from prefect_qiskit_runtime.devices.choice import choose_backend
 from prefect_qiskit_runtime.devices.device import Device, device_of
 from prefect_qiskit_runtime.errors import InvalidInputError
@@ -25,6 +27,7 @@ from prefect_qiskit_runtime.loops._observables import read_observable
 from prefect_qiskit_runtime.loops._records import LoopRecords
 from prefect_qiskit_runtime.primitives import arun_estimator
 from prefect_qiskit_runtime.program.shifts import ShiftedCircuit, shifted_circuit
+from prefect_qiskit_runtime.program.transpiled import as_written
 from prefect_qiskit_runtime.pubs.primitive_inputs import PrimitiveOptionsLike
 from prefect_qiskit_runtime.sessions import RuntimeSession, SessionLike
 
@@ -78,12 +81,7 @@ class EstimatorObjective:
             raise InvalidInputError(
                 "The ansatz has no parameters, so there is nothing to vary.", path="$.ansatz"
             )
-        if self.ansatz.count_ops().get("measure"):
-            raise InvalidInputError(
-                "The ansatz has measurements, but the estimator measures the observable itself:"
-                " pass ansatz.remove_final_measurements(inplace=False).",
-                path="$.ansatz",
-            )
+        _require_unmeasured(self.ansatz)
         operator = read_observable(self.observable)
         if self.ansatz.num_qubits != operator.num_qubits:
             raise InvalidInputError(
@@ -110,7 +108,7 @@ class EstimatorObjective:
         terms = zip(self.operator.paulis.to_labels(), coefficients.tolist(), strict=True)
         return [
             self.ansatz.num_parameters,
-            sorted(self.ansatz.count_ops().items()),
+            sorted(_count_operations(self.ansatz).items()),
             [[label, value.real] for label, value in terms],
         ]
 
@@ -118,6 +116,39 @@ class EstimatorObjective:
     def header(self) -> dict[str, Any]:
         """The measurement settings, which must not change between the steps of a loop."""
         return {"shots": self.shots, "precision": self.precision}
+
+
+def _require_unmeasured(ansatz: QuantumCircuit) -> None:
+    """Refuse an ansatz that measures, at its top level or in anything in it."""
+    # An instruction without classical bits cannot measure, whatever its definition.
+    for visit in walk(ansatz, definitions=lambda operation: operation.num_clbits > 0):
+        if visit.name != "measure" or not visit.instruction.clbits:
+            continue
+        if visit.place.path:
+            where, advice = f", {describe(visit.path)}", "leave them out"
+        else:
+            where, advice = "", "pass ansatz.remove_final_measurements(inplace=False)"
+        raise InvalidInputError(
+            f"The ansatz has measurements{where}, but the estimator measures the observable"
+            f" itself: {advice}.",
+            path="$.ansatz",
+            rule="an ansatz without measurements",
+        )
+
+
+def _count_operations(circuit: QuantumCircuit) -> Counter[str]:
+    """Count the operations by name, in blocks and in the definitions of users' gates too.
+
+    Qiskit numbers the names of users' gates, so these are not counted themselves.
+    """
+    visits = walk(circuit, definitions=is_custom)
+    return Counter(visit.name for visit in visits if not _is_defined(visit))
+
+
+def _is_defined(visit: Visit) -> bool:
+    if visit.instruction.is_standard_gate() or not is_custom(visit.operation):
+        return False
+    return visit.operation.definition is not None
 
 
 @dataclass(frozen=True)
@@ -254,6 +285,6 @@ class EstimatorMeasuring:
         if block.initial_layout is not None and not device.is_simulator:
             settings["initial_layout"] = block.initial_layout
         passes = generate_preset_pass_manager(**settings)
-        transpiled = passes.run(circuit)
+        (transpiled,) = as_written([circuit], passes.run)
         observable = self.objective.operator.apply_layout(transpiled.layout)
         return encode({"circuit": transpiled, "observable": observable})

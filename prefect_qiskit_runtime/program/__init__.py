@@ -7,7 +7,7 @@ It never talks to the service (the runner gives the messenger a function that do
 the network, and never imports the rest of the package: it also runs in environments that have
 only Qiskit. Qiskit itself is imported when `ProgramBackend` is first used.
 
-Entry points: `UserMessenger`, `ProgramBackend`, `ResultDecoder`.
+Entry points: `UserMessenger`, `ProgramBackend`, `ResultDecoder`, `require_success`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from prefect_qiskit_runtime.program._decoder import ResultDecoder
 from prefect_qiskit_runtime.program._messenger import UserMessenger
+from prefect_qiskit_runtime.program._verdict import require_success
 
 if TYPE_CHECKING:
     from prefect_qiskit_runtime.program._backend import ProgramBackend
 
-__all__ = ["ProgramBackend", "ResultDecoder", "UserMessenger"]
+__all__ = ["ProgramBackend", "ResultDecoder", "UserMessenger", "require_success"]
 
 
 def __getattr__(name: str) -> Any:

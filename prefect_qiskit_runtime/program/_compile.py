@@ -99,7 +99,7 @@ class CircuitCompiler:
             return circuit
         if has_flow(circuit):
             return self._translated_one_by_one(circuit)
-        return self._passes.run(circuit)
+        return self._run_passes(circuit)
 
     def _translated_one_by_one(self, circuit: QuantumCircuit) -> QuantumCircuit:
         """Translate each unknown gate separately, because passes do not know marks and jumps."""
@@ -130,22 +130,32 @@ class CircuitCompiler:
             )
         alone = QuantumCircuit(operation.num_qubits)
         alone.append(operation, alone.qubits)
-        return self._passes.run(alone)
+        return self._run_passes(alone)
+
+    def _run_passes(self, circuit: QuantumCircuit) -> QuantumCircuit:
+        # Aer reports how many qubits fit in memory as a state vector. Other methods simulate more,
+        # and passes of Qiskit fail on circuits wider than their target.
+        known = self._simulator.target.num_qubits or 0
+        passes = self._passes if circuit.num_qubits <= known else self._passes_to(circuit)
+        return passes.run(circuit)
 
     @cached_property
     def _passes(self) -> Any:
+        return self._passes_to(self._simulator.target)
+
+    def _passes_to(self, size: Any) -> Any:
+        """Return the passes to the simulator's gates, on as many qubits as `size` has."""
         from qiskit.transpiler.preset_passmanagers import generate_preset_pass_manager
 
         # Level 1 keeps every qubit in its place.
-        return generate_preset_pass_manager(optimization_level=1, target=self._target)
+        return generate_preset_pass_manager(optimization_level=1, target=self._target(size))
 
-    @cached_property
-    def _target(self) -> Any:
-        """The simulator's target without the gates whose parameters it does not bind."""
+    def _target(self, size: Any) -> Any:
+        """Return the simulator's target without the gates whose parameters it does not bind."""
         from qiskit.transpiler import Target
 
         known = self._simulator.target
-        target = Target(num_qubits=known.num_qubits)
+        target = Target(num_qubits=size.num_qubits)
         for name in known.operation_names:
             if name not in _UNBINDABLE_GATES:
                 target.add_instruction(known.operation_from_name(name), name=name)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qiskit.circuit import QuantumCircuit
 
+from prefect_qiskit_runtime.codec.circuit_walk import blocks_of, rewritten
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program._verdict import require_success
 
@@ -257,6 +258,7 @@ def final_measurements(circuit: QuantumCircuit) -> dict[int, int]:
     Raises:
         InvalidInputError: Nothing is measured at the end.
     """
+    circuit = rewritten(circuit, _measuring_content)
     qubit_place = {bit: place for place, bit in enumerate(circuit.qubits)}
     clbit_place = {bit: place for place, bit in enumerate(circuit.clbits)}
     used: set[Any] = set()
@@ -276,6 +278,17 @@ def final_measurements(circuit: QuantumCircuit) -> dict[int, int]:
             rule="measurements at the end",
         )
     return dict(sorted(found.items(), key=lambda item: item[1]))
+
+
+def _measuring_content(operation: Any) -> QuantumCircuit | None:
+    """Return the content of a box, or of a user's instruction that may measure, at the top."""
+    if operation.name == "box" and blocks_of(operation):
+        (content,) = blocks_of(operation)
+    elif operation.num_clbits and not blocks_of(operation):
+        content = operation.definition
+    else:
+        return None
+    return None if content is None else rewritten(content, _measuring_content)
 
 
 def _prepared(backend: Any, qubits: Sequence[int], *, ones: bool) -> QuantumCircuit:

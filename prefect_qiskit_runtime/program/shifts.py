@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prefect_qiskit_runtime.codec.circuit_walk import blocks_of, walk
 from prefect_qiskit_runtime.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -147,6 +148,7 @@ def shifted_circuit(circuit: QuantumCircuit) -> ShiftedCircuit:
     """
     from qiskit.circuit import Parameter
 
+    _require_gates(circuit)
     parameters = tuple(circuit.parameters)
     unrolled = _unrolled(circuit)
     split = unrolled.copy_empty_like()
@@ -170,14 +172,31 @@ def shifted_circuit(circuit: QuantumCircuit) -> ShiftedCircuit:
     return ShiftedCircuit(split, tuple(names), tuple(rules), tuple(expressions), parameters)
 
 
+def _require_gates(circuit: QuantumCircuit) -> None:
+    """Refuse a circuit with control flow, or with anything but gates at any depth."""
+    # A gate is made of gates; other instructions may measure or reset in their definition.
+    for visit in walk(circuit, definitions=_may_hide_others):
+        is_forbidden = visit.name in _FORBIDDEN and not _is_gate(visit.operation)
+        if is_forbidden or blocks_of(visit.operation):
+            _refuse(visit.name, "gradients need a circuit of gates only")
+
+
+def _may_hide_others(operation: Any) -> bool:
+    return operation.name not in _FORBIDDEN and not _is_gate(operation)
+
+
+def _is_gate(operation: Any) -> bool:
+    from qiskit.circuit import Gate
+
+    return isinstance(operation, Gate)
+
+
 def _unrolled(circuit: QuantumCircuit) -> QuantumCircuit:
     """Decompose parametrised gates without a rule until every such gate has a rule."""
     while True:
         without_rule: set[str] = set()
         for instruction in circuit.data:
             operation: Any = instruction.operation
-            if operation.name in _FORBIDDEN or getattr(operation, "blocks", ()):
-                _refuse(operation.name, "gradients need a circuit of gates only")
             if not _is_parametrised(operation) or _rules(operation) is not None:
                 continue
             if not _is_made_of_gates(operation):

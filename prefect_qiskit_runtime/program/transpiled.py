@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,24 @@ if TYPE_CHECKING:
 
 # The same circuit gets the same layout in every job.
 _SEED = 0
+
+
+def as_written(
+    circuits: Sequence[QuantumCircuit], run: Callable[[list[QuantumCircuit]], Any]
+) -> list[QuantumCircuit]:
+    """Transpile circuits so that each gate is what its definition says, not its name.
+
+    Args:
+        circuits: The circuits. They may have boxes, and delays with parameters, which transpilers
+            refuse.
+        run: Transpiles a list of circuits.
+
+    Raises:
+        InvalidInputError: A gate has no definition.
+    """
+    held = [HeldDelays(ready_for_transpiler(circuit)) for circuit in circuits]
+    transpiled = run([each.circuit for each in held])
+    return [each.restored(circuit) for each, circuit in zip(held, transpiled, strict=True)]
 
 
 class PubTranspiler:
@@ -74,9 +92,8 @@ class PubTranspiler:
 
     def _transpiled(self, circuit: QuantumCircuit) -> QuantumCircuit:
         require_known_durations(circuit)
-        held = HeldDelays(ready_for_transpiler(circuit))
         try:
-            return held.restored(self._passes.run(held.circuit))
+            return as_written([circuit], self._passes.run)[0]
         except TranspilerError as exc:
             raise InvalidInputError(
                 f"Circuit {circuit.name!r} cannot be transpiled for {self._name}: {exc.message}",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from qiskit.circuit import Parameter, ParameterVector, QuantumCircuit
+from qiskit.circuit import ClassicalRegister, Parameter, ParameterVector, QuantumCircuit
 from qiskit.quantum_info import Pauli, SparseObservable, SparsePauliOp
 
 from prefect_qiskit_runtime import (
@@ -68,6 +69,130 @@ def test_a_measured_ansatz_is_refused() -> None:
     measured.measure_all()
     with pytest.raises(InvalidInputError, match=r"ansatz has measurements.*remove_final"):
         EstimatorObjective(measured, "ZZ")
+
+
+def measured_part() -> QuantumCircuit:
+    part = QuantumCircuit(2, 1)
+    part.measure(1, 0)
+    return part
+
+
+def in_an_if(circuit: QuantumCircuit) -> None:
+    with circuit.if_test((circuit.clbits[0], 1)):
+        circuit.measure(1, 1)
+
+
+def in_the_else_of_a_loop(circuit: QuantumCircuit) -> None:
+    with circuit.for_loop(range(2)):
+        with circuit.if_test((circuit.clbits[0], 1)) as otherwise:
+            circuit.x(0)
+        with otherwise:
+            circuit.measure(1, 1)
+
+
+def in_a_switch(circuit: QuantumCircuit) -> None:
+    with circuit.switch(circuit.clbits[0]) as case, case(1):
+        circuit.measure(0, 1)
+
+
+def in_a_while(circuit: QuantumCircuit) -> None:
+    with circuit.while_loop((circuit.clbits[0], 1)):
+        circuit.measure(0, 0)
+
+
+def in_a_box(circuit: QuantumCircuit) -> None:
+    with circuit.box():
+        circuit.measure(0, 1)
+
+
+def in_a_definition(circuit: QuantumCircuit) -> None:
+    circuit.append(measured_part().to_instruction(), [0, 1], [0])
+
+
+def in_a_definition_of_a_definition(circuit: QuantumCircuit) -> None:
+    outer = QuantumCircuit(2, 2)
+    outer.append(measured_part().to_instruction(), [0, 1], [1])
+    circuit.append(outer.to_instruction(label="measured"), [1, 0], [0, 1])
+
+
+def in_a_definition_in_a_box(circuit: QuantumCircuit) -> None:
+    with circuit.box():
+        in_a_definition(circuit)
+
+
+@pytest.mark.parametrize(
+    ("measure", "where"),
+    [
+        (in_an_if, "instruction 0 ('measure') in block 0 of instruction 2 ('if_else')"),
+        (
+            in_the_else_of_a_loop,
+            "in block 1 of instruction 0 ('if_else') in block 0 of instruction 2 ('for_loop')",
+        ),
+        (in_a_switch, "in block 0 of instruction 2 ('switch_case')"),
+        (in_a_while, "in block 0 of instruction 2 ('while_loop')"),
+        (in_a_box, "instruction 0 ('measure') in block 0 of instruction 2 ('box')"),
+        (in_a_definition, "instruction 0 ('measure') in definition of instruction 2 ('circuit-"),
+        (in_a_definition_of_a_definition, "in definition of instruction 0 ('circuit-"),
+        (in_a_definition_in_a_box, "in block 0 of instruction 2 ('box')"),
+    ],
+)
+def test_an_ansatz_measured_inside_an_instruction_is_refused_with_its_place(
+    measure: Callable[[QuantumCircuit], None], where: str
+) -> None:
+    circuit = ansatz()
+    circuit.add_register(ClassicalRegister(2, "c"))
+    measure(circuit)
+    with pytest.raises(InvalidInputError, match="ansatz has measurements, instruction") as caught:
+        EstimatorObjective(circuit, "ZZ")
+    assert where in str(caught.value)
+    assert caught.value.path == "$.ansatz"
+
+
+def test_gradients_are_refused_for_a_reset_inside_an_instruction() -> None:
+    part = QuantumCircuit(1)
+    part.reset(0)
+    circuit = ansatz()
+    circuit.append(part.to_instruction(), [0])
+    objective = EstimatorObjective(circuit, "ZZ")
+    with pytest.raises(InvalidInputError, match="because of its instruction 'reset': gradients"):
+        minimize.fn(objective, [0.1, 0.2], backend="aer_simulator", method="L-BFGS-B")
+
+
+def test_a_gate_that_is_only_named_measure_is_not_a_measurement() -> None:
+    circuit = ansatz()
+    named = QuantumCircuit(1, name="measure")
+    named.x(0)
+    circuit.append(named.to_gate(), [0])
+    assert EstimatorObjective(circuit, "ZZ").num_parameters == 2
+
+
+def boxed(*gates: str) -> QuantumCircuit:
+    circuit = ansatz()
+    with circuit.box():
+        for gate in gates:
+            getattr(circuit, gate)(0)
+    return circuit
+
+
+def grouped(*gates: str) -> QuantumCircuit:
+    part = QuantumCircuit(1)  # Qiskit numbers its name
+    for gate in gates:
+        getattr(part, gate)(0)
+    circuit = ansatz()
+    circuit.append(part.to_gate(), [0])
+    return circuit
+
+
+@pytest.mark.parametrize("build", [boxed, grouped])
+def test_objectives_differ_by_the_gates_inside_instructions(
+    build: Callable[..., QuantumCircuit],
+) -> None:
+    one, same, other = (
+        EstimatorObjective(build(*gates), "ZZ").problem
+        for gates in (("x", "h"), ("x", "h"), ("x", "s"))
+    )
+    assert one == same
+    assert one != other
 
 
 @pytest.mark.usefixtures("prefect_server", "service_home")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from qiskit import QuantumCircuit
+from qiskit.circuit.library import PauliEvolutionGate
+from qiskit.quantum_info import SparsePauliOp
 
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program import ProgramBackend
@@ -153,3 +156,16 @@ def test_a_program_chooses_matrix_product_states_for_a_circuit_with_little_entan
     (result,) = backend.estimator(shots=4000, seed=3).run([pub]).result()
 
     assert abs(result.data.evs - 0.9553364891256060) < 5 * result.data.stds  # cos(0.3)
+
+
+def test_a_wide_circuit_with_a_gate_that_is_translated_runs(ideal):
+    circuit = QuantumCircuit(60)
+    for qubit in range(0, 60, 2):
+        circuit.x(qubit)
+        evolution = PauliEvolutionGate(SparsePauliOp("XX"), time=np.pi / 2)  # flips both
+        circuit.append(evolution, [qubit, qubit + 1])
+    circuit.measure_all()
+
+    (result,) = ideal.sampler(shots=10).run([circuit]).result()
+
+    assert result.data.meas.get_counts() == {"10" * 30: 10}

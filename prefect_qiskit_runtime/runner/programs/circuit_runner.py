@@ -3,6 +3,7 @@
 from qiskit import QuantumCircuit, transpile
 
 from prefect_qiskit_runtime.program.legacy.runner_result import run_circuits, run_options
+from prefect_qiskit_runtime.program.transpiled import as_written
 
 
 def main(
@@ -34,15 +35,15 @@ def main(
     options = run_options(backend, run_config)
     circuits = [circuits] if isinstance(circuits, QuantumCircuit) else list(circuits)
     if not skip_transpilation:
-        circuits = transpile(
-            circuits,
-            target=backend.target,
-            initial_layout=initial_layout,
-            layout_method=layout_method,
-            routing_method=routing_method,
-            translation_method=translation_method,
-            seed_transpiler=seed_transpiler,
-            optimization_level=1 if optimization_level is None else optimization_level,
+        config = {
+            "target": backend.target,
+            "initial_layout": initial_layout,
+            "layout_method": layout_method,
+            "routing_method": routing_method,
+            "translation_method": translation_method,
+            "seed_transpiler": seed_transpiler,
+            "optimization_level": 1 if optimization_level is None else optimization_level,
             **(transpiler_options or {}),
-        )
+        }
+        circuits = as_written(circuits, lambda ready: transpile(ready, **config))
     return run_circuits(backend, circuits, options, mitigate=measurement_error_mitigation)

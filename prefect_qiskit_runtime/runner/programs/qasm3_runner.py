@@ -6,6 +6,7 @@ from qiskit import QuantumCircuit, transpile
 
 from prefect_qiskit_runtime.program.legacy.openqasm3 import read_openqasm3
 from prefect_qiskit_runtime.program.legacy.runner_result import run_circuits, run_options
+from prefect_qiskit_runtime.program.transpiled import as_written
 
 
 def main(
@@ -40,6 +41,6 @@ def main(
         for index, circuit in enumerate(circuits)
     ]
     if not skip_transpilation:
-        config = {"optimization_level": 1, **(transpiler_config or {})}
-        circuits = transpile(circuits, target=backend.target, **config)
+        config = {"target": backend.target, "optimization_level": 1, **(transpiler_config or {})}
+        circuits = as_written(circuits, lambda ready: transpile(ready, **config))
     return run_circuits(backend, circuits, options, mitigate=use_measurement_mitigation)

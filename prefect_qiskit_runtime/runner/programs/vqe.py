@@ -10,9 +10,11 @@ from qiskit.circuit import ParameterVector
 from qiskit.quantum_info import Operator, Pauli, SparsePauliOp
 from scipy.optimize import minimize
 
+from prefect_qiskit_runtime.program import require_success
 from prefect_qiskit_runtime.program.estimator import ProgramEstimator
 from prefect_qiskit_runtime.program.legacy.spsa import Objective, SpsaSettings
 from prefect_qiskit_runtime.program.readout import ReadoutMitigator
+from prefect_qiskit_runtime.program.transpiled import as_written
 
 DEFAULT_SHOTS = 1024
 
@@ -144,19 +146,20 @@ class Problem:
     def _sample(self, circuits):
         shots = self._shots or DEFAULT_SHOTS
         result = self._backend.run(circuits, shots=shots, seed_simulator=self._seed()).result()
+        require_success(result)
         return [
             {string: count / shots for string, count in result.get_counts(index).items()}
             for index in range(len(circuits))
         ]
 
     def _compiled(self, circuit):
-        return transpile(
-            circuit,
-            target=self._backend.target,
-            initial_layout=self._initial_layout,
-            optimization_level=1,
-            seed_transpiler=self._seed(),
-        )
+        config = {
+            "target": self._backend.target,
+            "initial_layout": self._initial_layout,
+            "optimization_level": 1,
+            "seed_transpiler": self._seed(),
+        }
+        return as_written([circuit], lambda ready: transpile(ready, **config))[0]
 
     def _seed(self):
         return int(self._seeds.integers(2**31))

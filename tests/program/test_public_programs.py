@@ -1,0 +1,163 @@
+"""The public programs with circuits whose gates or measurements are inside instructions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from qiskit.circuit import Parameter, QuantumCircuit
+from qiskit.quantum_info import SparsePauliOp
+
+from prefect_qiskit_runtime.errors import InvalidInputError
+from prefect_qiskit_runtime.program import ProgramBackend, UserMessenger, require_success
+from prefect_qiskit_runtime.runner.programs import circuit_runner, qasm3_runner, vqe
+
+MESSENGER = UserMessenger(sink=lambda text, is_final: None)
+SHOTS = 4000
+
+
+@pytest.fixture(scope="module")
+def noisy() -> ProgramBackend:
+    return ProgramBackend.from_name("fake_manila")
+
+
+@pytest.fixture(scope="module")
+def ideal() -> ProgramBackend:
+    return ProgramBackend.from_name("aer_simulator")
+
+
+def at_the_top() -> QuantumCircuit:
+    circuit = QuantumCircuit(2, 2)
+    circuit.x(0)
+    circuit.measure([0, 1], [0, 1])
+    return circuit
+
+
+def one_in_a_box() -> QuantumCircuit:
+    circuit = QuantumCircuit(2, 2)
+    circuit.x(0)
+    with circuit.box():
+        circuit.measure(0, 0)
+    circuit.measure(1, 1)
+    return circuit
+
+
+def all_in_a_definition_in_a_box() -> QuantumCircuit:
+    part = QuantumCircuit(2, 2)
+    part.measure([0, 1], [1, 0])
+    circuit = QuantumCircuit(2, 2)
+    circuit.x(0)
+    with circuit.box():
+        circuit.append(part.to_instruction(), [0, 1], [1, 0])
+    return circuit
+
+
+@pytest.mark.parametrize(
+    ("build", "is_compiled"),
+    [(one_in_a_box, True), (one_in_a_box, False), (all_in_a_definition_in_a_box, False)],
+)
+def test_measurements_inside_instructions_are_mitigated(
+    noisy: ProgramBackend, build: Any, is_compiled: bool
+) -> None:
+    found, expected = (
+        circuit_runner.main(
+            noisy,
+            MESSENGER,
+            circuits=circuit,
+            skip_transpilation=is_compiled,
+            measurement_error_mitigation=True,
+            shots=SHOTS,
+            seed_simulator=3,
+            seed_transpiler=1,
+            initial_layout=None if is_compiled else [0, 1],
+        )["results"][0]
+        for circuit in (build(), at_the_top())
+    )
+
+    assert found["header"]["final_measurement_mapping"] == {"0": 0, "1": 1}
+    quasi = {"0x1": 0.0} | found["data"]["quasiprobabilities"]
+    assert quasi["0x1"] == pytest.approx(expected["data"]["quasiprobabilities"]["0x1"], abs=0.02)
+    assert quasi["0x1"] > 0.97
+
+
+def test_a_measurement_before_a_condition_is_not_mitigated(noisy: ProgramBackend) -> None:
+    circuit = QuantumCircuit(2, 2)
+    circuit.x(0)
+    circuit.measure(0, 0)
+    with circuit.if_test((circuit.clbits[0], 1)):
+        circuit.x(1)
+    circuit.measure(1, 1)
+
+    result = circuit_runner.main(
+        noisy, MESSENGER, circuits=circuit, measurement_error_mitigation=True,
+        initial_layout=[0, 1], seed_transpiler=1, seed_simulator=3,
+    )  # fmt: skip
+
+    assert result["results"][0]["header"]["final_measurement_mapping"] == {"1": 1}
+
+
+def flips_named_cx() -> Any:
+    flips = QuantumCircuit(2, name="cx")
+    flips.x([0, 1])
+    return flips.to_gate()
+
+
+@pytest.mark.parametrize("program", [circuit_runner, qasm3_runner])
+def test_a_gate_is_compiled_by_its_definition_not_by_its_name(
+    noisy: ProgramBackend, program: Any
+) -> None:
+    circuit = QuantumCircuit(2, 2)
+    circuit.append(flips_named_cx(), [0, 1])
+    circuit.measure([0, 1], [0, 1])
+
+    result = program.main(noisy, MESSENGER, circuits=[circuit], shots=SHOTS, seed_simulator=3)
+
+    assert result["results"][0]["data"]["counts"]["0x3"] > 0.85 * SHOTS
+
+
+@pytest.mark.parametrize("name", ["aer_simulator", "fake_manila"])
+def test_vqe_takes_an_ansatz_with_such_a_gate_and_a_box(name: str) -> None:
+    angle = Parameter("angle")
+    ansatz = QuantumCircuit(2)
+    with ansatz.box():
+        ansatz.ry(angle, 0)
+    ansatz.append(flips_named_cx(), [0, 1])
+
+    result = vqe.main(
+        ProgramBackend.from_name(name),
+        MESSENGER,
+        ansatz=ansatz,
+        operator=SparsePauliOp("ZI"),
+        initial_point=[0.0],
+        optimizer={"name": "COBYLA", "maxiter": 1},
+        shots=SHOTS,
+        seed=1,
+    )
+
+    assert result["optimal_value"] == pytest.approx(-1, abs=0.15)  # the second qubit is flipped
+
+
+def too_wide() -> QuantumCircuit:
+    wide = QuantumCircuit(60)
+    wide.h(range(60))
+    for qubit in range(59):
+        wide.ccx(qubit, qubit + 1, (qubit + 2) % 60)
+    wide.measure_all()
+    return wide
+
+
+def test_vqe_says_why_the_simulator_did_not_run_a_circuit(ideal: ProgramBackend) -> None:
+    ansatz = QuantumCircuit(1)
+    ansatz.ry(Parameter("angle"), 0)
+    problem = vqe.Problem(ideal, MESSENGER, ansatz, shots=10, seed=1, initial_layout=None)
+
+    with pytest.raises(InvalidInputError, match=r"60 qubits need .* are available, .* Use fewer"):
+        problem._sample([too_wide()])
+
+
+def test_programs_check_their_own_results_with_the_same_words(ideal: ProgramBackend) -> None:
+    result = ideal.run(too_wide(), shots=10).result()
+
+    with pytest.raises(InvalidInputError, match=r"60 qubits need .* are available"):
+        require_success(result)
+    require_success(ideal.run(at_the_top(), shots=10).result())
