@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
 
 _KEPT_CIRCUITS = 16
+# As Aer has it for its stabilizer method, the one for the widest circuits.
+_WIDEST = 10_000
 
 # The gates whose parameters Aer binds correctly (tested with the installed Aer, for all its gates).
 # In other gates `parameter_binds` has no effect, and the result is wrong without an error.
@@ -46,17 +48,22 @@ class CircuitCompiler:
     as simulating them for 60 parameter sets (measured: 80 ms).
     """
 
-    def __init__(self, simulator: Any, *, translate: bool = True) -> None:
+    def __init__(
+        self, simulator: Any, *, translate: bool = True, without: frozenset[str] = frozenset()
+    ) -> None:
         """Create a compiler.
 
         Args:
             simulator: A simulator of Aer.
             translate: Whether gates that the simulator does not know are translated; otherwise
                 only blocks and boxes are.
+            without: Further gates that are translated although the simulator knows them.
         """
         self._simulator = simulator
         self._translates = translate
-        self._known_names = frozenset(simulator.operation_names) | {"barrier", *FLOW_NAMES}
+        known = {*simulator.operation_names, "barrier", *FLOW_NAMES}
+        self._known_names = frozenset(known - without)
+        self._avoided = _UNBINDABLE_GATES | without
         self._compiled: OrderedDict[int, tuple[QuantumCircuit, QuantumCircuit]] = OrderedDict()
 
     def compiled(self, circuit: QuantumCircuit) -> QuantumCircuit:
@@ -145,9 +152,10 @@ class CircuitCompiler:
         from qiskit.transpiler import Target
 
         known = self._simulator.target
-        target = Target(num_qubits=known.num_qubits)
+        # Not the width of the simulator's target, which is the widest state vector in memory.
+        target = Target(num_qubits=_WIDEST)
         for name in known.operation_names:
-            if name not in _UNBINDABLE_GATES:
+            if name not in self._avoided:
                 target.add_instruction(known.operation_from_name(name), name=name)
         return target
 
