@@ -22,8 +22,15 @@ from prefect_qiskit_runtime.credentials import (
     Referable,
     RuntimeServiceCredentials,
 )
-from prefect_qiskit_runtime.errors import ConfigurationError
-from prefect_qiskit_runtime.models import IBM_QUANTUM, OUR_SERVICE, RuntimeOptions, ServiceKind
+from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError
+from prefect_qiskit_runtime.models import (
+    IBM_QUANTUM,
+    OUR_SERVICE,
+    RuntimeOptions,
+    ServiceKind,
+    Simulation,
+)
+from prefect_qiskit_runtime.program.simulation import SimulationSettings, lay_simulation_over
 from prefect_qiskit_runtime.renamed import old_method
 
 if TYPE_CHECKING:
@@ -249,6 +256,28 @@ def laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+class SimulationFields(BaseModel):
+    """How simulators compute circuits, in a separate class so that its place in forms is fixed."""
+
+    simulation: Simulation = Field(
+        default_factory=Simulation,
+        title="Simulation",
+        description=(
+            "How the backend simulates circuits of primitives and programs. IBM Quantum does not "
+            "simulate."
+        ),
+    )
+
+    @field_validator("simulation", mode="after")
+    @classmethod
+    def _consistent_simulation(cls, value: Simulation) -> Simulation:
+        try:
+            SimulationSettings.read(value.model_dump(), "simulation")
+        except InvalidInputError as exc:
+            raise ValueError(str(exc)) from exc
+        return value
+
+
 OptionsLike = RuntimeOptions | Mapping[str, Any] | None
 """Options as an object, or as a mapping of its fields."""
 
@@ -318,7 +347,13 @@ class PlaceFields(BaseModel):
 
 
 class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Prefect's of pydantic's
-    Referable, PrimitiveFields, TranspilationFields, ChoiceFields, PlaceFields, Block
+    Referable,
+    SimulationFields,
+    PrimitiveFields,
+    TranspilationFields,
+    ChoiceFields,
+    PlaceFields,
+    Block,
 ):
     """A backend of a Runtime service, and how jobs run on it.
 
@@ -525,6 +560,16 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
         return self
 
     @model_validator(mode="after")
+    def _only_simulators_simulate(self) -> RuntimeBackend:
+        named = self.named_simulation()
+        if named and (not self.kind.takes_seed or self.hardware_credentials is not None):
+            raise ValueError(
+                f"simulation sets {', '.join(named)}, but the circuits of this block run on "
+                "devices of IBM Quantum, and nothing is simulated: leave simulation out."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _hardware_is_for_programs(self) -> RuntimeBackend:
         if self.hardware_credentials is None:
             if self.hardware_max_seconds is not None:
@@ -597,6 +642,33 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
         return self.model_copy(update={**settled, "name": name})
 
     at = old_method("at", "with_name")
+
+    def named_simulation(self) -> dict[str, Any]:
+        """Return the settings of the simulation that differ from their defaults."""
+        return SimulationSettings.read(self.simulation.model_dump()).named
+
+    def program_options(self, given: OptionsLike = None) -> RuntimeOptions:
+        """Return the options of a job of a program: those of `options`, and the simulation.
+
+        Raises:
+            ConfigurationError: As for `options`, or the settings of the simulation exclude each
+                other, or nothing is simulated.
+        """
+        merged = self.options(given)
+        asked = (
+            {} if merged.simulation is None else merged.simulation.model_dump(exclude_unset=True)
+        )
+        together = lay_simulation_over(self.named_simulation(), asked)
+        try:
+            named = SimulationSettings.read(together, "$.options.simulation").named
+        except InvalidInputError as exc:
+            raise ConfigurationError(str(exc)) from exc
+        if named and self.hardware_credentials is not None:
+            raise ConfigurationError(
+                f"simulation sets {', '.join(named)}, but the program's circuits run on the device "
+                f"{self.name} of IBM Quantum, and nothing is simulated: leave simulation out."
+            )
+        return merged.model_copy(update={"simulation": Simulation(**named) if named else None})
 
     def options(self, given: OptionsLike = None) -> RuntimeOptions:
         """Return the block's options, overridden by those of one call.

@@ -72,7 +72,7 @@ async def asubmit_program(
     backend = as_backend(backend)
     decoders = Decoders.choose(result_decoder)
     given = await asyncio.to_thread(read_inputs, inputs)
-    merged = backend.options(in_session(options, session))
+    merged = backend.program_options(in_session(options, session))
     request = Request(program_id, given, backend, merged, durable_key, session=opened(session))
     if dry_run:
         return await dry_run_of([request])
@@ -140,7 +140,7 @@ async def arun_program(
     decoders = Decoders.choose(result_decoder)
     check_callback(callback)
     given = await asyncio.to_thread(read_inputs, inputs)
-    merged = backend.options(in_session(options, session))
+    merged = backend.program_options(in_session(options, session))
     request = Request(program_id, given, backend, merged, durable_key, session=opened(session))
     if dry_run:
         return await dry_run_of([request])

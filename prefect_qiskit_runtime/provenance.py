@@ -59,6 +59,8 @@ class Provenance(BaseModel):
         precision: The default for all PUBs, or one number for each PUB if they differ.
         options: Further options: `job` (options of the job) and `primitive`.
         options_ignored: The options that the backend does not support.
+        simulation_methods: Methods by which the primitives of the job simulated circuits, such as
+            "statevector".
         tags: Its tags.
         session_id: The session or batch that it belongs to.
         private: Whether its inputs are private; the provenance then contains nothing of them.
@@ -100,6 +102,7 @@ class Provenance(BaseModel):
     precision: float | list[float | None] | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     options_ignored: list[str] = Field(default_factory=list)
+    simulation_methods: list[str] = Field(default_factory=list)
     tags: list[str] = Field(default_factory=list)
     session_id: str | None = None
     private: bool = False

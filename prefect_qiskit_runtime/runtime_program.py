@@ -165,7 +165,7 @@ class RuntimeProgram(Referable, JobBlock[Any]):
 
         program_id = await self.aupload()
         together = {**self.inputs, **inputs}
-        request = Request(program_id, together, self.backend, self.backend.options(None))
+        request = Request(program_id, together, self.backend, self.backend.program_options(None))
         async with self.backend.connect() as api:
             job_id = await (await Evaluation.from_request(api, request)).submit()
         return RuntimeJob(

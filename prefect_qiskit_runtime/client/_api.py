@@ -509,6 +509,7 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
                 are too large, or the key was used for another submission.
         """
         self._require_program(program_id)
+        self._require_simulator(options)
         call = Call(
             "POST",
             "/jobs",
@@ -558,8 +559,21 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
             "session_time": options.session_time,
             "calibration_id": options.calibration_id,
             "hardware": hardware,
+            "simulation": (
+                None
+                if options.simulation is None
+                else options.simulation.model_dump(exclude_defaults=True)
+            ),
         }
         return json.dumps({name: value for name, value in fields.items() if value is not None})
+
+    def _require_simulator(self, options: RuntimeOptions | None) -> None:
+        """Raise if a job has settings of a simulation and runs on devices."""
+        if options is not None and options.simulation is not None and not self.kind.takes_seed:
+            raise ConfigurationError(
+                "The option simulation cannot be used with IBM Quantum: its jobs run on devices,"
+                " and nothing is simulated."
+            )
 
     def _require_program(self, program_id: str) -> None:
         """Raise if this kind of service cannot have the program."""

@@ -67,6 +67,8 @@ class Request:
             asked["settings"] = dict(self.settings)
         if self.options.calibration_id is not None:
             asked["calibration"] = self.options.calibration_id
+        if self.options.simulation is not None:
+            asked["simulation"] = self.options.simulation.model_dump(exclude_defaults=True)
         if self.part is not None:  # two parts with equal contents are still different requests
             asked["part"] = [self.part.start, self.part.stop]
         return fingerprint(asked)

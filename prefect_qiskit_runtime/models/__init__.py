@@ -19,7 +19,7 @@ from prefect_qiskit_runtime.models._jobs import (
     StatusEvent,
     StreamEvent,
 )
-from prefect_qiskit_runtime.models._options import RuntimeOptions
+from prefect_qiskit_runtime.models._options import RuntimeOptions, Simulation
 from prefect_qiskit_runtime.models._programs import (
     PRIMITIVES,
     PUB_PRIMITIVES,
@@ -85,6 +85,7 @@ __all__ = [
     "SessionInfo",
     "SessionMode",
     "SessionState",
+    "Simulation",
     "StatusEvent",
     "StreamEvent",
     "check_inputs",

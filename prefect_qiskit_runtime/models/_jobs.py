@@ -95,6 +95,9 @@ class JobInfo(Wire):
         idempotency_key: The key of the submission, if the service supports keys.
         usage: As in `JobMetrics`; None if the service reports it only there.
         versions: As in `JobMetrics`; None if reported only there, or before the job has ended.
+        simulation: The requested settings of the simulation, if any.
+        simulation_methods: Methods by which the primitives of the job have simulated circuits; None
+            before it has ended, or if it used none.
         interim_count: Number of interim results published so far.
         estimated_running_time_seconds: The service's estimate of the longest running time.
     """
@@ -115,6 +118,8 @@ class JobInfo(Wire):
     idempotency_key: str | None = None
     usage: dict[str, float] | None = None
     versions: dict[str, str] | None = None
+    simulation: dict[str, Any] | None = None
+    simulation_methods: list[str] | None = None
     interim_count: int = 0
     estimated_running_time_seconds: float | None = None
 

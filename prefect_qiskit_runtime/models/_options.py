@@ -12,6 +12,67 @@ from prefect_qiskit_runtime.errors import ConfigurationError
 _IBM_OPTION_NAMES = {"backend_name": "backend", "job_tags": "tags"}
 
 
+class Simulation(BaseModel):
+    """How simulators compute circuits. The rules between the fields are checked where it is used.
+
+    Attributes:
+        method: The method; "automatic" chooses one for each circuit.
+        bond_dimension: Maximum dimension of each bond of a matrix product state.
+        truncation: Sum of squared coefficients that a matrix product state may lose at a gate.
+        max_memory_mb: Memory for the state of a circuit, in MiB; default: the machine's.
+        device: Where states are computed.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: Literal[
+        "automatic",
+        "statevector",
+        "density_matrix",
+        "stabilizer",
+        "extended_stabilizer",
+        "matrix_product_state",
+    ] = Field(
+        default="automatic",
+        title="Method",
+        description=(
+            "How circuits are simulated. Automatic chooses for each circuit: stabilizers for "
+            "Clifford gates, state vectors or density matrices as far as memory allows, matrix "
+            "product states for wide circuits with little entanglement."
+        ),
+    )
+    bond_dimension: int | None = Field(
+        default=None,
+        ge=1,
+        title="Largest bond dimension",
+        description=(
+            "Limit of matrix product states: more bounds time and memory less, and keeps more "
+            "entanglement; empty for no limit."
+        ),
+    )
+    truncation: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        title="Truncation",
+        description=(
+            "Sum of squared coefficients that a matrix product state may lose at each gate; empty "
+            "for 1e-16."
+        ),
+    )
+    max_memory_mb: int | None = Field(
+        default=None,
+        ge=1,
+        title="Memory limit (MiB)",
+        description="Largest state of a circuit; empty for the memory of the machine.",
+    )
+    device: Literal["CPU", "GPU"] = Field(
+        default="CPU",
+        title="Processor of the simulator",
+        description="GPU needs qiskit-aer-gpu in the image of the job, and a GPU.",
+    )
+
+
 class RuntimeOptions(BaseModel):
     """Options of one job. Omitted options come from the backend block, then from the program.
 
@@ -37,6 +98,8 @@ class RuntimeOptions(BaseModel):
         retry_deadline_seconds: How long a service that has answered before may be unreachable,
             or too busy, before an error is raised.
         calibration_id: The calibration that the circuits were made for; IBM Quantum only.
+        simulation: How a program's backend simulates. Primitives have it among their own options,
+            under "simulator".
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -72,6 +135,7 @@ class RuntimeOptions(BaseModel):
     retry_delay_seconds: float | None = Field(default=None, ge=0)
     retry_deadline_seconds: float | None = Field(default=None, ge=0)
     calibration_id: str | None = None
+    simulation: Simulation | None = None
 
     @classmethod
     def read(cls, given: RuntimeOptions | Mapping[str, Any] | None) -> RuntimeOptions:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
 
 _KEPT_CIRCUITS = 16
+# As Aer has it for its stabilizer method, the one for the widest circuits.
+_WIDEST = 10_000
 
 # The gates whose parameters Aer binds correctly (tested with the installed Aer, for all its gates).
 # In other gates `parameter_binds` has no effect, and the result is wrong without an error.
@@ -46,17 +48,22 @@ class CircuitCompiler:
     as simulating them for 60 parameter sets (measured: 80 ms).
     """
 
-    def __init__(self, simulator: Any, *, translate: bool = True) -> None:
+    def __init__(
+        self, simulator: Any, *, translate: bool = True, without: frozenset[str] = frozenset()
+    ) -> None:
         """Create a compiler.
 
         Args:
             simulator: A simulator of Aer.
             translate: Whether gates that the simulator does not know are translated; otherwise
                 only blocks and boxes are.
+            without: Further gates that are translated although the simulator knows them.
         """
         self._simulator = simulator
         self._translates = translate
-        self._known_names = frozenset(simulator.operation_names) | {"barrier", *FLOW_NAMES}
+        known = {*simulator.operation_names, "barrier", *FLOW_NAMES}
+        self._known_names = frozenset(known - without)
+        self._avoided = _UNBINDABLE_GATES | without
         self._compiled: OrderedDict[int, tuple[QuantumCircuit, QuantumCircuit]] = OrderedDict()
 
     def compiled(self, circuit: QuantumCircuit) -> QuantumCircuit:
@@ -99,7 +106,7 @@ class CircuitCompiler:
             return circuit
         if has_flow(circuit):
             return self._translated_one_by_one(circuit)
-        return self._run_passes(circuit)
+        return self._passes.run(circuit)
 
     def _translated_one_by_one(self, circuit: QuantumCircuit) -> QuantumCircuit:
         """Translate each unknown gate separately, because passes do not know marks and jumps."""
@@ -130,34 +137,25 @@ class CircuitCompiler:
             )
         alone = QuantumCircuit(operation.num_qubits)
         alone.append(operation, alone.qubits)
-        return self._run_passes(alone)
-
-    def _run_passes(self, circuit: QuantumCircuit) -> QuantumCircuit:
-        # Aer reports how many qubits fit in memory as a state vector. Other methods simulate more,
-        # and passes of Qiskit fail on circuits wider than their target.
-        known = self._simulator.target.num_qubits or 0
-        passes = self._passes if circuit.num_qubits <= known else self._passes_to(circuit)
-        return passes.run(circuit)
+        return self._passes.run(alone)
 
     @cached_property
     def _passes(self) -> Any:
-        return self._passes_to(self._simulator.target)
-
-    def _passes_to(self, size: Any) -> Any:
-        """Return the passes to the simulator's gates, on as many qubits as `size` has."""
         from qiskit.transpiler.preset_passmanagers import generate_preset_pass_manager
 
         # Level 1 keeps every qubit in its place.
-        return generate_preset_pass_manager(optimization_level=1, target=self._target(size))
+        return generate_preset_pass_manager(optimization_level=1, target=self._target)
 
-    def _target(self, size: Any) -> Any:
-        """Return the simulator's target without the gates whose parameters it does not bind."""
+    @cached_property
+    def _target(self) -> Any:
+        """The simulator's target without the gates whose parameters it does not bind."""
         from qiskit.transpiler import Target
 
         known = self._simulator.target
-        target = Target(num_qubits=size.num_qubits)
+        # Not the width of the simulator's target, which is the widest state vector in memory.
+        target = Target(num_qubits=_WIDEST)
         for name in known.operation_names:
-            if name not in _UNBINDABLE_GATES:
+            if name not in self._avoided:
                 target.add_instruction(known.operation_from_name(name), name=name)
         return target
 

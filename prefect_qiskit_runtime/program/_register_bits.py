@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prefect_qiskit_runtime.program._compile import has_flow
+from prefect_qiskit_runtime.program._methods import methods_of
 from prefect_qiskit_runtime.program._seeds import SeedSource
 from prefect_qiskit_runtime.program._verdict import require_success
 
@@ -32,6 +33,9 @@ CHUNK_SHOTS = 2**20
 class RegisterSampler:
     """Samples one circuit.
 
+    Attributes:
+        methods: The methods by which it has been simulated so far.
+
     The simulator binds the parameters, for all sets of values at once: binding a twirled circuit
     in Python takes longer than simulating it.
     """
@@ -46,6 +50,7 @@ class RegisterSampler:
         self._backend = backend
         self._circuit = circuit
         self._parts = independent_parts(backend.compiler.compiled(circuit))
+        self.methods: set[str] = set()
 
     def sample_in_chunks(
         self, values: NDArray[np.float64], *, shots: int, seed: int
@@ -97,6 +102,8 @@ class RegisterSampler:
             **({"parameter_binds": binds} if any(binds) else {}),
         ).result()
         require_success(result)
+        self.methods |= methods_of(result)
+        self._backend.record_methods(self.methods)
         for index in range(rows * len(self._parts)):
             # The simulator returns no outcomes of a part that measures nothing.
             if (memory := result.data(index).get("memory")) is not None:

@@ -32,7 +32,7 @@ class ProgramSampler(BaseSamplerV2):
     """Samples bit strings; made by `ProgramBackend.sampler`.
 
     Calls draw fresh samples from one seed, and any circuit runs on the ideal backend. The
-    metadata of each PubResult has `path`, `shots` and `seed`.
+    metadata of each PubResult has `path`, `shots`, `seed` and `simulation_methods`.
     """
 
     def __init__(
@@ -86,5 +86,6 @@ class ProgramSampler(BaseSamplerV2):
             "circuit_metadata": circuit.metadata,
             "path": "sampled",
             "seed": seed,
+            **self._backend.describe_simulation(circuit, sampler.methods),
         }
         return SamplerPubResult(DataBin(**data, shape=shape), metadata)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -13,7 +13,14 @@ from qiskit.circuit import QuantumCircuit
 from qiskit.providers import BackendV2, JobV1
 
 from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError, NotFoundError
-from prefect_qiskit_runtime.program._compile import CircuitCompiler, binds_right, bound_one_by_one
+from prefect_qiskit_runtime.program._compile import CircuitCompiler, binds_right
+from prefect_qiskit_runtime.program._methods import (
+    MPS,
+    Methods,
+    active_qubits,
+    largest_state_vector,
+    too_wide,
+)
 from prefect_qiskit_runtime.program.constructs import IDEAL_NAME
 from prefect_qiskit_runtime.program.isa import require_isa
 
@@ -21,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from qiskit.transpiler import CouplingMap
+
+    from prefect_qiskit_runtime.program.simulation import SimulationSettings
 
 _WIDE_GATES = frozenset({"ccx", "ccz", "cswap"})
 
@@ -33,11 +42,13 @@ class Usage:
         circuits: How many circuits, each set of parameter values counted as one.
         shots: How many shots in all of them; an exact evaluation takes none.
         quantum_seconds: Time on a quantum device: none, as long as backends are simulators.
+        simulation_methods: How the primitives have simulated circuits.
     """
 
     circuits: int = 0
     shots: int = 0
     quantum_seconds: float = 0.0
+    simulation_methods: frozenset[str] = frozenset()
 
 
 class SimulatedBackend(BackendV2):
@@ -195,24 +206,75 @@ class SimulatedBackend(BackendV2):
         simulator = _aer_simulator_class()
         return simulator() if self._device is None else simulator.from_backend(self._device)
 
-    def _run_exactly(self, circuit: QuantumCircuit, **options: Any) -> Any:
-        """Run a circuit with save instructions, which takes no shots."""
+    @cached_property
+    def _methods(self) -> Methods:
+        return Methods(self._simulator)
+
+    def use_simulation(self, settings: SimulationSettings) -> None:
+        """Set the options of the simulator to these settings; those with a default stay."""
+        self.set_options(**settings.of_simulator)
+
+    @property
+    def method(self) -> str:
+        """The simulation method that was chosen, or "automatic"."""
+        return cast(Any, self.options).method or "automatic"
+
+    @property
+    def draws_from_states(self) -> bool:
+        """Whether results may come from a state vector, by the chosen method."""
+        return self.method in {"automatic", "statevector"}
+
+    def limits_bonds(self, methods: set[str]) -> bool:
+        """Return whether results of these methods are cut off by a limit of the options."""
+        limits = {
+            "matrix_product_state_max_bond_dimension",
+            "matrix_product_state_truncation_threshold",
+        }
+        return MPS in methods and not limits.isdisjoint(self._changed_options())
+
+    def record_methods(self, methods: set[str]) -> None:
+        """Add methods to those of `usage`."""
+        with self._usage_lock:
+            used = self._usage.simulation_methods | methods
+            self._usage = replace(self._usage, simulation_methods=used)
+
+    def describe_simulation(self, circuit: QuantumCircuit, methods: set[str]) -> dict[str, Any]:
+        """Return the metadata of a result: its methods, and notes on them."""
+        notes = []
+        options = self._changed_options()
+        if self.method == "automatic" and MPS in methods:
+            width = len(active_qubits(circuit))
+            notes.append(
+                f"Simulated as a matrix product state, because {too_wide(width, options)}."
+            )
+        if self.limits_bonds(methods):
+            notes.append(
+                "The bonds of the matrix product state are limited: a state with more "
+                "entanglement is cut off, so the result may differ from that of the circuit."
+            )
+        return {"simulation_methods": sorted(methods), **({"notes": notes} if notes else {})}
+
+    def fits_state_vector(self, num_qubits: int) -> bool:
+        """Return whether memory holds the state vector of so many qubits."""
+        return num_qubits <= largest_state_vector(self._changed_options())
+
+    def _run_exactly(self, circuits: list[QuantumCircuit], **options: Any) -> Any:
+        """Run circuits with save instructions, which take no shots."""
         binds = options.get("parameter_binds")
-        self._count(circuits=sum(map(_bind_count, binds)) if binds else 1, shots=0)
-        return self._started([circuit], {**options, "shots": 1}).result()
+        self._count(circuits=sum(map(_bind_count, binds)) if binds else len(circuits), shots=0)
+        options = {**self._changed_options(), **options, "shots": 1}
+        return self._started(circuits, options).result()
 
     def _started(self, circuits: list[QuantumCircuit], options: dict[str, Any]) -> Any:
         """Start compiled circuits; a parameter that the simulator would not bind is bound here."""
-        binds = options.get("parameter_binds")
-        if binds and not binds_right(circuits):
-            circuits = bound_one_by_one(circuits, binds)
-            options = {name: value for name, value in options.items() if name != "parameter_binds"}
-        return self._simulator.run(circuits, **options)
+        return self._methods.start(circuits, options, keeps_binds=binds_right(circuits))
 
     def _count(self, *, circuits: int, shots: int) -> None:
         with self._usage_lock:
             before = self._usage
-            self._usage = Usage(before.circuits + circuits, before.shots + shots)
+            self._usage = replace(
+                before, circuits=before.circuits + circuits, shots=before.shots + shots
+            )
 
     def _changed_options(self) -> dict[str, Any]:
         defaults, options = self._default_options(), cast(Any, self.options)

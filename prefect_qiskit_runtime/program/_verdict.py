@@ -15,12 +15,11 @@ _UNITS = ("MiB", "GiB", "TiB", "PiB", "EiB")
 _OVERFLOWED_MB = 2**63
 
 
-def require_success(result: Any, *, exact: bool = False, path: str | None = None) -> None:
+def require_success(result: Any, *, path: str | None = None) -> None:
     """Refuse a result of which a circuit was not simulated.
 
     Args:
         result: The result of a run, of Qiskit's class `Result`.
-        exact: Whether exact values were requested, which need the whole state.
         path: Path in the inputs of the list of circuits that ran, to name the one that failed.
 
     Raises:
@@ -34,7 +33,7 @@ def require_success(result: Any, *, exact: bool = False, path: str | None = None
     experiment = result.results[failed[0]] if failed else None
     entry = f"{path}[{failed[0]}]" if failed and path is not None else None
     where = "" if entry is None else f"{entry.rsplit('.', 1)[-1]}: "
-    shortage = _memory_shortage(experiment, exact=exact)
+    shortage = _memory_shortage(experiment)
     reason = shortage or f"it reports {(experiment or result).status!r}."
     raise InvalidInputError(
         f"{where}The simulator did not run the circuit: {reason}",
@@ -43,7 +42,7 @@ def require_success(result: Any, *, exact: bool = False, path: str | None = None
     )
 
 
-def _memory_shortage(experiment: Any, *, exact: bool) -> str | None:
+def _memory_shortage(experiment: Any) -> str | None:
     """Return the memory needed and the alternatives; None if the failure has another reason."""
     # The status is text for people; these figures are what the simulator decided by.
     metadata: Mapping[str, Any] = getattr(experiment, "metadata", None) or {}
@@ -57,30 +56,38 @@ def _memory_shortage(experiment: Any, *, exact: bool) -> str | None:
         needed = (_BYTES_PER_AMPLITUDE << doublings * qubits) >> 20
     if needed <= available:
         return None
-    amplitudes = (available << 20) // _BYTES_PER_AMPLITUDE
-    largest = (amplitudes.bit_length() - 1) // doublings
     return (
-        f"{qubits} qubits need {_in_words(needed)} with its method {method!r}, and "
-        f"{_in_words(available)} are available, which is enough for {largest} qubits. "
-        f"{_ALTERNATIVES_OF_EXACT if exact else _ALTERNATIVES}"
+        f"{qubits} qubits need {in_words(needed)} with its method {method!r}, and "
+        f"{in_words(available)} are available, which is enough for "
+        f"{largest_state(available, doublings)} qubits. {_ALTERNATIVES} {LIMIT_ADVICE}"
     )
 
 
-_IN_A_PROGRAM = (
-    "a circuit with little entanglement runs in a program that first calls "
-    "backend.set_options(method='matrix_product_state')"
-)
+def largest_state(memory_mb: int, doublings: int = 1) -> int:
+    """Return how many qubits fit in memory, if each multiplies it by this power of two."""
+    amplitudes = (memory_mb << 20) // _BYTES_PER_AMPLITUDE
+    return (amplitudes.bit_length() - 1) // doublings
+
+
+def state_vector_mb(num_qubits: int) -> int:
+    """Return the memory of a state vector in MiB."""
+    return (_BYTES_PER_AMPLITUDE << num_qubits) >> 20
+
+
 _ALTERNATIVES = (
-    f"Use fewer qubits; or only Clifford gates, which run at any width; or {_IN_A_PROGRAM}."
+    "Use fewer qubits, or another method: 'stabilizer' runs Clifford circuits of any width, and "
+    "'matrix_product_state' wide circuits with little entanglement."
 )
-_ALTERNATIVES_OF_EXACT = (
-    "Use fewer qubits; or, if all gates are Clifford gates, name shots or a precision: sampling "
-    f"them runs at any width. With shots, {_IN_A_PROGRAM}. Sampling other circuits needs the same "
-    "memory."
+LIMIT_ADVICE = (
+    "Name a method with options={'simulator': {'method': 'matrix_product_state', "
+    "'bond_dimension': 64}} or with the field 'simulation' of the RuntimeBackend, in a program "
+    "with backend.set_options(method='matrix_product_state', "
+    "matrix_product_state_max_bond_dimension=64). A limit of the bond dimension bounds time and "
+    "memory, and cuts off what a more entangled state has beyond it."
 )
 
 
-def _in_words(mebibytes: int) -> str:
+def in_words(mebibytes: int) -> str:
     """Return an amount of memory, such as "24 GiB"."""
     unit = 0
     while mebibytes >= 10 * 1024 and unit < len(_UNITS) - 1:

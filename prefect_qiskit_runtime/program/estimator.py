@@ -27,8 +27,9 @@ DEFAULT_SHOTS = 4096
 class ProgramEstimator(BaseEstimatorV2):
     """Estimates expectation values; made by `ProgramBackend.estimator`.
 
-    The metadata of each PubResult reports the method: `path` ("exact" or "sampled"), `shots`
-    (for each group; None if exact), `num_groups`, `seed` and `target_precision`.
+    The metadata of each PubResult reports the method: `path` ("exact", "sampled", or
+    "approximate" for values of matrix product states with limited bonds), `shots` (for each group;
+    None if exact), `num_groups`, `seed`, `target_precision` and `simulation_methods`.
     """
 
     def __init__(
@@ -108,17 +109,23 @@ class ProgramEstimator(BaseEstimatorV2):
         precision = self._precision if pub.precision is None else pub.precision
         metadata = {"target_precision": precision, "circuit_metadata": pub.circuit.metadata}
         if shots is None:
-            values = exact_values(self._backend, evaluations)
-            data = DataBin(evs=values.reshape(shape), stds=np.zeros(shape), shape=shape)
-            metadata |= {"path": "exact", "shots": None, "num_groups": 0, "seed": None}
+            exact = exact_values(self._backend, evaluations)
+            data = DataBin(evs=exact.values.reshape(shape), stds=np.zeros(shape), shape=shape)
+            how = self._backend.describe_simulation(pub.circuit, exact.methods)
+            path = "approximate" if self._backend.limits_bonds(exact.methods) else "exact"
+            metadata |= {"path": path, "shots": None, "num_groups": 0, "seed": None, **how}
             return PubResult(data, metadata)
         sampled = sampled_values(self._backend, evaluations, shots, seed, self._readout)
         data = DataBin(
             evs=sampled.values.reshape(shape), stds=sampled.deviations.reshape(shape), shape=shape
         )
         metadata |= {
-            "path": "sampled", "shots": shots, "num_groups": sampled.num_groups, "seed": seed
-        }  # fmt: skip
+            "path": "sampled",
+            "shots": shots,
+            "num_groups": sampled.num_groups,
+            "seed": seed,
+            **self._backend.describe_simulation(pub.circuit, sampled.methods),
+        }
         return PubResult(data, metadata)
 
 

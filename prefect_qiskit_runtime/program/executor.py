@@ -79,6 +79,7 @@ def run_executor(
             rule="meas_level: classified",
         )
     noise = NoiseOfJob.use(backend, options.noise_model)
+    backend.use_simulation(options.simulation)
     seeds = SeedSource(options.seed)
     rng = np.random.default_rng(seeds.draw())
     plans = []

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program.constructs import require_precision, require_shots
+from prefect_qiskit_runtime.program.simulation import SETTING_NAMES, SimulationSettings
 
 __all__ = [
     "NO_OPTIONS",
@@ -30,7 +31,13 @@ __all__ = [
 PrimitiveName = Literal["sampler", "estimator", "executor"]
 UnsupportedOptions = Literal["refuse", "record"]
 
-_COMMON = frozenset({"simulator.seed_simulator", "simulator.noise_model"})
+_COMMON = frozenset(
+    {
+        "simulator.seed_simulator",
+        "simulator.noise_model",
+        *(f"simulator.{name}" for name in SETTING_NAMES),
+    }
+)
 _SUPPORTED: dict[PrimitiveName, frozenset[str]] = {
     "sampler": _COMMON | {"default_shots"},
     "estimator": _COMMON | {"default_shots", "default_precision", "seed_estimator"},
@@ -69,6 +76,7 @@ class PrimitiveOptions:
         seed: Makes the job's results reproducible.
         noise_model: Replaces the noise of the backend; a NoiseModel, or the dict from its
             `to_dict`.
+        simulation: The simulation method and its limits.
         unsupported: The options that have no effect on a simulator, by their path.
     """
 
@@ -76,6 +84,7 @@ class PrimitiveOptions:
     precision: float | None = None
     seed: int | None = None
     noise_model: Any = None
+    simulation: SimulationSettings = field(default_factory=SimulationSettings)
     unsupported: Mapping[str, Any] = field(default_factory=dict)
 
     def require_supported(self) -> None:
@@ -120,6 +129,9 @@ def read_options(
         precision=require_precision(known.get("default_precision")),
         seed=read_number(next((s for s in seeds if s is not None), None), "seed"),
         noise_model=known.get("simulator.noise_model"),
+        simulation=SimulationSettings.read(
+            {name: known.get(f"simulator.{name}") for name in SETTING_NAMES}
+        ),
         unsupported={name: value for name, value in asked.items() if _asks(name, value)},
     )
 

@@ -87,6 +87,7 @@ def run_sampler(backend: ProgramBackend, request: Request) -> PrimitiveResult[An
     """
     options = request.read_options("sampler")
     noise = NoiseOfJob.use(backend, options.noise_model)
+    backend.use_simulation(options.simulation)
     sampler = backend.sampler(shots=options.shots, seed=options.seed)
     return _run(backend, request, options, noise, coerce=_sampler_pub, run=sampler.run)
 
@@ -99,6 +100,7 @@ def run_estimator(backend: ProgramBackend, request: Request) -> PrimitiveResult[
     """
     options = request.read_options("estimator")
     noise = NoiseOfJob.use(backend, options.noise_model)
+    backend.use_simulation(options.simulation)
     # As in qiskit-ibm-runtime, default_shots overrides default_precision.
     precision = None if options.shots is not None else options.precision
     estimator = backend.estimator(shots=options.shots, precision=precision, seed=options.seed)
@@ -156,7 +158,7 @@ def _run(
         if transpiler is not None:
             result.metadata["layout"] = transpiler.layout_of(pub)
         if notes[index]:
-            result.metadata["notes"] = notes[index]
+            result.metadata["notes"] = [*result.metadata.get("notes", []), *notes[index]]
         results.append(result)
     metadata: dict[str, Any] = {"version": 2}
     if options.unsupported:

@@ -21,6 +21,7 @@ from qiskit.circuit import ClassicalRegister, QuantumCircuit
 from qiskit.quantum_info import PauliList
 
 from prefect_qiskit_runtime.program._exact import BATCH_AMPLITUDES, is_unitary, state_batches
+from prefect_qiskit_runtime.program._methods import methods_of
 from prefect_qiskit_runtime.program._verdict import require_success
 from prefect_qiskit_runtime.program.isa import require_isa
 
@@ -81,11 +82,19 @@ Outcomes = tuple["NDArray[np.bool_]", "NDArray[np.int64]"]
 
 @dataclass(frozen=True)
 class SampledValues:
-    """Estimates in the order of `Evaluations.rows`, and how many groups were measured."""
+    """Estimates in the order of `Evaluations.rows`.
+
+    Attributes:
+        values: The estimates.
+        deviations: Their standard errors.
+        num_groups: How many groups were measured.
+        methods: The methods by which circuits were simulated.
+    """
 
     values: NDArray[np.float64]
     deviations: NDArray[np.float64]
     num_groups: int
+    methods: set[str]
 
 
 def sampled_values(
@@ -110,7 +119,8 @@ def sampled_values(
     variances = np.zeros(len(values))
     calibration = _calibration_errors(readout, (len(values), 2, evaluations.circuit.num_qubits))
     measurements = _measurements(evaluations, _groups(terms), coefficients)
-    outcomes = _outcomes(backend, evaluations, measurements, shots=shots, seed=seed)
+    methods: set[str] = set()
+    outcomes = _outcomes(backend, evaluations, measurements, methods, shots=shots, seed=seed)
     for measurement, of_rows in zip(measurements, outcomes, strict=True):
         weights = coefficients[:, measurement.group.places]
         signs = [_signs(measurement.group, of_row, readout) for of_row in of_rows]
@@ -123,7 +133,7 @@ def sampled_values(
                 calibration.add(result, measurement.group, of_rows[row], signs[row] * of_terms)
     if calibration is not None:
         variances += calibration.variances()
-    return SampledValues(values, np.sqrt(variances), len(measurements))
+    return SampledValues(values, np.sqrt(variances), len(measurements), methods)
 
 
 class _CalibrationErrors:
@@ -243,11 +253,12 @@ def _outcomes(
     backend: SimulatedBackend,
     evaluations: Evaluations,
     measurements: list[Measurement],
+    methods: set[str],
     *,
     shots: int,
     seed: int,
 ) -> Iterable[list[Outcomes]]:
-    """Yield for each measurement the outcomes of each of its rows."""
+    """Yield for each measurement the outcomes of each of its rows; add to the used methods."""
     circuit = evaluations.circuit
     if not measurements:  # observables that are multiples of the identity
         return ()
@@ -256,11 +267,14 @@ def _outcomes(
     # Done before parameters are bound, because binding also changes blocks of the given circuit.
     circuit = backend.compiler.compiled(circuit)
     if not backend.is_ideal:
-        return _from_shots(backend, circuit, evaluations, measurements, shots=shots, seed=seed)
+        return _from_shots(
+            backend, circuit, evaluations, measurements, methods, shots=shots, seed=seed
+        )
     fits = len(evaluations.values) << circuit.num_qubits <= BATCH_AMPLITUDES
-    draw = circuit.num_qubits <= _STATE_QUBITS and fits and is_unitary(circuit)
+    fits = fits and circuit.num_qubits <= _STATE_QUBITS and backend.draws_from_states
+    draw = fits and is_unitary(circuit)
     source = _from_states if draw else _from_shots
-    return source(backend, circuit, evaluations, measurements, shots=shots, seed=seed)
+    return source(backend, circuit, evaluations, measurements, methods, shots=shots, seed=seed)
 
 
 def _from_states(
@@ -268,6 +282,7 @@ def _from_states(
     circuit: QuantumCircuit,
     evaluations: Evaluations,
     measurements: list[Measurement],
+    methods: set[str],
     *,
     shots: int,
     seed: int,
@@ -277,6 +292,7 @@ def _from_states(
     The same distribution as measuring the circuit once per group (measured for 8 qubits, 700
     gates, 76 groups: 40 times faster).
     """
+    methods.add("statevector")
     states = np.concatenate([batch for _, batch in state_batches(backend, circuit, evaluations)])
     runs = sum(len(measurement.rows) for measurement in measurements)
     backend._count(circuits=runs - len(states), shots=runs * shots)
@@ -310,6 +326,7 @@ def _from_shots(
     circuit: QuantumCircuit,
     evaluations: Evaluations,
     measurements: list[Measurement],
+    methods: set[str],
     *,
     shots: int,
     seed: int,
@@ -327,6 +344,8 @@ def _from_shots(
     options: dict[str, Any] = {"parameter_binds": binds} if binds else {}
     result = backend.run(circuits, shots=shots, seed_simulator=seed, **options).result()
     require_success(result)
+    methods |= methods_of(result)
+    backend.record_methods(methods)
     index = 0
     for measurement in measurements:
         support = measurement.group.support

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,10 +15,12 @@ from prefect_qiskit_runtime.codec import (
 from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError
 from prefect_qiskit_runtime.models import RuntimeOptions
 from prefect_qiskit_runtime.program.primitive_options import UnsupportedOptions, read_options
+from prefect_qiskit_runtime.program.simulation import lay_simulation_over
 from prefect_qiskit_runtime.pubs.primitive_inputs import (
     NO_SEED_ON_DEVICES,
     PrimitiveOptionsLike,
     plain_options,
+    require_no_simulation,
     split_options,
 )
 
@@ -56,11 +59,17 @@ class ExecutorCall:
         """Return the inputs of the job as the service of a block takes them."""
         if block.kind.takes_seed:
             self._require_simulable(block)
-            return self.inputs(block.unsupported_options)
+            return self.inputs(block.unsupported_options, block.named_simulation())
         return self.ibm_inputs()
 
-    def inputs(self, unsupported: UnsupportedOptions) -> dict[str, Any]:
+    def inputs(
+        self, unsupported: UnsupportedOptions, simulation: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Return the inputs of the job: those that IBM's clients send, and our own.
+
+        Args:
+            unsupported: Whether options that simulators do not support are refused or recorded.
+            simulation: Settings of the simulation that the options override.
 
         Raises:
             ConfigurationError: This environment does not support quantum programs.
@@ -69,7 +78,8 @@ class ExecutorCall:
         """
         options, _ = split_options(plain_options(self.options))
         experimental = dict(options.pop("experimental", {}))
-        simulator = {**experimental.pop("simulator", {}), **options.pop("simulator", {})}
+        given = {**experimental.pop("simulator", {}), **options.pop("simulator", {})}
+        simulator = lay_simulation_over(simulation or {}, given)
         if self.seed is not None:
             simulator["seed_simulator"] = self.seed
         asked = {**options, "experimental": experimental, "simulator": simulator}
@@ -116,6 +126,7 @@ class ExecutorCall:
         """
         if self.seed is not None:
             raise ConfigurationError(NO_SEED_ON_DEVICES)
+        require_no_simulation(self.primitive_options())
         options, _ = split_options(plain_options(self.options))
         return quantum_program_inputs(
             self.program,

@@ -23,6 +23,7 @@ from prefect_qiskit_runtime.program.primitive_options import (
     UnsupportedOptions,
     read_options,
 )
+from prefect_qiskit_runtime.program.simulation import lay_simulation_over, simulation_settings
 
 PrimitiveOptionsLike = Mapping[str, Any] | Any | None
 """A mapping, or the options object of a primitive of qiskit-ibm-runtime."""
@@ -70,7 +71,8 @@ class PrimitiveCall:
         transpile = block.transpile if self.transpile is None else self.transpile
         # Once: PUBs may be given by a generator.
         pubs = _coerce_pubs(self.primitive, self.pubs)
-        completed = replace(self, pubs=pubs, options=laid_over(below, asked), transpile=transpile)
+        options = _with_simulation(laid_over(below, asked), block.named_simulation())
+        completed = replace(self, pubs=pubs, options=options, transpile=transpile)
         if block.kind.takes_seed:
             completed._require_simulable(block)
         return completed
@@ -175,6 +177,7 @@ class PrimitiveCall:
         return {"pubs": list(self.pubs), **asked}
 
     def _require_ibm_can(self) -> None:
+        require_no_simulation(self.primitive_options())
         if self.seed is not None:
             beside = " The option seed_estimator fixes the randomization of circuits only."
             raise ConfigurationError(
@@ -199,6 +202,36 @@ class PrimitiveCall:
         """
         _, of_the_job = split_options(plain_options(self.options))
         return RuntimeOptions.read(of_the_job)
+
+
+def _with_simulation(options: dict[str, Any], below: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of a primitive, laid over the settings of a simulation.
+
+    A setting with its default is left out, so that the call equals one without it.
+    """
+    asked = options.get("simulator", {})
+    if not isinstance(asked, Mapping):  # refused with the other options
+        return options
+    simulator = lay_simulation_over(below, asked)
+    if simulator or ("simulator" in options and not asked):
+        return {**options, "simulator": simulator}
+    return {name: value for name, value in options.items() if name != "simulator"}
+
+
+def require_no_simulation(options: Mapping[str, Any]) -> None:
+    """Refuse settings of a simulation for IBM Quantum.
+
+    Raises:
+        ConfigurationError: The options of a primitive have such settings.
+    """
+    experimental = options.get("experimental") or {}
+    for simulator in (options.get("simulator") or {}, experimental.get("simulator") or {}):
+        if named := simulation_settings(simulator):
+            names = ", ".join(f"simulator.{name}" for name in named)
+            raise ConfigurationError(
+                f"{names} cannot be used with IBM Quantum: its jobs run on devices, and nothing is"
+                " simulated. Use a backend of service='embedded' or 'team', or leave it out."
+            )
 
 
 def _require_shots(shots: Any) -> None:

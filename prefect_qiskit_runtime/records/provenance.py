@@ -158,6 +158,7 @@ def _of_service(info: JobInfo, metrics: JobMetrics) -> dict[str, Any]:
         "tags": info.tags,
         "session_id": info.session_id,
         "private": info.private,
+        "simulation_methods": info.simulation_methods or [],
         "image": info.runtime,
         "job_versions": metrics.versions or ({} if qiskit is None else {"qiskit": qiskit}),
         "submitted_at": info.created,

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from prefect_qiskit_runtime import codec, program
 from prefect_qiskit_runtime.errors import EncodingError
+from prefect_qiskit_runtime.program.simulation import SimulationSettings
 from prefect_qiskit_runtime.runner import _failure, _process
 from prefect_qiskit_runtime.runner._control import JobPipes
 from prefect_qiskit_runtime.runner._failure import JobFailure, ReasonCode
@@ -39,8 +40,13 @@ def run_and_exit(scratch: Path, pipes: JobPipes, versions: Mapping[str, str]) ->
     writer = MessageWriter(pipes.messages)
     writer.started(versions)
     begin = time.monotonic()
-    exit_code = _report(_ProgramJob(scratch, job, writer, pipes.hardware), writer)
-    writer.usage(seconds=time.monotonic() - begin, quantum_seconds=0.0)
+    program_job = _ProgramJob(scratch, job, writer, pipes.hardware)
+    exit_code = _report(program_job, writer)
+    writer.usage(
+        seconds=time.monotonic() - begin,
+        quantum_seconds=0.0,
+        simulation_methods=program_job.simulation_methods,
+    )
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
@@ -78,6 +84,13 @@ class _ProgramJob:
         self._writer = writer
         self._hardware = hardware
         self._published_result: str | None = None
+        self._program_backend: program.ProgramBackend | None = None
+
+    @property
+    def simulation_methods(self) -> list[str]:
+        """The methods by which the primitives of the backend have simulated circuits."""
+        backend = self._program_backend
+        return [] if backend is None else sorted(backend.usage.simulation_methods)
 
     def run(self) -> str:
         """Run the program and return its encoded result."""
@@ -85,6 +98,7 @@ class _ProgramJob:
         inputs = self._prepare("the inputs cannot be decoded", self._read_inputs)
         name = self._settings["backend"]
         backend = self._prepare(f"the backend {name!r} cannot be made", lambda: self._backend(name))
+        self._program_backend = backend
         self._check_inputs(main, inputs)
         messenger = program.UserMessenger(self._publish)
         try:
@@ -99,7 +113,10 @@ class _ProgramJob:
 
     def _backend(self, name: str) -> program.ProgramBackend:
         if self._hardware is None:
-            return program.ProgramBackend.from_name(name)
+            backend = program.ProgramBackend.from_name(name)
+            settings = SimulationSettings.read(self._settings["simulation"], "$.simulation")
+            backend.use_simulation(settings)
+            return backend
         from prefect_qiskit_runtime.program.hardware import HardwareBackend
 
         return HardwareBackend.behind(self._hardware, name)

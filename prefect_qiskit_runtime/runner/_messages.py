@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = ["MESSAGES_VERSION", "MessageWriter"]
@@ -43,9 +43,17 @@ class MessageWriter:
         }
         self._send(header, traceback)
 
-    def usage(self, *, seconds: float, quantum_seconds: float) -> None:
-        """Report the time that the job has used."""
-        self._send({"type": "usage", "seconds": seconds, "quantum_seconds": quantum_seconds})
+    def usage(
+        self, *, seconds: float, quantum_seconds: float, simulation_methods: Sequence[str]
+    ) -> None:
+        """Report the time that the job has used, and how it simulated."""
+        header = {
+            "type": "usage",
+            "seconds": seconds,
+            "quantum_seconds": quantum_seconds,
+            "simulation_methods": list(simulation_methods),
+        }
+        self._send(header)
 
     def _send(self, header: dict[str, Any], body: str = "") -> None:
         if os.getpid() != self._owner:

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import warnings
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from prefect_qiskit_runtime.runner import _libraries
 
@@ -35,6 +35,7 @@ class JobSettings(TypedDict):
     program_id: str
     backend: str
     log_level: str
+    simulation: dict[str, Any]
     max_execution_seconds: int
     memory_bytes: int
     file_bytes: int

@@ -8,11 +8,11 @@ import logging
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 from sqlalchemy import Connection
 
 from prefect_qiskit_runtime.errors import ConflictError, InvalidInputError, NotFoundError
-from prefect_qiskit_runtime.models import HardwareMode
+from prefect_qiskit_runtime.models import HardwareMode, Simulation
 from prefect_qiskit_runtime.service import sessions
 from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.devices import Chosen, actual_name
@@ -70,6 +70,13 @@ class JobRequest(BaseModel):
     attempt: int = Field(default=1, ge=1, le=LARGEST_INTEGER)
     calibration_id: str | None = Field(default=None, max_length=200)
     hardware: HardwareRequest | None = None
+    simulation: Simulation | None = None
+
+    @model_validator(mode="after")
+    def _only_simulators_simulate(self) -> JobRequest:
+        if self.hardware is not None and self.simulation is not None:
+            raise ValueError("must not have simulation: a job on hardware simulates nothing")
+        return self
 
     @field_validator("log_level")
     @classmethod
@@ -196,6 +203,11 @@ async def _prepare(
         params=sent.params,
         created_at=context.clock.now(),
         hardware=None if request.hardware is None else request.hardware.model_dump(),
+        simulation=(
+            None
+            if request.simulation is None
+            else request.simulation.model_dump(exclude_defaults=True)
+        ),
     )
     unchecked = list(requirements) if request.hardware else unchecked_requirements(requirements)
     warnings += [f"Backend requirement {name!r} is not checked." for name in unchecked]

@@ -7,9 +7,9 @@ limits: the scheduler has the clock and calls `terminate`.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from prefect_qiskit_runtime.errors import QiskitRuntimeError
 
@@ -56,6 +56,7 @@ class JobLaunch:
         log_path: File for the job's output; readable while the job is running.
         hardware: Descriptor of the program's end of the pipe to its broker; None for a job on one
             of this service's backends.
+        simulation: Settings of the simulation; empty for the defaults.
     """
 
     job_id: str
@@ -69,6 +70,7 @@ class JobLaunch:
     scratch: Path
     log_path: Path
     hardware: int | None = None
+    simulation: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,10 +115,11 @@ class ProgramError:
 
 @dataclass(frozen=True)
 class Usage:
-    """The job's usage: wall-clock seconds, and seconds on a quantum device."""
+    """The job's usage: wall-clock seconds, seconds on a quantum device, and how it simulated."""
 
     seconds: float
     quantum_seconds: float
+    simulation_methods: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,7 @@ class ForkExecutor:
             "program_id": launch.program_id,
             "backend": launch.backend,
             "log_level": launch.log_level,
+            "simulation": launch.simulation,
             "max_execution_seconds": launch.max_execution_seconds,
             "memory_bytes": self._settings.job_memory_bytes,
             "file_bytes": self._settings.job_file_bytes,

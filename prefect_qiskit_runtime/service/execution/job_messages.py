@@ -97,5 +97,9 @@ _EVENTS: dict[str, Callable[[dict[str, Any], str], Event]] = {
     "error": lambda header, body: ProgramError(
         _text(header["error_type"]), _text(header["message"]), int(header["reason_code"]), body
     ),
-    "usage": lambda header, _: Usage(float(header["seconds"]), float(header["quantum_seconds"])),
+    "usage": lambda header, _: Usage(
+        float(header["seconds"]),
+        float(header["quantum_seconds"]),
+        [_text(method) for method in header.get("simulation_methods", ())],
+    ),
 }

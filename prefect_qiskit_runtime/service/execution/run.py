@@ -231,6 +231,7 @@ class JobRun:
             scratch=self._folders.scratch / job.id,
             log_path=self._folders.logs / f"{job.id}.log",
             hardware=None if broker is None else broker.program,
+            simulation=job.simulation or {},
         )
 
     def _add_usage(self, own: JobEnd) -> JobEnd:
@@ -239,7 +240,12 @@ class JobRun:
         if isinstance(started := self._seen.get(Started), Started):
             end = replace(end, versions=started.versions)
         if isinstance(usage := self._seen.get(Usage), Usage):
-            end = replace(end, usage_seconds=usage.seconds, quantum_seconds=usage.quantum_seconds)
+            end = replace(
+                end,
+                usage_seconds=usage.seconds,
+                quantum_seconds=usage.quantum_seconds,
+                simulation_methods=usage.simulation_methods or None,
+            )
         if self._hardware_seconds is not None:
             end = replace(end, quantum_seconds=self._hardware_seconds)
         return end

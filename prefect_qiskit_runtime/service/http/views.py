@@ -57,6 +57,8 @@ def job_view(job: Job) -> dict[str, Any]:
         "idempotency_key": job.idempotency_key,
         "usage": _usage(job),
         "versions": job.versions,
+        "simulation": job.simulation,
+        "simulation_methods": job.simulation_methods,
         "interim_count": job.interim_count,
         "estimated_running_time_seconds": job.max_execution_seconds,
     }

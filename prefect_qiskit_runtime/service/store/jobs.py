@@ -63,6 +63,7 @@ def insert_job(connection: Connection, new: NewJob) -> bool:
         "state": JobStatus.QUEUED.value,
         "created_at": new.created_at,
         "hardware": new.hardware,
+        "simulation": new.simulation,
         **(_WAITING if new.hardware else {}),
     }
     unique = ["owner", "instance", "idempotency_key"]
@@ -203,6 +204,7 @@ def _end(
             reason_solution=end.reason_solution,
             ended_at=now,
             usage_seconds=end.usage_seconds,
+            simulation_methods=end.simulation_methods,
             quantum_seconds=end.quantum_seconds,
             versions=end.versions,
         )
@@ -297,4 +299,6 @@ def _job(row: Row[Any], tags: tuple[str, ...]) -> Job:
         interim_count=row.interim_count,
         tags=tags,
         hardware=row.hardware,
+        simulation=row.simulation,
+        simulation_methods=row.simulation_methods,
     )

@@ -72,6 +72,7 @@ class NewJob:
     params: bytes
     created_at: datetime
     hardware: dict[str, Any] | None = None
+    simulation: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,8 @@ class Job:
     interim_count: int
     tags: tuple[str, ...]
     hardware: dict[str, Any] | None = None
+    simulation: dict[str, Any] | None = None
+    simulation_methods: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,7 @@ class JobEnd:
         reason_solution: Advice in words.
         data: The encoded result, or the text of the error; None if there is neither.
         versions: Versions of the libraries that the job ran with, if it started.
+        simulation_methods: Methods by which its primitives simulated circuits.
     """
 
     state: JobStatus
@@ -133,6 +137,7 @@ class JobEnd:
     usage_seconds: float | None = None
     quantum_seconds: float | None = None
     versions: dict[str, str] | None = None
+    simulation_methods: list[str] | None = None
 
 
 @dataclass(frozen=True)

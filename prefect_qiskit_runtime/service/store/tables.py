@@ -106,6 +106,9 @@ jobs = Table(
     Column("versions", JSON),
     # Only for a job whose program uses a quantum device: `jobs.HardwareRequest`. No credentials.
     Column("hardware", JSON(none_as_null=True)),
+    # The settings of the simulation that were requested, and the methods that were used.
+    Column("simulation", JSON(none_as_null=True)),
+    Column("simulation_methods", JSON(none_as_null=True)),
     ForeignKeyConstraint(
         ["program_id", "program_version"],
         ["program_versions.program_id", "program_versions.version"],

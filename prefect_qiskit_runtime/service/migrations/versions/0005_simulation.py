@@ -1,0 +1,13 @@
+"""How the circuits of jobs are simulated."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    """Add the columns."""
+    op.add_column("jobs", sa.Column("simulation", sa.JSON(), nullable=True))
+    op.add_column("jobs", sa.Column("simulation_methods", sa.JSON(), nullable=True))
