@@ -126,5 +126,5 @@ class SessionInfo(Wire):
         longest = float(self.max_ttl or LONGEST_SESSION_SECONDS)
         if self.started_at is None:
             return longest
-        until = self.closed_at or datetime.now(UTC)
-        return min(longest, max(0.0, (until - self.started_at).total_seconds()))
+        seconds = ((self.closed_at or datetime.now(UTC)) - self.started_at).total_seconds()
+        return min(longest, seconds) if seconds >= 0 else longest

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -85,9 +86,15 @@ WholeSeconds = Annotated[int, Field(strict=True, ge=0)]
 """A duration in whole seconds."""
 
 
+def _require_no_number(given: Any) -> Any:
+    if isinstance(given, str | datetime):
+        return given
+    raise ValueError("a number is not a time of the protocol")
+
+
 def _in_utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
-Moment = Annotated[datetime, AfterValidator(_in_utc)]
+Moment = Annotated[datetime, BeforeValidator(_require_no_number), AfterValidator(_in_utc)]
 """A time; in UTC if the service does not name a zone."""

@@ -64,14 +64,14 @@ _LARGEST_PAGE = 200
 
 
 class IbmLayer:
-    """ASGI middleware around a service."""
+    """ASGI middleware around a service: IBM's endpoints and rules."""
 
     def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
         self._app = app
         self._authenticator = authenticator
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuse requests that IBM's cloud would refuse; answer the rest in its format."""
+        """Refuse requests that IBM's cloud would refuse; answer the rest in its forms."""
         path = without_prefix(scope["path"])
         if matches(_CONTROL, path) or path == _LOGIN:
             await self._app(scope, receive, send)
@@ -83,11 +83,11 @@ class IbmLayer:
             refusal = _refusal_of_body(path, body)
             exchange = exchange.with_body(body)
         if refusal is not None:
-            await exchange.answer(_in_ibm_format(refusal.status_code, refusal.body))
+            await exchange.answer(refusal)
         elif exchange.is_websocket:
             await exchange.forward()
         else:
-            await _answer_in_ibm_format(exchange, form_of(scope["method"], path))
+            await _answer_in_form(exchange, form_of(scope["method"], path))
 
     def _refusal(self, connection: HTTPConnection, path: str) -> Response | None:
         owner = self._caller(connection)
@@ -177,39 +177,63 @@ def _refusal_of_job(fields: dict[str, Any]) -> Response | None:
     return None
 
 
-async def _answer_in_ibm_format(exchange: Exchange, form: Form | None) -> None:
-    """Let the app answer; convert errors, and answers that have a form at IBM."""
-    start: Message | None = None
-    body = b""
+async def _answer_in_form(exchange: Exchange, form: Form | None) -> None:
+    """Let the app answer, in the form that its answers have at IBM."""
+    if form is None:
+        await exchange.forward()
+        return
     version = HTTPConnection(exchange.scope).headers.get(VERSION_HEADER, "")
-
-    def converted(status: int) -> JSONResponse:
-        if status >= 400 or form is None:
-            return _in_ibm_format(status, body)
-        return JSONResponse(form(json.loads(body), version), status_code=status)
-
-    async def send(message: Message) -> None:
-        nonlocal start, body
-        is_start = message["type"] == "http.response.start"
-        if is_start and (message["status"] >= 400 or form is not None):
-            start = message
-        elif start is None:
-            await exchange.send(message)
-        else:
-            body += message.get("body", b"")
-            if not message.get("more_body"):
-                response = converted(start["status"])
-                await response(exchange.scope, exchange.receive, exchange.send)
-
-    await exchange.app(exchange.scope, exchange.receive, send)
+    start, *rest = await exchange.collect()
+    if start["status"] < 400:
+        body = json.loads(b"".join(message.get("body", b"") for message in rest))
+        response = JSONResponse(form(body, version), status_code=start["status"])
+        await response(exchange.scope, exchange.receive, exchange.send)
+        return
+    for message in (start, *rest):
+        await exchange.send(message)
 
 
-def _in_ibm_format(status: int, body: bytes | memoryview) -> JSONResponse:
-    ours = json.loads(bytes(body))["error"]
+class IbmErrors:
+    """ASGI middleware around a service and its faults: errors have IBM's format."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Convert errors, but not those of the control endpoints and of the identity service."""
+        path = without_prefix(scope["path"]) if scope["type"] == "http" else _LOGIN
+        if path == _LOGIN or matches(_CONTROL, path):
+            await self._app(scope, receive, send)
+            return
+        start: Message | None = None
+        body = b""
+
+        async def convert(message: Message) -> None:
+            nonlocal start, body
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                start = message
+            elif start is None:
+                await send(message)
+            else:
+                body += message.get("body", b"")
+                if not message.get("more_body"):
+                    await _in_ibm_format(start, body)(scope, receive, send)
+
+        await self._app(scope, receive, convert)
+
+
+def _in_ibm_format(start: Message, body: bytes) -> JSONResponse:
+    ours = json.loads(body)["error"]
     error = {
         "code": ours["code"],
         "message": ours["message"],
         "solution": ours.get("solution", ""),
         "more_info": "https://quantum.cloud.ibm.com/docs/errors",
     }
-    return JSONResponse({"errors": [error], "trace": secrets.token_hex(16)}, status_code=status)
+    content = {"errors": [error], "trace": secrets.token_hex(16)}
+    waits = {
+        name.decode(): value.decode()
+        for name, value in start["headers"]
+        if name.lower() == b"retry-after"
+    }
+    return JSONResponse(content, status_code=start["status"], headers=waits)

@@ -114,6 +114,10 @@ def _status(body: Any, version: str) -> dict[str, Any]:  # noqa: ARG001 - as the
     return _only(_STATUS, body)
 
 
+def _plan(body: Any, version: str) -> dict[str, Any]:  # noqa: ARG001 - as the other forms
+    return _only(("overview_ui", "metadata"), body)
+
+
 def _opened(body: Any, version: str) -> dict[str, Any]:  # noqa: ARG001 - as the other forms
     return _only(("id",), body)
 
@@ -131,6 +135,7 @@ def _only(names: Iterable[str], fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _FORMS: dict[tuple[str, str], Form] = {
+    ("GET", "/catalog/api/v1/*"): _plan,
     ("GET", "/backends"): _devices,
     ("GET", "/backends/*/status"): _status,
     ("POST", "/jobs"): _submission,
