@@ -87,6 +87,8 @@ class InstanceSearch:
             passed.add(cursor)
 
     async def _plan(self, plan_id: str) -> dict[str, str]:
+        if not plan_id:
+            return {"plan": UNKNOWN, "pricing_type": UNKNOWN}
         path = f"/{quote(plan_id, safe='')}"
         call = Call("GET", path, f"get the plan {plan_id}", "plan", plan_id, repeatable=True)
         try:
