@@ -107,7 +107,7 @@ async def examine(
     try:
         target = await read_target(chosen)
         row |= calibration(target)
-        if status.qubits >= size:
+        if status.qubits is not None and status.qubits >= size:
             circuits = prepare(target, size)
             results: Any = await arun_sampler(circuits, backend=chosen, shots=shots, seed=seed)
             row |= fidelities(

@@ -67,7 +67,7 @@ class Provenance(BaseModel):
         image: The Python environment that it ran in.
         versions: Packages of the flow's environment, if it was submitted there.
         job_versions: Packages that the job ran with.
-        submitted_at: When it was submitted.
+        submitted_at: When it was submitted; None if the service does not report it.
         started_at: When it left the queue.
         ended_at: When it ended.
         queue_seconds: Time from submission to start.
@@ -109,7 +109,7 @@ class Provenance(BaseModel):
     image: str | None = None
     versions: dict[str, str] = Field(default_factory=dict)
     job_versions: dict[str, str] = Field(default_factory=dict)
-    submitted_at: datetime
+    submitted_at: datetime | None
     started_at: datetime | None = None
     ended_at: datetime | None = None
     queue_seconds: float | None = None

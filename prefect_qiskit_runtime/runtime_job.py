@@ -22,7 +22,7 @@ from prefect_qiskit_runtime.following.following import (
     fetch_job_error,
     follow,
 )
-from prefect_qiskit_runtime.models import InterimEvent, JobInfo, JobMetrics, JobStatus
+from prefect_qiskit_runtime.models import UNKNOWN, InterimEvent, JobInfo, JobMetrics, JobStatus
 from prefect_qiskit_runtime.provenance import Provenance
 from prefect_qiskit_runtime.records.provenance import Sent, collect, read_stored
 from prefect_qiskit_runtime.records.records import Records
@@ -94,7 +94,7 @@ class RuntimeJob(JobRun[Any]):
         """Create it from the service's description of a job."""
         return cls(
             info.id,
-            backend.with_name(info.backend),
+            backend if info.backend == UNKNOWN else backend.with_name(info.backend),
             program_id=info.program.id,
             tags=info.tags,
             decoders=decoders,

@@ -105,10 +105,13 @@ class RuntimeSession:
     status = blocking(astatus)
 
     async def ausage_seconds(self) -> float:
-        """Seconds that it and its earlier sessions held the backend, by the service's clock."""
+        """Seconds that it and its earlier sessions held the backend, by the service's clock.
+
+        Where the service does not report them, the most that the session can have used.
+        """
         async with self.backend.connect() as api:
             infos = [await api.get_session(one) for one in (*self.earlier_ids, self.session_id)]
-        return sum(info.elapsed_time or 0.0 for info in infos)
+        return sum(info.most_seconds for info in infos)
 
     usage_seconds = blocking(ausage_seconds)
 
@@ -323,7 +326,7 @@ class _Opening:
             return await opened(None)
         while True:
             info = await opened(next(self._keys))
-            if info.accepting_jobs and info.state is not SessionState.CLOSED:
+            if info.takes_jobs:
                 return info
 
     def _keys_of(self, lineage: Lineage) -> Iterator[str]:

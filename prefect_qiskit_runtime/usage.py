@@ -59,12 +59,16 @@ report_usage = sync_task(areport_usage)
 
 def _describe(usages: list[JobUsage], sessions: dict[str, float], service: str) -> str:
     """Sum up the rows; a session that holds the device is counted with its active time."""
-    alone = sum(usage.quantum_seconds for usage in usages if usage.session_id not in sessions)
+    alone = sum(
+        usage.quantum_seconds or 0.0 for usage in usages if usage.session_id not in sessions
+    )
     jobs = (
         f"{len(usages)} jobs on the {service} service have used"
-        f" {sum(usage.quantum_seconds for usage in usages):.1f} s of QPU time and have run for"
-        f" {sum(usage.seconds for usage in usages):.1f} s."
+        f" {sum(usage.quantum_seconds or 0.0 for usage in usages):.1f} s of QPU time and have run"
+        f" for {sum(usage.seconds or 0.0 for usage in usages):.1f} s."
     )
+    if unknown := sum(usage.quantum_seconds is None for usage in usages):
+        jobs += f" The QPU time of {unknown} of them is not known yet and not included."
     if not sessions:
         return jobs
     active = [f"Session {one} was active for {seconds:.1f} s." for one, seconds in sessions.items()]
@@ -82,7 +86,11 @@ def _row(usage: JobUsage) -> dict[str, Any]:
         "backend": usage.backend,
         "session": usage.session_id or "",
         "status": usage.status.value,
-        "created": usage.created.isoformat(timespec="seconds"),
-        "QPU seconds": round(usage.quantum_seconds, 2),
-        "seconds": round(usage.seconds, 2),
+        "created": usage.created and usage.created.isoformat(timespec="seconds"),
+        "QPU seconds": _rounded(usage.quantum_seconds),
+        "seconds": _rounded(usage.seconds),
     }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 2)

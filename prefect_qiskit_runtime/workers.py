@@ -138,8 +138,9 @@ async def _is_unserved(client: PrefectClient, flow_run: FlowRun) -> bool:
 
 
 def _delay_seconds(infos: Sequence[JobInfo]) -> float:
-    queued_since = min(info.created for info in infos)
-    queued_seconds = (datetime.now(UTC) - queued_since).total_seconds()
+    now = datetime.now(UTC)
+    queued_since = min(info.created or now for info in infos)
+    queued_seconds = (now - queued_since).total_seconds()
     return min(max(_SHORTEST_SECONDS, _SHARE_OF_QUEUE * queued_seconds), _LONGEST_SECONDS)
 
 

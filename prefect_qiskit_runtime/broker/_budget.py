@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from prefect_qiskit_runtime.client import IbmApi, Spending
+from prefect_qiskit_runtime.client import IbmApi, Spending, Spent, expected_seconds
 from prefect_qiskit_runtime.errors import HardwareBudgetError
-from prefect_qiskit_runtime.models import JobInfo
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Budget:
         """
         limits = self.limits
         own = "hardware_max_seconds or max_qpu_seconds_per_call"
-        left = self._left("The program", own, limits.max_seconds, used_seconds)
+        left = self._left("The program", own, limits.max_seconds, Spent(used_seconds))
         if (limit := limits.max_seconds_per_flow_run) is not None:
             field, used = "max_qpu_seconds_per_flow_run", await self._used_by(tags=[self._label])
             left = min(left, self._left("Its flow run", field, limit, used))
@@ -68,8 +67,15 @@ class Budget:
             field, used = "max_qpu_seconds_per_day", await self._used_by(created_after=midnight)
             left = min(left, self._left("Today, the account", field, limit, used))
         if (limit := limits.max_seconds_of_instance) is not None:
-            usage = await self._api.usage()
-            field, used = "max_qpu_seconds_of_instance", usage.usage_consumed_seconds
+            consumed = (await self._api.usage()).usage_consumed_seconds
+            if consumed is None:
+                raise HardwareBudgetError(
+                    f"The usage of the instance of {self._backend} is not known, because the"
+                    " answer has no usage_consumed_seconds: its limit"
+                    f" (max_qpu_seconds_of_instance) of {limit:g} s cannot be kept. Nothing more is"
+                    " submitted. Try again later, or remove the limit."
+                )
+            field, used = "max_qpu_seconds_of_instance", Spent(consumed)
             left = min(left, self._left("The instance", field, limit, used))
         return left
 
@@ -79,22 +85,20 @@ class Budget:
         unknown = [job_id for job_id in job_ids if job_id not in known]
         ended_before = sum(known[job_id] for job_id in job_ids if job_id in known)
         jobs = [await self._api.get_job(job_id) for job_id in unknown]
-        return ended_before + await self._spending.seconds(self._api, jobs, _expected_seconds)
+        spent = await self._spending.seconds(self._api, jobs, expected_seconds)
+        return ended_before + spent.seconds
 
-    def _left(self, who: str, field: str, limit: float | None, used_seconds: float) -> float:
+    def _left(self, who: str, field: str, limit: float | None, used: Spent) -> float:
         if limit is None:
             return math.inf
-        if used_seconds < limit:
-            return limit - used_seconds
+        if used.seconds < limit:
+            return limit - used.seconds
         raise HardwareBudgetError(
-            f"{who} has used {used_seconds:.1f} s of {self._backend}; its limit ({field}) is"
+            f"{who} has used {used.seconds:.1f} s of {self._backend}; its limit ({field}) is"
             f" {limit:g} s. Nothing more is submitted. Raise it, or make the program do less."
+            f"{used.note}"
         )
 
-    async def _used_by(self, **which: Any) -> float:
+    async def _used_by(self, **which: Any) -> Spent:
         jobs = await self._api.list_jobs(**which)
-        return await self._spending.seconds(self._api, jobs, _expected_seconds)
-
-
-def _expected_seconds(job: JobInfo) -> float:
-    return job.estimated_running_time_seconds or 0.0
+        return await self._spending.seconds(self._api, jobs, expected_seconds)

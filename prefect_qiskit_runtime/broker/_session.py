@@ -7,20 +7,14 @@ import math
 
 from prefect_qiskit_runtime.broker._budget import Budget
 from prefect_qiskit_runtime.broker._journal import Journal
-from prefect_qiskit_runtime.client import IbmApi
+from prefect_qiskit_runtime.client import LONGEST_JOB_SECONDS, IbmApi
 from prefect_qiskit_runtime.errors import ConfigurationError, NotFoundError, QiskitRuntimeError
 from prefect_qiskit_runtime.models import (
+    LONGEST_SESSION_SECONDS,
     NO_SESSIONS_IN_PLAN,
     HardwareMode,
-    SessionInfo,
     SessionState,
 )
-
-LONGEST_SESSION_SECONDS = 28_800
-"""IBM's highest max time of a session."""
-
-LONGEST_JOB_SECONDS = 10_800
-"""IBM's highest max_execution_time of a job."""
 
 
 class HardwareSession:
@@ -91,7 +85,7 @@ class HardwareSession:
     async def _all_used_seconds(self) -> float:
         used = self._journal.used_seconds
         for session_id in self._journal.open_sessions:
-            used += _used(await self._api.get_session(session_id))
+            used += (await self._api.get_session(session_id)).most_seconds
         return used + await self._budget.used_by(self._journal.single_jobs)
 
     async def _open(self, left_seconds: float) -> str:
@@ -121,8 +115,4 @@ class HardwareSession:
             self._journal.session_closed(session_id, 0.0)
             return
         if session.state is SessionState.CLOSED:
-            self._journal.session_closed(session_id, _used(session))
-
-
-def _used(session: SessionInfo) -> float:
-    return session.elapsed_time or 0.0
+            self._journal.session_closed(session_id, session.most_seconds)

@@ -267,7 +267,7 @@ class HardwareCall:
         refusal = refused.why
         if isinstance(refusal, ConflictError) and refused.session_id is not None:
             session = await self._account.api.get_session(refused.session_id)
-            if session.accepting_jobs:
+            if session.takes_jobs:
                 raise refusal
             await self._account.session.lapsed(refused.session_id)
             return

@@ -28,9 +28,9 @@ def list_backends(*, as_json: Json = False) -> None:
         (
             (
                 backend.name,
-                str(backend.qubits),
+                "" if backend.qubits is None else str(backend.qubits),
                 "yes" if backend.simulator else "no",
-                str(backend.queue_length),
+                "" if backend.queue_length is None else str(backend.queue_length),
             )
             for backend in found
         ),

@@ -47,7 +47,7 @@ def list_sessions(
         (
             (
                 session.id,
-                session.mode,
+                session.mode or "unknown",
                 session.state.value,
                 session.backend_name,
                 local_time(session.created_at),
@@ -71,7 +71,7 @@ def show(session_id: SessionId, *, as_json: Json = False) -> None:
             ("Session", session.id),
             ("Mode", session.mode),
             ("State", session.state.value),
-            ("Accepting jobs", "yes" if session.accepting_jobs else "no"),
+            ("Accepting jobs", "yes" if session.takes_jobs else "no"),
             ("Backend", session.backend_name),
             ("Created", local_time(session.created_at)),
             ("Started", local_time(session.started_at)),

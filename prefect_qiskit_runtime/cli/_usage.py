@@ -87,7 +87,8 @@ async def _connection(
 def _show(jobs: list[JobUsage], sessions: dict[str, float], instance: InstanceUsage) -> None:
     by_day: dict[tuple[str, str], list[JobUsage]] = defaultdict(list)
     for job in jobs:
-        by_day[job.created.astimezone(UTC).date().isoformat(), job.backend].append(job)
+        day = "" if job.created is None else job.created.astimezone(UTC).date().isoformat()
+        by_day[day, job.backend].append(job)
     show_table(
         ("DAY", "BACKEND", "JOBS", "QPU SECONDS", "SECONDS"),
         (
@@ -95,20 +96,23 @@ def _show(jobs: list[JobUsage], sessions: dict[str, float], instance: InstanceUs
                 day,
                 backend,
                 str(len(group)),
-                f"{sum(job.quantum_seconds for job in group):.1f}",
-                f"{sum(job.seconds for job in group):.1f}",
+                f"{sum(job.quantum_seconds or 0.0 for job in group):.1f}",
+                f"{sum(job.seconds or 0.0 for job in group):.1f}",
             )
             for (day, backend), group in sorted(by_day.items(), reverse=True)
         ),
         empty="No jobs.",
     )
+    if unknown := sum(job.quantum_seconds is None for job in jobs):
+        typer.echo(f"The QPU time of {unknown} jobs is not known yet and not included.")
     if sessions:
         typer.echo(
             f"{len(sessions)} sessions were active for {sum(sessions.values()):.1f} s: IBM bills"
             " this time instead of their jobs' QPU time."
         )
-    limit = instance.usage_limit_seconds
+    limit, consumed = instance.usage_limit_seconds, instance.usage_consumed_seconds
+    used = "an unknown part" if consumed is None else f"{consumed:.1f} s"
     typer.echo(
-        f"The instance has used {instance.usage_consumed_seconds:.1f} s of QPU time"
+        f"The instance has used {used} of QPU time"
         + (f" of {limit:.0f} s." if limit is not None else ".")
     )

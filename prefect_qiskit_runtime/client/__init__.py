@@ -49,7 +49,13 @@ from prefect_qiskit_runtime.client._sources import (
     read_program,
     read_source,
 )
-from prefect_qiskit_runtime.client._spending import Spending, usage_of
+from prefect_qiskit_runtime.client._spending import (
+    LONGEST_JOB_SECONDS,
+    Spending,
+    Spent,
+    expected_seconds,
+    usage_of,
+)
 from prefect_qiskit_runtime.client._transport import settings_of_environment, was_sent
 from prefect_qiskit_runtime.client.ibm.api import IbmApi
 from prefect_qiskit_runtime.client.ibm.limits import (
@@ -64,6 +70,7 @@ __all__ = [
     "KNOWN_SECONDS",
     "LARGEST_BODY_BYTES",
     "LEAVE_SECONDS",
+    "LONGEST_JOB_SECONDS",
     "TOO_MANY_PENDING",
     "EmbeddedStatus",
     "HardwareAccess",
@@ -81,12 +88,14 @@ __all__ = [
     "RuntimeClientSession",
     "SavedAccount",
     "Spending",
+    "Spent",
     "SyncRuntimeClient",
     "SyncRuntimeClientBackend",
     "SyncRuntimeClientJob",
     "SyncRuntimeClientSession",
     "embedded_api",
     "embedded_status",
+    "expected_seconds",
     "format_program",
     "format_programs",
     "instance_name",

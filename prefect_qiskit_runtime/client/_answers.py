@@ -151,15 +151,22 @@ def _proxy_error(tried: str, what: str, fault: ProxyFault) -> QiskitRuntimeError
     return ServiceUnavailableError(f"{answered}. This may pass: try again.")
 
 
-def malformed(call: Call, exc: Exception) -> ProtocolError:
-    """Return the error for an answer that breaks the protocol, without quoting its content."""
-    if isinstance(exc, ValidationError):
-        places = exc.errors(include_input=False, include_url=False, include_context=False)
+def malformed(call: Call, fault: Exception | str, *, at: str = "") -> ProtocolError:
+    """Return the error for an answer that breaks the protocol, without quoting its content.
+
+    Args:
+        call: The request.
+        fault: The exception of the parser, or a description of the fault.
+        at: Path of the part of the answer that was read, such as `jobs.3`.
+    """
+    if isinstance(fault, ValidationError):
+        places = fault.errors(include_input=False, include_url=False, include_context=False)
         first = places[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(filter(None, (at, *(str(part) for part in first["loc"]))))
         what = f"{where}: {first['msg']}" if where else first["type"]
     else:
-        what = type(exc).__name__
+        what = fault if isinstance(fault, str) else type(fault).__name__
+        what = f"{at}: {what}" if at else what
     return ProtocolError(
         f"Cannot {call.doing}: the answer is not one of the protocol ({what})."
         " Is this a Qiskit Runtime service, of a version that fits?"
@@ -182,7 +189,7 @@ class _Refusal:
     def from_response(cls, response: httpx.Response, secrets: Iterable[str]) -> _Refusal:
         try:
             body = json.loads(response.content)
-        except ValueError:  # a proxy's page, or empty: only the status is known
+        except (ValueError, RecursionError):  # a proxy's page, or empty: only the status is known
             return cls()
         fields = cls._fields(body)
         texts = {name: _without(secrets, str(text)) for name, text in fields.items() if text}

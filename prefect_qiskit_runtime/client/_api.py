@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, ClassVar, Self
 from urllib.parse import quote
 
-from pydantic import SecretStr, TypeAdapter, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, TypeAdapter, ValidationError
 
 from prefect_qiskit_runtime.client._accounts import IbmAccount, SavedAccount, origin
 from prefect_qiskit_runtime.client._answers import Call, malformed
@@ -24,6 +24,7 @@ from prefect_qiskit_runtime.client._calls import (
     Page,
     job_call,
     program_call,
+    read_items,
     read_json,
     read_model,
     read_pages,
@@ -43,6 +44,7 @@ from prefect_qiskit_runtime.errors import (
 from prefect_qiskit_runtime.models import (
     OUR_SERVICE,
     PRIMITIVES,
+    UNKNOWN,
     BackendStatus,
     EndEvent,
     HardwareMode,
@@ -61,7 +63,9 @@ from prefect_qiskit_runtime.models import (
     ServiceStatus,
     SessionInfo,
     SessionMode,
+    Side,
     StreamEvent,
+    Wire,
 )
 from prefect_qiskit_runtime.twins.clean_up import cleaned_up
 
@@ -132,14 +136,30 @@ class SessionCalls(Transport):
         headers = keyed if self.kind.is_keyed else None
         fields = {"mode": mode, "backend": backend, "max_ttl": max_time}
         body = json.dumps({name: value for name, value in fields.items() if value is not None})
-        return read_model(
-            call, await self.request(call, content=body, headers=headers), SessionInfo
+        response = await self.request(call, content=body, headers=headers)
+        opened = read_model(call, response, SessionInfo)
+        return opened.model_copy(
+            update={
+                "backend_name": backend if opened.backend_name == UNKNOWN else opened.backend_name,
+                "mode": opened.mode or mode,
+            }
         )
 
     async def get_session(self, session_id: str) -> SessionInfo:
         """Return a session."""
         call = _session_call("GET", session_id, "get")
         return read_model(call, await self.request(call), SessionInfo)
+
+    async def session_backend(self, session_id: str) -> str:
+        """Return the name of the backend of a session.
+
+        Raises:
+            ProtocolError: The service does not report it.
+        """
+        name = (await self.get_session(session_id)).backend_name
+        if name == UNKNOWN:
+            raise malformed(_session_call("GET", session_id, "get"), "backend_name: missing")
+        return name
 
     async def list_sessions(
         self, *, limit: int | None = None, offset: int = 0, is_open: bool | None = None
@@ -206,14 +226,8 @@ class BackendCalls(Transport):
         """Return the backends of the service."""
         call = Call("GET", "/backends", "list backends", repeatable=True)
         body = read_json(call, await self.request(call))
-        try:
-            return [
-                _backend_status(device)
-                for device in body["devices"]
-                if device.get("class") != "mock"  # IBM's mock devices only validate jobs
-            ]
-        except (KeyError, TypeError, AttributeError, ValidationError) as exc:
-            raise malformed(call, exc) from exc
+        devices = read_items(call, body, "devices", _Device)
+        return [device.status_of() for device in devices if device.kind != "mock"]
 
     async def backend_configuration(
         self, name: str, *, calibration_id: str | None = None
@@ -258,15 +272,34 @@ class BackendCalls(Transport):
         return read_json(call, await self.request(call, query=query))
 
 
-def _backend_status(device: Mapping[str, Any]) -> BackendStatus:
-    return BackendStatus(
-        name=device["name"],
-        qubits=device["qubits"],
-        # IBM's name, then the name in older services of this package.
-        simulator=device.get("is_simulator", device.get("simulator", False)),
-        operational=device.get("status", {}).get("name") == "online",
-        queue_length=device.get("queue_length", 0),
+class _DeviceState(Wire):
+    """The state of a device in a listing: online, or for example paused or offline."""
+
+    name: Side[str] = UNKNOWN
+
+
+class _Device(Wire):
+    """A device in IBM's form of a listing."""
+
+    name: str = Field(min_length=1)
+    kind: Side[str | None] = Field(default=None, alias="class")  # mock devices only validate jobs
+    qubits: Side[int | None] = None
+    # IBM's name, then the name in older services of this package.
+    is_simulator: Side[bool] = Field(
+        default=False, validation_alias=AliasChoices("is_simulator", "simulator")
     )
+    status: Side[_DeviceState] = Field(default_factory=_DeviceState)
+    queue_length: Side[int | None] = None
+
+    def status_of(self) -> BackendStatus:
+        """Return the device in the form of this package."""
+        return BackendStatus(
+            name=self.name,
+            qubits=self.qubits,
+            simulator=self.is_simulator,
+            operational=self.status.name == "online",
+            queue_length=self.queue_length,
+        )
 
 
 @dataclass(frozen=True)
@@ -534,7 +567,8 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
         if hardware is not None:
             await self.hand_over_credentials(submitted.id)
         replayed = response.headers.get("Idempotent-Replayed", "").lower() == "true"
-        return submitted.model_copy(update={"replayed": replayed})
+        asked = submitted.backend if submitted.backend != UNKNOWN else backend or UNKNOWN
+        return submitted.model_copy(update={"replayed": replayed, "backend": asked})
 
     def _job_head(
         self,
@@ -596,7 +630,10 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
         """Return the inputs of a job as encoded JSON text."""
         call = job_call("GET", job_id, "get the inputs of", repeatable=True)
         body = read_json(call, await self.request(call, query={"exclude_params": False}))
-        return json.dumps(body.get("params", {}))
+        params = body.get("params")
+        if not isinstance(params, dict | None):
+            raise malformed(call, f"params: {type(params).__name__}, not an object")
+        return json.dumps(params or {})
 
     async def list_jobs(
         self,

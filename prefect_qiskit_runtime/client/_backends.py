@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from prefect_qiskit_runtime.client._api import RuntimeApi
 from prefect_qiskit_runtime.client._sessions import SessionsClient
 from prefect_qiskit_runtime.codec import seams
 from prefect_qiskit_runtime.errors import ConfigurationError, NotFoundError, ProtocolError
-from prefect_qiskit_runtime.models import BackendStatus
+from prefect_qiskit_runtime.models import BackendStatus, Side, Wire
 
 if TYPE_CHECKING:
     from qiskit.transpiler import Target
@@ -27,17 +30,17 @@ class RuntimeClientBackend:
 
     Attributes:
         name: Its name.
-        num_qubits: Its number of qubits.
+        num_qubits: Its number of qubits; 0 if the service does not report it.
         simulator: Whether it is a simulator.
         operational: Whether it accepted jobs when it was listed.
-        pending_jobs: Number of jobs queued at that time.
+        pending_jobs: Number of jobs queued at that time; None if the service did not report it.
     """
 
     def __init__(
         self, api: RuntimeApi, listed: BackendStatus, configuration: Mapping[str, Any]
     ) -> None:
         self.name = listed.name
-        self.num_qubits = listed.qubits
+        self.num_qubits = _num_qubits(listed, configuration)
         self.simulator = bool(configuration.get("simulator", listed.simulator))
         self.operational = listed.operational
         self.pending_jobs = listed.queue_length
@@ -88,7 +91,8 @@ class RuntimeClientBackend:
 
     async def status(self) -> Any:
         """Return its status and queue length, as a type of the Qiskit Runtime client."""
-        return seams.backend_status(self.name, await self._api.backend_status(self.name))
+        raw = _Status.model_validate(await self._api.backend_status(self.name))
+        return seams.backend_status(self.name, raw.model_dump())
 
     async def target(self) -> Target:
         """Return the transpiler's target: instructions, coupling and errors."""
@@ -135,10 +139,11 @@ class BackendsClient(SessionsClient):
             one
             for one in await self._api.list_backends()
             if name in (None, one.name)
-            and one.qubits >= (min_num_qubits or 0)
+            and (one.qubits is None or one.qubits >= (min_num_qubits or 0))
             and kwargs.get("operational") in (None, one.operational)
         ]
         found = await self._configured(listed)
+        found = [one for one in found if one.num_qubits >= (min_num_qubits or 0)]
         if dynamic_circuits is not None:
             found = [one for one in found if _is_dynamic(one) is dynamic_circuits]
         asked = {field: value for field, value in kwargs.items() if value is not None}
@@ -199,7 +204,7 @@ class BackendsClient(SessionsClient):
         )
         if not found:
             raise self._no_backend(None, {**kwargs, "min_num_qubits": min_num_qubits})
-        return min(found, key=lambda one: one.pending_jobs)
+        return min(found, key=lambda one: _queue_key(one.pending_jobs))
 
     def _no_backend(self, name: str | None, asked: Mapping[str, Any]) -> NotFoundError:
         wanted = {field: value for field, value in asked.items() if value is not None}
@@ -224,8 +229,29 @@ class BackendsClient(SessionsClient):
         return list(await asyncio.gather(*map(configured, listed)))
 
 
+class _Status(Wire):
+    """The status of a backend, as far as it can be read."""
+
+    backend_version: Side[str] = ""
+    state: Side[bool] = False
+    length_queue: Side[Annotated[int, Field(ge=0)]] = 0
+    status: Side[str] = ""
+
+
+def _num_qubits(listed: BackendStatus, configuration: Mapping[str, Any]) -> int:
+    """Return the number of qubits: of the listing, or else of the configuration."""
+    reported = configuration.get("n_qubits") if listed.qubits is None else listed.qubits
+    return reported if isinstance(reported, int) else 0
+
+
+def _queue_key(pending_jobs: int | None) -> float:
+    """Return the key that sorts backends by their queues, unknown ones last."""
+    return math.inf if pending_jobs is None else pending_jobs
+
+
 def _is_dynamic(backend: RuntimeClientBackend) -> bool:
-    return "dynamic_circuits" in (backend._raw_configuration.get("supported_features") or [])
+    features = backend._raw_configuration.get("supported_features")
+    return isinstance(features, list) and "dynamic_circuits" in features
 
 
 def _has(backend: RuntimeClientBackend, asked: Mapping[str, Any]) -> bool:

@@ -17,6 +17,7 @@ from prefect_qiskit_runtime.errors import ConfigurationError, ProtocolError
 from prefect_qiskit_runtime.models import JobInfo, ProgramInfo, SessionInfo
 
 _PAGE_SIZE = 200
+_STALE_PAGES = 2  # pages with nothing new that are passed over while the list changes
 
 Model = TypeVar("Model", bound=BaseModel)
 Listed = TypeVar("Listed", ProgramInfo, JobInfo, SessionInfo)
@@ -41,15 +42,40 @@ class Page(Generic[Listed]):
 
 async def read_page(
     transport: Transport, call: Call, query: Query, wanted: Page[Listed]
-) -> tuple[list[Listed], int]:
-    """Request one page; return it, and the number of items on all pages."""
+) -> tuple[list[Listed], int | None]:
+    """Request one page; return it, and the number of items on all pages, if the answer has it."""
     page_query = {**query, "limit": wanted.limit, "offset": wanted.offset}
     body = read_json(call, await transport.request(call, query=page_query))
-    try:
-        page = [wanted.model.model_validate(row) for row in body[wanted.field]]
-        return page, int(body.get("count", 0))
-    except (KeyError, TypeError, ValueError) as exc:
-        raise malformed(call, exc) from exc
+    return read_items(call, body, wanted.field, wanted.model), _count(body)
+
+
+def read_items(call: Call, body: dict[str, Any], field: str, model: type[Model]) -> list[Model]:
+    """Parse the items of an answer that is a list in a field.
+
+    Raises:
+        ProtocolError: The field is not a list, or an item lacks an essential field, which is named.
+    """
+    items: list[Model] = []
+    for index, row in enumerate(_rows(call, body, field)):
+        try:
+            items.append(model.model_validate(row))
+        except ValidationError as exc:
+            raise malformed(call, exc, at=f"{field}.{index}") from exc
+    return items
+
+
+def _rows(call: Call, body: dict[str, Any], field: str) -> list[Any]:
+    rows = body.get(field)
+    if not isinstance(rows, list):
+        found = "missing" if rows is None else f"{type(rows).__name__}, not a list"
+        raise malformed(call, f"{field}: {found}")
+    return rows
+
+
+def _count(body: dict[str, Any]) -> int | None:
+    """Return the number of items on all pages, if the answer has it."""
+    count = body.get("count")
+    return count if isinstance(count, int) and not isinstance(count, bool) else None
 
 
 async def read_pages(
@@ -57,17 +83,21 @@ async def read_pages(
 ) -> list[Listed]:
     """Request page after page until `limit` or the end.
 
-    The list may change meanwhile: an item that moved to the next page is returned once.
+    The list may change meanwhile: an item that moved to the next page is returned once. Without a
+    number of all items, or with one that is too low, the end is the first page with nothing new.
     """
     found: dict[str, Listed] = {}
-    offset, limit = wanted.offset, wanted.limit
+    offset, limit, stale = wanted.offset, wanted.limit, 0
     while limit is None or len(found) < limit:
         size = _PAGE_SIZE if limit is None else min(_PAGE_SIZE, limit - len(found))
         at = Page(wanted.field, wanted.model, size, offset)
         page, total = await read_page(transport, call, query, at)
+        known = len(found)
         found.update((item.id, item) for item in page)
         offset += len(page)
-        if not page or offset >= total:
+        stale = 0 if len(found) > known else stale + 1
+        is_counted = total is not None and offset <= total
+        if not page or offset == total or stale > (_STALE_PAGES if is_counted else 0):
             break
     return list(found.values())
 
@@ -125,7 +155,7 @@ def read_json(call: Call, response: httpx.Response) -> dict[str, Any]:
     """Parse an answer that is a JSON object without a model."""
     try:
         body = json.loads(response.content)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise malformed(call, exc) from exc
     if not isinstance(body, dict):
         raise ProtocolError(f"Cannot {call.doing}: the answer is not a JSON object.")

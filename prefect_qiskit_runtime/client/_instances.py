@@ -9,30 +9,32 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from pydantic import AliasPath, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasPath, Field
 
 from prefect_qiskit_runtime.client._accounts import IbmAccount, is_crn
-from prefect_qiskit_runtime.client._answers import Call, malformed
-from prefect_qiskit_runtime.client._calls import read_json
+from prefect_qiskit_runtime.client._answers import Call
+from prefect_qiskit_runtime.client._calls import read_items, read_json
 from prefect_qiskit_runtime.client._transport import Transport
-from prefect_qiskit_runtime.errors import AccessDeniedError, ConfigurationError, NotFoundError
-from prefect_qiskit_runtime.models import Instance
+from prefect_qiskit_runtime.errors import (
+    AccessDeniedError,
+    ConfigurationError,
+    NotFoundError,
+    ProtocolError,
+)
+from prefect_qiskit_runtime.models import UNKNOWN, Instance, Side, Wire
 
 _PAGE_SIZE = 100
 _QUERY = "service_name:quantum-computing"
 _FIELDS = ["crn", "service_plan_unique_id", "name", "doc", "tags"]
-_UNKNOWN = "unknown"
 
 
-class _Found(BaseModel):
+class _Found(Wire):
     """An instance as IBM Cloud's global search shows it."""
 
-    model_config = ConfigDict(hide_input_in_errors=True)
-
-    crn: str
-    name: str = ""
-    plan_id: str = Field(default="", validation_alias="service_plan_unique_id")
-    tags: list[str] = Field(default_factory=list)
+    crn: str = Field(min_length=1)
+    name: Side[str] = ""
+    plan_id: Side[str] = Field(default="", validation_alias="service_plan_unique_id")
+    tags: Side[list[str]] = Field(default_factory=list)
     # Instances without it have no backends.
     allotted: Any = Field(default=None, validation_alias=AliasPath("doc", "extensions"))
 
@@ -66,6 +68,7 @@ class InstanceSearch:
         call = Call("POST", "/v3/resources/search", "search your instances", repeatable=True)
         found: list[_Found] = []
         cursor: str | None = None
+        passed: set[str] = set()
         while True:
             asked = {"query": _QUERY, "fields": _FIELDS}
             body = json.dumps({**asked, "search_cursor": cursor} if cursor else asked)
@@ -76,22 +79,22 @@ class InstanceSearch:
                 headers={"Content-Type": "application/json"},
             )
             page = read_json(call, response)
-            try:
-                items = [_Found.model_validate(item) for item in page.get("items", [])]
-            except ValidationError as exc:
-                raise malformed(call, exc) from exc
+            items = read_items(call, page, "items", _Found)
             found += items
             cursor = page.get("search_cursor")
-            if not cursor or not items:
+            if not (isinstance(cursor, str) and cursor) or not items or cursor in passed:
                 return found
+            passed.add(cursor)
 
     async def _plan(self, plan_id: str) -> dict[str, str]:
+        if not plan_id:
+            return {"plan": UNKNOWN, "pricing_type": UNKNOWN}
         path = f"/{quote(plan_id, safe='')}"
         call = Call("GET", path, f"get the plan {plan_id}", "plan", plan_id, repeatable=True)
         try:
             entry = read_json(call, await self.catalog.request(call))
-        except (AccessDeniedError, NotFoundError):  # for example, plans IBM no longer sells
-            return {"plan": _UNKNOWN, "pricing_type": _UNKNOWN}
+        except (AccessDeniedError, NotFoundError, ProtocolError):  # as for plans no longer sold
+            return {"plan": UNKNOWN, "pricing_type": UNKNOWN}
         return {
             "plan": _text(entry, "overview_ui", "en", "display_name"),
             "pricing_type": _text(entry, "metadata", "pricing", "type"),
@@ -101,7 +104,7 @@ class InstanceSearch:
 def _text(entry: Any, *path: str) -> str:
     for name in path:
         entry = entry.get(name) if isinstance(entry, dict) else None
-    return entry.lower() if isinstance(entry, str) else _UNKNOWN
+    return entry.lower() if isinstance(entry, str) else UNKNOWN
 
 
 def choose_instance(instances: Sequence[Instance], account: IbmAccount) -> Instance:

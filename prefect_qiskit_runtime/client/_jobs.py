@@ -17,6 +17,7 @@ from prefect_qiskit_runtime.client._programs import ProgramsClient
 from prefect_qiskit_runtime.codec import Decoders, ResultDecoderLike, decode, encode_inputs
 from prefect_qiskit_runtime.errors import ConfigurationError, ConflictError, JobError
 from prefect_qiskit_runtime.models import (
+    UNKNOWN,
     InterimEvent,
     JobInfo,
     JobMetrics,
@@ -44,9 +45,14 @@ class JobFacts:
     created: datetime | None = None
 
     @classmethod
-    def of_info(cls, info: JobInfo) -> JobFacts:
-        """Extract them from the service's description of a job."""
-        return cls(
+    def of_info(cls, info: JobInfo, known: JobFacts | None = None) -> JobFacts:
+        """Extract them from the service's description of a job.
+
+        Args:
+            info: The description.
+            known: The facts so far, for what the description does not say.
+        """
+        facts = cls(
             info.id,
             info.program.id,
             info.backend,
@@ -55,6 +61,15 @@ class JobFacts:
             session_id=info.session_id,
             private=info.private,
             created=info.created,
+        )
+        if known is None:
+            return facts
+        return replace(
+            facts,
+            program_id=known.program_id if facts.program_id == UNKNOWN else facts.program_id,
+            backend=known.backend if facts.backend == UNKNOWN else facts.backend,
+            private=known.private or facts.private,
+            created=facts.created or known.created,
         )
 
     @classmethod
@@ -168,7 +183,7 @@ class RuntimeClientJob(KnownJob):
     async def info(self) -> JobInfo:
         """Return everything the service reports about the job."""
         info = await self._api.get_job(self.job_id)
-        self._facts = JobFacts.of_info(info)
+        self._facts = JobFacts.of_info(info, known=self._facts)
         return info
 
     async def status(self) -> JobStatus:
@@ -209,15 +224,21 @@ class RuntimeClientJob(KnownJob):
         """Return times, usage and versions of the job."""
         return await self._api.job_metrics(self.job_id)
 
-    async def usage(self, partial: bool = False) -> float:
+    async def usage(self, partial: bool = False) -> float | None:
         """Return the seconds that the job has used a device: 0 on a simulator.
 
+        IBM calculates the final usage some time after the end of a job; until then it is None.
+
         Args:
-            partial: Whether to return the usage of an unfinished job; otherwise it is 0.
+            partial: Whether to return the usage so far, of an unfinished job or one whose usage is
+                not final; otherwise it is 0 until the job has ended.
         """
         if not partial and not await self.in_final_state():
             return 0.0
-        return (await self.metrics()).usage.get("quantum_seconds", 0.0)
+        metrics = await self.metrics()
+        if partial:
+            return metrics.usage.get("qpu_charge_time_seconds", metrics.quantum_seconds)
+        return metrics.quantum_seconds
 
     async def usage_estimation(self) -> dict[str, float | None]:
         """Return `quantum_seconds`: the longest running time that the service expects."""

@@ -44,7 +44,7 @@ class RuntimeClientSession:
     def __init__(self, client: JobsClient, api: RuntimeApi, info: SessionInfo) -> None:
         self.session_id = info.id
         self.backend = info.backend_name
-        self.mode: SessionMode = info.mode
+        self.mode: SessionMode = info.mode or "dedicated"
         self._client = client
         self._api = api
 
@@ -106,7 +106,7 @@ class RuntimeClientSession:
         return await self._api.get_session(self.session_id)
 
     async def status(self) -> SessionState:
-        """Return whether the session is open, active, inactive or closed."""
+        """Return whether the session is open, active, inactive or closed, or on the way to it."""
         return (await self.details()).state
 
     async def usage(self) -> float | None:

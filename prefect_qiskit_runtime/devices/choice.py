@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import cast
@@ -55,7 +56,7 @@ async def choose_backend(
     listed = await api.list_backends()
     verdicts = await _verdicts() if block.only_healthy else {}
     refused: dict[str, str] = {}
-    for one in sorted(listed, key=lambda one: one.queue_length):
+    for one in sorted(listed, key=_queue_key):
         fault = _status_fault(one, block, over)
         if fault is None and filters is not None and not filters(one):
             fault = "the given filters exclude it"
@@ -64,10 +65,7 @@ async def choose_backend(
         if fault is None and _asks_for_device(block):
             fault = _device_fault(await device_of(api, block, one.name), block)
         if fault is None:
-            why = (
-                f"the least busy that fits, of {len(listed)} backends; {one.queue_length} jobs wait"
-                " for it"
-            )
+            why = f"the least busy that fits, of {len(listed)} backends; {_describe_queue(one)}"
             logger_here().info("Backend %s was chosen: %s.", one.name, why)
             return BackendChoice(one.name, why)
         refused[one.name] = fault
@@ -95,13 +93,24 @@ def _status_fault(one: BackendStatus, block: RuntimeBackend, over: Collection[st
         return "it was tried before"
     if not one.operational:
         return "it accepts no jobs"
-    if one.qubits < (block.min_num_qubits or 0):
-        return f"it has {one.qubits} qubits"
+    if block.min_num_qubits is not None and (one.qubits or 0) < block.min_num_qubits:
+        return f"it has {'an unknown number of' if one.qubits is None else one.qubits} qubits"
     if block.simulators != "any" and one.simulator is not (block.simulators == "only"):
         return "it is a simulator" if one.simulator else "it is not a simulator"
-    if longest is not None and one.queue_length > longest:
-        return f"{one.queue_length} jobs wait for it"
+    if longest is not None and _queue_key(one) > longest:
+        return _describe_queue(one)
     return None
+
+
+def _queue_key(one: BackendStatus) -> float:
+    """Return the key that sorts backends by their queues, unknown ones last."""
+    return math.inf if one.queue_length is None else one.queue_length
+
+
+def _describe_queue(one: BackendStatus) -> str:
+    if one.queue_length is None:
+        return "the service does not report how many jobs wait for it"
+    return f"{one.queue_length} jobs wait for it"
 
 
 def _asks_for_device(block: RuntimeBackend) -> bool:

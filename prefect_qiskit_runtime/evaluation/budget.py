@@ -2,8 +2,8 @@
 
 The jobs of a flow run carry its tag, the jobs of a day have dates, and the service has measured
 each one. So the used time survives any crash, and it includes the jobs of other workers and tools.
-A job that has not ended is counted with its estimate. A session that holds the device is counted
-with the time for which it was active, because that is what IBM bills.
+A job that has not ended, or whose usage is not final, is counted with its estimate. A session that
+holds the device is counted with the time for which it was active, because that is what IBM bills.
 """
 
 from __future__ import annotations
@@ -20,13 +20,19 @@ from prefect import get_client
 from prefect.states import Paused
 
 from prefect_qiskit_runtime.backend import RuntimeBackend
-from prefect_qiskit_runtime.client import RuntimeApi, Spending, settings_of_environment
+from prefect_qiskit_runtime.client import (
+    RuntimeApi,
+    Spending,
+    Spent,
+    expected_seconds,
+    settings_of_environment,
+)
 from prefect_qiskit_runtime.devices.usage_estimate import SUB_JOB_SECONDS
 from prefect_qiskit_runtime.errors import BudgetExceededError, JobError
 from prefect_qiskit_runtime.evaluation.request import Request
 from prefect_qiskit_runtime.flow_run.lineage import flow_tag, root_flow_run_id_here
 from prefect_qiskit_runtime.flow_run.logger import logger_here
-from prefect_qiskit_runtime.models import JobInfo, ReasonCode
+from prefect_qiskit_runtime.models import ReasonCode
 from prefect_qiskit_runtime.submission.retrying import RetryPolicy
 
 _APPROVAL_SECONDS = 86_400
@@ -172,36 +178,45 @@ class Budget:
         if limit_seconds is None:
             return
         root_id = await root_flow_run_id_here()
-        used_seconds = await self._used_seconds(scope, root_id)
+        used = await self._used(scope, root_id, limit_seconds)
         allowed_seconds = limit_seconds + granted_seconds(root_id, scope)
-        if used_seconds is None or used_seconds + self.estimate_seconds <= allowed_seconds:
+        if used is None or used.seconds + self.estimate_seconds <= allowed_seconds:
             return
         raise BudgetExceededError(
             f"The job was not sent: it is estimated to use {self.estimate_seconds:.1f} s of QPU"
             f" time, and the limit for {_SCOPE_NAMES[scope]} is {allowed_seconds:g} s"
-            + ("" if scope == "call" else f", of which {used_seconds:.1f} s are used")
-            + f" ({_SCOPE_FIELDS[scope]} of the backend). Make the job smaller or raise the limit.",
+            + ("" if scope == "call" else f", of which {used.seconds:.1f} s are used")
+            + f" ({_SCOPE_FIELDS[scope]} of the backend). Make the job smaller or raise the limit."
+            + used.note,
             scope=scope,
             limit_seconds=limit_seconds,
-            used_seconds=used_seconds,
+            used_seconds=used.seconds,
             estimated_seconds=self.estimate_seconds,
         )
 
-    async def _used_seconds(self, scope: _Scope, root_id: uuid.UUID | None) -> float | None:
+    async def _used(
+        self, scope: _Scope, root_id: uuid.UUID | None, limit_seconds: float
+    ) -> Spent | None:
         """Return the time that was used already; None if the limit does not apply."""
         if scope == "call":
-            return 0.0
+            return Spent(0.0)
         if scope == "instance":
-            usage = await self.policy.ask(self.api.usage)
-            return usage.usage_consumed_seconds
+            consumed = (await self.policy.ask(self.api.usage)).usage_consumed_seconds
+            if consumed is None:  # unknown: only a person can allow more
+                return Spent(
+                    limit_seconds, {"the instance (usage_consumed_seconds)": limit_seconds}
+                )
+            return Spent(consumed)
         if scope == "day":
             midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
             return await self._used_by(created_after=midnight)
         return None if root_id is None else await self._used_by(tags=[flow_tag(root_id)])
 
-    async def _used_by(self, **which: Any) -> float:
+    async def _used_by(self, **which: Any) -> Spent:
         jobs = await self.policy.ask(lambda: self.api.list_jobs(**which))
-        return await self.policy.ask(lambda: _spending.seconds(self.api, jobs, _expected_seconds))
+        return await self.policy.ask(
+            lambda: _spending.seconds(self.api, jobs, lambda job: expected_seconds(job, _estimates))
+        )
 
 
 _SCOPE_NAMES = {
@@ -216,12 +231,6 @@ _SCOPE_FIELDS = {
     "day": "max_qpu_seconds_per_day",
     "instance": "max_qpu_seconds_of_instance",
 }
-
-
-def _expected_seconds(job: JobInfo) -> float:
-    """Return the best estimate of the time that a job that has not ended will use."""
-    expected = _estimates.get(job.id, job.estimated_running_time_seconds)
-    return (job.cost or 0.0) if expected is None else expected
 
 
 # The broker's message when a limit is used up.

@@ -255,7 +255,7 @@ class CachedEvaluation:
             backend=info.backend,
             service=self._request.backend.service,
             calibration=self._calibration,
-            created_at=info.created,
+            created_at=info.created or finished,
             ended_at=finished,
             interim_count=info.interim_count,
             versions={

@@ -145,7 +145,7 @@ class Placement:
     async def _choose(self) -> None:
         session_id = self._request.options.session_id
         if session_id is not None:
-            self.name = (await self._api.get_session(session_id)).backend_name
+            self.name = await self._api.session_backend(session_id)
             return
         choice = await choose_backend(self._api, self._request.backend, over=self._over)
         self.name = choice.name

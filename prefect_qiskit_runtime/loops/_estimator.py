@@ -269,7 +269,7 @@ class EstimatorMeasuring:
         if session is None:
             return (await choose_backend(api, self.backend)).name
         session_id = session.session_id if isinstance(session, RuntimeSession) else session
-        return (await api.get_session(session_id)).backend_name
+        return await api.session_backend(session_id)
 
     def _transpiled(self, device: Device) -> str:
         """Return the circuit and the observable for a device, encoded."""

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from prefect_qiskit_runtime.backend import RuntimeBackend
+from prefect_qiskit_runtime.client import RuntimeApi, expected_seconds
 from prefect_qiskit_runtime.errors import (
     ConfigurationError,
     JobSessionClosedError,
@@ -229,8 +230,7 @@ class RunningLoop:
         if not self._settings.counts_qpu_seconds or backend is None:
             return None
         async with backend.connect() as api:
-            metrics = [await api.job_metrics(job_id) for job_id in job_ids]
-        return sum(one.usage.get("quantum_seconds", 0.0) for one in metrics)
+            return sum([await _used_seconds(api, job_id) for job_id in job_ids])
 
     def _report_replay(self) -> None:
         if self.steps and not self._reported:
@@ -263,6 +263,12 @@ def _measuring(
         "The objective of a loop is an EstimatorObjective(ansatz, observable), or a function that"
         f" takes a point and returns its value, not {objective!r:.80}."
     )
+
+
+async def _used_seconds(api: RuntimeApi, job_id: str) -> float:
+    """Return the QPU time of an ended job; the expected time if it is not known yet."""
+    seconds = (await api.job_metrics(job_id)).quantum_seconds
+    return expected_seconds(await api.get_job(job_id)) if seconds is None else seconds
 
 
 def _label(index: int) -> str:

@@ -42,20 +42,23 @@ from prefect_qiskit_runtime.models._service import (
     package_version,
 )
 from prefect_qiskit_runtime.models._sessions import (
+    LONGEST_SESSION_SECONDS,
     SessionInfo,
     SessionMode,
     SessionState,
     read_seconds,
 )
-from prefect_qiskit_runtime.models._wire import PROTOCOL_VERSION
+from prefect_qiskit_runtime.models._wire import PROTOCOL_VERSION, UNKNOWN, Side, Wire
 
 __all__ = [
     "IBM_QUANTUM",
+    "LONGEST_SESSION_SECONDS",
     "NO_SESSIONS_IN_PLAN",
     "OUR_SERVICE",
     "PRIMITIVES",
     "PROTOCOL_VERSION",
     "PUB_PRIMITIVES",
+    "UNKNOWN",
     "BackendStatus",
     "Discovery",
     "EndEvent",
@@ -85,9 +88,11 @@ __all__ = [
     "SessionInfo",
     "SessionMode",
     "SessionState",
+    "Side",
     "Simulation",
     "StatusEvent",
     "StreamEvent",
+    "Wire",
     "check_inputs",
     "compile_schema",
     "next_step",

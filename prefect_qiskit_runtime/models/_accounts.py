@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from typing import Annotated
 
 from pydantic import Field
 
 from prefect_qiskit_runtime.models._jobs import JobStatus
-from prefect_qiskit_runtime.models._wire import Wire
+from prefect_qiskit_runtime.models._wire import UNKNOWN, Moment, Seconds, Side, Wire
+
+Count = Annotated[int, Field(ge=0)]
 
 
 class BackendStatus(Wire):
-    """Whether a backend accepts jobs, and how many are queued."""
+    """Whether a backend accepts jobs, and how many are queued.
 
-    name: str
-    qubits: int
-    simulator: bool = False
-    operational: bool = True
-    queue_length: int = 0
+    Attributes:
+        qubits: Number of qubits; None if the service does not report it.
+        queue_length: Number of jobs that wait for it; None if the service does not report it.
+    """
+
+    name: str = Field(min_length=1)
+    qubits: Side[Count | None] = None
+    simulator: Side[bool] = False
+    operational: Side[bool] = True
+    queue_length: Side[Count | None] = None
 
 
 class Instance(Wire):
@@ -31,8 +38,8 @@ class Instance(Wire):
 
     crn: str
     name: str
-    plan: str = "unknown"
-    pricing_type: str = "unknown"
+    plan: str = UNKNOWN
+    pricing_type: str = UNKNOWN
     tags: list[str] = Field(default_factory=list)
 
 
@@ -40,28 +47,30 @@ class JobUsage(Wire):
     """The time that a job has used so far.
 
     Attributes:
+        created: When it was created; None if the service does not report it.
         session_id: The session or batch that the job belongs to.
-        seconds: Wall-clock time while it was running.
-        quantum_seconds: QPU time; 0 on simulators.
+        seconds: Wall-clock time while it was running; None if the service does not report it.
+        quantum_seconds: QPU time, 0 on simulators; None as long as it is not final.
     """
 
     job_id: str
     status: JobStatus
     program_id: str
     backend: str
-    created: datetime
+    created: Moment | None = None
     session_id: str | None = None
-    seconds: float = 0.0
-    quantum_seconds: float = 0.0
+    seconds: float | None = None
+    quantum_seconds: float | None = None
 
 
 class InstanceUsage(Wire):
     """The backend time that an instance's jobs have used.
 
     Attributes:
+        usage_consumed_seconds: The used time; None if the service does not report it.
         usage_limit_seconds: The plan's limit; None if it has none.
     """
 
-    usage_consumed_seconds: float = 0.0
-    usage_limit_seconds: float | None = None
-    usage_limit_reached: bool = False
+    usage_consumed_seconds: Side[Seconds | None] = None
+    usage_limit_seconds: Side[Seconds | None] = None
+    usage_limit_reached: Side[bool] = False

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, BeforeValidator, Field
 
-from prefect_qiskit_runtime.models._wire import Wire
+from prefect_qiskit_runtime.models._wire import UNKNOWN, Moment, Seconds, Side, WholeSeconds, Wire
 
 
 class ReasonCode:
@@ -63,11 +63,11 @@ class JobState(Wire):
     """A job's state, why it ended, and what to do about it."""
 
     status: JobStatus
-    reason: str | None = None
-    reason_code: int | None = Field(
+    reason: Side[str | None] = None
+    reason_code: Side[int | None] = Field(
         default=None, validation_alias=AliasChoices("reason_code", "reasonCode")
     )
-    reason_solution: str | None = None
+    reason_solution: Side[str | None] = None
 
     @property
     def ran_too_long(self) -> bool:
@@ -81,12 +81,45 @@ class JobState(Wire):
 class JobProgram(Wire):
     """The program, and its version, that a job runs."""
 
-    id: str
-    version: int | None = None
+    id: Side[str] = UNKNOWN
+    version: Side[int | None] = None
+
+
+_CHARGED = "qpu_charge_time_seconds"
+_FINAL = "complete"
+
+
+def _with_quantum_seconds(given: Any) -> Any:
+    """Read the QPU time from either form of IBM's usage; leave it out if it is not final.
+
+    Since version 2026-03-15 of IBM's API, it is `qpu_charge_time_seconds`, with a status that is
+    "complete" once it is final. Before, it was `quantum_seconds`, without a status.
+    """
+    if not isinstance(given, Mapping):
+        return given
+    usage = dict(given)
+    status = usage.pop("status", None)
+    is_final = status == _FINAL or (status is None and usage.get(_CHARGED) is None)
+    before = usage.pop("quantum_seconds", None)
+    charged = before if usage.get(_CHARGED) is None else usage[_CHARGED]
+    if is_final and charged is not None:
+        usage["quantum_seconds"] = charged
+    return usage
+
+
+Usage = Annotated[dict[str, Seconds], BeforeValidator(_with_quantum_seconds)]
+"""The used time by name, without the times that the service does not report.
+
+`seconds` is the wall-clock time while running. `quantum_seconds` is the time on a QPU, 0 on a
+simulator, and only present once it is final. `qpu_charge_time_seconds` is the QPU time so far.
+"""
 
 
 class JobInfo(Wire):
     """The service's view of a job, without its inputs.
+
+    Only the id and the status are essential: "unknown" or None stands for any other field that
+    the service leaves out or sends in a form that cannot be read.
 
     Attributes:
         runtime: The image: the Python environment that the job runs in.
@@ -102,32 +135,38 @@ class JobInfo(Wire):
         estimated_running_time_seconds: The service's estimate of the longest running time.
     """
 
-    id: str
-    backend: str
+    id: str = Field(min_length=1)
+    backend: Side[str] = UNKNOWN
     state: JobState
-    program: JobProgram
-    created: datetime
-    started: datetime | None = None
-    ended: datetime | None = None
-    tags: list[str] = Field(default_factory=list)
-    runtime: str | None = None
-    cost: int | None = None
-    session_id: str | None = None
-    private: bool = False
-    attempt: int = 1
-    idempotency_key: str | None = None
-    usage: dict[str, float] | None = None
-    versions: dict[str, str] | None = None
-    simulation: dict[str, Any] | None = None
-    simulation_methods: list[str] | None = None
-    interim_count: int = 0
-    estimated_running_time_seconds: float | None = None
+    program: Side[JobProgram] = Field(default_factory=JobProgram)
+    created: Side[Moment | None] = None
+    started: Side[Moment | None] = None
+    ended: Side[Moment | None] = None
+    tags: Side[list[str]] = Field(default_factory=list)
+    runtime: Side[str | None] = None
+    cost: Side[WholeSeconds | None] = None
+    session_id: Side[str | None] = None
+    private: Side[bool] = False
+    attempt: Side[int] = 1
+    idempotency_key: Side[str | None] = None
+    usage: Side[Usage | None] = None
+    versions: Side[dict[str, str] | None] = None
+    simulation: Side[dict[str, Any] | None] = None
+    simulation_methods: Side[list[str] | None] = None
+    interim_count: Side[int] = 0
+    estimated_running_time_seconds: Side[Seconds | None] = None
+
+    @property
+    def quantum_seconds(self) -> float | None:
+        """Its time on a QPU; None as long as it is not final, or reported only by the metrics."""
+        return (self.usage or {}).get("quantum_seconds")
 
 
 class JobSubmitted(Wire):
     """Answer to a submission.
 
     Attributes:
+        backend: The job's backend; "unknown" if the service does not report it.
         created: When the job was created; None if the service does not report it.
         runtime: The image that the job runs in; None if not reported.
         session_id: The session that the job belongs to, if any.
@@ -137,13 +176,13 @@ class JobSubmitted(Wire):
             of the first submission. The client reads it from the header `Idempotent-Replayed`.
     """
 
-    id: str
-    backend: str
-    created: datetime | None = None
-    runtime: str | None = None
-    session_id: str | None = None
-    tags: list[str] | None = None
-    messages: list[dict[str, Any]] = Field(default_factory=list)
+    id: str = Field(min_length=1)
+    backend: Side[str] = UNKNOWN
+    created: Side[Moment | None] = None
+    runtime: Side[str | None] = None
+    session_id: Side[str | None] = None
+    tags: Side[list[str] | None] = None
+    messages: Side[list[dict[str, Any]]] = Field(default_factory=list)
     replayed: bool = Field(default=False, exclude=True)
 
 
@@ -153,13 +192,18 @@ class JobMetrics(Wire):
     Attributes:
         timestamps: `created`, `running`, `finished` as ISO 8601 UTC, or None.
         usage: `seconds` (wall-clock time while running) and `quantum_seconds` (device time;
-            0 on a simulator).
+            0 on a simulator). A time that is not known, or not final, is not present.
     """
 
-    timestamps: dict[str, datetime | None] = Field(default_factory=dict)
-    usage: dict[str, float] = Field(default_factory=dict)
-    qiskit_version: str | None = None
-    versions: dict[str, str] = Field(default_factory=dict)
+    timestamps: Side[dict[str, Moment | None]] = Field(default_factory=dict)
+    usage: Side[Usage] = Field(default_factory=dict)
+    qiskit_version: Side[str | None] = None
+    versions: Side[dict[str, str]] = Field(default_factory=dict)
+
+    @property
+    def quantum_seconds(self) -> float | None:
+        """The job's time on a QPU; None as long as it is not known, or not final."""
+        return self.usage.get("quantum_seconds")
 
 
 class InterimEvent(Wire):

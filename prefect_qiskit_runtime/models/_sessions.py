@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import Field
 
 from prefect_qiskit_runtime.errors import ConfigurationError
-from prefect_qiskit_runtime.models._wire import Wire
+from prefect_qiskit_runtime.models._wire import UNKNOWN, Moment, Seconds, Side, WholeSeconds, Wire
 
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _TEXT = re.compile(r"(\d+[dhms]\s*)+")
@@ -45,21 +45,38 @@ SessionMode = Literal["dedicated", "batch"]
 """A dedicated session holds one of the service's slots for its jobs; a batch only groups jobs."""
 
 
+LONGEST_SESSION_SECONDS = 28_800
+"""IBM's highest max time of a session."""
+
+
 class SessionState(StrEnum):
     """States of a session, in IBM's words.
 
     A session is open until its first job starts. It is then active, or inactive after some time
-    without a job, until it is closed.
+    without a job, until it is closed. The pending states are on the way to the named state. A state
+    that a service has added since is unknown.
     """
 
     OPEN = "open"
     ACTIVE = "active"
     INACTIVE = "inactive"
     CLOSED = "closed"
+    PENDING_INACTIVE = "pending_inactive"
+    PENDING_CLOSED = "pending_closed"
+    UNKNOWN = "unknown"
+
+    @classmethod
+    def _missing_(cls, value: object) -> SessionState | None:
+        if not isinstance(value, str):
+            return None
+        return next((one for one in cls if one.value == value.lower()), cls.UNKNOWN)
 
 
 class SessionInfo(Wire):
     """The service's view of a session or batch, with IBM's field names.
+
+    Only the id is essential: "unknown" or None stands for any other field that the service leaves
+    out or sends in a form that cannot be read.
 
     Attributes:
         mode: "dedicated" or "batch".
@@ -73,19 +90,41 @@ class SessionInfo(Wire):
         timestamps: Every change of state, as `{"status", "timestamp"}`.
     """
 
-    id: str
-    backend_name: str
-    mode: SessionMode
-    state: SessionState
-    accepting_jobs: bool
-    max_ttl: int | None = None
-    interactive_ttl: int | None = None
-    active_ttl: int | None = None
-    created_at: datetime | None = None
-    started_at: datetime | None = None
-    activated_at: datetime | None = None
-    closed_at: datetime | None = None
-    last_job_started: datetime | None = None
-    last_job_completed: datetime | None = None
-    elapsed_time: float | None = None
-    timestamps: list[dict[str, Any]] = Field(default_factory=list)
+    id: str = Field(min_length=1)
+    backend_name: Side[str] = UNKNOWN
+    mode: Side[SessionMode | None] = None
+    state: Side[SessionState] = SessionState.UNKNOWN
+    accepting_jobs: Side[bool | None] = None
+    max_ttl: Side[WholeSeconds | None] = None
+    interactive_ttl: Side[int | None] = None
+    active_ttl: Side[int | None] = None
+    created_at: Side[Moment | None] = None
+    started_at: Side[Moment | None] = None
+    activated_at: Side[Moment | None] = None
+    closed_at: Side[Moment | None] = None
+    last_job_started: Side[Moment | None] = None
+    last_job_completed: Side[Moment | None] = None
+    elapsed_time: Side[Seconds | None] = None
+    timestamps: Side[list[dict[str, Any]]] = Field(default_factory=list)
+
+    @property
+    def takes_jobs(self) -> bool:
+        """Whether it accepts jobs, as far as the service reports it."""
+        is_ending = self.state in (SessionState.CLOSED, SessionState.PENDING_CLOSED)
+        return self.accepting_jobs is not False and not is_ending
+
+    @property
+    def most_seconds(self) -> float:
+        """The seconds that it has used or, if they are not known, the most that it can have used.
+
+        A session that has not started has used none.
+        """
+        if self.elapsed_time is not None:
+            return self.elapsed_time
+        if self.started_at is None and self.state is SessionState.OPEN:
+            return 0.0
+        longest = float(self.max_ttl or LONGEST_SESSION_SECONDS)
+        if self.started_at is None:
+            return longest
+        seconds = ((self.closed_at or datetime.now(UTC)) - self.started_at).total_seconds()
+        return min(longest, seconds) if seconds >= 0 else longest

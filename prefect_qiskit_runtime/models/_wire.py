@@ -1,15 +1,100 @@
-"""The base class of all models, and the protocol version."""
+"""The base class of all models, tolerant side fields, and the protocol version."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import PydanticUseDefault
 
 PROTOCOL_VERSION = 1
 """Version of our additions to IBM's protocol. Part of the embedded home's path."""
 
+UNKNOWN = "unknown"
+"""Value of a text that a service left out, or sent in a form that cannot be read."""
+
 
 class Wire(BaseModel):
-    """The base class. Unknown fields are ignored, not refused: services add fields."""
+    """The base class. Unknown fields are ignored, and null is the same as a missing field.
+
+    Services add fields and change them, so a field is essential only if nothing can be done
+    without it, such as an id or a status. All others are annotated with `Side`.
+    """
 
     # Validation errors name the field, not its value, which may be an input or a result.
     model_config = ConfigDict(extra="ignore", populate_by_name=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return {name: value for name, value in given.items() if value is not None}
+
+
+def _read_or_default(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    """Read a value, or else the readable items of a list or an object, or use the default."""
+    try:
+        return read(value)
+    except ValidationError:
+        pass
+    if isinstance(value, list):
+        parts = [part for item in value for part in _items(read, [item], list)]
+    elif isinstance(value, dict):
+        parts = [part for name in value for part in _items(read, {name: value[name]}, dict)]
+    else:
+        parts = []
+    if not parts:
+        raise PydanticUseDefault
+    return read(parts if isinstance(value, list) else dict(parts))
+
+
+def _items(read: ValidatorFunctionWrapHandler, one: Any, kind: type) -> list[Any]:
+    try:
+        found = read(one)
+    except ValidationError:
+        return []
+    if not isinstance(found, kind):
+        return []
+    return list(one.items()) if isinstance(one, dict) else list(one)
+
+
+Read = TypeVar("Read")
+Side = Annotated[Read, WrapValidator(_read_or_default)]
+"""A field without which the rest of an answer is still useful.
+
+If it is null, missing or of another type, the field has its default, which means "not known". An
+unreadable item of a list or an object is left out. `Side[int | None] = None` reads `7` as 7, and
+`null`, `"many"` and no field at all as None.
+"""
+
+Seconds = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+"""A duration. Truth values, texts, negative numbers and infinity are not durations."""
+
+WholeSeconds = Annotated[int, Field(strict=True, ge=0)]
+"""A duration in whole seconds."""
+
+
+def _require_no_number(given: Any) -> Any:
+    if isinstance(given, str | datetime):
+        return given
+    raise ValueError("a number is not a time of the protocol")
+
+
+def _in_utc(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+Moment = Annotated[datetime, BeforeValidator(_require_no_number), AfterValidator(_in_utc)]
+"""A time; in UTC if the service does not name a zone."""

@@ -167,7 +167,7 @@ def _of_service(info: JobInfo, metrics: JobMetrics) -> dict[str, Any]:
         "queue_seconds": _seconds_between(info.created, started),
         "run_seconds": _seconds_between(started, ended),
         "usage_seconds": metrics.usage.get("seconds"),
-        "quantum_seconds": metrics.usage.get("quantum_seconds"),
+        "quantum_seconds": metrics.quantum_seconds,
         "attempt": info.attempt,
     }
 
@@ -224,8 +224,8 @@ def _seconds_between(since: datetime | None, until: datetime | None) -> float | 
 
 async def _metrics(api: RuntimeApi, info: JobInfo) -> JobMetrics:
     """Return times and usage: our services send them with the job, IBM's needs a request."""
-    if info.usage is not None and info.versions is not None:
-        return JobMetrics(usage=info.usage, versions=info.versions)
+    if info.quantum_seconds is not None and info.versions is not None:
+        return JobMetrics(usage=info.usage or {}, versions=info.versions)
     try:
         return await api.job_metrics(info.id)
     except NotFoundError:  # IBM has no metrics for a job that did not start
@@ -277,6 +277,8 @@ class Calibrations:
         if asked is not None:
             return await self._find_by_id(api, backend, info.backend, asked)
         started = info.started or info.created
+        if started is None:
+            return None
         key = (*service_identity(backend), info.backend)
         known = self._known.setdefault(key, [])
         found = next((one for one in reversed(known) if one.covers(started)), None)

@@ -16,9 +16,10 @@ from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache
+from typing import Annotated
 
 import httpx
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from prefect_qiskit_runtime.client._answers import Call, error_from_fault, error_from_response
 from prefect_qiskit_runtime.client._calls import read_model
@@ -29,6 +30,7 @@ from prefect_qiskit_runtime.errors import (
     ServiceUnavailableError,
     is_retryable,
 )
+from prefect_qiskit_runtime.models import Side, Wire
 
 _GRANT_TYPE = "urn:ibm:params:oauth:grant-type:apikey"
 _REFUSED = (400, 401, 403)
@@ -41,11 +43,11 @@ Connect = Callable[[], httpx.AsyncClient]
 """Opens a client for the identity service."""
 
 
-class _Answer(BaseModel):
-    """The identity service's answer to a key."""
+class _Answer(Wire):
+    """The identity service's answer to a key. Its tokens last an hour."""
 
     access_token: str = Field(min_length=1)
-    expires_in: float = Field(gt=0)
+    expires_in: Side[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = 3600.0
 
 
 @dataclass(frozen=True)

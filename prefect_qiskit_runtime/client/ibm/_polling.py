@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Protocol
 
-from prefect_qiskit_runtime.errors import QiskitRuntimeError, is_retryable
+from prefect_qiskit_runtime.errors import ProtocolError, QiskitRuntimeError, is_retryable
 from prefect_qiskit_runtime.models import (
     EndEvent,
     JobInfo,
@@ -45,7 +45,9 @@ _sleep = asyncio.sleep
 class _Jobs(Protocol):
     """The requests of the poller. They do not retry, because the poller controls the pace."""
 
-    async def pending_jobs(self, *, limit: int, offset: int) -> tuple[list[JobInfo], int]: ...
+    async def pending_jobs(
+        self, *, limit: int, offset: int
+    ) -> tuple[list[JobInfo], int | None]: ...
 
     async def ask_job(self, job_id: str) -> JobInfo: ...
 
@@ -206,23 +208,29 @@ class JobPoller:
             self._fail(given_up, fault)
 
     async def _ask_list(
-        self, jobs: _Jobs, waiting: Collection[_Waiting], asked: Collection[str]
+        self, jobs: _Jobs, waiting: Collection[_Waiting], asked: set[str]
     ) -> set[str]:
-        """List pending jobs until all the requested ones are found, or the list ends."""
-        found: set[str] = set()
-        offset, total = 0, 1
-        while offset < total and len(found) < len(asked):
-            async with self._turn():
-                page, total = await jobs.pending_jobs(limit=_PAGE_SIZE, offset=offset)
-            states = {job.id: job.state for job in page}
-            for one in waiting:
-                if one.job_id in states:
-                    found.add(one.job_id)
-                    one.hear(states[one.job_id])
-            if not page:
+        """List pending jobs until all the requested ones are found, or the list ends.
+
+        A list that cannot be read counts as ended: a fault of one job must not end the wait for
+        the others, which are requested by their ids.
+        """
+        states: dict[str, JobState] = {}
+        offset, total = 0, None
+        while offset != total and len(asked & states.keys()) < len(asked):
+            try:
+                async with self._turn():
+                    page, total = await jobs.pending_jobs(limit=_PAGE_SIZE, offset=offset)
+            except ProtocolError:
                 break
+            if all(job.id in states for job in page):
+                break
+            states.update((job.id, job.state) for job in page)
             offset += len(page)
-        return found
+        for one in waiting:
+            if one.job_id in states:
+                one.hear(states[one.job_id])
+        return asked & states.keys()
 
     async def _ask_alone(self, jobs: _Jobs, waiting: list[_Waiting]) -> None:
         """Request jobs by their ids, a few at a time."""

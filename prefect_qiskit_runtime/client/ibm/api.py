@@ -28,7 +28,6 @@ from prefect_qiskit_runtime.models import (
     IBM_QUANTUM,
     JobInfo,
     ServiceKind,
-    SessionState,
     StreamEvent,
 )
 from prefect_qiskit_runtime.settings import Settings
@@ -126,14 +125,14 @@ class IbmApi(RuntimeApi):
             session = await self.get_session(session_id)
         except QiskitRuntimeError:
             return  # the caller raises the refusal
-        if session.state is SessionState.CLOSED or not session.accepting_jobs:
+        if not session.takes_jobs:
             raise SessionClosedError(
                 f"{refusal} Session {session_id} accepts no more jobs: open another.",
                 identifier=session_id,
             ) from refusal
 
-    async def pending_jobs(self, *, limit: int, offset: int) -> tuple[list[JobInfo], int]:
-        """Return a page of the pending jobs, and their total number, without retries."""
+    async def pending_jobs(self, *, limit: int, offset: int) -> tuple[list[JobInfo], int | None]:
+        """Return a page of the pending jobs, and their total number if known, without retries."""
         query = {"exclude_params": True, "pending": True}
         call = Call("GET", "/jobs", "list pending jobs")
         return await read_page(self, call, query, Page("jobs", JobInfo, limit, offset))

@@ -63,11 +63,12 @@ async def verify_account(source: IbmAccount | SavedAccount) -> str:
         ) from error
     except QiskitRuntimeError as error:
         raise _with_cause(error, "The key is valid, but the service does not answer") from error
-    limit = usage.usage_limit_seconds
+    limit, consumed = usage.usage_limit_seconds, usage.usage_consumed_seconds
     of = "" if limit is None else f" of {limit:g}"
+    used = "an unknown part" if consumed is None else f"{consumed:g}"
     return (
         f"The key is valid for instance {instance} at {api.url}, which has {len(backends)} backends"
-        f" and has used {usage.usage_consumed_seconds:g}{of} s."
+        f" and has used {used}{of} s."
     )
 
 

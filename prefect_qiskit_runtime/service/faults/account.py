@@ -14,8 +14,10 @@ from urllib.parse import parse_qsl, urlencode
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Scope
 
+from prefect_qiskit_runtime.models import JobStatus
 from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.faults.book import FaultBook, RequestFacts
+from prefect_qiskit_runtime.service.faults.ibm_answers import CHARGED
 from prefect_qiskit_runtime.service.faults.requests import Exchange
 from prefect_qiskit_runtime.service.faults.scenarios import (
     BackendOffline,
@@ -116,17 +118,17 @@ class AccountFaults:
                     "usage_limit_seconds": usage.seconds,
                     "usage_limit_reached": True,
                 }
-        if matches("/jobs/*", facts.path) or matches("/jobs/*/metrics", facts.path):
+        if any(matches(path, facts.path) for path in ("/jobs", "/jobs/*", "/jobs/*/metrics")):
             for entry, job_usage in self._book.entries_of(JobUsage, facts.user):
                 entry.used += 1
-                return lambda body: _set_usage(body, job_usage.seconds)
+                return lambda body: _set_usage(body, job_usage)
         offline = [scenario.backend for _, scenario in self._book.entries_of(BackendOffline)]
         if offline and facts.path == "/backends":
             return lambda body: {
                 "devices": [_mark_offline(device, offline) for device in body["devices"]]
             }
         if offline and matches("/backends/*/status", facts.path):
-            return lambda body: _status(body, offline)
+            return lambda body: _status(body, facts.path.split("/")[2], offline)
         return None
 
     def _wait_seconds(self, key: str, limit: SubmissionLimit) -> float:
@@ -167,17 +169,38 @@ def _mark_offline(device: Any, offline: list[str]) -> Any:
     return device
 
 
-def _set_usage(body: Any, quantum_seconds: float) -> Any:
-    """Set the QPU time in a job or its metrics, once the job has started."""
-    if not body.get("started") and not body.get("timestamps", {}).get("running"):
+def _set_usage(body: Any, how: JobUsage) -> Any:
+    """Set the QPU time in jobs, a job or its metrics, once the job has started."""
+    if "jobs" in body:
+        return {**body, "jobs": [_set_usage(job, how) for job in body["jobs"]]}
+    if not _has_started(body):
         return body
-    return {**body, "usage": {**body["usage"], "quantum_seconds": quantum_seconds}}
+    usage = dict(body["usage"])
+    if CHARGED not in usage:
+        usage["quantum_seconds"] = how.seconds
+        if how.pending:
+            del usage["quantum_seconds"]
+    elif how.pending:
+        usage = {CHARGED: 0, "status": "pending"}
+    elif usage["status"] == "complete":
+        usage[CHARGED] = how.seconds
+    return {**body, "usage": usage}
 
 
-def _status(body: Any, offline: list[str]) -> Any:
-    if not any(matches(name, body.get("backend_name", "")) for name in offline):
+def _has_started(body: Any) -> bool:
+    """Return whether a job has started, by its metrics or by itself in our form or IBM's."""
+    if "timestamps" in body:
+        return body["timestamps"]["running"] is not None
+    if "started" in body:
+        return body["started"] is not None
+    return body["state"]["status"] not in (JobStatus.QUEUED, JobStatus.CANCELLED)
+
+
+def _status(body: Any, backend: str, offline: list[str]) -> Any:
+    if not any(matches(name, backend) for name in offline):
         return body
-    return {**body, "state": False, "status": "internal", "message": "The backend is offline."}
+    message = {"message": "The backend is offline."} if "message" in body else {}
+    return {**body, "state": False, "status": "internal", **message}
 
 
 def _change_body(messages: list[Message], change: Callable[[Any], Any]) -> list[Message]:

@@ -15,7 +15,7 @@ from prefect_qiskit_runtime.service.faults import control
 from prefect_qiskit_runtime.service.faults.account import AccountFaults
 from prefect_qiskit_runtime.service.faults.book import FaultBook
 from prefect_qiskit_runtime.service.faults.connections import Connections
-from prefect_qiskit_runtime.service.faults.ibm import IbmLayer
+from prefect_qiskit_runtime.service.faults.ibm import IbmErrors, IbmLayer
 from prefect_qiskit_runtime.service.faults.jobs import JobFaults
 from prefect_qiskit_runtime.service.faults.journal import Journal
 from prefect_qiskit_runtime.service.faults.layer import FaultLayer
@@ -55,7 +55,7 @@ class FaultMode:
         app = create_app(context, more=[control.router_of(self.book, self.journal, self.clock)])
         if self._imitate == "ibm":
             app = IbmLayer(app, context.authenticator)
-        return FaultLayer(
+        layer = FaultLayer(
             app,
             book=self.book,
             journal=self.journal,
@@ -64,6 +64,7 @@ class FaultMode:
             connections=self._connections,
             clock=self.clock,
         )
+        return IbmErrors(layer) if self._imitate == "ibm" else layer
 
     def _calibrations(self, name: str) -> Iterator[Calibration]:
         for _, scenario in self.book.entries_of(Recalibration):

@@ -155,6 +155,13 @@ class JobUsage(_Document):
 
     fault: Literal["job_usage"]
     seconds: Annotated[Seconds, Field(description="The QPU time.")] = 10.0
+    pending: Annotated[
+        bool,
+        Field(
+            description="Whether the time is not final yet: it is 0 with the status `pending` in"
+            " IBM's form since 2026-03-15, and missing in others."
+        ),
+    ] = False
     user: User = None
 
 
