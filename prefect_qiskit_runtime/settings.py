@@ -139,12 +139,23 @@ class Settings(BaseSettings):
         " allowed; `refuse` answers the upload of an existing name with 409.",
     )
     retention_days: float = Field(
-        default=90.0, gt=0, description="The embedded service keeps ended jobs this long."
+        default=90.0, gt=0, description="The service keeps ended jobs this long."
     )
     retention_bytes: int = Field(
         default=5 * 1024 * MEBIBYTE,
         gt=0,
-        description="Above this size, the embedded service deletes its oldest ended jobs.",
+        description=(
+            "Above this size of database and logs, the service deletes the oldest ended jobs of "
+            "the users who take the most space."
+        ),
+    )
+    retention_bytes_per_user: int | None = Field(
+        default=None,
+        gt=0,
+        description=(
+            "Above this size of a user's jobs, programs and logs, the service deletes the oldest "
+            "ended jobs of that user. By default, only the total is limited."
+        ),
     )
 
     def embedded_dir(self, protocol_version: int) -> Path:
