@@ -86,6 +86,15 @@ class Settings(BaseSettings):
             "Action if the job is not found in that time: submit it again, or let the call fail."
         ),
     )
+    decoded_bytes: int = Field(
+        default=1024 * MEBIBYTE,
+        gt=0,
+        description=(
+            "Memory that the values of one result may take when they are decoded (see "
+            "docs/reference/decoding.md). A result of another user's program may be a short text "
+            "that decodes to much more."
+        ),
+    )
     max_concurrent_jobs: int = Field(
         default_factory=lambda: max(2, os.cpu_count() or 1),
         ge=1,
