@@ -90,9 +90,8 @@ class Settings(BaseSettings):
         default=1024 * MEBIBYTE,
         gt=0,
         description=(
-            "Memory that the values of one result may take when they are decoded (see "
-            "docs/reference/decoding.md). A result of another user's program may be a short text "
-            "that decodes to much more."
+            "Memory that the values of one result may take when they are decoded. The result of "
+            "another user's program may be a short text that decodes to much more."
         ),
     )
     max_concurrent_jobs: int = Field(

@@ -296,10 +296,8 @@ def _takes_sizes(name: str) -> bool:
     if name in ("Clifford", "pauli_product_measurement"):
         return False
     homes: tuple[Any, ...] = (library, circuit, controlflow)
-    found = next((getattr(home, name) for home in homes if hasattr(home, name)), None)
-    is_instruction = isinstance(found, type) and (
-        issubclass(found, circuit.Operation) or found is Clifford
-    )
+    found: Any = next((getattr(home, name) for home in homes if hasattr(home, name)), None)
+    is_instruction = isinstance(found, type) and issubclass(found, (circuit.Operation, Clifford))
     if not is_instruction or issubclass(found, circuit.QuantumCircuit):
         raise _broken(f"Qiskit has no instruction {name!r:.80}")
     return name not in _VALUED and not found.__module__.startswith(_WITH_VALUES)
@@ -463,11 +461,10 @@ def _plain(node: ast.expr, parent: str = "") -> bool:
     if isinstance(node, ast.UnaryOp):
         return _plain(node.operand, parent)
     if isinstance(node, ast.Constant):
-        is_text = isinstance(node.value, str)
-        if is_text and (parent == "Symbol" or _is_number(parent, str(node.value))):
+        value = node.value
+        if isinstance(value, str) and (parent == "Symbol" or _is_number(parent, value)):
             return parent == "Symbol"
-        is_value = not is_text and isinstance(node.value, int | float)
-        if is_value and abs(node.value) <= _LARGEST_INTEGER:
+        if isinstance(value, int | float) and abs(value) <= _LARGEST_INTEGER:
             return False
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         name = node.func.id
