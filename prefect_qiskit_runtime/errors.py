@@ -8,7 +8,8 @@ QiskitRuntimeError
 │   └── DecodingError         received bytes are not in the form that the decoder expects
 ├── AuthenticationError       the token was refused: log in again
 ├── AccessDeniedError         the token is valid, but the user may not perform the action
-├── NotFoundError             no such program, job, session or backend (for this user)
+├── NotFoundError             no such program, job, session or backend (for this user); of a job
+│                             that was deleted, `kind` is "deleted_job": never submitted again
 ├── ConflictError             the state or the name of the object forbids the action
 │   └── SessionClosedError    the session accepts no more jobs: open another
 ├── ServiceUnavailableError   no reply, or a temporary fault (transient): retry
@@ -127,11 +128,16 @@ class AccessDeniedError(QiskitRuntimeError):
     """The user is known but may not perform the action."""
 
 
+DELETED_JOB = "deleted_job"
+"""`NotFoundError.kind` of a job that existed and was deleted."""
+
+
 class NotFoundError(QiskitRuntimeError):
     """The object does not exist for this user.
 
     Attributes:
-        kind: Kind of the object: "program", "job", "session", "backend", "image" or "page".
+        kind: Kind of the object: "program", "job", "deleted_job", "session", "backend", "image",
+            "result" or "page".
         identifier: The id or name in the request.
     """
 

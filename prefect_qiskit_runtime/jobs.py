@@ -16,7 +16,7 @@ from prefect_qiskit_runtime.backend import BackendLike, OptionsLike, as_backend
 from prefect_qiskit_runtime.client import InputsLike, read_inputs
 from prefect_qiskit_runtime.codec import Decoders, ResultDecoderLike
 from prefect_qiskit_runtime.dry_run import DryRun, async_dry_run_task, dry_run_of, sync_dry_run_task
-from prefect_qiskit_runtime.errors import NotFoundError
+from prefect_qiskit_runtime.errors import DELETED_JOB, NotFoundError
 from prefect_qiskit_runtime.evaluation.kept_results import CacheLike
 from prefect_qiskit_runtime.evaluation.request import Request
 from prefect_qiskit_runtime.evaluation.running import run, submit
@@ -173,6 +173,8 @@ async def aattach_job(
         try:
             info = await api.get_job(job_id)
         except NotFoundError as error:
+            if error.kind == DELETED_JOB:
+                raise
             where = "the embedded service" if backend.service == "embedded" else api.url
             raise NotFoundError(
                 f"{error} The search was in {where}. A job is visible only in the service, to the"

@@ -86,6 +86,14 @@ class Settings(BaseSettings):
             "Action if the job is not found in that time: submit it again, or let the call fail."
         ),
     )
+    decoded_bytes: int = Field(
+        default=1024 * MEBIBYTE,
+        gt=0,
+        description=(
+            "Memory that the values of one result may take when they are decoded. The result of "
+            "another user's program may be a short text that decodes to much more."
+        ),
+    )
     max_concurrent_jobs: int = Field(
         default_factory=lambda: max(2, os.cpu_count() or 1),
         ge=1,
@@ -139,12 +147,23 @@ class Settings(BaseSettings):
         " allowed; `refuse` answers the upload of an existing name with 409.",
     )
     retention_days: float = Field(
-        default=90.0, gt=0, description="The embedded service keeps ended jobs this long."
+        default=90.0, gt=0, description="The service keeps ended jobs this long."
     )
     retention_bytes: int = Field(
         default=5 * 1024 * MEBIBYTE,
         gt=0,
-        description="Above this size, the embedded service deletes its oldest ended jobs.",
+        description=(
+            "Above this size of database and logs, the service deletes the oldest ended jobs of "
+            "the users who take the most space."
+        ),
+    )
+    retention_bytes_per_user: int | None = Field(
+        default=None,
+        gt=0,
+        description=(
+            "Above this size of a user's jobs, programs and logs, the service deletes the oldest "
+            "ended jobs of that user. By default, only the total is limited."
+        ),
     )
 
     def embedded_dir(self, protocol_version: int) -> Path:

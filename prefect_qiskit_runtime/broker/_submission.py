@@ -10,7 +10,8 @@ import asyncio
 import logging
 import random
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from prefect_qiskit_runtime.broker._journal import Journal, Submission
@@ -18,6 +19,7 @@ from prefect_qiskit_runtime.broker._line import BrokerLine, is_for_the_line
 from prefect_qiskit_runtime.broker._session import HardwareSession
 from prefect_qiskit_runtime.client import IbmApi, job_error, was_sent
 from prefect_qiskit_runtime.errors import (
+    DELETED_JOB,
     ConflictError,
     NotFoundError,
     ProtocolError,
@@ -117,6 +119,7 @@ class HardwareCall:
         Raises:
             JobError: The job has ended without a result, and is not sent again.
             HardwareBudgetError: The time is used up; nothing was submitted.
+            NotFoundError: The job was deleted; it is not sent again.
         """
         submission, diverged = self._account.journal.take(self._asked.fingerprint)
         if diverged:
@@ -129,9 +132,10 @@ class HardwareCall:
             found = await self._find_earlier(submission)
             own_jobs += found is None
             self.job_id = found or await self._submit(submission)
-            state = await self._end_of(self.job_id)
-            if state.status is JobStatus.COMPLETED:
-                return await self._account.api.job_result(self.job_id) or b""
+            with _deletion_explained(self.job_id):
+                state = await self._end_of(self.job_id)
+                if state.status is JobStatus.COMPLETED:
+                    return await self._account.api.job_result(self.job_id) or b""
             if found is None and not await self._may_follow(state, own_jobs):
                 raise await self._error(self.job_id)
             logger.warning(
@@ -302,6 +306,22 @@ class HardwareCall:
         except NotFoundError:
             body = None
         return job_error(info, body, None)
+
+
+@contextmanager
+def _deletion_explained(job_id: str) -> Iterator[None]:
+    """Turn the service's answer that it has no such job into the error of a deleted job."""
+    try:
+        yield
+    except NotFoundError as error:
+        if error.kind != "job" or error.identifier != job_id:
+            raise
+        raise NotFoundError(
+            f"Job {job_id} was deleted in the service, and its result with it. It is not submitted"
+            " again for this evaluation.",
+            kind=DELETED_JOB,
+            identifier=job_id,
+        ) from error
 
 
 def _is_unclear(error: QiskitRuntimeError) -> bool:

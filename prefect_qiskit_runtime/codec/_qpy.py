@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from prefect_qiskit_runtime.codec import seams
+from prefect_qiskit_runtime.codec._qpy_limits import check_qpy, inflate_qpy
 from prefect_qiskit_runtime.errors import DecodingError
 
 if TYPE_CHECKING:
@@ -63,14 +64,15 @@ def circuit_from_text(text: str, metadata_decoder: type[json.JSONDecoder]) -> Qu
     """Read a circuit from compressed QPY.
 
     Raises:
-        DecodingError: The QPY is newer than the installed Qiskit reads, or needs sympy.
+        DecodingError: The QPY is newer than the installed Qiskit reads, needs sympy, is damaged,
+            or exceeds a limit.
     """
     from qiskit import qpy
     from qiskit.qpy import common
 
     from prefect_qiskit_runtime.codec.delays import CARRIED, with_restored_delays
 
-    data = zlib.decompress(base64.standard_b64decode(text))
+    data = inflate_qpy(base64.standard_b64decode(text))
     # Every QPY file begins with the word QISKIT and one byte with the version.
     version = data[6] if len(data) > 6 else 0
     if version > common.QPY_VERSION:
@@ -79,6 +81,7 @@ def circuit_from_text(text: str, metadata_decoder: type[json.JSONDecoder]) -> Qu
             f"this environment reads up to {common.QPY_VERSION}. Use the same Qiskit at both ends, "
             "or a newer one here."
         )
+    check_qpy(data)
     try:
         loaded = qpy.load(io.BytesIO(data), metadata_decoder)
     except ImportError as exc:  # before QPY 13, expressions are sympy text
@@ -86,6 +89,10 @@ def circuit_from_text(text: str, metadata_decoder: type[json.JSONDecoder]) -> Qu
             f"Cannot read a circuit of QPY version {version}: {exc}. Its parameter expressions "
             "were written with sympy or symengine: install it in this environment."
         ) from exc
+    except BaseException as exc:
+        if type(exc).__name__ != "PanicException":  # of Qiskit's compiled code; not an Exception
+            raise
+        raise DecodingError(f"Cannot read a circuit: its QPY is damaged ({exc}).") from exc
     circuit = loaded[0]
     return with_restored_delays(circuit) if CARRIED.encode() in data else circuit
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import copy
 import io
+import json
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from prefect_qiskit_runtime.codec import seams
+from prefect_qiskit_runtime.codec import _limits, seams
 from prefect_qiskit_runtime.codec._expressions import refuse_changed_expressions
 from prefect_qiskit_runtime.codec._wire_circuit import to_wire
 from prefect_qiskit_runtime.codec.delays import with_restored_delays
 from prefect_qiskit_runtime.errors import ConfigurationError, DecodingError, EncodingError
 
+_ZLIB_HEADER = b"x"
 _NEEDED = (
     "Quantum programs need a qiskit-ibm-runtime that has Executor, such as 0.51; the one in this "
     "environment has none."
@@ -173,6 +177,37 @@ class QuantumProgramResultDecoder:
         if decoder is None:
             raise ConfigurationError(_NEEDED)
         try:
+            with _limits.budget():
+                _require_plain_result(data)
             return decoder.decode(data)
-        except ValueError as exc:
+        except DecodingError:
+            raise
+        # The models of the schemas and the decoder each have their own errors.
+        except Exception as exc:
             raise DecodingError(f"The result of a quantum program cannot be read: {exc}") from exc
+
+
+def _require_plain_result(data: str) -> None:
+    """Refuse a result that holds typed values, or arrays that are not as large as they say.
+
+    qiskit-ibm-runtime would decode typed values without limits; results of the executor have none.
+    """
+    _limits.require_shallow(json.loads(data, object_hook=_require_plain_object))
+
+
+def _require_plain_object(obj: dict[str, Any]) -> dict[str, Any]:
+    if "__type__" in obj:
+        raise DecodingError("Cannot decode the result of a quantum program with typed values.")
+    text, shape, dtype = obj.get("data"), obj.get("shape"), obj.get("dtype")
+    if isinstance(text, str) and isinstance(shape, list) and isinstance(dtype, str):
+        bits = dtype[1:]  # as in "f64"; otherwise "bool"
+        size = math.prod(shape) * (int(bits) // 8 if bits.isdecimal() else 1)
+        _limits.charge(size, f"an array of the shape {shape!r:.80}")
+        packed = base64.b64decode(text)
+        if packed[:1] == _ZLIB_HEADER:
+            # Plain data may begin with this byte as well; it is then not compressed data.
+            with contextlib.suppress(zlib.error):
+                stream = zlib.decompressobj()
+                if len(stream.decompress(packed, size + 1)) > size:
+                    raise DecodingError("Cannot decode an array that is larger than its shape.")
+    return obj

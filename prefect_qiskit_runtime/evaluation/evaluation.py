@@ -17,6 +17,7 @@ from typing import Any
 from prefect_qiskit_runtime.client import RuntimeApi, settings_of_environment
 from prefect_qiskit_runtime.codec import Decoders
 from prefect_qiskit_runtime.errors import (
+    DELETED_JOB,
     JobCancelledError,
     JobError,
     NotFoundError,
@@ -45,6 +46,8 @@ from prefect_qiskit_runtime.following.following import (
     cancel_quietly,
     cancel_with_caller,
     decode_result,
+    deleted_job,
+    deletion_explained,
     fetch_encoded,
     fetch_job_error,
     follow,
@@ -103,11 +106,14 @@ class AttachPolicy:
             attempt.
         is_shared: Whether independent callers share a job: each gets all interim results, and
             submits the job again if it was cancelled together with another caller.
+        replaces_deleted: Whether the deleted job of another caller is followed by the next attempt.
+            The deleted job of a call that is repeated never is.
     """
 
     attempts_over: int = 0
     is_good: Callable[[JobInfo], bool] = lambda _: True
     is_shared: bool = False
+    replaces_deleted: bool = False
 
 
 class Evaluation:
@@ -178,7 +184,8 @@ class Evaluation:
         """Find or submit the job of the first attempt that is not dead, and return its id.
 
         Raises:
-            NotFoundError: The program or the backend does not exist.
+            NotFoundError: The program or the backend does not exist, or the job of this call was
+                deleted: its `kind` is then "deleted_job", and no other job is submitted.
             InvalidInputError: The inputs break the program's schema.
         """
         with self._give_back_if_unclear():
@@ -189,12 +196,21 @@ class Evaluation:
             self.attempt += 1
             if self._job_ids:  # the last one belongs to the previous attempt
                 await self._policy.ask(lambda: self._checkpoints.take_over(self._job_ids[-1]))
-            submitted = await self._place_on_any_backend()
+            is_own = self._key in _sent
+            try:
+                submitted = await self._place_on_any_backend()
+            except NotFoundError as error:
+                if error.kind != DELETED_JOB or error.identifier is None:
+                    raise
+                if self._attach_policy.replaces_deleted and not is_own:
+                    continue
+                raise deleted_job(error.identifier) from error
             self._job_ids.append(submitted.id)
             if not submitted.replayed:
                 self._found = None
                 break
-            info = await self._policy.ask(lambda: self._api.get_job(submitted.id))  # noqa: B023
+            with deletion_explained(submitted.id):
+                info = await self._policy.ask(lambda: self._api.get_job(submitted.id))  # noqa: B023
             if await self._is_usable(info):
                 self._found = info
                 send_job_event("adopted", info.id, self._about())

@@ -222,7 +222,12 @@ class CachedEvaluation:
             is_own = own_tag in found.tags
             return is_own or found.ended is None or not self._plan.is_expired(found.ended)
 
-        return AttachPolicy(attempts_over, is_good, is_shared=True)
+        # No call but a repeated one has a claim on a certain job of the cache: where retention has
+        # deleted it, the next attempt replaces it.
+        is_repeated = lineage is not None and lineage.is_repeated
+        return AttachPolicy(
+            attempts_over, is_good, is_shared=True, replaces_deleted=not is_repeated
+        )
 
     async def _keep(self, key: str, evaluation: Evaluation, attempt: int) -> None:
         """Store a result, unless a newer one has been stored in the meantime."""

@@ -19,7 +19,9 @@ from typing import Any, Self
 
 from prefect_qiskit_runtime.client import RuntimeApi, was_sent
 from prefect_qiskit_runtime.errors import (
+    DELETED_JOB,
     BudgetExceededError,
+    NotFoundError,
     ProtocolError,
     QiskitRuntimeError,
     RateLimitedError,
@@ -32,7 +34,7 @@ from prefect_qiskit_runtime.evaluation.identity import Identity
 from prefect_qiskit_runtime.evaluation.submission_line import SubmissionLine
 from prefect_qiskit_runtime.flow_run.lineage import Lineage, Run
 from prefect_qiskit_runtime.flow_run.logger import logger_here
-from prefect_qiskit_runtime.following.following import cancel_quietly
+from prefect_qiskit_runtime.following.following import cancel_quietly, deleted_job
 from prefect_qiskit_runtime.models import JobInfo, JobSubmitted
 from prefect_qiskit_runtime.records.records import Records
 from prefect_qiskit_runtime.settings import Settings
@@ -137,8 +139,11 @@ class TaggedSubmission:
         Raises:
             SubmissionUnclearError: A request may have made a job that is not found, and the
                 settings forbid to send it again.
+            NotFoundError: An earlier call made the job, and it was deleted: it is not sent again.
         """
         found = None if self.is_first else await self._find_earlier()
+        if found is not None:
+            await self._record_job(found.id)
         if found is None:
             await self.policy.ask(self.prepare, may_ask_again=is_met(self.api))
         while found is None:
@@ -173,6 +178,7 @@ class TaggedSubmission:
                 raise
         if self.budget is not None:
             self.budget.note(submitted.id)
+        await self._record_job(submitted.id)
         return submitted
 
     async def settle_twins(self) -> JobInfo | None:
@@ -199,6 +205,9 @@ class TaggedSubmission:
         found = await self.settle_twins()
         if found is not None:
             return found
+        posted = await self._read("job")
+        if posted is not None:
+            return await self._find_posted(posted, intent)
         if intent is not None and intent != refusal:
             # A process died between the request and the reply, or the job is still hidden.
             until = intent["intended_at"] + self.settings.submission_grace_seconds
@@ -208,6 +217,30 @@ class TaggedSubmission:
             )
             return await self._look_until(time.monotonic() + max(0.0, until - time.time()), None)
         return await self._find_hidden()
+
+    async def _find_posted(
+        self, posted: dict[str, Any], intent: dict[str, Any] | None
+    ) -> JobInfo | None:
+        """Return a job that certainly existed and is not found by its tag.
+
+        Raises:
+            NotFoundError: The job was deleted.
+        """
+        job_id = posted["job_id"]
+        try:
+            return await self.policy.ask(lambda: self.api.get_job(job_id))
+        except NotFoundError as error:
+            if error.kind not in ("job", DELETED_JOB) or error.identifier != job_id:
+                raise
+            # A job that was made a moment ago may be hidden from this question as well.
+            made_at = 0.0 if intent is None else intent["intended_at"]
+            left_seconds = made_at + self.settings.submission_grace_seconds - time.time()
+            found = None
+            if error.kind != DELETED_JOB and left_seconds > 0:
+                found = await self._search_until(time.monotonic() + left_seconds)
+            if found is None:
+                raise deleted_job(job_id) from error
+            return found
 
     async def _find_hidden(self) -> JobInfo | None:
         """Search for a job that an earlier run may have sent from another machine."""
@@ -255,6 +288,11 @@ class TaggedSubmission:
             jittered = pause_seconds * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
             await asyncio.sleep(min(left_seconds, jittered))
             pause_seconds = min(_LONGEST_PAUSE_SECONDS, 2 * pause_seconds)
+
+    async def _record_job(self, job_id: str) -> None:
+        """Record the job, so that a later process does not send it again once it was deleted."""
+        if self.identity is not None:
+            await self.identity.records.try_write(f"job-{self.name}", {"job_id": job_id})
 
     async def _read(self, kind: str) -> dict[str, Any] | None:
         if self.identity is None:

@@ -7,13 +7,14 @@ changes the job. A caller that is cancelled cancels its job.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from prefect_qiskit_runtime.client import RuntimeApi, job_error
 from prefect_qiskit_runtime.codec import Decoders, decode
 from prefect_qiskit_runtime.errors import (
+    DELETED_JOB,
     ConflictError,
     JobCancelledError,
     JobError,
@@ -54,7 +55,17 @@ async def follow(
         job_id: The job.
         delivery: Receives the interim results.
         about: Labels of the job for its events; None to send no events.
+
+    Raises:
+        NotFoundError: The job was deleted; its `kind` is "deleted_job".
     """
+    with deletion_explained(job_id):
+        return await _follow(api, job_id, delivery, about)
+
+
+async def _follow(
+    api: RuntimeApi, job_id: str, delivery: InterimDelivery, about: Mapping[str, str] | None
+) -> EndEvent:
     logger = logger_here()
     seen: JobStatus | None = None
     async for event in api.stream(job_id, delivery.next_seq):
@@ -74,6 +85,28 @@ async def follow(
         f"The stream of job {job_id} stopped before it reported the end of the job. The job is not "
         f"affected; attach to it again with attach_job({job_id!r}, backend=…)."
     )
+
+
+def deleted_job(job_id: str) -> NotFoundError:
+    """Return the error of a call whose job was deleted before its result was fetched."""
+    return NotFoundError(
+        f"Job {job_id} was deleted in the service, and its result with it. It is not submitted"
+        " again, in this flow run or a retry of it. To run it again, start another flow run or"
+        " give the call another durable_key.",
+        kind=DELETED_JOB,
+        identifier=job_id,
+    )
+
+
+@contextmanager
+def deletion_explained(job_id: str) -> Iterator[None]:
+    """Turn the service's answer that it has no such job into the error of a deleted job."""
+    try:
+        yield
+    except NotFoundError as error:
+        if error.kind not in ("job", DELETED_JOB) or error.identifier != job_id:
+            raise
+        raise deleted_job(job_id) from error
 
 
 def _send_end_event(state: JobState, job_id: str, about: Mapping[str, str]) -> None:
@@ -107,13 +140,20 @@ async def fetch_encoded(
 
     Raises:
         JobError: The job ended without a result; the class shows the cause.
+        NotFoundError: The job was deleted; its `kind` is "deleted_job".
     """
-    if status is not JobStatus.COMPLETED:
-        error = await fetch_job_error(api, job_id)
-        if error is not None:
-            note_end(job_id)
-            raise error
-    body = await fetch_result_bytes(api, job_id, private=private)
+    try:
+        if status is not JobStatus.COMPLETED:
+            error = await fetch_job_error(api, job_id)
+            if error is not None:
+                note_end(job_id)
+                raise error
+        body = await fetch_result_bytes(api, job_id, private=private)
+    except NotFoundError as missing:
+        if missing.kind in ("job", DELETED_JOB) and missing.identifier == job_id:
+            with deletion_explained(job_id):
+                await api.get_job(job_id)  # the job may exist even if its result is not found
+        raise
     return body.decode() if body else None
 
 

@@ -11,7 +11,7 @@ import asyncio
 from prefect.logging import get_logger
 
 from prefect_qiskit_runtime.client import RuntimeApi
-from prefect_qiskit_runtime.errors import NotFoundError, QiskitRuntimeError
+from prefect_qiskit_runtime.errors import DELETED_JOB, NotFoundError, QiskitRuntimeError
 from prefect_qiskit_runtime.records.records import Records
 from prefect_qiskit_runtime.twins.clean_up import cleaned_up
 
@@ -58,6 +58,8 @@ async def _read_once(api: RuntimeApi, job_id: str) -> bytes | None:
     try:
         return await api.job_result(job_id)
     except NotFoundError as error:
+        if error.kind == DELETED_JOB:
+            raise
         if error.kind == "job" and error.identifier == job_id:
             await api.get_job(job_id)  # raises if it is the job that is missing
         raise NotFoundError(

@@ -22,7 +22,11 @@ from prefect_qiskit_runtime.service.execution.run import JobFolders
 from prefect_qiskit_runtime.service.execution.scheduler import Interference, Scheduler
 from prefect_qiskit_runtime.service.feed import Feed
 from prefect_qiskit_runtime.service.http.server import Server
-from prefect_qiskit_runtime.service.retention import forget_old_journals, keep_tidy
+from prefect_qiskit_runtime.service.retention import (
+    RetentionFolders,
+    RetentionLimits,
+    keep_tidy,
+)
 from prefect_qiskit_runtime.service.store import Store
 from prefect_qiskit_runtime.settings import Settings
 
@@ -112,16 +116,16 @@ async def housekeeping(context: ServiceContext, *more: Any) -> AsyncIterator[Non
     settings = context.settings
     tidying = keep_tidy(
         context.store,
-        context.job_logs_dir,
+        RetentionFolders(logs=context.job_logs_dir, journals=context.journals_dir),
         context.clock,
-        max_days=settings.retention_days,
-        max_bytes=settings.retention_bytes,
-    )
-    forgetting = forget_old_journals(
-        context.journals_dir, context.clock, max_days=settings.retention_days
+        RetentionLimits(
+            days=settings.retention_days,
+            num_bytes=settings.retention_bytes,
+            bytes_per_user=settings.retention_bytes_per_user,
+        ),
     )
     async with AsyncExitStack() as tasks:
-        for work in (_warm(context), tidying, forgetting, *more):
+        for work in (_warm(context), tidying, *more):
             tasks.push_async_callback(_cancel, asyncio.create_task(work))
         yield
 

@@ -11,19 +11,31 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, field_validator, model_validator
 from sqlalchemy import Connection
 
-from prefect_qiskit_runtime.errors import ConflictError, InvalidInputError, NotFoundError
+from prefect_qiskit_runtime.errors import (
+    DELETED_JOB,
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+)
 from prefect_qiskit_runtime.models import HardwareMode, Simulation
 from prefect_qiskit_runtime.service import sessions
 from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.devices import Chosen, actual_name
 from prefect_qiskit_runtime.service.identifiers import new_id
 from prefect_qiskit_runtime.service.inputs import unchecked_requirements
-from prefect_qiskit_runtime.service.problem import KeyReusedError
+from prefect_qiskit_runtime.service.problem import DeletedJobError, KeyReusedError
 from prefect_qiskit_runtime.service.programs import find_visible
 from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER, JsonObject, validate
 from prefect_qiskit_runtime.service.store import jobs as statements
 from prefect_qiskit_runtime.service.store.programs import find_program
-from prefect_qiskit_runtime.service.store.records import Job, NewJob, NewSession, Owner, Program
+from prefect_qiskit_runtime.service.store.records import (
+    DeletedJob,
+    Job,
+    NewJob,
+    NewSession,
+    Owner,
+    Program,
+)
 from prefect_qiskit_runtime.service.store.sessions import insert_session
 
 logger = logging.getLogger(__name__)
@@ -138,6 +150,7 @@ async def submit(
         InvalidInputError: The request, its inputs or its key break a rule.
         NotFoundError: There is no such program, backend or session.
         SessionClosedError: The job's session accepts no more jobs.
+        DeletedJobError: The job of the same request was deleted.
     """
     request = validate(JobRequest, body.fields, "job")
     inputs, params = _inputs(body)
@@ -155,7 +168,7 @@ async def submit(
         is_new = await context.store.write(_queue, new, session)
     if not is_new:
         before, _ = await context.store.read(_look, key, request.program_id, owner)
-        assert before is not None  # noqa: S101 - a job with this key caused the conflict
+        assert before is not None  # noqa: S101 - a job with this key exists or existed
         return _replay(before, sent.request_hash)
     context.scheduler.on_queued(new)
     logger.info("Job %s of program %s v%d queued", new.id, program.id, program.version)
@@ -224,9 +237,16 @@ async def find(context: ServiceContext, job_id: str, owner: Owner) -> Job:
         NotFoundError: There is no such job, or it belongs to another user.
     """
     job = await context.store.read(statements.find_job, job_id, owner)
-    if job is None:
-        raise NotFoundError(f"There is no job {job_id!r}.", kind="job", identifier=job_id)
-    return job
+    if job is not None:
+        return job
+    deleted = await context.store.read(statements.find_deleted, owner, job_id=job_id)
+    if deleted is not None:
+        raise NotFoundError(
+            f"Job {job_id} was deleted at {_minute(deleted)}, with its result.",
+            kind=DELETED_JOB,
+            identifier=job_id,
+        )
+    raise NotFoundError(f"There is no job {job_id!r}.", kind="job", identifier=job_id)
 
 
 async def hand_over(
@@ -260,14 +280,14 @@ async def cancel(context: ServiceContext, job_id: str, owner: Owner) -> None:
 
 
 async def delete(context: ServiceContext, job_id: str, owner: Owner) -> None:
-    """Delete an ended job with its inputs, results and log.
+    """Delete an ended job with its inputs, results and log. Its key stays known.
 
     Raises:
         NotFoundError: There is no such job.
         ConflictError: The job has not ended.
     """
     job = await find(context, job_id, owner)
-    if not await context.store.write(statements.delete_ended_job, job.id):
+    if not await context.store.write(statements.delete_ended_job, job.id, context.clock.now()):
         raise ConflictError(f"Job {job_id} has not ended: cancel it first.")
     context.log_path(job.id).unlink(missing_ok=True)
 
@@ -345,20 +365,34 @@ def _queue(connection: Connection, new: NewJob, session: NewSession | None) -> b
 
 def _look(
     connection: Connection, key: str | None, program_id: str, owner: Owner
-) -> tuple[Job | None, Program | None]:
-    """Return the job of a key, and the program; None for each that does not exist."""
-    before = None if key is None else statements.find_by_key(connection, key, owner)
+) -> tuple[Job | DeletedJob | None, Program | None]:
+    """Return the job of a key, even a deleted one, and the program; None if they do not exist."""
+    before: Job | DeletedJob | None = None
+    if key is not None:
+        before = statements.find_by_key(connection, key, owner)
+        before = before or statements.find_deleted(connection, owner, key=key)
     return before, find_program(connection, program_id, owner)
 
 
-def _replay(before: Job, request_hash: str) -> Submission:
+def _replay(before: Job | DeletedJob, request_hash: str) -> Submission:
     if before.request_hash != request_hash:
         raise KeyReusedError(
             f"This Idempotency-Key belongs to another request, which became job {before.id}."
             " A new request needs a new key.",
             rule="one key, one request",
         )
+    if isinstance(before, DeletedJob):
+        raise DeletedJobError(
+            f"This submission was sent before and became job {before.id}, which was deleted at"
+            f" {_minute(before)}. No other job is made under its key; to run it again, use a new"
+            " key.",
+            job_id=before.id,
+        )
     return Submission(before, replayed=True)
+
+
+def _minute(deleted: DeletedJob) -> str:
+    return f"{deleted.deleted_at:%Y-%m-%d %H:%M} UTC"
 
 
 def _request_hash(body: JsonObject, params: bytes) -> str:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from prefect_qiskit_runtime.errors import (
+    DELETED_JOB,
     AccessDeniedError,
     AuthenticationError,
     ConflictError,
@@ -34,6 +35,18 @@ class KeyReusedError(InvalidInputError):
     """An idempotency key was reused with another body. Answered with 422, as in IETF's draft."""
 
 
+class DeletedJobError(NotFoundError):
+    """A submission repeats the key of a deleted job. Answered with 410: no job is made.
+
+    Attributes:
+        job_id: The deleted job.
+    """
+
+    def __init__(self, message: str, *, job_id: str) -> None:
+        super().__init__(message, kind=DELETED_JOB, identifier=job_id)
+        self.job_id = job_id
+
+
 class ResultGoneError(NotFoundError):
     """The result of a private job has already been fetched, which is possible only once."""
 
@@ -42,7 +55,7 @@ class PayloadTooLargeError(InvalidInputError):
     """The body of a request is larger than the service accepts."""
 
 
-_REPORTED = ("path", "rule", "kind", "identifier")
+_REPORTED = ("path", "rule", "kind", "identifier", "job_id")
 """Attributes of errors that the answer includes if they are set."""
 
 
@@ -102,6 +115,6 @@ def _status_of(error: QiskitRuntimeError) -> int:
         return 422
     if isinstance(error, PayloadTooLargeError):
         return 413
-    if isinstance(error, ResultGoneError):
+    if isinstance(error, ResultGoneError | DeletedJobError):
         return 410
     return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)

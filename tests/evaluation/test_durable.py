@@ -13,9 +13,12 @@ from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from prefect_qiskit_runtime import (
     ConfigurationError,
     JobCancelledError,
+    NotFoundError,
     ProgramFailedError,
     RuntimeBackend,
+    attach_job,
     cancel_job,
+    delete_job,
     list_jobs,
     run_program,
     run_sampler,
@@ -210,6 +213,48 @@ def test_each_caller_of_a_durable_key_gets_all_interim_results(program: str) -> 
 def test_a_durable_key_is_a_text(program: str, key: object) -> None:
     with pytest.raises(ConfigurationError, match="durable_key must be a text"):
         run_program.fn(program, backend=BACKEND, durable_key=key)  # type: ignore[arg-type]
+
+
+def test_a_flow_that_is_retried_does_not_run_its_deleted_job_again(program: str) -> None:
+    deleted: list[str] = []
+
+    @flow(retries=1)
+    def deleting() -> None:
+        job = submit_program(program, backend=BACKEND)
+        job.wait_for_completion()
+        deleted.append(job.job_id)
+        delete_job(job.job_id, backend=BACKEND)
+        raise Stop
+
+    with pytest.raises(NotFoundError, match="not submitted again, in this flow run or") as caught:
+        deleting()
+    assert (caught.value.kind, [caught.value.identifier]) == ("deleted_job", deleted)
+
+
+def test_a_flow_that_waits_for_a_deleted_job_ends_and_makes_no_other(program: str) -> None:
+    @flow
+    def waiting() -> int:
+        job = submit_program(program, backend=BACKEND)
+        job.wait_for_completion()
+        delete_job(job.job_id, backend=BACKEND)
+        for question in (job.result, job.wait_for_completion):
+            with pytest.raises(NotFoundError, match=f"Job {job.job_id} was deleted in the service"):
+                question()
+        with pytest.raises(NotFoundError, match=f"Job {job.job_id} was deleted at ") as caught:
+            attach_job(job.job_id, backend=BACKEND)
+        assert "check backend=" not in str(caught.value)
+        return len(jobs_of_this_flow())
+
+    assert waiting() == 0
+
+
+def test_the_durable_key_of_a_deleted_job_makes_no_other(program: str) -> None:
+    key = f"deleted-{uuid4()}"
+    job = submit_program.fn(program, backend=BACKEND, durable_key=key)
+    job.wait_for_completion()
+    delete_job.fn(job.job_id, backend=BACKEND)
+    with pytest.raises(NotFoundError, match="another durable_key"):
+        run_program.fn(program, backend=BACKEND, durable_key=key)
 
 
 def test_outside_of_flows_each_call_is_its_own(program: str) -> None:

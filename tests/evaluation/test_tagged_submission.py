@@ -17,11 +17,13 @@ from prefect.settings import PREFECT_LOCAL_STORAGE_PATH
 
 from prefect_qiskit_runtime import (
     InvalidInputError,
+    NotFoundError,
     RuntimeBackend,
     RuntimeServiceCredentials,
     ServiceUnavailableError,
     backend as backends,
     run_program,
+    submit_program,
     upload_program,
 )
 from prefect_qiskit_runtime.client import RuntimeApi
@@ -186,6 +188,35 @@ def test_a_task_that_is_retried_finds_its_job(
 
     assert retrying() == 3
     assert (posts(proxy), len(count.new())) == (1, 1)
+
+
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.parametrize("after_unclear", ["resubmit", "hold"])
+def test_a_flow_that_is_retried_does_not_send_a_deleted_job_again(
+    proxy: Proxy,
+    backend: RuntimeBackend,
+    program: str,
+    team: TeamService,
+    monkeypatch: pytest.MonkeyPatch,
+    after_unclear: str,
+) -> None:
+    monkeypatch.setenv("PREFECT_QISKIT_RUNTIME_UNCLEAR_SUBMISSION", after_unclear)
+    deleted: list[str] = []
+
+    @flow(retries=1)
+    def deleting() -> None:
+        job = submit_program(program, {"upto": 7}, backend=backend)
+        job.wait_for_completion()
+        deleted.append(job.job_id)
+        with team.client() as client:
+            assert client.delete(f"/jobs/{job.job_id}").status_code == 204
+        raise ConnectionError("of the flow")
+
+    with pytest.raises(NotFoundError, match="was deleted in the service") as caught:
+        deleting()
+    assert caught.value.kind == "deleted_job"
+    assert [caught.value.identifier] == deleted
+    assert posts(proxy) == 1
 
 
 def searches(proxy: Proxy) -> int:

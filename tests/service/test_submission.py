@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from prefect_qiskit_runtime.service.execution.executor import Exited, Result
+
 SCHEMA = {
     "type": "object",
     "properties": {
@@ -55,6 +57,61 @@ async def test_a_key_with_another_body_is_refused(local) -> None:
             request = {"program_id": program_id, "params": params}
             answer = await client.post("/jobs", json=request, headers=headers)
             assert answer.status_code == status
+
+
+async def _ended_job(local, client, request: dict[str, object], key: str) -> str:
+    answer = await client.post("/jobs", json=request, headers={"Idempotency-Key": key})
+    (await local.executor.next()).send(Result("1"), Exited(0, None, False))
+    await local.ended(answer.json()["id"])
+    return answer.json()["id"]
+
+
+async def test_the_key_of_a_deleted_job_makes_no_other_job(local) -> None:
+    async with local.client() as client:
+        request = {"program_id": await local.program(client)}
+        job_id = await _ended_job(local, client, request, "k")
+        assert (await client.delete(f"/jobs/{job_id}")).status_code == 204
+        answer = await client.post("/jobs", json=request, headers={"Idempotency-Key": "k"})
+        error = answer.json()["error"]
+        assert answer.status_code == 410
+        assert (error["code"], error["kind"]) == (410, "deleted_job")
+        assert (error["job_id"], error["identifier"]) == (job_id, job_id)
+        assert f"became job {job_id}, which was deleted at " in error["message"]
+        assert (await client.get("/jobs")).json()["count"] == 0
+
+
+async def test_the_key_of_a_deleted_job_with_another_body_is_refused(local) -> None:
+    async with local.client() as client:
+        request = {"program_id": await local.program(client)}
+        job_id = await _ended_job(local, client, request, "k")
+        await client.delete(f"/jobs/{job_id}")
+        other = {**request, "params": {"n": 2}}
+        answer = await client.post("/jobs", json=other, headers={"Idempotency-Key": "k"})
+        assert answer.status_code == 422
+
+
+async def test_the_key_of_a_deleted_job_is_free_for_other_users(local) -> None:
+    async with local.client() as client, local.client("bob") as bob:
+        request = {"program_id": await local.program(client)}
+        job_id = await _ended_job(local, client, request, "k")
+        await client.delete(f"/jobs/{job_id}")
+        own = {"program_id": await local.program(bob)}
+        answer = await bob.post("/jobs", json=own, headers={"Idempotency-Key": "k"})
+        assert answer.status_code == 200
+        missing = (await bob.get(f"/jobs/{job_id}")).json()["error"]
+        assert (missing["kind"], missing["message"]) == ("job", f"There is no job '{job_id}'.")
+
+
+async def test_questions_about_a_deleted_job_are_answered_with_its_deletion(local) -> None:
+    async with local.client() as client:
+        request = {"program_id": await local.program(client)}
+        job_id = await _ended_job(local, client, request, "k")
+        await client.delete(f"/jobs/{job_id}")
+        for path in ("", "/results", "/stream", "/interim_results"):
+            answer = await client.get(f"/jobs/{job_id}{path}")
+            error = answer.json()["error"]
+            assert (answer.status_code, error["kind"]) == (404, "deleted_job")
+            assert error["message"].startswith(f"Job {job_id} was deleted at ")
 
 
 async def test_a_fingerprint_says_in_place_of_the_body_what_is_the_same(local) -> None:

@@ -59,6 +59,7 @@ _ERROR: dict[str, Any] = {
                 "solution": {"type": "string"},
                 "kind": {"type": "string"},
                 "identifier": {"type": "string"},
+                "job_id": {"type": "string"},
             },
         }
     },

@@ -10,13 +10,31 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.dialects.sqlite import insert as insert_or
 
 from prefect_qiskit_runtime.models import JobStatus, ReasonCode
 from prefect_qiskit_runtime.service.store import sessions
-from prefect_qiskit_runtime.service.store.records import Job, JobEnd, JobFilter, NewJob, Owner
+from prefect_qiskit_runtime.service.store.records import (
+    DeletedJob,
+    Job,
+    JobEnd,
+    JobFilter,
+    NewJob,
+    Owner,
+)
 from prefect_qiskit_runtime.service.store.tables import (
+    deleted_keys,
     interim_results,
     job_inputs,
     job_results,
@@ -44,7 +62,12 @@ _WAITING = {
 
 
 def insert_job(connection: Connection, new: NewJob) -> bool:
-    """Queue a job; if its key has been used before, change nothing and return False."""
+    """Queue a job; if its key has been used before, change nothing and return False.
+
+    The key of a deleted job has been used as well.
+    """
+    if find_deleted(connection, new.owner, key=new.idempotency_key) is not None:
+        return False
     columns = {
         "id": new.id,
         "owner": new.owner.user,
@@ -78,6 +101,18 @@ def insert_job(connection: Connection, new: NewJob) -> bool:
 def find_by_key(connection: Connection, key: str, owner: Owner) -> Job | None:
     """Return the job that was submitted with an idempotency key."""
     return _one(connection, jobs.c.idempotency_key == key, _owned_by(owner))
+
+
+def find_deleted(
+    connection: Connection, owner: Owner, *, key: str | None = None, job_id: str | None = None
+) -> DeletedJob | None:
+    """Return the owner's deleted job with a key or an id, if its key is still known."""
+    if key is None and job_id is None:
+        return None
+    wanted = deleted_keys.c.job_id == job_id if key is None else deleted_keys.c.key == key
+    owned = (deleted_keys.c.owner == owner.user) & (deleted_keys.c.instance == owner.instance)
+    row = connection.execute(select(deleted_keys).where(wanted, owned).limit(1)).one_or_none()
+    return None if row is None else DeletedJob(row.job_id, row.request_hash, row.deleted_at)
 
 
 def find_job(connection: Connection, job_id: str, owner: Owner) -> Job | None:
@@ -145,13 +180,27 @@ def replace_tags(connection: Connection, job_id: str, tags: Sequence[str]) -> No
     _insert_tags(connection, job_id, tags)
 
 
-def delete_ended_job(connection: Connection, job_id: str) -> bool:
-    """Delete a job with all its data; return False if it has not ended."""
+def delete_ended_job(connection: Connection, job_id: str, now: datetime) -> bool:
+    """Delete a job with all its data except its key; return False if it has not ended."""
     pending = [state.value for state in _PENDING]
-    deleted = connection.execute(
-        delete(jobs).where(jobs.c.id == job_id, jobs.c.state.not_in(pending))
-    )
-    return bool(deleted.rowcount)
+    ended = (jobs.c.id == job_id) & jobs.c.state.not_in(pending)
+    kept = select(
+        jobs.c.owner,
+        jobs.c.instance,
+        jobs.c.idempotency_key,
+        jobs.c.id,
+        jobs.c.request_hash,
+        literal(now, type_=deleted_keys.c.deleted_at.type),
+    ).where(ended, jobs.c.idempotency_key.is_not(None))
+    columns = ["owner", "instance", "key", "job_id", "request_hash", "deleted_at"]
+    connection.execute(insert(deleted_keys).from_select(columns, kept))
+    return bool(connection.execute(delete(jobs).where(ended)).rowcount)
+
+
+def forget_deleted_keys(connection: Connection, before: datetime) -> int:
+    """Forget the keys of jobs that were deleted before a time; return their number."""
+    old = deleted_keys.c.deleted_at < before
+    return connection.execute(delete(deleted_keys).where(old)).rowcount
 
 
 def count_pending(connection: Connection) -> dict[tuple[str, JobStatus], int]:
@@ -171,23 +220,10 @@ def used_quantum_seconds(connection: Connection, owner: Owner) -> float:
     return connection.execute(select(used).where(_owned_by(owner))).scalar_one()
 
 
-def oldest_ended(
-    connection: Connection, *, limit: int, before: datetime | None = None
-) -> list[str]:
-    """Return the ids of the jobs that ended first, optionally only those before a time."""
-    statement = select(jobs.c.id).where(jobs.c.ended_at.is_not(None))
-    if before is not None:
-        statement = statement.where(jobs.c.ended_at < before)
+def oldest_ended(connection: Connection, *, limit: int, before: datetime) -> list[str]:
+    """Return the ids of the jobs that ended first, of those that ended before a time."""
+    statement = select(jobs.c.id).where(jobs.c.ended_at < before)
     return list(connection.execute(statement.order_by(jobs.c.ended_at).limit(limit)).scalars())
-
-
-def used_bytes(connection: Connection) -> int:
-    """Return the number of bytes in use in the database file."""
-    page_size, pages, free = (
-        connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
-        for name in ("page_size", "page_count", "freelist_count")
-    )
-    return page_size * (pages - free)
 
 
 def _end(

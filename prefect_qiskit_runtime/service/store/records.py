@@ -110,6 +110,15 @@ class Job:
 
 
 @dataclass(frozen=True)
+class DeletedJob:
+    """The remains of a deleted job: its id, and the request that its key belongs to."""
+
+    id: str
+    request_hash: str
+    deleted_at: datetime
+
+
+@dataclass(frozen=True)
 class ClaimedJob:
     """A job that has just become Running, with everything needed to run it."""
 

@@ -154,6 +154,28 @@ interim_results = Table(
     Column("data", Text, nullable=False),
 )
 
+# The idempotency keys of deleted jobs: a repeated submission finds its key here.
+deleted_keys = Table(
+    "deleted_keys",
+    metadata,
+    Column("owner", String, primary_key=True),
+    Column("instance", String, primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("job_id", String, nullable=False),
+    Column("request_hash", String, nullable=False),
+    Column("deleted_at", UtcTimestamp, nullable=False),
+    Index("deleted_keys_by_job", "job_id"),
+    Index("deleted_keys_by_time", "deleted_at"),
+)
+
+# Values of the service itself, by name.
+service_state = Table(
+    "service_state",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", JSON, nullable=False),
+)
+
 sessions = Table(
     "sessions",
     metadata,

@@ -56,7 +56,7 @@ _INTERIM_PAGE_BYTES = 8 * 1024**2
 @router.post(
     "",
     openapi_extra=takes(_SUBMISSION),
-    responses=answers(JobSubmitted, 403, 404, 409, 422),
+    responses=answers(JobSubmitted, 403, 404, 409, 410, 422),
 )
 async def submit_job(
     request: Request,
@@ -65,7 +65,7 @@ async def submit_job(
     idempotency_key: Annotated[str | None, Header()] = None,
     idempotency_fingerprint: Annotated[str | None, Header(min_length=32, max_length=128)] = None,
 ) -> JSONResponse:
-    """Submit a job; sending the same key again returns the same job."""
+    """Submit a job; the same key returns the same job, and 410 after that job was deleted."""
     body = await read_object(request)
     submitted = await jobs.submit(context, owner, body, idempotency_key, idempotency_fingerprint)
     answer = submission_view(submitted.job)
