@@ -81,9 +81,12 @@ class QiskitRuntimeError(Exception):
             submissions: the job is searched for, and never submitted blindly again.
         code: The service's number for the error, if it sent one.
         retry_after_seconds: How long the service asks to wait; None if it did not say.
+        is_sent: Whether the request may have been sent to the service; False if its login failed
+            before that.
     """
 
     transient: bool = False
+    is_sent: bool = True
     code: int | None = None
     retry_after_seconds: float | None = None
 

@@ -50,7 +50,11 @@ from prefect_qiskit_runtime.client._sources import (
     read_source,
 )
 from prefect_qiskit_runtime.client._spending import Spending, usage_of
-from prefect_qiskit_runtime.client._transport import settings_of_environment, was_sent
+from prefect_qiskit_runtime.client._transport import (
+    settings_of_environment,
+    was_connected,
+    was_sent,
+)
 from prefect_qiskit_runtime.client.ibm.api import IbmApi
 from prefect_qiskit_runtime.client.ibm.limits import (
     KNOWN_SECONDS,
@@ -102,5 +106,6 @@ __all__ = [
     "usage_of",
     "verify_account",
     "wait_for_room",
+    "was_connected",
     "was_sent",
 ]
