@@ -34,6 +34,8 @@ attributes. Messages and attributes never hold tokens, inputs or results.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Any, Literal
 
 __all__ = [
@@ -62,6 +64,7 @@ __all__ = [
     "ServiceUnavailableError",
     "SessionClosedError",
     "SubmissionUnclearError",
+    "close_name",
     "is_retryable",
 ]
 
@@ -298,6 +301,18 @@ class JobInterruptedError(JobError):
     """The service stopped while the job ran; a started job is not run again automatically."""
 
     transient = True
+
+
+def close_name(name: str, known: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for a misspelt name; empty if no known name is close."""
+    names = list(known)
+    # Without its section, or not to its end, or with other letters.
+    close = (
+        [each for each in names if each.rpartition(".")[2] == name]
+        or [each for each in names if each.startswith(name)]
+        or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    )
+    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def is_retryable(error: BaseException) -> bool:

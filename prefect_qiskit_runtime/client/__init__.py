@@ -41,6 +41,7 @@ from prefect_qiskit_runtime.client._programs import (
     format_programs,
 )
 from prefect_qiskit_runtime.client._proxies import Proxies
+from prefect_qiskit_runtime.client._results import already_read, read_result
 from prefect_qiskit_runtime.client._runtime import RuntimeClient
 from prefect_qiskit_runtime.client._sessions import RuntimeClientSession
 from prefect_qiskit_runtime.client._sources import (
@@ -89,6 +90,7 @@ __all__ = [
     "SyncRuntimeClientBackend",
     "SyncRuntimeClientJob",
     "SyncRuntimeClientSession",
+    "already_read",
     "embedded_api",
     "embedded_status",
     "format_program",
@@ -99,6 +101,7 @@ __all__ = [
     "read_changes",
     "read_inputs",
     "read_program",
+    "read_result",
     "read_source",
     "settings_of_environment",
     "start_embedded",

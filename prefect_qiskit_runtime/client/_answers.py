@@ -151,8 +151,44 @@ def _proxy_error(tried: str, what: str, fault: ProxyFault) -> QiskitRuntimeError
     return ServiceUnavailableError(f"{answered}. This may pass: try again.")
 
 
-def malformed(call: Call, exc: Exception) -> ProtocolError:
-    """Return the error for an answer that breaks the protocol, without quoting its content."""
+# The hosts that have answered with JSON in this process.
+_speak_json: set[str] = set()
+
+
+def note_json(url: str | httpx.URL) -> None:
+    """Record that the service at a url has answered with JSON, as a Qiskit Runtime service does."""
+    _speak_json.add(_host(url))
+
+
+def malformed(call: Call, exc: Exception, url: str | httpx.URL | None = None) -> ProtocolError:
+    """Return the error for an answer that breaks the protocol, without quoting its content.
+
+    It is transient if the answer to a question is not JSON, while the service has answered with
+    JSON before: the page comes from a proxy or a gateway, or a part is missing.
+
+    Args:
+        call: The request.
+        exc: The error of the parser.
+        url: The address of the service; None if the answer is JSON.
+    """
+    error = _malformed(call, exc)
+    is_page = url is not None and _is_no_json(exc) and _host(url) in _speak_json
+    error.transient = is_page and (call.repeatable or call.method == "GET")
+    return error
+
+
+def _host(url: str | httpx.URL) -> str:
+    return httpx.URL(url).netloc.decode()
+
+
+def _is_no_json(exc: Exception) -> bool:
+    if isinstance(exc, ValidationError):
+        faults = exc.errors(include_input=False, include_url=False, include_context=False)
+        return faults[0]["type"] == "json_invalid"
+    return isinstance(exc, json.JSONDecodeError | UnicodeDecodeError)
+
+
+def _malformed(call: Call, exc: Exception) -> ProtocolError:
     if isinstance(exc, ValidationError):
         places = exc.errors(include_input=False, include_url=False, include_context=False)
         first = places[0]

@@ -44,9 +44,8 @@ from prefect_qiskit_runtime.following.following import (
     CANCEL_SECONDS,
     cancel_quietly,
     cancel_with_caller,
-    decode_result,
-    fetch_encoded,
     fetch_job_error,
+    fetch_result,
     follow,
 )
 from prefect_qiskit_runtime.models import (
@@ -484,10 +483,11 @@ class Evaluation:
                 progress=lambda: delivery.next_seq,
             )
             summarise(job_id, self.sent)
-            self.encoded = await self._policy.ask(
-                lambda: fetch_encoded(api, job_id, end.state.status, private=self._is_private)
+            self.encoded, result = await self._policy.ask(
+                lambda: fetch_result(
+                    api, job_id, end.state.status, decoders, private=self._is_private
+                )
             )
-            result = await decode_result(self.encoded, decoders)
         await self._without_twins(job_id)
         if identity is not None:
             await identity.record_delivery()

@@ -13,7 +13,11 @@ from prefect_qiskit_runtime.codec import (
 )
 from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError
 from prefect_qiskit_runtime.models import RuntimeOptions
-from prefect_qiskit_runtime.program.primitive_options import UnsupportedOptions, read_options
+from prefect_qiskit_runtime.program.primitive_options import (
+    UnsupportedOptions,
+    read_options,
+    require_known_options,
+)
 from prefect_qiskit_runtime.pubs.primitive_inputs import (
     NO_SEED_ON_DEVICES,
     PrimitiveOptionsLike,
@@ -67,7 +71,7 @@ class ExecutorCall:
             InvalidInputError: An option is not supported, or a construct of a circuit.
         """
         self._require_simulable()
-        options, _ = split_options(plain_options(self.options))
+        options = self._known_options()
         experimental = dict(options.pop("experimental", {}))
         simulator = {**experimental.pop("simulator", {}), **options.pop("simulator", {})}
         if self.seed is not None:
@@ -104,16 +108,22 @@ class ExecutorCall:
             ConfigurationError: The call has a seed, or this environment does not support quantum
                 programs.
             EncodingError: The program is not a quantum program.
+            InvalidInputError: An option is unknown.
         """
         if self.seed is not None:
             raise ConfigurationError(NO_SEED_ON_DEVICES)
-        options, _ = split_options(plain_options(self.options))
+        options = self._known_options()
         return quantum_program_inputs(
             self.program,
             execution=options.get("execution", {}),
             experimental=options.get("experimental", {}),
             is_for_ibm=True,
         )
+
+    def _known_options(self) -> dict[str, Any]:
+        options = self.primitive_options()
+        require_known_options("executor", options)
+        return options
 
     def primitive_options(self) -> dict[str, Any]:
         """Return the options of the executor, without those of its job."""

@@ -26,7 +26,6 @@ from prefect_qiskit_runtime.client._transport import Authentication, pauses
 from prefect_qiskit_runtime.errors import (
     AuthenticationError,
     QiskitRuntimeError,
-    ServiceUnavailableError,
     is_retryable,
 )
 
@@ -154,8 +153,8 @@ class IamLogin:
         for pause_seconds in pauses():
             try:
                 return await self._ask(http)
-            except ServiceUnavailableError:
-                if pause_seconds is None:
+            except QiskitRuntimeError as error:
+                if pause_seconds is None or not is_retryable(error):
                     raise
             await asyncio.sleep(pause_seconds)
         raise AssertionError  # the last pause is None, which ends the loop above
