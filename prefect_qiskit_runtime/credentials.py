@@ -75,8 +75,10 @@ class StrictFields(BaseModel):
     def _only_known_fields(cls, given: Any, build: ModelWrapValidatorHandler[Self]) -> Self:
         if not isinstance(given, dict):
             return build(given)
-        if issubclass(cls, Block):
-            cls.validate_block_type_slug(given)
+        # As Prefect does, so that the fields of one kind of login are not read as another.
+        slug = given.get("block_type_slug")
+        if slug and issubclass(cls, Block) and slug != cls.get_block_type_slug():
+            raise ValueError(f"these are the fields of a block of type {slug!r}")
         fields = {name: value for name, value in given.items() if name not in _OF_PREFECT}
         unknown = sorted(fields.keys() - cls.model_fields.keys())
         if unknown and not _is_loading.get():
@@ -202,7 +204,9 @@ class Referable:
         return schema
 
 
-class RuntimeServiceCredentials(StrictFields, SecretFields, CredentialsBlock):
+class RuntimeServiceCredentials(  # pyright: ignore[reportIncompatibleMethodOverride] - Prefect's of pydantic's
+    StrictFields, SecretFields, CredentialsBlock
+):
     """The address of a team's Runtime service and the token to log in with.
 
     Example:
@@ -265,7 +269,9 @@ class RuntimeServiceCredentials(StrictFields, SecretFields, CredentialsBlock):
         )
 
 
-class IBMQuantumCredentials(Referable, StrictFields, SecretFields, CredentialsBlock):
+class IBMQuantumCredentials(  # pyright: ignore[reportIncompatibleMethodOverride] - as above
+    Referable, StrictFields, SecretFields, CredentialsBlock
+):
     """An IBM Quantum API key and the instance to use, or the name of an account saved by qiskit.
 
     Example:

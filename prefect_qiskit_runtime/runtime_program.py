@@ -93,7 +93,9 @@ async def upload_source(
     return uploaded.id
 
 
-class RuntimeProgram(Referable, StrictFields, JobBlock[Any]):
+class RuntimeProgram(  # pyright: ignore[reportIncompatibleMethodOverride] - Prefect's of pydantic's
+    Referable, StrictFields, JobBlock[Any]
+):
     """A runtime program with the inputs and the backend that it is usually run with.
 
     Example:
