@@ -75,6 +75,13 @@ def error_from_response(
         response: The answer, with a status of 300 or above.
         secrets: Removed from the message, in case the service echoes them.
     """
+    if response.status_code in (401, 403) and is_page(response):
+        return ConfigurationError(
+            f"Cannot {call.doing}: {response.request.url.host} answered {response.status_code} with"
+            " a page that is not an answer of the service, so a firewall or a proxy blocks the"
+            " request. Ask its operator to let requests to this host through, or use another"
+            " network."
+        )
     refusal = _Refusal.from_response(response, secrets)
     error = _error(call, response, refusal)
     error.code = refusal.code
@@ -82,6 +89,15 @@ def error_from_response(
     # A limit on pending jobs, a reserved device: the request is valid, only its time is not.
     error.transient = error.transient or next_step(refusal.code) is NextStep.WAIT
     return error
+
+
+def is_page(response: httpx.Response) -> bool:
+    """Return whether the body of a refusal is not JSON, as services write it, but a page."""
+    try:
+        json.loads(response.content)
+    except ValueError:
+        return bool(response.content.strip())
+    return False
 
 
 def _error(call: Call, response: httpx.Response, refusal: _Refusal) -> QiskitRuntimeError:

@@ -56,6 +56,16 @@ def account_manager() -> Any:
     return importlib.import_module("qiskit_ibm_runtime.accounts").AccountManager
 
 
+def is_account(saved: Any) -> bool:
+    """Return whether an entry of the file of saved accounts is one that Qiskit can read."""
+    kind = importlib.import_module("qiskit_ibm_runtime.accounts").Account
+    try:
+        kind.from_saved_format(copy.deepcopy(saved))
+    except Exception:  # noqa: BLE001 - an entry may have any content
+        return False
+    return isinstance(saved.get("channel"), str)
+
+
 def account_file() -> str:
     """Return the path of Qiskit's file of saved accounts."""
     management = importlib.import_module("qiskit_ibm_runtime.accounts.management")

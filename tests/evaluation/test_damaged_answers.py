@@ -9,7 +9,10 @@ from typing import Any, cast
 import pytest
 
 from prefect_qiskit_runtime import (
+    AuthenticationError,
+    ConfigurationError,
     DecodingError,
+    IBMQuantumCredentials,
     NotFoundError,
     ProtocolError,
     RuntimeBackend,
@@ -193,3 +196,28 @@ async def test_a_page_of_an_address_that_has_never_answered_with_json_is_reporte
         with pytest.raises(ProtocolError, match="Is this a Qiskit Runtime service") as caught:
             await client.programs()
     assert (caught.value.transient, len(proxy.seen)) == (False, 1)
+
+
+# --- pages of a firewall -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("request_", ["POST /identity/token", "GET /api/v1/backends"])
+async def test_a_page_of_a_firewall_is_not_called_a_wrong_key(
+    ibm: Proxy, backend: RuntimeBackend, request_: str, status: int
+) -> None:
+    ibm.faults.append(Fault(request_, "before", status, PAGE, times=1000))
+    with pytest.raises(ConfigurationError, match="so a firewall or a proxy blocks the request"):
+        await count(backend, transpile=True)
+    assert isinstance(backend.credentials, IBMQuantumCredentials)
+    with pytest.raises(ConfigurationError, match=f"answered {status} with a page") as caught:
+        await backend.credentials.averify()
+    assert "key is wrong" not in str(caught.value)
+    assert asked(ibm, "POST /api/v1/jobs") == 0
+
+
+async def test_a_refusal_of_the_identity_service_is(ibm: Proxy, backend: RuntimeBackend) -> None:
+    refusal = b'{"errorCode": "BXNIM0415E", "errorMessage": "Provided API key could not be found."}'
+    ibm.faults.append(Fault("POST /identity/token", "before", 403, refusal, times=1000))
+    with pytest.raises(AuthenticationError, match="refused the API key"):
+        await count(backend)

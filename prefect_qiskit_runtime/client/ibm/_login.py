@@ -20,7 +20,12 @@ from functools import cache
 import httpx
 from pydantic import BaseModel, Field
 
-from prefect_qiskit_runtime.client._answers import Call, error_from_fault, error_from_response
+from prefect_qiskit_runtime.client._answers import (
+    Call,
+    error_from_fault,
+    error_from_response,
+    is_page,
+)
 from prefect_qiskit_runtime.client._calls import read_model
 from prefect_qiskit_runtime.client._transport import Authentication, pauses
 from prefect_qiskit_runtime.errors import (
@@ -167,7 +172,7 @@ class IamLogin:
             response = await http.post(self._url + call.path, data=form, timeout=_TIMEOUT_SECONDS)
         except httpx.HTTPError as fault:
             raise error_from_fault(call, self._url, fault) from fault
-        if response.status_code in _REFUSED:
+        if response.status_code in _REFUSED and not is_page(response):
             raise self._refusal(call, response)
         if response.status_code >= 300:
             raise error_from_response(call, response, (self._api_key,))
