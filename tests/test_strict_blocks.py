@@ -62,6 +62,21 @@ def test_a_misspelt_field_of_a_block_within_a_block_is_refused() -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("block", "fields"),
+    [
+        (RuntimeServiceCredentials, {**LOGIN, "token": "very-secret", "verify": 1}),
+        (IBMQuantumCredentials, {"api_key": "very-secret", "apikey": "very-secret"}),
+        (IBMQuantumCredentials, {"api_key": "very-secret", "account_name": "mine"}),
+        (RuntimeBackend, {"service": "team", "credentials": {"token": "very-secret"}}),
+    ],
+)
+def test_a_refusal_shows_no_secret(block: type[Block], fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        block(**fields)
+    assert "very-secret" not in str(caught.value)
+
+
 def test_a_misspelt_field_of_a_parameter_of_a_flow_is_refused() -> None:
     @flow
     def taking(backend: RuntimeBackend) -> None: ...
