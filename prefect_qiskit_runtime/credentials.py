@@ -50,10 +50,10 @@ LOGO_URL = HttpUrl("https://avatars.githubusercontent.com/u/30696987?s=200&v=4")
 
 
 STRICT = ConfigDict(extra="forbid", validate_assignment=True, hide_input_in_errors=True)
-"""The configuration of each block: Prefect's own accepts any field, and the errors of pydantic would
-show the fields of a block with its secrets."""
+"""The configuration of each block. Prefect's accepts any field, and errors then show the values of
+fields, also of secret ones."""
 
-# What Prefect adds to the fields of a block.
+# Names that Prefect adds to the fields of a block.
 _OF_PREFECT = {"block_type_slug", "_block_document_id", "_block_document_name", "_is_anonymous"}
 
 _is_loading: ContextVar[bool] = ContextVar("is_loading", default=False)

@@ -149,9 +149,9 @@ async def test_a_document_of_another_version_loads_with_a_warning() -> None:
             loaded = await load()
         assert isinstance(loaded, RuntimeBackend)
         assert (loaded.default_shots, loaded.credentials) == (7, credentials)
-        told = " ".join(str(one.message) for one in warned)
-        assert "RuntimeBackend has no field 'colour'" in told
-        assert "RuntimeServiceCredentials has no field 'tenant'" in told
+        messages = " ".join(str(one.message) for one in warned)
+        assert "RuntimeBackend has no field 'colour'" in messages
+        assert "RuntimeServiceCredentials has no field 'tenant'" in messages
         with pytest.raises(ValidationError, match="has no field 'colour'"):
             RuntimeBackend.model_validate({"colour": "red"})
 
