@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from prefect_qiskit_runtime.client import RuntimeApi, was_sent
+from prefect_qiskit_runtime.client import RuntimeApi, was_connected, was_sent
 from prefect_qiskit_runtime.errors import (
     BudgetExceededError,
     ProtocolError,
@@ -26,6 +26,7 @@ from prefect_qiskit_runtime.errors import (
     RateLimitedError,
     ServiceUnavailableError,
     SubmissionUnclearError,
+    is_retryable,
 )
 from prefect_qiskit_runtime.evaluation.budget import Budget
 from prefect_qiskit_runtime.evaluation.identity import Identity
@@ -154,7 +155,7 @@ class TaggedSubmission:
                 await self.policy.ask(self.prepare, may_ask_again=is_met(self.api))
                 async with self.line.turn():
                     return await self.policy.ask(
-                        self._send, may_ask_again=self._is_refused, progress=lambda: self.line.waits
+                        self._send, may_ask_again=_is_refused, progress=lambda: self.line.waits
                     )
             except BudgetExceededError as error:
                 assert self.budget is not None  # noqa: S101 - for the type checker: it raised this
@@ -169,10 +170,6 @@ class TaggedSubmission:
                     raise _not_submitted(error) from error
                 raise
         return JobSubmitted(id=found.id, backend=found.backend, replayed=not self.is_first)
-
-    def _is_refused(self, error: QiskitRuntimeError) -> bool:
-        """Return whether a request made no job and may be sent again after a pause."""
-        return is_met(self.api)(error) and _is_without_effect(error)
 
     def _require_patience(self, since: float, error: QiskitRuntimeError) -> None:
         """Raise if requests have had unclear outcomes for longer than one may be retried."""
@@ -300,6 +297,11 @@ class TaggedSubmission:
     async def _record(self, kind: str, record: dict[str, Any]) -> None:
         if self.identity is not None:
             await self.identity.records.write(f"{kind}-{self.name}", record)
+
+
+def _is_refused(error: QiskitRuntimeError) -> bool:
+    """Return whether the service or its login refused a request for now; it made no job."""
+    return is_retryable(error) and was_connected(error) and _is_without_effect(error)
 
 
 def _not_submitted(error: QiskitRuntimeError) -> QiskitRuntimeError:
