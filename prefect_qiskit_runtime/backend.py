@@ -5,7 +5,7 @@ The service is always explicit, so no job silently runs somewhere else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -18,9 +18,11 @@ from pydantic import BaseModel, Field, HttpUrl, field_validator, model_validator
 
 from prefect_qiskit_runtime.credentials import (
     LOGO_URL,
+    STRICT,
     IBMQuantumCredentials,
     Referable,
     RuntimeServiceCredentials,
+    StrictFields,
 )
 from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError
 from prefect_qiskit_runtime.models import (
@@ -348,6 +350,7 @@ class PlaceFields(BaseModel):
 
 class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Prefect's of pydantic's
     Referable,
+    StrictFields,
     SimulationFields,
     PrimitiveFields,
     TranspilationFields,
@@ -366,6 +369,8 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
         result = run_program("hello-world-1a2b3c4d", {"iterations": 3}, backend=backend)
         ```
     """
+
+    model_config = STRICT
 
     _block_type_name = "Qiskit Runtime Backend"
     _block_type_slug = "qiskit-runtime-backend"
@@ -508,101 +513,125 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
     )
 
     @model_validator(mode="after")
-    def _credentials_fit_the_service(self) -> RuntimeBackend:
+    def _fits_together(self) -> RuntimeBackend:
+        self.require_fitting(self._faults())
+        return self
+
+    def require_usable(self) -> None:
+        """Check that jobs can run on this backend.
+
+        Forms of Prefect's UI may save a block with fields that do not fit together. It loads, and
+        the error is raised when the block is used.
+
+        Raises:
+            ConfigurationError: The fields do not fit together, or a secret is masked.
+        """
+        for fault in self._faults():
+            name = f" {self._block_document_name!r}" if self._block_document_name else ""
+            raise ConfigurationError(f"The RuntimeBackend block{name} cannot be used: {fault}")
+        for login in (self.credentials, self.hardware_credentials):
+            if login is not None:
+                login.require_secrets()
+
+    def _faults(self) -> Iterator[str]:
+        """Yield what is wrong with the fields taken together."""
+        found = (
+            self._fault_of_credentials(),
+            self._fault_of_choice(),
+            self._fault_of_accuracy(),
+            self._fault_of_calibration(),
+            self._fault_of_simulation(),
+            self._fault_of_hardware(),
+            self._fault_of_private_jobs(),
+        )
+        return (fault for fault in found if fault is not None)
+
+    def _fault_of_credentials(self) -> str | None:
         if self.service == "embedded" and self.credentials is not None:
             fitting = next(name for name, kind in _LOGINS.items() if type(self.credentials) is kind)
-            raise ValueError(
+            return (
                 f"service='embedded' takes no credentials: set service={fitting!r} to use them, "
                 "or leave them out."
             )
         kind = _LOGINS.get(self.service)
         if kind is not None and not isinstance(self.credentials, kind):
             given = "" if self.credentials is None else f", not {type(self.credentials).__name__}"
-            raise ValueError(
+            return (
                 f"service={self.service!r} needs credentials: pass a {kind.__name__} block{given}. "
                 "Jobs never fall back to another service."
             )
-        return self
+        return None
 
-    @model_validator(mode="after")
-    def _choice_is_open(self) -> RuntimeBackend:
+    def _fault_of_choice(self) -> str | None:
         if self.name != LEAST_BUSY and (filters := self.choice_filters()):
-            raise ValueError(
+            return (
                 f"{', '.join(filters)} choose among backends, but name={self.name!r} already names "
                 f"one: set name={LEAST_BUSY!r}, or leave them out."
             )
         if self.name == LEAST_BUSY and self.cache_calibration == "same calibration":
-            raise ValueError(
+            return (
                 "cache_calibration='same calibration' needs one backend: name it instead of"
                 f" {LEAST_BUSY!r}."
             )
-        return self
+        return None
 
-    @model_validator(mode="after")
-    def _one_accuracy(self) -> RuntimeBackend:
+    def _fault_of_accuracy(self) -> str | None:
         if self.default_shots is not None and self.default_precision is not None:
-            raise ValueError(
+            return (
                 "default_shots and default_precision exclude each other: precision p means 1/p**2 "
                 "shots. Leave out one of the two."
             )
-        return self
+        return None
 
-    @model_validator(mode="after")
-    def _calibrations_have_ids_at_ibm(self) -> RuntimeBackend:
+    def _fault_of_calibration(self) -> str | None:
         if self.calibration_id is not None and (self.kind.takes_seed or self.name == LEAST_BUSY):
-            raise ValueError(
-                "calibration_id needs a backend of IBM Quantum (service='ibm') that is named."
-            )
+            return "calibration_id needs a backend of IBM Quantum (service='ibm') that is named."
         if self.calibration_id is not None and self.fallbacks:
-            raise ValueError(
-                "calibration_id belongs to one backend, but fallbacks are others: leave one out."
-            )
-        return self
+            return "calibration_id belongs to one backend, but fallbacks are others: leave one out."
+        return None
 
-    @model_validator(mode="after")
-    def _only_simulators_simulate(self) -> RuntimeBackend:
+    def _fault_of_simulation(self) -> str | None:
         named = self.named_simulation()
         if named and (not self.kind.takes_seed or self.hardware_credentials is not None):
-            raise ValueError(
+            return (
                 f"simulation sets {', '.join(named)}, but the circuits of this block run on "
                 "devices of IBM Quantum, and nothing is simulated: leave simulation out."
             )
-        return self
+        return None
 
-    @model_validator(mode="after")
-    def _hardware_is_for_programs(self) -> RuntimeBackend:
+    def _fault_of_hardware(self) -> str | None:
         if self.hardware_credentials is None:
-            if self.hardware_max_seconds is not None:
-                raise ValueError("hardware_max_seconds needs hardware_credentials.")
-            if self.hardware_mode != "session":
-                raise ValueError("hardware_mode needs hardware_credentials.")
-            return self
+            changed = {
+                "hardware_max_seconds": self.hardware_max_seconds is not None,
+                "hardware_mode": self.hardware_mode != "session",
+            }
+            name = next((name for name, is_changed in changed.items() if is_changed), None)
+            return None if name is None else f"{name} needs hardware_credentials."
         if not self.kind.runs_programs:
-            raise ValueError(
+            return (
                 "service='ibm' runs primitives with its credentials. hardware_credentials are for "
                 "programs that run on service='embedded' or 'team' and send circuits to IBM."
             )
         if self.name == LEAST_BUSY:
-            raise ValueError(
+            return (
                 "hardware_credentials need one backend of IBM Quantum: name it instead of"
                 f" {LEAST_BUSY!r}."
             )
         if self.private:
-            raise ValueError(
+            return (
                 "private=True and hardware_credentials exclude each other: the result of a private "
                 "IBM job can be read only once, so a program that is run again would be billed "
                 "twice."
             )
-        return self
+        return None
 
-    @model_validator(mode="after")
-    def _private_is_not_kept(self) -> RuntimeBackend:
+    def _fault_of_private_jobs(self) -> str | None:
         if self.private and self.cache_results:
-            raise ValueError(
+            return (
                 "private=True and cache_results=True exclude each other: results of private jobs "
                 "are not kept."
             )
-        return self
+        return None
 
     @property
     def kind(self) -> ServiceKind:
@@ -610,7 +639,12 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
         return _KINDS[self.service]
 
     def connect(self) -> AbstractAsyncContextManager[RuntimeApi]:
-        """Open a connection to the service of this backend; starts the embedded one if needed."""
+        """Open a connection to the service of this backend; starts the embedded one if needed.
+
+        Raises:
+            ConfigurationError: The block cannot be used.
+        """
+        self.require_usable()
         from prefect_qiskit_runtime.client import embedded_api
 
         api = embedded_api() if self.credentials is None else self.credentials.connect()
@@ -724,9 +758,10 @@ def as_backend(backend: BackendLike) -> RuntimeBackend:
     """Return a block unchanged, and a name as a backend of the embedded service.
 
     Raises:
-        ConfigurationError: `backend` is neither.
+        ConfigurationError: `backend` is neither, or the block cannot be used.
     """
     if isinstance(backend, RuntimeBackend):
+        backend.require_usable()
         return backend
     if isinstance(backend, str):
         return RuntimeBackend(name=backend)

@@ -35,6 +35,8 @@ attributes. Messages and attributes never hold tokens, inputs or results.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Any, Literal
 
 __all__ = [
@@ -63,6 +65,7 @@ __all__ = [
     "ServiceUnavailableError",
     "SessionClosedError",
     "SubmissionUnclearError",
+    "close_name",
     "is_retryable",
 ]
 
@@ -82,9 +85,12 @@ class QiskitRuntimeError(Exception):
             submissions: the job is searched for, and never submitted blindly again.
         code: The service's number for the error, if it sent one.
         retry_after_seconds: How long the service asks to wait; None if it did not say.
+        is_sent: Whether the request may have been sent to the service; False if its login failed
+            before that.
     """
 
     transient: bool = False
+    is_sent: bool = True
     code: int | None = None
     retry_after_seconds: float | None = None
 
@@ -301,6 +307,18 @@ class JobInterruptedError(JobError):
     """The service stopped while the job ran; a started job is not run again automatically."""
 
     transient = True
+
+
+def close_name(name: str, known: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for a misspelt name; empty if no known name is close."""
+    names = list(known)
+    # Without its section, or not to its end, or with other letters.
+    close = (
+        [each for each in names if each.rpartition(".")[2] == name]
+        or [each for each in names if each.startswith(name)]
+        or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    )
+    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def is_retryable(error: BaseException) -> bool:

@@ -7,6 +7,7 @@ and little else: the client and the machinery of submissions are imported on use
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from prefect.context import FlowRunContext
 from pydantic import Field, HttpUrl, model_validator
 
 from prefect_qiskit_runtime.backend import RuntimeBackend
-from prefect_qiskit_runtime.credentials import LOGO_URL, Referable
+from prefect_qiskit_runtime.credentials import LOGO_URL, STRICT, Referable, StrictFields
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.twins.sync import blocking, run_sync
 
@@ -92,7 +93,9 @@ async def upload_source(
     return uploaded.id
 
 
-class RuntimeProgram(Referable, JobBlock[Any]):
+class RuntimeProgram(  # pyright: ignore[reportIncompatibleMethodOverride] - Prefect's of pydantic's
+    Referable, StrictFields, JobBlock[Any]
+):
     """A runtime program with the inputs and the backend that it is usually run with.
 
     Example:
@@ -105,6 +108,8 @@ class RuntimeProgram(Referable, JobBlock[Any]):
         result = job.result()
         ```
     """
+
+    model_config = STRICT
 
     _block_type_name = "Qiskit Runtime Program"
     _block_type_slug = "qiskit-runtime-program"
@@ -139,12 +144,22 @@ class RuntimeProgram(Referable, JobBlock[Any]):
 
     @model_validator(mode="after")
     def _one_program(self) -> RuntimeProgram:
-        if (self.program_id is None) == (self.source is None):
-            raise ValueError("Give either program_id or source, to say which program to run.")
+        self.require_fitting(self._faults())
         return self
 
+    def _faults(self) -> Iterator[str]:
+        if (self.program_id is None) == (self.source is None):
+            yield "Give either program_id or source, to say which program to run."
+
     async def aupload(self) -> str:
-        """Upload the source, unless the service has it already; returns the program's id."""
+        """Upload the source, unless the service has it already; returns the program's id.
+
+        Raises:
+            ConfigurationError: The block was saved with fields that do not fit together.
+        """
+        for fault in self._faults():
+            name = f" {self._block_document_name!r}" if self._block_document_name else ""
+            raise ConfigurationError(f"The RuntimeProgram block{name} cannot be used: {fault}")
         if self.program_id is not None:
             return self.program_id
         assert self.source is not None  # noqa: S101 - the validator has seen to it

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from prefect_qiskit_runtime.client import job_error
-from prefect_qiskit_runtime.errors import JobError, is_retryable
+from prefect_qiskit_runtime.errors import JobError, JobTimedOutError, is_retryable
 from prefect_qiskit_runtime.models import (
     JobInfo,
     JobProgram,
@@ -39,6 +39,7 @@ def error(code: int | None, status: JobStatus = JobStatus.FAILED) -> JobError:
         (3208, NextStep.FETCH_AGAIN),
         (3458, NextStep.WAIT),
         (2615, NextStep.OTHER_BACKEND),
+        (1517, NextStep.TRANSPILE_AGAIN),
         (4001, NextStep.NEW_SESSION),
         (ReasonCode.RAN_TOO_LONG, NextStep.MAKE_SMALLER),
         (8123, NextStep.MAKE_SMALLER),
@@ -82,3 +83,29 @@ def test_waits_grow_up_to_a_minute_and_are_jittered() -> None:
         pauses = [policy.pause_seconds(submitted) for _ in range(50)]
         assert all(longest / 2 <= pause <= longest for pause in pauses)
         assert len(set(pauses)) > 1
+
+
+@pytest.mark.parametrize("status", ["Cancelled - Ran too long", "CANCELLED - RAN TOO LONG"])
+@pytest.mark.parametrize("where", ["in the state", "beside the state"])
+def test_a_status_that_contains_ran_too_long_is_code_1305(status: str, where: str) -> None:
+    state = {"status": status if where == "in the state" else "Cancelled", "reason_code": None}
+    job = JobInfo.model_validate(
+        {
+            "id": "j",
+            "backend": "b",
+            "status": status,
+            "state": state,
+            "program": {"id": "sampler"},
+            "created": "2026-08-01T00:00:00Z",
+        }
+    )
+    assert (job.state.status, job.state.reason_code) == (JobStatus.CANCELLED, 1305)
+    assert job.state.ran_too_long
+    ended = job_error(job, None, None)
+    assert type(ended) is JobTimedOutError
+    assert "ran too long: it reached the service's limit." in str(ended)
+
+
+def test_a_job_that_was_cancelled_has_no_reason_code() -> None:
+    assert JobState.model_validate({"status": "Cancelled"}).reason_code is None
+    assert JobState.model_validate({"status": "cancelled - by the user"}).reason_code is None

@@ -7,6 +7,7 @@ before any request that is not provably the first, and after one with an unclear
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import random
 import time
@@ -17,10 +18,11 @@ from dataclasses import dataclass
 from prefect_qiskit_runtime.broker._journal import Journal, Submission
 from prefect_qiskit_runtime.broker._line import BrokerLine, is_for_the_line
 from prefect_qiskit_runtime.broker._session import HardwareSession
-from prefect_qiskit_runtime.client import IbmApi, job_error, was_sent
+from prefect_qiskit_runtime.client import IbmApi, job_error, read_result, was_sent
 from prefect_qiskit_runtime.errors import (
     DELETED_JOB,
     ConflictError,
+    DecodingError,
     NotFoundError,
     ProtocolError,
     QiskitRuntimeError,
@@ -135,7 +137,10 @@ class HardwareCall:
             with _deletion_explained(self.job_id):
                 state = await self._end_of(self.job_id)
                 if state.status is JobStatus.COMPLETED:
-                    return await self._account.api.job_result(self.job_id) or b""
+                    text, _ = await read_result(
+                        self._account.api, self.job_id, _require_json, private=False
+                    )
+                    return text.encode()
             if found is None and not await self._may_follow(state, own_jobs):
                 raise await self._error(self.job_id)
             logger.warning(
@@ -322,6 +327,18 @@ def _deletion_explained(job_id: str) -> Iterator[None]:
             kind=DELETED_JOB,
             identifier=job_id,
         ) from error
+
+
+def _require_json(text: str) -> None:
+    """Raise if a result is damaged; the program decodes it later.
+
+    Raises:
+        DecodingError: It is not JSON.
+    """
+    try:
+        json.loads(text)
+    except ValueError as exc:
+        raise DecodingError(f"The result ({len(text)} characters) is not JSON: {exc}.") from exc
 
 
 def _is_unclear(error: QiskitRuntimeError) -> bool:

@@ -108,13 +108,14 @@ async def _provenance(api: RuntimeApi, backend: RuntimeBackend, job_id: str) -> 
 
 
 async def _results(api: RuntimeApi, a: Provenance, b: Provenance) -> tuple[Any, Any] | None:
+    from prefect_qiskit_runtime.client import read_result
     from prefect_qiskit_runtime.codec import decode
     from prefect_qiskit_runtime.models import JobStatus
 
     if any(one.private or one.status is not JobStatus.COMPLETED for one in (a, b)):
         return None
-    texts = [await api.job_result(one.job_id) or b"null" for one in (a, b)]
-    return decode(texts[0]), decode(texts[1])
+    found = [await read_result(api, one.job_id, decode, private=False) for one in (a, b)]
+    return found[0][1], found[1][1]
 
 
 def _ask(

@@ -135,13 +135,14 @@ def result(job_id: JobId) -> None:
 
     Qiskit values stay encoded. If the job has no result, the exit code is 1.
     """
+    from prefect_qiskit_runtime.client import read_result
 
     async def wait(api: RuntimeApi) -> str:
         await api.wait_for_job(job_id)
-        _, _, error = await _inspect(api, job_id)
+        job, _, error = await _inspect(api, job_id)
         if error is not None:
             raise error
-        return (await api.job_result(job_id) or b"null").decode()
+        return (await read_result(api, job_id, str, private=job.private))[0]
 
     typer.echo(ask(wait))
 

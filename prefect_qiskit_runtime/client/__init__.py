@@ -41,6 +41,7 @@ from prefect_qiskit_runtime.client._programs import (
     format_programs,
 )
 from prefect_qiskit_runtime.client._proxies import Proxies
+from prefect_qiskit_runtime.client._results import already_read, read_result
 from prefect_qiskit_runtime.client._runtime import RuntimeClient
 from prefect_qiskit_runtime.client._sessions import RuntimeClientSession
 from prefect_qiskit_runtime.client._sources import (
@@ -56,7 +57,11 @@ from prefect_qiskit_runtime.client._spending import (
     expected_seconds,
     usage_of,
 )
-from prefect_qiskit_runtime.client._transport import settings_of_environment, was_sent
+from prefect_qiskit_runtime.client._transport import (
+    settings_of_environment,
+    was_connected,
+    was_sent,
+)
 from prefect_qiskit_runtime.client.ibm.api import IbmApi
 from prefect_qiskit_runtime.client.ibm.limits import (
     KNOWN_SECONDS,
@@ -93,6 +98,7 @@ __all__ = [
     "SyncRuntimeClientBackend",
     "SyncRuntimeClientJob",
     "SyncRuntimeClientSession",
+    "already_read",
     "embedded_api",
     "embedded_status",
     "expected_seconds",
@@ -104,6 +110,7 @@ __all__ = [
     "read_changes",
     "read_inputs",
     "read_program",
+    "read_result",
     "read_source",
     "settings_of_environment",
     "start_embedded",
@@ -111,5 +118,6 @@ __all__ = [
     "usage_of",
     "verify_account",
     "wait_for_room",
+    "was_connected",
     "was_sent",
 ]

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -190,8 +196,10 @@ class SavedAccount:
             ConfigurationError: No such account is saved, or it cannot be used.
         """
         doing = f"read {'the account ' + repr(self.name) if self.name else 'an account'}"
-        with explained(doing, self.filename):
-            path = existing_file(self.filename)
+        with (
+            explained(doing, self.filename),
+            readable_accounts(existing_file(self.filename), needed=self.name) as path,
+        ):
             saved = seams.account_manager().get(filename=path, name=self.name, channel=self.channel)
             saved.validate()
         account = _account_of(saved)
@@ -226,14 +234,99 @@ def file_path(filename: str | None) -> Path:
     return Path(filename or seams.account_file()).expanduser().absolute()
 
 
-def private_file(filename: str | None) -> Path:
-    """Return the file to write; a new file is readable by its owner only."""
-    path = file_path(filename)
+_LOCK_SECONDS = 30.0
+_LOCK_PAUSE_SECONDS = 0.02
+
+
+@contextmanager
+def changed_accounts(filename: str | None) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Let the block change the saved accounts; the result replaces the file in one step.
+
+    Writers of this package wait for each other. A new file is readable by its owner only.
+
+    Yields:
+        A file with the accounts that Qiskit can read, to be changed by Qiskit, and the other
+        entries, which are kept unless they are removed here or have the name of a new account.
+    """
+    path = file_path(filename).resolve()  # a link stays a link
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text("{}")
-    return path
+    with _lock(path.with_name(f"{path.name}.lock")):
+        accounts, others = _split_accounts(path)
+        with _temporary_file(path.parent, accounts) as changed:
+            yield changed, others
+            merged = {**others, **json.loads(changed.read_text("utf-8"))}
+            changed.write_text(json.dumps(merged, sort_keys=True, indent=4), "utf-8")
+            if path.exists():
+                shutil.copymode(path, changed)
+            changed.replace(path)
+
+
+@contextmanager
+def readable_accounts(filename: str, *, needed: str | None = None) -> Iterator[str]:
+    """Yield a file with the saved accounts that Qiskit can read: one it cannot would stop it.
+
+    Args:
+        filename: The file of saved accounts.
+        needed: The account to read; if Qiskit cannot read it, the error should say why.
+    """
+    path = Path(filename)
+    accounts, others = _split_accounts(path)
+    if not others or needed in others:
+        yield filename
+        return
+    with _temporary_file(None, accounts) as readable:
+        yield str(readable)
+
+
+def _split_accounts(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the entries of a file that Qiskit can read as accounts, and the others."""
+    entries = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    if not isinstance(entries, dict):
+        raise ValueError(f"it contains a JSON {type(entries).__name__}, not an object")  # noqa: TRY004
+    accounts = {name: entry for name, entry in entries.items() if seams.is_account(entry)}
+    return accounts, {name: entry for name, entry in entries.items() if name not in accounts}
+
+
+@contextmanager
+def _temporary_file(folder: Path | None, entries: Mapping[str, Any]) -> Iterator[Path]:
+    descriptor, name = tempfile.mkstemp(prefix=".qiskit-accounts-", dir=folder)  # mode 0600
+    path = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(entries, file)
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Hold a lock file. The lock ends with the process, even if the file stays."""
+    until = time.monotonic() + _LOCK_SECONDS
+    with path.open("a") as file:
+        while not _try_lock(file.fileno()):
+            if time.monotonic() >= until:
+                raise ConfigurationError(
+                    f"Another process has held {path} for {_LOCK_SECONDS:.0f} s. If none changes"
+                    " the saved accounts, delete the file."
+                )
+            time.sleep(_LOCK_PAUSE_SECONDS)
+        yield
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def existing_file(filename: str | None) -> str:

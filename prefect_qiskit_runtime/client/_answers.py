@@ -75,6 +75,13 @@ def error_from_response(
         response: The answer, with a status of 300 or above.
         secrets: Removed from the message, in case the service echoes them.
     """
+    if response.status_code in (401, 403) and is_page(response):
+        return ConfigurationError(
+            f"Cannot {call.doing}: {response.request.url.host} answered {response.status_code} with"
+            " a page that is not an answer of the service, so a firewall or a proxy blocks the"
+            " request. Ask its operator to let requests to this host through, or use another"
+            " network."
+        )
     refusal = _Refusal.from_response(response, secrets)
     error = _error(call, response, refusal)
     error.code = refusal.code
@@ -82,6 +89,15 @@ def error_from_response(
     # A limit on pending jobs, a reserved device: the request is valid, only its time is not.
     error.transient = error.transient or next_step(refusal.code) is NextStep.WAIT
     return error
+
+
+def is_page(response: httpx.Response) -> bool:
+    """Return whether the body of a refusal is not JSON, as services write it, but a page."""
+    try:
+        json.loads(response.content)
+    except ValueError:
+        return bool(response.content.strip())
+    return False
 
 
 def _error(call: Call, response: httpx.Response, refusal: _Refusal) -> QiskitRuntimeError:
@@ -151,14 +167,47 @@ def _proxy_error(tried: str, what: str, fault: ProxyFault) -> QiskitRuntimeError
     return ServiceUnavailableError(f"{answered}. This may pass: try again.")
 
 
-def malformed(call: Call, fault: Exception | str, *, at: str = "") -> ProtocolError:
+# The hosts that have answered with JSON in this process.
+_speak_json: set[str] = set()
+
+
+def note_json(url: str | httpx.URL) -> None:
+    """Record that the service at a url has answered with JSON, as a Qiskit Runtime service does."""
+    _speak_json.add(_host(url))
+
+
+def malformed(
+    call: Call, fault: Exception | str, url: str | httpx.URL | None = None, *, at: str = ""
+) -> ProtocolError:
     """Return the error for an answer that breaks the protocol, without quoting its content.
+
+    It is transient if the answer to a question is not JSON, while the service has answered with
+    JSON before: the page comes from a proxy or a gateway, or a part is missing.
 
     Args:
         call: The request.
         fault: The exception of the parser, or a description of the fault.
+        url: The address of the service; None if the answer is JSON.
         at: Path of the part of the answer that was read, such as `jobs.3`.
     """
+    error = _malformed(call, fault, at)
+    is_page = url is not None and _is_no_json(fault) and _host(url) in _speak_json
+    error.transient = is_page and (call.repeatable or call.method == "GET")
+    return error
+
+
+def _host(url: str | httpx.URL) -> str:
+    return httpx.URL(url).netloc.decode()
+
+
+def _is_no_json(fault: Exception | str) -> bool:
+    if isinstance(fault, ValidationError):
+        faults = fault.errors(include_input=False, include_url=False, include_context=False)
+        return faults[0]["type"] == "json_invalid"
+    return isinstance(fault, json.JSONDecodeError | UnicodeDecodeError)
+
+
+def _malformed(call: Call, fault: Exception | str, at: str) -> ProtocolError:
     if isinstance(fault, ValidationError):
         places = fault.errors(include_input=False, include_url=False, include_context=False)
         first = places[0]

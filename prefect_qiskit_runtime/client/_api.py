@@ -707,7 +707,7 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
         try:
             return _TEXTS.validate_json(response.content)
         except ValidationError as exc:
-            raise malformed(call, exc) from exc
+            raise malformed(call, exc, response.url) from exc
 
     async def job_logs(self, job_id: str) -> str:
         """Return the log of a job: its standard output and error."""

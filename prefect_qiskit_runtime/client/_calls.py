@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from prefect_qiskit_runtime.client._answers import Call, malformed
+from prefect_qiskit_runtime.client._answers import Call, malformed, note_json
 from prefect_qiskit_runtime.client._transport import Query, Transport
 from prefect_qiskit_runtime.errors import ConfigurationError, ProtocolError
 from prefect_qiskit_runtime.models import JobInfo, ProgramInfo, SessionInfo
@@ -146,9 +146,11 @@ def job_call(
 def read_model(call: Call, response: httpx.Response, model: type[Model]) -> Model:
     """Parse an answer that is one object."""
     try:
-        return model.model_validate_json(response.content)
+        answer = model.model_validate_json(response.content)
     except ValidationError as exc:
-        raise malformed(call, exc) from exc
+        raise malformed(call, exc, response.url) from exc
+    note_json(response.url)
+    return answer
 
 
 def read_json(call: Call, response: httpx.Response) -> dict[str, Any]:
@@ -156,7 +158,8 @@ def read_json(call: Call, response: httpx.Response) -> dict[str, Any]:
     try:
         body = json.loads(response.content)
     except (ValueError, RecursionError) as exc:
-        raise malformed(call, exc) from exc
+        raise malformed(call, exc, response.url) from exc
+    note_json(response.url)
     if not isinstance(body, dict):
         raise ProtocolError(f"Cannot {call.doing}: the answer is not a JSON object.")
     return body

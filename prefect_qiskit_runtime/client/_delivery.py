@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect_qiskit_runtime.client._api import RuntimeApi
+from prefect_qiskit_runtime.client._results import read_result
 from prefect_qiskit_runtime.codec import Decoders
 from prefect_qiskit_runtime.errors import QiskitRuntimeError
 from prefect_qiskit_runtime.models import EndEvent, InterimEvent, JobState, JobStatus
@@ -27,6 +28,7 @@ class Delivery:
 
     Attributes:
         include_final: Whether the last call passes the final result.
+        private: Whether the final result can be read only once.
     """
 
     api: RuntimeApi
@@ -34,6 +36,7 @@ class Delivery:
     callback: InterimCallback
     decoders: Decoders
     include_final: bool = False
+    private: bool = False
 
     async def run(self) -> JobState | None:
         """Call the callback until the job has ended; return its final state, or None if unknown."""
@@ -54,9 +57,10 @@ class Delivery:
     async def _finish(self, state: JobState) -> None:
         if not self.include_final or state.status is not JobStatus.COMPLETED:
             return
-        body = await self.api.job_result(self.job_id)
-        if body is not None:
-            await self._call("the final result", self.decoders.decode_final, body.decode())
+        text, result = await read_result(
+            self.api, self.job_id, self.decoders.decode_final, private=self.private
+        )
+        await self._call("the final result", lambda _: result, text)
 
     async def _call(self, what: str, decode: Callable[[str], Any], data: str) -> None:
         try:

@@ -7,16 +7,18 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from prefect_qiskit_runtime.client._api import RuntimeApi
 from prefect_qiskit_runtime.client._delivery import Deliveries, Delivery, InterimCallback
 from prefect_qiskit_runtime.client._outcome import job_error
 from prefect_qiskit_runtime.client._parameters import InputsLike, ParameterNamespace, read_inputs
 from prefect_qiskit_runtime.client._programs import ProgramsClient
+from prefect_qiskit_runtime.client._results import read_result
 from prefect_qiskit_runtime.codec import Decoders, ResultDecoderLike, decode, encode_inputs
 from prefect_qiskit_runtime.errors import ConfigurationError, ConflictError, JobError
 from prefect_qiskit_runtime.models import (
+    PUB_PRIMITIVES,
     UNKNOWN,
     InterimEvent,
     JobInfo,
@@ -26,7 +28,11 @@ from prefect_qiskit_runtime.models import (
     JobSubmitted,
     RuntimeOptions,
 )
-from prefect_qiskit_runtime.program.primitive_options import require_known_inputs
+from prefect_qiskit_runtime.program.primitive_options import (
+    PrimitiveName,
+    require_known_inputs,
+    require_known_options,
+)
 
 _LOG_TAIL_CHARACTERS = 4000
 
@@ -293,6 +299,7 @@ class RuntimeClientJob(KnownJob):
         Raises:
             JobError: The job ended without a result; its class identifies the cause.
             DecodingError: The result arrived, but the decoder failed on it.
+            NotFoundError: The job is private, and its result was read before.
             TimeoutError: The job has not ended in time.
         """
         decoders = Decoders.choose(decoder, self._decoder)
@@ -300,8 +307,11 @@ class RuntimeClientJob(KnownJob):
             error = await self._error()
             if error is not None:
                 raise error
-        body = await self._api.job_result(self.job_id)
-        return await asyncio.to_thread(decoders.decode_final, body.decode()) if body else None
+        return (
+            await read_result(
+                self._api, self.job_id, decoders.decode_final, private=self._known().private
+            )
+        )[1]
 
     async def interim_results(self, decoder: ResultDecoderLike = None) -> list[Any]:
         """Return the decoded interim results published so far."""
@@ -371,6 +381,7 @@ class RuntimeClientJob(KnownJob):
                 self._deliveries.prepare(callback),
                 Decoders.choose(decoder, self._decoder),
                 include_final=include_final,
+                private=self._known().private,
             )
         )
 
@@ -500,8 +511,10 @@ class JobsClient(ProgramsClient):
         self, program_id: str, inputs: InputsLike, chosen: RuntimeOptions, key: str | None
     ) -> JobFacts:
         given = read_inputs(inputs)
-        if program_id in ("sampler", "estimator"):
+        if program_id in PUB_PRIMITIVES:
             require_known_inputs(given)
+            if isinstance(options := given.get("options"), Mapping):
+                require_known_options(cast("PrimitiveName", program_id), options)
         params = await asyncio.to_thread(
             encode_inputs, given, is_for_ibm=not self._api.kind.reads_our_forms
         )

@@ -36,6 +36,7 @@ _ADVICE: dict[type[JobError], str] = {
 _STEPS_IN_MESSAGE = (
     NextStep.FETCH_AGAIN,
     NextStep.OTHER_BACKEND,
+    NextStep.TRANSPILE_AGAIN,
     NextStep.NEW_SESSION,
     NextStep.MAKE_SMALLER,
     NextStep.UNKNOWN,
@@ -58,7 +59,8 @@ def job_error(job: JobInfo, body: bytes | None, log_tail: str | None) -> JobErro
     reason = (job.state.reason or _last_line(text) or job.state.status.value).rstrip(".")
     ended = "was cancelled" if job.state.status is JobStatus.CANCELLED else "failed"
     if kind is JobTimedOutError:
-        ended, reason = "ran too long", f"its max_execution_time is {job.cost} s"
+        limit = "the service's limit" if job.cost is None else f"max_execution_time={job.cost} s"
+        ended, reason = "ran too long", f"it reached {limit}"
     is_cancelled = job.state.status is JobStatus.CANCELLED
     step = NextStep.STOP if is_cancelled else next_step(job.state.reason_code)
     advice = _ADVICE.get(kind) or (step.value if step in _STEPS_IN_MESSAGE else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -10,14 +11,16 @@ from pydantic import SecretStr
 from prefect_qiskit_runtime.client._accounts import (
     IbmAccount,
     SavedAccount,
+    changed_accounts,
     explained,
     file_path,
-    private_file,
+    readable_accounts,
 )
 from prefect_qiskit_runtime.client._backends import BackendsClient
 from prefect_qiskit_runtime.client._proxies import Proxies, ProxiesLike
 from prefect_qiskit_runtime.client.ibm.api import IbmApi
 from prefect_qiskit_runtime.codec import seams
+from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.models import Instance, InstanceUsage
 from prefect_qiskit_runtime.renamed import old_method
 from prefect_qiskit_runtime.settings import Settings
@@ -95,8 +98,10 @@ class AccountsClient(BackendsClient):
             "plans_preference": None if plans_preference is None else list(plans_preference),
             "tags": None if tags is None else list(tags),
         }
-        with explained("save the account", filename):
-            path = private_file(filename)
+        with (
+            explained("save the account", filename),
+            changed_accounts(filename) as (path, others),
+        ):
             seams.account_manager().save(
                 token=token,
                 url=url,
@@ -111,6 +116,12 @@ class AccountsClient(BackendsClient):
                 # Only given values, since older versions of qiskit-ibm-runtime lack some of them.
                 **{name: value for name, value in given.items() if value is not None},
             )
+            taken = json.loads(path.read_text("utf-8")).keys() & others.keys()
+            if taken and not overwrite:
+                raise ConfigurationError(
+                    f"An entry named {taken.pop()!r} that Qiskit cannot read already exists in"
+                    f" {file_path(filename)}. overwrite=True replaces it."
+                )
 
     @staticmethod
     def saved_accounts(
@@ -129,7 +140,7 @@ class AccountsClient(BackendsClient):
 
         Returns:
             The saved fields by account name; the `token` is a `SecretStr`, so that printing does
-            not show it.
+            not show it. Entries that Qiskit cannot read are left out.
 
         Raises:
             ConfigurationError: The file cannot be read.
@@ -137,9 +148,10 @@ class AccountsClient(BackendsClient):
         with explained("list the saved accounts", filename):
             if not file_path(filename).exists():
                 return {}
-            accounts = seams.account_manager().list(
-                default=default, channel=channel, filename=str(file_path(filename)), name=name
-            )
+            with readable_accounts(str(file_path(filename))) as path:
+                accounts = seams.account_manager().list(
+                    default=default, channel=channel, filename=path, name=name
+                )
             return {name: _shown(account.to_saved_format()) for name, account in accounts.items()}
 
     @staticmethod
@@ -162,9 +174,11 @@ class AccountsClient(BackendsClient):
         with explained("delete the account", filename):
             if not file_path(filename).exists():
                 return False
-            return seams.account_manager().delete(
-                filename=str(file_path(filename)), name=name, channel=channel
-            )
+            with changed_accounts(filename) as (path, others):
+                is_other = others.pop(name or "", None) is not None
+                return is_other or seams.account_manager().delete(
+                    filename=str(path), name=name, channel=channel
+                )
 
 
 def _shown(saved: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from prefect_qiskit_runtime.client._answers import Call, malformed
 from prefect_qiskit_runtime.client._transport import Transport
 from prefect_qiskit_runtime.errors import (
     ProtocolError,
+    QiskitRuntimeError,
     RateLimitedError,
     ServiceUnavailableError,
     is_retryable,
@@ -79,7 +80,8 @@ class ResultStream:
         Raises:
             NotFoundError: The job does not exist.
             ServiceUnavailableError: The service could not be reached for `give_up_seconds`.
-            ProtocolError: The response is not a result stream, or has a permanent gap.
+            ProtocolError: The response is not a result stream, even when asked for it again, or
+                has a permanent gap.
         """
         self._heard_at = time.monotonic()
         while True:
@@ -89,8 +91,10 @@ class ResultStream:
                         yield event
                         if isinstance(event, EndEvent):
                             return
-                fault = ServiceUnavailableError(f"{self._lost_it} the service closed it early.")
-            except ServiceUnavailableError as exc:
+                fault: QiskitRuntimeError = ServiceUnavailableError(
+                    f"{self._lost_it} the service closed it early."
+                )
+            except (ServiceUnavailableError, ProtocolError) as exc:
                 fault = exc
             await self._pause_after(fault)
 
@@ -102,7 +106,7 @@ class ResultStream:
         )
         async with connection as chunks:
             async for line in _lines(chunks):
-                event = _parse(call, line)
+                event = _parse(call, self._transport.url, line)
                 self._heard_at = time.monotonic()
                 if event is not None and self._skips(event):
                     self._count_gap()
@@ -141,7 +145,7 @@ class ResultStream:
                 f" {self._next_seq}, even when asked for it again."
             )
 
-    async def _pause_after(self, fault: ServiceUnavailableError) -> None:
+    async def _pause_after(self, fault: QiskitRuntimeError) -> None:
         """Pause before the next connection; raise the fault if it has lasted too long."""
         silent_seconds = time.monotonic() - self._heard_at
         if silent_seconds >= self._give_up_seconds or not is_retryable(fault):
@@ -172,11 +176,11 @@ async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         rest.append(tail)
 
 
-def _parse(call: Call, line: bytes) -> StreamEvent | None:
+def _parse(call: Call, url: str, line: bytes) -> StreamEvent | None:
     """Parse an event; return None for a kind unknown to this version."""
     try:
         return _EVENT.validate_json(line)
     except ValidationError as exc:
         if exc.errors(include_input=False)[0]["type"] == "union_tag_invalid":
             return None
-        raise malformed(call, exc) from exc
+        raise malformed(call, exc, url) from exc

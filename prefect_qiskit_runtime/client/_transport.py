@@ -67,9 +67,14 @@ Query = Mapping[str, str | int | bool | list[str] | None]
 Verify = bool | str | Path | ssl.SSLContext
 
 
+def was_connected(error: QiskitRuntimeError) -> bool:
+    """Return whether a connection was made, to the service or to its login."""
+    return not isinstance(error.__cause__, _NOT_SENT)
+
+
 def was_sent(error: QiskitRuntimeError) -> bool:
     """Return whether any bytes of the request may have been sent before it failed."""
-    return not isinstance(error.__cause__, _NOT_SENT)
+    return error.is_sent and was_connected(error)
 
 
 class Transport:
@@ -211,6 +216,9 @@ class Transport:
             if response.status_code < 300:
                 return response
             await response.aread()
+        except QiskitRuntimeError as error:
+            error.is_sent = False  # the login failed: the request was not sent, or refused with 401
+            raise
         except httpx.HTTPError as fault:
             if isinstance(fault, _NOT_SENT):
                 self._lost()

@@ -13,7 +13,8 @@ import dataclasses
 import functools
 import importlib
 import json
-from collections.abc import Callable, Mapping
+import typing
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 # The package exports the names in all versions from 0.11 to 0.51. The modules are a fallback for
@@ -53,6 +54,16 @@ def upstream_decoder() -> Any | None:
 def account_manager() -> Any:
     """Return `AccountManager`, which reads and writes Qiskit's file of saved accounts."""
     return importlib.import_module("qiskit_ibm_runtime.accounts").AccountManager
+
+
+def is_account(saved: Any) -> bool:
+    """Return whether an entry of the file of saved accounts is one that Qiskit can read."""
+    kind = importlib.import_module("qiskit_ibm_runtime.accounts").Account
+    try:
+        kind.from_saved_format(copy.deepcopy(saved))
+    except Exception:  # noqa: BLE001 - an entry may have any content
+        return False
+    return isinstance(saved.get("channel"), str)
 
 
 def account_file() -> str:
@@ -145,6 +156,36 @@ def primitive_inputs(primitive: str, options: Mapping[str, Any]) -> dict[str, An
     merge = importlib.import_module("qiskit_ibm_runtime.options.utils").merge_options_v2
     asked = kind(**merge(kind(), dict(options)))
     return kind._get_program_inputs(dataclasses.asdict(asked))
+
+
+@functools.cache
+def option_names() -> frozenset[str]:
+    """Return the paths of the options of all primitives; empty if they cannot be listed."""
+    names: set[str] = set()
+    for home in ("qiskit_ibm_runtime.options", "qiskit_ibm_runtime.options_models"):
+        with contextlib.suppress(ImportError):
+            module = importlib.import_module(home)
+            for primitive in ("SamplerOptions", "EstimatorOptions", "ExecutorOptions"):
+                kind = getattr(module, primitive, None)
+                names.update(() if kind is None else _option_names(kind, ""))
+    return frozenset(names)
+
+
+def _option_names(kind: Any, section: str) -> Iterator[str]:
+    """Yield the paths of the options below a section, which is a dataclass or a pydantic model."""
+    for name, hint in typing.get_type_hints(kind).items():
+        if name.startswith("_") or name == "model_config":
+            continue
+        sections = [
+            part
+            for part in (hint, *typing.get_args(hint))
+            if dataclasses.is_dataclass(part) or hasattr(part, "model_fields")
+        ]
+        if sections:
+            for part in sections:
+                yield from _option_names(part, f"{section}{name}.")
+        elif typing.get_origin(hint) is not typing.ClassVar:
+            yield f"{section}{name}"
 
 
 def executor_converter() -> Any | None:

@@ -121,14 +121,22 @@ def _median(values: Any) -> float | None:
 _kept: dict[tuple[Any, ...], tuple[float, Device]] = {}
 
 
+def _key(block: RuntimeBackend, name: str) -> tuple[Any, ...]:
+    return (*service_identity(block), name, block.calibration_id, block.fractional_gates)
+
+
+def forget_device(block: RuntimeBackend, name: str) -> None:
+    """Forget what is known of a backend: the service has refused a job that was made for it."""
+    _kept.pop(_key(block, name), None)
+
+
 async def device_of(api: RuntimeApi, block: RuntimeBackend, name: str) -> Device:
     """Return a backend of the service of a block, as it was at most ten minutes ago.
 
     Raises:
         NotFoundError: The service has no backend of this name, or no such calibration.
     """
-    asked = block.calibration_id
-    key = (*service_identity(block), name, asked, block.fractional_gates)
+    asked, key = block.calibration_id, _key(block, name)
     until, device = _kept.get(key, (0.0, None))
     if device is None or time.monotonic() >= until:
         try:

@@ -45,11 +45,10 @@ from prefect_qiskit_runtime.following.following import (
     CANCEL_SECONDS,
     cancel_quietly,
     cancel_with_caller,
-    decode_result,
     deleted_job,
     deletion_explained,
-    fetch_encoded,
     fetch_job_error,
+    fetch_result,
     follow,
 )
 from prefect_qiskit_runtime.models import (
@@ -250,10 +249,13 @@ class Evaluation:
                 await asyncio.sleep(pause_seconds)
 
     async def _sends_again(self, error: JobError, submitted: int, backend_name: str) -> bool:
-        """Return whether a job is sent again after this many, to this or another backend."""
-        if next_step(error.reason_code) is not NextStep.OTHER_BACKEND:
-            return self._policy.sends_again(error, submitted)
-        return submitted < self._policy.attempts and await self.placement.leave(backend_name)
+        """Return whether a job is sent again after this many, perhaps changed."""
+        step, may_follow = next_step(error.reason_code), submitted < self._policy.attempts
+        if step is NextStep.OTHER_BACKEND:
+            return may_follow and await self.placement.leave(backend_name)
+        if step is NextStep.TRANSPILE_AGAIN:
+            return may_follow and self.placement.transpile_again(backend_name)
+        return self._policy.sends_again(error, submitted)
 
     def _was_cancelled_by_another(self, error: JobError) -> bool:
         """Return whether another caller's job, which this call had joined, was cancelled."""
@@ -293,14 +295,17 @@ class Evaluation:
         return self._own_name if self._identity is None else self._identity.key(0)
 
     async def _place_on_any_backend(self) -> JobSubmitted:
-        """Find or submit the job of an attempt, on another backend if one refuses it for good."""
+        """Find or submit the job of an attempt, changed if its backend refuses it for good."""
         while True:
             try:
                 return await self._place()
             except QiskitRuntimeError as error:
-                elsewhere = next_step(error.code) is NextStep.OTHER_BACKEND
-                if not elsewhere or not await self.placement.leave(self.placement.name):
-                    raise
+                step, name = next_step(error.code), self.placement.name
+                if step is NextStep.OTHER_BACKEND and await self.placement.leave(name):
+                    continue
+                if step is NextStep.TRANSPILE_AGAIN and self.placement.transpile_again(name):
+                    continue
+                raise
 
     async def _place(self) -> JobSubmitted:
         """Find or submit the job of an attempt."""
@@ -500,10 +505,11 @@ class Evaluation:
                 progress=lambda: delivery.next_seq,
             )
             summarise(job_id, self.sent)
-            self.encoded = await self._policy.ask(
-                lambda: fetch_encoded(api, job_id, end.state.status, private=self._is_private)
+            self.encoded, result = await self._policy.ask(
+                lambda: fetch_result(
+                    api, job_id, end.state.status, decoders, private=self._is_private
+                )
             )
-            result = await decode_result(self.encoded, decoders)
         await self._without_twins(job_id)
         if identity is not None:
             await identity.record_delivery()

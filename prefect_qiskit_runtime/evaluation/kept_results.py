@@ -23,7 +23,7 @@ from prefect_qiskit_runtime.evaluation.request import Request
 from prefect_qiskit_runtime.flow_run.lineage import flow_tag, lineage_here
 from prefect_qiskit_runtime.flow_run.logger import logger_here
 from prefect_qiskit_runtime.following.callbacks import InterimCallback, InterimDelivery
-from prefect_qiskit_runtime.following.following import decode_result, follow
+from prefect_qiskit_runtime.following.following import follow
 from prefect_qiskit_runtime.models import PRIMITIVES, JobInfo, JobMetrics, package_version
 from prefect_qiskit_runtime.records.records import Records
 from prefect_qiskit_runtime.submission.retrying import RetryPolicy
@@ -45,7 +45,7 @@ class KeptResult(BaseModel):
         calibration: The reported calibration of the backend, if it is part of the key.
         versions: Versions of this package when the result was stored, and of the packages that
             the job ran with.
-        result: The text that the job sent; None if it sent none.
+        result: The text that the job sent.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -62,7 +62,7 @@ class KeptResult(BaseModel):
     ended_at: datetime
     interim_count: int
     versions: dict[str, str | None]
-    result: str | None
+    result: str
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class CachedEvaluation:
         )
         if callback is not None and kept.interim_count:
             await self._replay(kept, callback, decoders)
-        return await decode_result(kept.result, decoders)
+        return await asyncio.to_thread(decoders.decode_final, kept.result)
 
     async def _key(self) -> str:
         """Return the request's key, the same on every machine and for every copy of a program."""
@@ -185,7 +185,7 @@ class CachedEvaluation:
         record = await self._records.read(_place(key))
         try:
             return None if record is None else KeptResult.model_validate(record)
-        except ValidationError:  # stored by another version
+        except ValidationError:  # stored by another version, or without a result
             return None
 
     async def _evaluate(
@@ -236,6 +236,7 @@ class CachedEvaluation:
             info, metrics = await asyncio.gather(
                 self._api.get_job(job_id), self._api.job_metrics(job_id)
             )
+            assert evaluation.encoded is not None  # noqa: S101 - the evaluation has a result
             made = self._describe(key, info, metrics, attempt, evaluation.encoded)
             kept = await self._read(key)
             if kept is None or kept.ended_at <= made.ended_at:
@@ -248,7 +249,7 @@ class CachedEvaluation:
             )
 
     def _describe(
-        self, key: str, info: JobInfo, metrics: JobMetrics, attempt: int, encoded: str | None
+        self, key: str, info: JobInfo, metrics: JobMetrics, attempt: int, encoded: str
     ) -> KeptResult:
         finished = info.ended or metrics.timestamps.get("finished") or datetime.now(UTC)
         return KeptResult(

@@ -14,6 +14,7 @@ from prefect_qiskit_runtime.backend import LEAST_BUSY, RuntimeBackend
 from prefect_qiskit_runtime.client import LARGEST_BODY_BYTES, RuntimeApi
 from prefect_qiskit_runtime.codec import encode_inputs
 from prefect_qiskit_runtime.devices.choice import choose_backend
+from prefect_qiskit_runtime.devices.device import forget_device
 from prefect_qiskit_runtime.errors import InvalidInputError, NotFoundError
 from prefect_qiskit_runtime.evaluation.request import Request
 from prefect_qiskit_runtime.flow_run.logger import logger_here
@@ -83,6 +84,7 @@ class Placement:
         self._api = api
         self._request = request
         self._over: list[str] = []  # the backends that cannot run the job
+        self._is_transpiled_again = False
 
     @classmethod
     async def from_request(cls, api: RuntimeApi, request: Request) -> Placement:
@@ -140,6 +142,24 @@ class Placement:
             self.params_text = ""
         self.record["left_backends"] = list(self._over)
         logger_here().warning("Backend %s cannot run the job; it goes to %s.", unable, self.name)
+        return True
+
+    def transpile_again(self, name: str) -> bool:
+        """Prepare the inputs once more, for a backend as it is now; return whether that may help.
+
+        Args:
+            name: The backend, which lacks an instruction of the circuits.
+        """
+        request = self._request
+        is_pinned = request.options.calibration_id is not None
+        if self._is_transpiled_again or is_pinned or not request.settings.get("transpile"):
+            return False
+        self._is_transpiled_again = True
+        forget_device(request.backend, name)
+        self.params_text = ""
+        logger_here().warning(
+            "Backend %s lacks an instruction of the circuits: they are transpiled again.", name
+        )
         return True
 
     async def _choose(self) -> None:

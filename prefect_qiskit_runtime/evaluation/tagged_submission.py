@@ -9,6 +9,7 @@ the grace period (`Settings.submission_grace_seconds`) after the request that ma
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
 import random
 import time
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from prefect_qiskit_runtime.client import RuntimeApi, was_sent
+from prefect_qiskit_runtime.client import RuntimeApi, was_connected, was_sent
 from prefect_qiskit_runtime.errors import (
     DELETED_JOB,
     BudgetExceededError,
@@ -101,6 +102,14 @@ def _name(run: Run) -> str:
 _LONGEST_PAUSE_SECONDS = 15.0
 
 
+class _UnclearError(Exception):
+    """The request that makes a job was sent, and its outcome is unknown."""
+
+    def __init__(self, error: QiskitRuntimeError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 @dataclass(frozen=True)
 class TaggedSubmission:
     """One name, and the job that carries it as a tag.
@@ -108,7 +117,7 @@ class TaggedSubmission:
     Attributes:
         api: The service.
         name: The tag.
-        prepare: Prepares the request; called before it is first sent.
+        prepare: Prepares the request, unless that is done; called before it is sent.
         preparation: The preparation record. Its estimate is kept for a later process, which finds
             the job and has nothing to prepare.
         post: Sends the request once.
@@ -138,16 +147,17 @@ class TaggedSubmission:
 
         Raises:
             SubmissionUnclearError: A request may have made a job that is not found, and the
-                settings forbid to send it again.
+                settings forbid to send it again, or its outcome is unclear again and again.
             NotFoundError: An earlier call made the job, and it was deleted: it is not sent again.
+            QiskitRuntimeError: A query before the request failed; nothing was submitted.
         """
         found = None if self.is_first else await self._find_earlier()
         if found is not None:
             await self._record_job(found.id)
-        if found is None:
-            await self.policy.ask(self.prepare, may_ask_again=is_met(self.api))
+        unclear_since: float | None = None
         while found is None:
             try:
+                await self.policy.ask(self.prepare, may_ask_again=is_met(self.api))
                 async with self.line.turn():
                     return await self.policy.ask(
                         self._send, may_ask_again=_is_refused, progress=lambda: self.line.waits
@@ -155,14 +165,36 @@ class TaggedSubmission:
             except BudgetExceededError as error:
                 assert self.budget is not None  # noqa: S101 - for the type checker: it raised this
                 await self.budget.request_approval(error)
+            except _UnclearError as unclear:
+                found = await self._find_after(unclear.error)
+                if found is None and unclear_since is not None:
+                    self._require_patience(unclear_since, unclear.error)
+                unclear_since = unclear_since or time.monotonic()
             except (ServiceUnavailableError, ProtocolError) as error:
-                if _is_without_effect(error):
-                    raise
-                found = await self._find_after(error)
+                if unclear_since is None:
+                    raise _not_submitted(error) from error
+                raise
         return JobSubmitted(id=found.id, backend=found.backend, replayed=not self.is_first)
 
+    def _require_patience(self, since: float, error: QiskitRuntimeError) -> None:
+        """Raise if requests have had unclear outcomes for longer than one may be retried."""
+        if time.monotonic() - since < self.policy.deadline_seconds:
+            return
+        raise SubmissionUnclearError(
+            f"{error} Since the first such answer, no request to submit this job had a clear"
+            f" outcome, and no job with the tag {self.name} was found at {self.api.url} within"
+            f" {self.settings.submission_grace_seconds:g} s after the last one. The job is not"
+            " sent again. Run again later: the tag is searched for first.",
+            tag=self.name,
+        ) from error
+
     async def _send(self) -> JobSubmitted:
-        """Send the request; record the intent before it, and a refusal after it."""
+        """Send the request; record the intent before it, and a refusal after it.
+
+        Raises:
+            _UnclearError: The request may have made a job. All other errors are of queries before
+                it, or of a request that certainly made none.
+        """
         if self.budget is not None:
             await self.budget.require()
         async with self.line.place():
@@ -173,8 +205,9 @@ class TaggedSubmission:
             try:
                 submitted = await self.post()
             except QiskitRuntimeError as error:
-                if _is_without_effect(error):
-                    await self._record("refusal", intent)
+                if not _is_without_effect(error):
+                    raise _UnclearError(error) from error
+                await self._record("refusal", intent)
                 raise
         if self.budget is not None:
             self.budget.note(submitted.id)
@@ -305,16 +338,22 @@ class TaggedSubmission:
 
 
 def _is_refused(error: QiskitRuntimeError) -> bool:
-    """Return whether a request was refused for now (429, or a code to wait), and made no job.
+    """Return whether the service or its login refused a request for now; it made no job."""
+    return is_retryable(error) and was_connected(error) and _is_without_effect(error)
 
-    After a lost reply or a status of 500 and above, a job may exist, whatever the code.
-    """
-    is_clear = isinstance(error, RateLimitedError) or not isinstance(error, ServiceUnavailableError)
-    return is_retryable(error) and is_clear
+
+def _not_submitted(error: QiskitRuntimeError) -> QiskitRuntimeError:
+    """Return an error whose message adds that no job was made."""
+    clearer = copy.copy(error)
+    clearer.args = (f"{error} The job was not submitted.",)
+    return clearer
 
 
 def _is_without_effect(error: QiskitRuntimeError) -> bool:
-    """Return whether a request certainly made no job: it was refused or never sent."""
+    """Return whether a request certainly made no job: it was refused or never sent.
+
+    After a lost reply or a status of 500 and above, a job may exist, whatever the code.
+    """
     if isinstance(error, RateLimitedError) or not was_sent(error):
         return True
     return not isinstance(error, ServiceUnavailableError | ProtocolError)

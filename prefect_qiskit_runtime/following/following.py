@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from prefect_qiskit_runtime.client import RuntimeApi, job_error
+from prefect_qiskit_runtime.client import RuntimeApi, job_error, read_result
 from prefect_qiskit_runtime.codec import Decoders, decode
 from prefect_qiskit_runtime.errors import (
     DELETED_JOB,
@@ -27,7 +27,7 @@ from prefect_qiskit_runtime.flow_run.events import send_state_event
 from prefect_qiskit_runtime.flow_run.lineage import note_end
 from prefect_qiskit_runtime.flow_run.logger import logger_here
 from prefect_qiskit_runtime.following.callbacks import InterimDelivery
-from prefect_qiskit_runtime.following.private_results import fetch_result_bytes
+from prefect_qiskit_runtime.following.private_results import KeptPrivateResults
 from prefect_qiskit_runtime.models import EndEvent, InterimEvent, JobState, JobStatus, StatusEvent
 from prefect_qiskit_runtime.twins.clean_up import cleaned_up
 from prefect_qiskit_runtime.twins.sync import deliver
@@ -118,52 +118,42 @@ def _send_end_event(state: JobState, job_id: str, about: Mapping[str, str]) -> N
 async def fetch_decoded(
     api: RuntimeApi, job_id: str, status: JobStatus, decoders: Decoders, *, private: bool
 ) -> Any:
-    """Fetch and decode the result of a job that has ended, as `fetch_encoded` does.
-
-    Raises:
-        JobError: The job ended without a result; the class shows the cause.
-        DecodingError: The result was fetched, but the decoder failed on it.
-    """
-    return await decode_result(await fetch_encoded(api, job_id, status, private=private), decoders)
+    """Fetch and decode the result of a job that has ended, as `fetch_result` does."""
+    return (await fetch_result(api, job_id, status, decoders, private=private))[1]
 
 
-async def fetch_encoded(
-    api: RuntimeApi, job_id: str, status: JobStatus, *, private: bool
-) -> str | None:
-    """Fetch the encoded result of a job that has ended; None if it has none.
+async def fetch_result(
+    api: RuntimeApi, job_id: str, status: JobStatus, decoders: Decoders, *, private: bool
+) -> tuple[str, Any]:
+    """Fetch the result of a job that has ended; return it as encoded text and decoded.
 
     Args:
         api: The service.
         job_id: The job.
         status: The final status of the job.
+        decoders: Decode the result. One that cannot be decoded is fetched again, unless private.
         private: Whether the result can be read only once: it is then stored first.
 
     Raises:
         JobError: The job ended without a result; the class shows the cause.
-        NotFoundError: The job was deleted; its `kind` is "deleted_job".
+        DecodingError: The result was fetched, but the decoder failed on it.
+        NotFoundError: The job was deleted, and its `kind` is "deleted_job"; or it is private, and
+            its result was read before.
+        ProtocolError: The service sends an empty result.
     """
+    results = KeptPrivateResults(api) if private else api
     try:
         if status is not JobStatus.COMPLETED:
             error = await fetch_job_error(api, job_id)
             if error is not None:
                 note_end(job_id)
                 raise error
-        body = await fetch_result_bytes(api, job_id, private=private)
+        return await read_result(results, job_id, decoders.decode_final, private=private)
     except NotFoundError as missing:
         if missing.kind in ("job", DELETED_JOB) and missing.identifier == job_id:
             with deletion_explained(job_id):
                 await api.get_job(job_id)  # the job may exist even if its result is not found
         raise
-    return body.decode() if body else None
-
-
-async def decode_result(text: str | None, decoders: Decoders) -> Any:
-    """Decode a result.
-
-    Raises:
-        DecodingError: The decoder failed on the result.
-    """
-    return None if text is None else await asyncio.to_thread(decoders.decode_final, text)
 
 
 async def fetch_job_error(api: RuntimeApi, job_id: str) -> JobError | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field
+from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 
 from prefect_qiskit_runtime.models._wire import UNKNOWN, Moment, Seconds, Side, WholeSeconds, Wire
 
@@ -50,8 +50,9 @@ class JobStatus(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> JobStatus | None:
-        # Older and newer services differ in upper and lower case.
-        return next((one for one in cls if one.value.lower() == str(value).lower()), None)
+        # Services differ in upper and lower case, and may add a reason: "Cancelled - Ran too long".
+        text = str(value).lower().partition(" - ")[0]
+        return next((one for one in cls if one.value.lower() == text), None)
 
     @property
     def is_terminal(self) -> bool:
@@ -59,8 +60,24 @@ class JobStatus(StrEnum):
         return self in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
 
 
+# Reason codes of statuses that contain the reason.
+_CODES_OF_STATUSES = {"cancelled - ran too long": ReasonCode.RAN_TOO_LONG}
+
+
+def _code_of_status(status: object) -> int | None:
+    return _CODES_OF_STATUSES.get(str(status).lower())
+
+
 class JobState(Wire):
     """A job's state, why it ended, and what to do about it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_reason_of_status(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or (code := _code_of_status(given.get("status"))) is None:
+            return given
+        stated = given.get("reason_code") or given.get("reasonCode")
+        return {**given, "reason_code": stated or code}
 
     status: JobStatus
     reason: Side[str | None] = None
@@ -134,6 +151,17 @@ class JobInfo(Wire):
         interim_count: Number of interim results published so far.
         estimated_running_time_seconds: The service's estimate of the longest running time.
     """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_status_of_older_clients(cls, given: Any) -> Any:
+        """Use the `status` beside `state` if only it contains the reason of the end."""
+        if not isinstance(given, dict) or _code_of_status(given.get("status")) is None:
+            return given
+        state = given.get("state")
+        if isinstance(state, dict) and JobStatus(state.get("status")) is JobStatus.CANCELLED:
+            return {**given, "state": {**state, "status": given["status"]}}
+        return given
 
     id: str = Field(min_length=1)
     backend: Side[str] = UNKNOWN

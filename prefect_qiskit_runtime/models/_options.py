@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from prefect_qiskit_runtime.errors import ConfigurationError
+from prefect_qiskit_runtime.errors import ConfigurationError, close_name
 
 _IBM_OPTION_NAMES = {"backend_name": "backend", "job_tags": "tags"}
 
@@ -151,7 +151,9 @@ class RuntimeOptions(BaseModel):
         except ValidationError as error:
             fault = error.errors(include_url=False, include_input=False)[0]
             place = ".".join(map(str, fault["loc"]))
+            is_unknown = fault["type"] == "extra_forbidden"
+            close = close_name(place, cls.model_fields) if is_unknown else ""
             raise ConfigurationError(
-                f"{f'Option {place!r}' if place else 'Options'}: {fault['msg']}. The options of a "
-                f"job are {', '.join(cls.model_fields)}."
+                f"{f'Option {place!r}' if place else 'Options'}: {fault['msg']}.{close} The options"
+                f" of a job are {', '.join(cls.model_fields)}."
             ) from error

@@ -24,6 +24,10 @@ class NextStep(StrEnum):
     WAIT = "The service is not accepting jobs now: send the job later."
     FETCH_AGAIN = "The job has a result that did not arrive: fetch the result again, do not resend."
     OTHER_BACKEND = "This backend cannot run the job: choose another one."
+    TRANSPILE_AGAIN = (
+        "Transpile the circuits again for the device as it is now; transpile=True of the call or of"
+        " the RuntimeBackend does so."
+    )
     NEW_SESSION = "The job's session has ended: open another one and send the job there."
     MAKE_SMALLER = "Make the job smaller, or raise its limit."
     STOP = "Correct the error before you send the job again."
@@ -54,6 +58,7 @@ _TABLE = {
     # 423 is the HTTP status of a reserved device, which an answer may repeat as its code.
     NextStep.WAIT: _codes("423 1012 1202 1233 1999 3458"),
     NextStep.OTHER_BACKEND: _codes("1004 1007 1009 2002 2615 3245 3246"),
+    NextStep.TRANSPILE_AGAIN: _codes("1517"),
     NextStep.NEW_SESSION: _codes("4001") | {ReasonCode.SESSION_CLOSED},
     NextStep.MAKE_SMALLER: _codes("1305 3242 3243 3248 5201 5302 6000-6003 8000-8999")
     | {ReasonCode.MEMORY_LIMIT, ReasonCode.HARDWARE_BUDGET},

@@ -7,12 +7,13 @@ reports that they were ignored.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any, Literal, get_args
 
-from prefect_qiskit_runtime.errors import InvalidInputError
+from prefect_qiskit_runtime.codec import seams
+from prefect_qiskit_runtime.errors import InvalidInputError, close_name
 from prefect_qiskit_runtime.program.constructs import require_precision, require_shots
 from prefect_qiskit_runtime.program.simulation import SETTING_NAMES, SimulationSettings
 
@@ -22,9 +23,11 @@ __all__ = [
     "PrimitiveOptions",
     "UnsupportedOptions",
     "check_choice",
+    "known_options",
     "read_number",
     "read_options",
     "require_known_inputs",
+    "require_known_options",
     "require_mapping",
 ]
 
@@ -64,6 +67,29 @@ _BELONGS = {
 }
 # Options that are a single value, although a mapping in JSON.
 _WHOLE = frozenset({"simulator.noise_model"})
+# Options that may have any content.
+_FREE = ("experimental", *_WHOLE)
+
+# The options of qiskit-ibm-runtime 0.49 to 0.51 by section. Later options are looked up in the
+# installed version.
+_OPTIONS = {
+    "": "default_precision default_shots experimental max_execution_time resilience_level"
+    " seed_estimator",
+    "dynamical_decoupling.": "enable extra_slack_distribution scheduling_method sequence_type"
+    " skip_reset_qubits",
+    "environment.": "image job_tags log_level max_execution_time private",
+    "execution.": "init_qubits meas_type rep_delay scheduler_timing stretch_values",
+    "resilience.": "layer_noise_model measure_mitigation pec_mitigation zne_mitigation",
+    "resilience.layer_noise_learning.": "layer_pair_depths max_layers_to_learn num_randomizations"
+    " shots_per_randomization",
+    "resilience.measure_noise_learning.": "num_randomizations shots_per_randomization",
+    "resilience.pec.": "max_overhead noise_gain",
+    "resilience.zne.": "amplifier extrapolated_noise_factors extrapolator noise_factors",
+    "simulator.": "angle_decimals basis_gates coupling_map layer_noise_model noise_model"
+    " seed_simulator warn_absent",
+    "twirling.": "enable_gates enable_measure group num_randomizations shots_per_randomization"
+    " strategy",
+}
 
 
 @dataclass(frozen=True)
@@ -158,6 +184,55 @@ def require_known_inputs(inputs: Mapping[str, Any]) -> None:
             path=f"$.{name}",
             rule="inputs of a primitive",
         )
+
+
+def known_options() -> frozenset[str]:
+    """Return the paths of all options of primitives that this package knows."""
+    return frozenset(
+        f"{section}{name}" for section, names in _OPTIONS.items() for name in names.split()
+    )
+
+
+def require_known_options(primitive: PrimitiveName, options: Mapping[str, Any]) -> None:
+    """Refuse options that neither this package nor the installed qiskit-ibm-runtime has.
+
+    Only the names are checked, whether or not the primitive or the backend supports them. In a job
+    they are not checked, because its client may have a later version.
+
+    Args:
+        primitive: The primitive that has the options.
+        options: Nested by section, as the user wrote them.
+
+    Raises:
+        InvalidInputError: An option is unknown; the message has the close name.
+    """
+    paths, known = list(_paths(options)), known_options()
+    if all(_is_known(path, known) for path in paths):
+        return
+    known |= seams.option_names()
+    for path in paths:
+        if not _is_known(path, known):
+            raise InvalidInputError(
+                f"The {primitive} has no option {path!r}.{close_name(path, sorted(known))}",
+                path=f"$.options.{path}",
+                rule="options of a primitive",
+            )
+
+
+def _is_known(path: str, known: Iterable[str]) -> bool:
+    """Return whether a path leads to an option, to a section of options, or into a free option."""
+    is_free = any(path == free or path.startswith(f"{free}.") for free in _FREE)
+    return is_free or any(name == path or name.startswith(f"{path}.") for name in known)
+
+
+def _paths(options: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the paths of all options and of empty sections."""
+    for name, value in options.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, Mapping) and value and path not in _FREE:
+            yield from _paths(value, f"{path}.")
+        else:
+            yield path
 
 
 def check_choice(value: Any) -> UnsupportedOptions:

@@ -14,7 +14,11 @@ from prefect_qiskit_runtime.codec import (
 )
 from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError
 from prefect_qiskit_runtime.models import RuntimeOptions
-from prefect_qiskit_runtime.program.primitive_options import UnsupportedOptions, read_options
+from prefect_qiskit_runtime.program.primitive_options import (
+    UnsupportedOptions,
+    read_options,
+    require_known_options,
+)
 from prefect_qiskit_runtime.program.simulation import lay_simulation_over
 from prefect_qiskit_runtime.pubs.primitive_inputs import (
     NO_SEED_ON_DEVICES,
@@ -76,7 +80,7 @@ class ExecutorCall:
             EncodingError: The program is not a quantum program.
             InvalidInputError: An option is not supported, or a construct of a circuit.
         """
-        options, _ = split_options(plain_options(self.options))
+        options = self._known_options()
         experimental = dict(options.pop("experimental", {}))
         given = {**experimental.pop("simulator", {}), **options.pop("simulator", {})}
         simulator = lay_simulation_over(simulation or {}, given)
@@ -123,17 +127,23 @@ class ExecutorCall:
             ConfigurationError: The call has a seed, or this environment does not support quantum
                 programs.
             EncodingError: The program is not a quantum program.
+            InvalidInputError: An option is unknown.
         """
         if self.seed is not None:
             raise ConfigurationError(NO_SEED_ON_DEVICES)
         require_no_simulation(self.primitive_options())
-        options, _ = split_options(plain_options(self.options))
+        options = self._known_options()
         return quantum_program_inputs(
             self.program,
             execution=options.get("execution", {}),
             experimental=options.get("experimental", {}),
             is_for_ibm=True,
         )
+
+    def _known_options(self) -> dict[str, Any]:
+        options = self.primitive_options()
+        require_known_options("executor", options)
+        return options
 
     def primitive_options(self) -> dict[str, Any]:
         """Return the options of the executor, without those of its job."""

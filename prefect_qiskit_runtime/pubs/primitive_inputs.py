@@ -22,6 +22,7 @@ from prefect_qiskit_runtime.program.primitive_options import (
     PrimitiveName,
     UnsupportedOptions,
     read_options,
+    require_known_options,
 )
 from prefect_qiskit_runtime.program.simulation import lay_simulation_over, simulation_settings
 
@@ -133,6 +134,7 @@ class PrimitiveCall:
             InvalidInputError: An option breaks a rule; the message names it.
         """
         options = self.primitive_options()
+        require_known_options(self.primitive, options)
         if self.seed is not None:
             options["simulator"] = {**options.get("simulator", {}), "seed_simulator": self.seed}
         level = options.pop("resilience_level", None)
@@ -158,6 +160,7 @@ class PrimitiveCall:
             ConfigurationError: The call asks for something that IBM's service does not support.
         """
         self._require_ibm_can()
+        require_known_options(self.primitive, self.primitive_options())
         if not list(self.pubs):
             raise InvalidInputError(
                 f"The {self.primitive} was given no PUB; a job on IBM Quantum would be billed.",

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from prefect_qiskit_runtime.client import RuntimeApi, was_sent
+from prefect_qiskit_runtime.client import RuntimeApi, was_connected
 from prefect_qiskit_runtime.errors import JobError, QiskitRuntimeError, is_retryable
 from prefect_qiskit_runtime.models import NextStep, RuntimeOptions, next_step
 
@@ -101,7 +101,7 @@ def is_met(api: RuntimeApi) -> Callable[[QiskitRuntimeError], bool]:
     If the connection is refused and the service has never replied, the address may be wrong, and
     retries do not help.
     """
-    return lambda error: is_retryable(error) and (was_sent(error) or api.has_answered)
+    return lambda error: is_retryable(error) and (was_connected(error) or api.has_answered)
 
 
 def _question_pause_seconds(error: QiskitRuntimeError, tries: int) -> float:

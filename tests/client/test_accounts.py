@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -257,3 +259,101 @@ async def test_a_client_of_an_account_that_is_not_there_says_so_when_it_is_opene
 def test_arguments_that_mean_no_service_are_refused(asked: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
         RuntimeClient(**asked)
+
+
+# --- several writers, and files with other entries -----------------------------------------------
+
+ODD = {
+    "legacy": {"channel": "ibm_quantum", "token": "old"},
+    "no-channel": {"token": "t"},
+    "note": "written by hand",
+    "list": [1, 2],
+    "later": {"channel": "of a later version", "token": "t", "more": {"a": 1}},
+}
+
+
+def test_accounts_that_are_saved_at_the_same_time_are_all_saved(file: Path) -> None:
+    """By four processes with three threads each."""
+    save("before", channel="ibm_cloud", instance=CRN)
+    processes = multiprocessing.get_context("fork")
+    barrier = processes.Barrier(4)
+
+    def save_three(number: int) -> None:
+        barrier.wait()
+        with ThreadPoolExecutor(3) as threads:
+            saving = [threads.submit(save, f"{number}-{one}", instance=CRN) for one in range(3)]
+        for one in saving:
+            one.result()
+
+    writers = [processes.Process(target=save_three, args=(number,)) for number in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    assert [writer.exitcode for writer in writers] == [0, 0, 0, 0]
+    names = {f"{number}-{one}" for number in range(4) for one in range(3)}
+    assert RuntimeClient.saved_accounts().keys() == names | {"before"}
+
+
+def test_a_process_that_dies_while_it_saves_leaves_the_file_as_it_was(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save("before", instance=CRN)
+    text = file.read_text()
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", die)
+    with pytest.raises(KeyboardInterrupt):
+        save("after", instance=CRN)
+    monkeypatch.undo()
+    assert file.read_text() == text
+    assert sorted(path.name for path in file.parent.iterdir()) == [file.name, f"{file.name}.lock"]
+
+
+def test_entries_that_qiskit_cannot_read_stay_and_do_not_disturb(file: Path) -> None:
+    file.parent.mkdir()
+    file.write_text(json.dumps(ODD))
+    file.chmod(0o640)
+    save("mine", instance=CRN, set_as_default=True)
+    assert key() == key(name="mine") == "key-of-mine"
+    assert RuntimeClient.saved_accounts().keys() == {"mine"}
+    entries = json.loads(file.read_text())
+    assert {name: entries[name] for name in ODD} == ODD
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    assert RuntimeClient.delete_account(name="mine")
+    assert json.loads(file.read_text()) == ODD
+
+
+def test_they_are_replaced_and_deleted_only_by_name(file: Path) -> None:
+    file.parent.mkdir()
+    file.write_text(json.dumps(ODD))
+    with pytest.raises(ConfigurationError, match="An entry named 'note' that Qiskit cannot read"):
+        save("note", instance=CRN)
+    assert json.loads(file.read_text()) == ODD
+    save("note", instance=CRN, overwrite=True)
+    assert key(name="note") == "key-of-note"
+    assert RuntimeClient.delete_account(name="list")
+    assert not RuntimeClient.delete_account(name="list")
+    assert json.loads(file.read_text()).keys() == ODD.keys() - {"list"}
+
+
+@pytest.mark.parametrize("content", ["[]", "7", '"accounts"', ""])
+def test_a_file_of_another_kind_is_refused_and_not_changed(file: Path, content: str) -> None:
+    file.parent.mkdir()
+    file.write_text(content)
+    for doing in (lambda: save("mine", instance=CRN), key, RuntimeClient.saved_accounts):
+        with pytest.raises(ConfigurationError, match="The file must be JSON as qiskit writes it"):
+            doing()
+    assert file.read_text() == content
+
+
+def test_a_file_behind_a_link_is_changed_in_its_place(file: Path, tmp_path: Path) -> None:
+    target = tmp_path / "elsewhere.json"
+    target.write_text("{}")
+    file.parent.mkdir()
+    file.symlink_to(target)
+    save("mine", instance=CRN)
+    assert file.is_symlink()
+    assert json.loads(target.read_text()).keys() == {"mine"}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,20 +19,26 @@ from prefect.settings import PREFECT_LOCAL_STORAGE_PATH
 from prefect_qiskit_runtime import (
     InvalidInputError,
     NotFoundError,
+    ProtocolError,
     RuntimeBackend,
     RuntimeServiceCredentials,
     ServiceUnavailableError,
+    arun_sampler,
     backend as backends,
     run_program,
     submit_program,
     upload_program,
 )
-from prefect_qiskit_runtime.client import RuntimeApi
+from prefect_qiskit_runtime.client import RuntimeApi, Spending, was_sent
+from prefect_qiskit_runtime.client.ibm import _login
 from prefect_qiskit_runtime.errors import SubmissionUnclearError
-from prefect_qiskit_runtime.evaluation import tagged_submission
+from prefect_qiskit_runtime.evaluation import budget, tagged_submission
 from prefect_qiskit_runtime.models import OUR_SERVICE, JobInfo
 from prefect_qiskit_runtime.records.records import FOLDER
+from prefect_qiskit_runtime.testing import OfflineService
+from tests.circuits import flip
 from tests.proxy import EMPTY_LISTING, Fault, Proxy
+from tests.simulated_ibm import ibm_backend
 from tests.team import TOKENS, TeamService
 
 SUBMISSION = r"POST /jobs$"
@@ -319,3 +326,78 @@ def test_a_service_that_nobody_answers_at_fails_soon(
     proxy.close()
     with pytest.raises(ServiceUnavailableError):
         run_program.fn(program, backend=backend)
+
+
+# --- queries before the submission ---------------------------------------------------------------
+
+
+@pytest.fixture
+def ibm(cloud: OfflineService, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """A proxy to an offline IBM Quantum, with a short grace period."""
+    monkeypatch.setenv("PREFECT_QISKIT_RUNTIME_SUBMISSION_GRACE_SECONDS", "1")
+    monkeypatch.setattr(budget, "_spending", Spending())
+    proxy = Proxy(cloud.url)
+    yield proxy
+    proxy.close()
+
+
+async def sample_within_a_budget(ibm: Proxy, cloud: OfflineService) -> None:
+    """Call a primitive whose budget needs the metrics of an earlier job."""
+    await arun_sampler.fn([flip()], backend=ibm_backend(ibm.url, cloud.token), shots=5)
+    ibm.seen.clear()
+    limited = ibm_backend(
+        ibm.url, cloud.token, max_qpu_seconds_per_day=1e6, retry_deadline_seconds=0
+    )
+    async with asyncio.timeout(60):
+        await arun_sampler.fn([flip()], backend=limited, shots=5)
+
+
+@pytest.mark.parametrize("afterwards", ["resubmit", "hold"])
+async def test_a_query_that_fails_before_the_submission_is_not_an_unclear_submission(
+    ibm: Proxy, cloud: OfflineService, monkeypatch: pytest.MonkeyPatch, afterwards: str
+) -> None:
+    monkeypatch.setenv("PREFECT_QISKIT_RUNTIME_UNCLEAR_SUBMISSION", afterwards)
+    ibm.faults.append(Fault(r"GET /api/v1/jobs/\w+/metrics", "before", 503, times=1000))
+    with pytest.raises(
+        ServiceUnavailableError, match=r"^Cannot get the metrics of job .* was not submitted\.$"
+    ):
+        await sample_within_a_budget(ibm, cloud)
+    assert not [request for request in ibm.seen if request.startswith("POST /api/v1/jobs")]
+    assert not [request for request in ibm.seen if "tags=" in request]
+
+
+async def test_an_answer_that_cannot_be_read_before_the_submission_ends_the_call(
+    ibm: Proxy, cloud: OfflineService
+) -> None:
+    ibm.faults.append(
+        Fault(r"GET /api/v1/jobs/\w+/metrics", "before", 200, b'{"usage": 7}', times=1000)
+    )
+    with pytest.raises(ProtocolError, match=r"metrics of job .* The job was not submitted\.$"):
+        await sample_within_a_budget(ibm, cloud)
+    assert not [request for request in ibm.seen if request.startswith("POST /api/v1/jobs")]
+
+
+async def test_a_login_that_fails_before_the_submission_is_not_an_unclear_submission(
+    ibm: Proxy, cloud: OfflineService
+) -> None:
+    backend = ibm_backend(ibm.url, cloud.token, retry_deadline_seconds=0)
+    await arun_sampler.fn([flip()], backend=backend, shots=5)
+    ibm.seen.clear()
+    async with backend.connect() as api:
+        login = _login.iam_login(ibm.url, cloud.token)
+        login.forget()
+        ibm.faults.append(Fault("POST /identity/token", "before", 503, times=1000))
+        with pytest.raises(ServiceUnavailableError) as caught:
+            await api.submit_job("sampler", "{}", backend="aer_simulator")
+    assert not was_sent(caught.value)
+    assert {request.split("?")[0] for request in ibm.seen} == {"POST /identity/token"}
+
+
+def test_a_submission_that_never_has_a_clear_outcome_ends(
+    proxy: Proxy, backend: RuntimeBackend, program: str
+) -> None:
+    proxy.faults.append(Fault(SUBMISSION, "before", 503, times=1000))
+    impatient = backend.model_copy(update={"retry_deadline_seconds": 1.0})
+    with pytest.raises(SubmissionUnclearError, match="with the tag pqr-"):
+        run_program.fn(program, {"upto": 2}, backend=impatient)
+    assert posts(proxy) == 2

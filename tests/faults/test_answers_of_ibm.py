@@ -21,6 +21,7 @@ from prefect_qiskit_runtime import (
     submit_sampler,
 )
 from prefect_qiskit_runtime.client.ibm import _login
+from prefect_qiskit_runtime.devices import device
 from prefect_qiskit_runtime.testing import OfflineService
 from tests.circuits import flip
 from tests.simulated_ibm import ibm_backend
@@ -231,3 +232,44 @@ async def test_a_call_that_is_cancelled_while_it_reads_such_a_result_keeps_it(
     result = await job.aresult()
     assert len(cloud.requests("GET", "/jobs/*/results")) == 1
     assert sum(result[0].data.meas.get_counts().values()) == 5
+
+
+# --- a device that lacks an instruction ----------------------------------------------------------
+
+
+def configurations(cloud: OfflineService) -> int:
+    return len(cloud.requests("GET", "/backends/fake_manila/configuration"))
+
+
+@pytest.fixture
+def unknown_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "_kept", {})
+
+
+@pytest.mark.usefixtures("unknown_devices")
+def test_code_1517_transpiles_again_for_the_device_as_it_is_now(cloud: OfflineService) -> None:
+    cloud.add("end_job", reason_code=1517)
+    backend = at_ibm(cloud, "fake_manila", transpile=True)
+    assert sum(count(backend).values()) == 5
+    assert (num_jobs(cloud), configurations(cloud)) == (2, 2)
+
+
+@pytest.mark.usefixtures("unknown_devices")
+def test_a_submission_refused_with_1517_is_transpiled_again_too(cloud: OfflineService) -> None:
+    cloud.add("refuse", status=400, code=1517, when={"method": "POST", "path": "/jobs"})
+    backend = at_ibm(cloud, "fake_manila", transpile=True)
+    assert sum(count(backend).values()) == 5
+    assert (num_jobs(cloud), configurations(cloud)) == (1, 2)
+
+
+@pytest.mark.usefixtures("unknown_devices")
+@pytest.mark.parametrize(("transpile", "jobs"), [(True, 2), (False, 1)])
+def test_but_only_once_and_otherwise_it_is_advised(
+    cloud: OfflineService, transpile: bool, jobs: int
+) -> None:
+    cloud.add("end_job", reason_code=1517, when={"times": None})
+    backend = at_ibm(cloud, "fake_manila" if transpile else "aer_simulator", transpile=transpile)
+    with pytest.raises(JobError, match=r"Transpile the circuits again for the device") as caught:
+        count(backend)
+    assert (caught.value.reason_code, caught.value.transient) == (1517, False)
+    assert num_jobs(cloud) == jobs

@@ -145,7 +145,7 @@ def test_what_ibm_does_not_do_is_refused_before_a_job_is_made(backend: RuntimeBa
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"default_shts": 5}, "default_shts: Unexpected keyword"),
+        ({"default_shts": 5}, "no option 'default_shts'. Did you mean 'default_shots'"),
         ({"resilience_level": 9}, "resilience_level"),
         ({"resilience": {"zne": {"noise_factors": "x"}}}, "noise_factors"),
     ],

@@ -21,13 +21,17 @@ from typing import Annotated
 import httpx
 from pydantic import Field
 
-from prefect_qiskit_runtime.client._answers import Call, error_from_fault, error_from_response
+from prefect_qiskit_runtime.client._answers import (
+    Call,
+    error_from_fault,
+    error_from_response,
+    is_page,
+)
 from prefect_qiskit_runtime.client._calls import read_model
 from prefect_qiskit_runtime.client._transport import Authentication, pauses
 from prefect_qiskit_runtime.errors import (
     AuthenticationError,
     QiskitRuntimeError,
-    ServiceUnavailableError,
     is_retryable,
 )
 from prefect_qiskit_runtime.models import Side, Wire
@@ -156,8 +160,8 @@ class IamLogin:
         for pause_seconds in pauses():
             try:
                 return await self._ask(http)
-            except ServiceUnavailableError:
-                if pause_seconds is None:
+            except QiskitRuntimeError as error:
+                if pause_seconds is None or not is_retryable(error):
                     raise
             await asyncio.sleep(pause_seconds)
         raise AssertionError  # the last pause is None, which ends the loop above
@@ -170,7 +174,7 @@ class IamLogin:
             response = await http.post(self._url + call.path, data=form, timeout=_TIMEOUT_SECONDS)
         except httpx.HTTPError as fault:
             raise error_from_fault(call, self._url, fault) from fault
-        if response.status_code in _REFUSED:
+        if response.status_code in _REFUSED and not is_page(response):
             raise self._refusal(call, response)
         if response.status_code >= 300:
             raise error_from_response(call, response, (self._api_key,))

@@ -14,6 +14,7 @@ _ADVICE: tuple[tuple[str, str], ...] = (
     ("Fetch the result again.", "3208 3253"),
     ("Wait, then submit the job again.", "1012 1202 1233 1999 3458"),
     ("Use another backend.", "1004 1007 1009 2002 2615 3245 3246"),
+    ("Transpile the circuits again.", "1517"),
     ("Open a new session and submit the job again.", "4001 90007"),
     ("Make the job smaller.", "1305 3242 3243 3248 5201 5302 6000-6003 8000-8999"),
     (

@@ -1,0 +1,88 @@
+"""The result of a completed job, fetched again if the answer was empty, cut or garbled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from prefect_qiskit_runtime.errors import DecodingError, NotFoundError, ProtocolError
+
+T = TypeVar("T")
+
+_PAUSES_SECONDS = (0.5, 1.0, 2.0)
+
+
+class _Results(Protocol):
+    async def job_result(self, job_id: str) -> bytes | None: ...
+
+
+async def read_result(
+    api: _Results, job_id: str, read: Callable[[str], T], *, private: bool
+) -> tuple[str, T]:
+    """Fetch the result of a completed job and read it; the job is not affected by any error.
+
+    An answer that is empty or cannot be read is fetched again a few times. An answer that is the
+    same twice is not damaged: the error of `read` is raised.
+
+    Args:
+        api: The service.
+        job_id: The job, which must have completed.
+        read: Converts the encoded text; called in a thread.
+        private: Whether the result can be read only once: it is then fetched only once.
+
+    Returns:
+        The encoded text, and the value that `read` returned.
+
+    Raises:
+        DecodingError: `read` failed.
+        NotFoundError: The job is private, and its result was read before.
+        ProtocolError: All answers were empty.
+    """
+    earlier: int | None = None
+    for pause_seconds in () if private else _PAUSES_SECONDS:
+        body = await api.job_result(job_id)
+        try:
+            if body:
+                return await asyncio.to_thread(_read, body, read)
+        except DecodingError:
+            if hash(body) == earlier:
+                raise
+            earlier = hash(body)
+        await asyncio.sleep(pause_seconds)
+    if body := await api.job_result(job_id):
+        return await asyncio.to_thread(_read, body, read)
+    raise already_read(job_id) if private else _empty(job_id)
+
+
+def already_read(job_id: str, where: str = "") -> NotFoundError:
+    """Return the error for the result of a private job that the service has deleted.
+
+    Args:
+        job_id: The job.
+        where: Where the result was searched for besides the service, as in ", and it is not in X".
+    """
+    return NotFoundError(
+        f"The result of the private job {job_id} has already been read{where}: it was read"
+        " elsewhere, a process died with it, or the answer that contained it was lost. The service"
+        " returns it only once. The job is not sent again automatically.",
+        kind="result",
+        identifier=job_id,
+    )
+
+
+def _read(body: bytes, read: Callable[[str], T]) -> tuple[str, T]:
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as exc:
+        raise DecodingError(
+            f"The result ({len(body)} bytes) is not UTF-8 text: {exc.reason} at byte {exc.start}."
+        ) from exc
+    return text, read(text)
+
+
+def _empty(job_id: str) -> ProtocolError:
+    return ProtocolError(
+        f"Job {job_id} has completed, but the service answered with an empty result"
+        f" {len(_PAUSES_SECONDS) + 1} times. The job is not affected: fetch its result again later."
+    )

@@ -1,0 +1,223 @@
+"""Answers that are empty, cut, garbled or a page of HTML: no result is lost, none reads as None."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+
+from prefect_qiskit_runtime import (
+    AuthenticationError,
+    ConfigurationError,
+    DecodingError,
+    IBMQuantumCredentials,
+    NotFoundError,
+    ProtocolError,
+    RuntimeBackend,
+    RuntimeServiceCredentials,
+    arun_sampler,
+    asubmit_sampler,
+    run_program,
+    upload_program,
+)
+from prefect_qiskit_runtime.client import RuntimeClient
+from prefect_qiskit_runtime.client.ibm import _polling
+from prefect_qiskit_runtime.testing import OfflineService
+from tests.circuits import flip
+from tests.proxy import Fault, Proxy
+from tests.simulated_ibm import ibm_backend
+from tests.team import TOKENS
+
+PAGE = b"<html><body><h1>The gateway is busy</h1></body></html>"
+RESULTS = r"GET (/api/v1)?/jobs/\w+/results"
+DAMAGED = {
+    "empty": b"",
+    "cut": b'{"__type__": "PrimitiveResult", "__value__": {"pub_res',
+    "garbled": b"\xff\xfe{}\x00",
+    "page": PAGE,
+}
+ANSWERING = "def main(backend, user_messenger, answer=None):\n    return answer\n"
+
+
+@pytest.fixture
+def ibm(cloud: OfflineService) -> Iterator[Proxy]:
+    proxy = Proxy(cloud.url)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def backend(ibm: Proxy, cloud: OfflineService) -> RuntimeBackend:
+    return ibm_backend(ibm.url, cloud.token, retry_deadline_seconds=20)
+
+
+async def count(backend: RuntimeBackend, **how: Any) -> dict[str, int]:
+    async with asyncio.timeout(60):
+        (result,) = cast("Any", await arun_sampler.fn([flip()], backend=backend, shots=5, **how))
+    return result.data.meas.get_counts()
+
+
+def asked(proxy: Proxy, what: str) -> int:
+    return sum(request.endswith(what) for request in proxy.seen)
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+async def test_a_damaged_result_is_fetched_again(
+    ibm: Proxy, backend: RuntimeBackend, damage: str
+) -> None:
+    ibm.faults.append(Fault(RESULTS, "after", 200, DAMAGED[damage]))
+    assert await count(backend) == {"1": 5}
+    assert (asked(ibm, "/results"), asked(ibm, "POST /api/v1/jobs")) == (2, 1)
+
+
+async def test_a_result_that_stays_empty_is_an_error_and_is_not_kept(
+    ibm: Proxy, backend: RuntimeBackend, prefect_server: None
+) -> None:
+    ibm.faults.append(Fault(RESULTS, "after", 200, b"", times=4))
+    with pytest.raises(ProtocolError, match=r"Job \w+ has completed, but .* empty result 4 times"):
+        await count(backend, cache=True)
+    assert await count(backend, cache=True) == {"1": 5}
+    assert asked(ibm, "POST /api/v1/jobs") == 1
+
+
+async def test_a_result_that_stays_garbled_is_an_error(ibm: Proxy, backend: RuntimeBackend) -> None:
+    ibm.faults.append(Fault(RESULTS, "after", 200, PAGE, times=9))
+    with pytest.raises(DecodingError, match="as JSON"):
+        await count(backend)
+    assert asked(ibm, "/results") == 2  # the second answer is the same
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+async def test_a_client_without_prefect_fetches_a_damaged_result_again(
+    proxy: Proxy, damage: str
+) -> None:
+    async with RuntimeClient(url=proxy.url, token=TOKENS["alice"]) as client:
+        program_id = await client.upload_program(ANSWERING, {"name": "answering-null"})
+        job = await client.run(program_id, {"answer": 7})
+        proxy.faults.append(Fault(RESULTS, "after", 200, DAMAGED[damage]))
+        assert await job.result() == 7
+
+
+def test_a_program_that_returns_none_has_a_result(proxy: Proxy) -> None:
+    credentials = RuntimeServiceCredentials(url=proxy.url, token=TOKENS["alice"])
+    team = RuntimeBackend(service="team", credentials=credentials)
+    program_id = upload_program.fn(ANSWERING, name="answering-null", backend=team)
+    proxy.seen.clear()
+    assert run_program.fn(program_id, backend=team) is None
+    assert asked(proxy, "/results") == 1
+
+
+# --- private results -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("damage", ["cut", "garbled", "page"])
+async def test_a_damaged_private_result_is_never_fetched_again(
+    ibm: Proxy, backend: RuntimeBackend, prefect_server: None, damage: str
+) -> None:
+    ibm.faults.append(Fault(RESULTS, "after", 200, DAMAGED[damage]))
+    with pytest.raises(DecodingError):
+        await count(backend.model_copy(update={"private": True}))
+    assert asked(ibm, "/results") == 1
+
+
+async def test_a_private_result_that_was_read_before_is_an_error(
+    ibm: Proxy, backend: RuntimeBackend, prefect_server: None
+) -> None:
+    """IBM answers a second request for it with 204 and nothing."""
+    ibm.faults.append(Fault(RESULTS, "before", 204, b""))
+    job = await asubmit_sampler.fn(
+        [flip()], backend=backend.model_copy(update={"private": True}), shots=5
+    )
+    with pytest.raises(NotFoundError, match="has already been read, and it is not in") as caught:
+        await job.aresult()
+    assert (caught.value.kind, caught.value.identifier) == ("result", job.job_id)
+    assert asked(ibm, "/results") == 1
+
+
+async def test_a_client_without_prefect_reports_a_private_result_that_was_read_before(
+    proxy: Proxy,
+) -> None:
+    async with RuntimeClient(url=proxy.url, token=TOKENS["alice"]) as client:
+        program_id = await client.upload_program(ANSWERING, {"name": "answering-null"})
+        job = await client.run(program_id, {"answer": 7}, {"private": True})
+        proxy.faults.append(Fault(RESULTS, "before", 204, b""))
+        with pytest.raises(NotFoundError, match="has already been read: it was read elsewhere"):
+            await job.result()
+    assert asked(proxy, "/results") == 1
+
+
+# --- pages in place of answers -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        r"GET /api/v1/jobs/\w+\?exclude_params",
+        r"GET /api/v1/backends/\w+/configuration",
+        r"GET /api/v1/jobs/\w+/metrics",
+    ],
+)
+@pytest.mark.parametrize("damage", ["empty", "garbled", "page"])
+async def test_an_answer_that_is_not_json_is_asked_for_again(
+    ibm: Proxy,
+    backend: RuntimeBackend,
+    monkeypatch: pytest.MonkeyPatch,
+    question: str,
+    damage: str,
+) -> None:
+    monkeypatch.setattr(_polling, "_BETWEEN_REQUESTS_SECONDS", 0.01)
+    limited = backend.model_copy(update={"max_qpu_seconds_per_day": 1e6, "transpile": True})
+    assert await count(limited) == {"1": 5}
+    ibm.seen.clear()
+    page = Fault(question, "after", 200, DAMAGED[damage])
+    ibm.faults.append(page)
+    other = limited.model_copy(update={"fractional_gates": True})  # a device that is not known yet
+    assert await count(other if "backends" in question else limited) == {"1": 5}
+    assert (page.happened, asked(ibm, "POST /api/v1/jobs")) == (1, 1)
+
+
+async def test_but_not_without_end(
+    ibm: Proxy, backend: RuntimeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_polling, "_BETWEEN_REQUESTS_SECONDS", 0.01)
+    monkeypatch.setattr(_polling, "_GIVE_UP_SECONDS", 0.5)
+    ibm.faults.append(Fault(r"GET /api/v1/jobs/\w+\?", "after", 200, PAGE, times=1000))
+    with pytest.raises(ProtocolError, match="the answer is not one of the protocol"):
+        await count(backend.model_copy(update={"retry_deadline_seconds": 0}))
+
+
+async def test_a_page_of_an_address_that_has_never_answered_with_json_is_reported_at_once(
+    proxy: Proxy,
+) -> None:
+    proxy.faults.append(Fault("GET /", "before", 200, PAGE, times=1000))
+    async with RuntimeClient(url=proxy.url, token=TOKENS["alice"]) as client:
+        with pytest.raises(ProtocolError, match="Is this a Qiskit Runtime service") as caught:
+            await client.programs()
+    assert (caught.value.transient, len(proxy.seen)) == (False, 1)
+
+
+# --- pages of a firewall -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("request_", ["POST /identity/token", "GET /api/v1/backends"])
+async def test_a_page_of_a_firewall_is_not_called_a_wrong_key(
+    ibm: Proxy, backend: RuntimeBackend, request_: str, status: int
+) -> None:
+    ibm.faults.append(Fault(request_, "before", status, PAGE, times=1000))
+    with pytest.raises(ConfigurationError, match="so a firewall or a proxy blocks the request"):
+        await count(backend, transpile=True)
+    assert isinstance(backend.credentials, IBMQuantumCredentials)
+    with pytest.raises(ConfigurationError, match=f"answered {status} with a page") as caught:
+        await backend.credentials.averify()
+    assert "key is wrong" not in str(caught.value)
+    assert asked(ibm, "POST /api/v1/jobs") == 0
+
+
+async def test_a_refusal_of_the_identity_service_is(ibm: Proxy, backend: RuntimeBackend) -> None:
+    refusal = b'{"errorCode": "BXNIM0415E", "errorMessage": "Provided API key could not be found."}'
+    ibm.faults.append(Fault("POST /identity/token", "before", 403, refusal, times=1000))
+    with pytest.raises(AuthenticationError, match="refused the API key"):
+        await count(backend)
