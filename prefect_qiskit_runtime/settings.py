@@ -133,6 +133,39 @@ class Settings(BaseSettings):
     log_bytes: int = Field(
         default=8 * MEBIBYTE, ge=64 * 1024, description="How much of a job's log is kept."
     )
+    source_bytes: int = Field(
+        default=5 * 1000**2,
+        ge=1024,
+        le=100 * 1000**2,
+        description="Largest source of a program that the service accepts.",
+    )
+    max_connections: int = Field(
+        default=2000,
+        ge=1,
+        description=(
+            "How many connections the service keeps open, within the number of files that it may"
+            " open. Beyond it, a new connection displaces the oldest one that has sent no valid"
+            " token, or an idle one."
+        ),
+    )
+    max_connections_per_peer: int = Field(
+        default=1000,
+        ge=1,
+        description="The same for the connections of one address, such as that of a proxy.",
+    )
+    request_head_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        description="The service closes a connection whose request line and headers take longer.",
+    )
+    request_body_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        description=(
+            "How long the service waits for the next part of a request's body; a body of at most"
+            " 64 KiB must arrive completely in this time."
+        ),
+    )
     duplicate_program_names: Literal["allow", "refuse"] = Field(
         default="allow",
         description="Whether one user may have several programs of the same name, as IBM's service"

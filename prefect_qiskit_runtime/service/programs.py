@@ -26,6 +26,7 @@ from prefect_qiskit_runtime.errors import (
 )
 from prefect_qiskit_runtime.models import IfExists, ProgramMetadata, ProgramSpec, ProgramUploaded
 from prefect_qiskit_runtime.service.inputs import check_requirements_known, check_schema
+from prefect_qiskit_runtime.service.problem import PayloadTooLargeError
 from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER
 from prefect_qiskit_runtime.service.store import programs as statements
 from prefect_qiskit_runtime.service.store.records import (
@@ -73,14 +74,23 @@ class ProgramChange(BaseModel):
     spec: ProgramSpec | None = None
 
 
-def decode_source(data: str) -> str:
+def decode_source(data: str, *, largest: int) -> str:
     """Return the source of an upload, without the byte order mark that some editors add.
 
     Raises:
         InvalidInputError: The data is not base64 of UTF-8 text.
+        PayloadTooLargeError: The source has more bytes than `largest`.
     """
     try:
-        return base64.b64decode("".join(data.split()), validate=True).decode("utf-8-sig")
+        source = base64.b64decode("".join(data.split()), validate=True)
+        if len(source) > largest:
+            raise PayloadTooLargeError(
+                f"The program's source has {len(source)} bytes, and this service accepts at most"
+                f" {largest}. Pass data as inputs of the job instead.",
+                path="$.data",
+                rule=f"at most {largest} bytes",
+            )
+        return source.decode("utf-8-sig")
     except (binascii.Error, ValueError) as exc:
         message = "The program's source must be base64 of UTF-8 text."
         raise InvalidInputError(message, path="$.data", rule="base64") from exc

@@ -31,7 +31,7 @@ async def upload_program(request: Request, context: Context, owner: Caller) -> R
     upload = await read_model(request, programs.ProgramUpload, "program")
     content = await asyncio.to_thread(
         programs.make_content,
-        source=programs.decode_source(upload.data),
+        source=programs.decode_source(upload.data, largest=context.settings.source_bytes),
         description=upload.description,
         cost=upload.max_execution_time,
         spec=upload.spec,
@@ -105,7 +105,7 @@ async def update_source(
         data = (await request.body()).decode("ascii")
     except UnicodeDecodeError as exc:
         raise InvalidInputError("The source must be sent as base64.", rule="base64") from exc
-    source = programs.decode_source(data)
+    source = programs.decode_source(data, largest=context.settings.source_bytes)
     await context.store.write(programs.change_source, program_id, owner, source)
     return Response(status_code=204)
 
