@@ -130,6 +130,24 @@ class Settings(BaseSettings):
         le=_LARGEST_LIMIT_BYTES,
         description="Largest file a job may write.",
     )
+    result_bytes: int = Field(
+        default=300 * 1000**2,
+        ge=1024,
+        le=900 * 1000**2,
+        description="Largest result of a job, encoded. A job with a larger one fails.",
+    )
+    interim_bytes: int = Field(
+        default=16 * MEBIBYTE,
+        ge=1024,
+        le=900 * 1000**2,
+        description="Largest interim result, encoded. `publish` raises for a larger one.",
+    )
+    interim_total_bytes: int = Field(
+        default=1024 * MEBIBYTE,
+        ge=1024,
+        le=_LARGEST_LIMIT_BYTES,
+        description="All interim results of one job. `publish` raises beyond it.",
+    )
     log_bytes: int = Field(
         default=8 * MEBIBYTE, ge=64 * 1024, description="How much of a job's log is kept."
     )

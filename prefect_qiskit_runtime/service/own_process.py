@@ -11,8 +11,14 @@ import os
 import resource
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 
-__all__ = ["FILES_BEFORE", "file_budget", "hide_from_others", "remove_from_environment"]
+__all__ = [
+    "file_budget",
+    "hide_from_others",
+    "remove_from_environment",
+    "restore_file_limit",
+]
 
 _PR_SET_DUMPABLE = 4
 _FILES_OF_SERVICE = 192
@@ -20,8 +26,7 @@ _FILES_PER_JOB = 16
 _FEWEST_CONNECTIONS = 32
 _OPEN_MAX = 10_240  # macOS refuses a soft limit above it
 
-FILES_BEFORE = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-"""The soft limit of open files with which this process started; programs keep it."""
+_FILES_AT_START = resource.getrlimit(resource.RLIMIT_NOFILE)
 
 
 def raise_file_limit() -> int:
@@ -43,6 +48,16 @@ def file_budget(max_concurrent_jobs: int) -> int:
     """
     reserve = _FILES_OF_SERVICE + _FILES_PER_JOB * max_concurrent_jobs
     return max(_FEWEST_CONNECTIONS, raise_file_limit() - reserve)
+
+
+def restore_file_limit(pid: int) -> None:
+    """Give a new process the limits with which this one started (Linux).
+
+    Some programs and C libraries count up to the soft limit, or cannot use higher descriptors.
+    """
+    if sys.platform == "linux":
+        with suppress(ProcessLookupError):
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, _FILES_AT_START)
 
 
 def hide_from_others() -> None:

@@ -6,10 +6,13 @@ idle and asks small questions meanwhile. His slowest answer is the measure.
 
 from __future__ import annotations
 
+import ctypes
+import resource
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,12 +20,40 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.team import TOKENS, TeamService, start_team
+from tests.team import TeamService, start_team
 from tests.waiting import wait_until
 
 from .conftest import COUNTING, program_body
 
 SLOWEST_SECONDS = 0.25
+RESULT_OF = """
+def main(backend, user_messenger, size):
+    return "x" * size
+"""
+INTERIM_OF = """
+def main(backend, user_messenger, size, count=1):
+    for _ in range(count):
+        user_messenger.publish("x" * size)
+"""
+WRITES_PAST_THE_RUNNER = """
+import json, os, sys
+
+def main(backend, user_messenger, kind, size):
+    for number in range(3, 100):  # the job's own pipe is the one that takes a message
+        try:
+            if os.readlink(f"/proc/self/fd/{number}").startswith("pipe"):
+                header = {"v": 1, "type": kind, "bytes": size}
+                os.write(number, json.dumps(header).encode() + b"\\n")
+        except OSError:
+            pass
+    block = b"x" * 2**20
+    while True:
+        for number in range(3, 100):
+            try:
+                os.write(number, block)
+            except OSError:
+                pass
+"""
 
 
 class Bob:
@@ -192,3 +223,157 @@ def test_20_mb_to_the_login_are_refused_unread(tmp_path: Path) -> None:
         assert seconds < 5
         assert peak_mebibytes(team) - before < 30
     bob.assert_undisturbed()
+
+
+async def test_every_route_limits_its_body(local) -> None:
+    large = {
+        ("POST", "/jobs"),
+        ("POST", "/programs"),
+        ("PUT", "/programs/{program_id}/data"),
+        ("PATCH", "/programs/{program_id}"),
+    }
+    refused = set()
+    async with local.client() as client:
+        document = (await client.get("/openapi.json")).json()
+        routes = {
+            (method.upper(), path)
+            for path, methods in document["paths"].items()
+            for method in methods
+        }
+        for method, path in routes:
+            answer = await client.request(
+                method, path.replace("{", "").replace("}", ""), content=b"x" * (64 * 1024 + 1)
+            )
+            if answer.status_code == 413:
+                refused.add((method, path))
+    assert routes - refused == large
+    assert len(refused) > 20
+
+
+@pytest.mark.parametrize(
+    ("source", "inputs", "reason"),
+    [
+        (
+            RESULT_OF,
+            {"size": 200_000},
+            "The result has 200002 bytes, and the service accepts at most",
+        ),
+        (
+            INTERIM_OF,
+            {"size": 60_000},
+            "An interim result has 60002 bytes, and the service accepts",
+        ),
+        (INTERIM_OF, {"size": 10_000, "count": 30}, "of which"),
+        (WRITES_PAST_THE_RUNNER, {"kind": "result", "size": 10**9}, "of 1000000000 bytes; at most"),
+        (WRITES_PAST_THE_RUNNER, {"kind": "interim", "size": 10**9}, "1000000000 bytes; at most"),
+    ],
+)
+def test_a_result_over_the_limit_fails_its_job(
+    small_limits: TeamService, source: str, inputs: dict[str, object], reason: str
+) -> None:
+    before = peak_mebibytes(small_limits)
+    with Bob(small_limits) as bob, small_limits.client("alice") as alice:
+        job_id = submit(alice, upload(alice, source), params=inputs)
+        state = finish(alice, job_id)
+        assert state["reasonCode"] == 90010, state
+        assert reason in str(state["reason"])
+        assert alice.delete(f"/jobs/{job_id}").status_code == 204
+    bob.assert_undisturbed()
+    assert peak_mebibytes(small_limits) - before < 60
+
+
+@pytest.fixture(scope="module")
+def small_limits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TeamService]:
+    home = tmp_path_factory.mktemp("small") / "home"
+    limits = {"result_bytes": 100_000, "interim_bytes": 50_000, "interim_total_bytes": 200_000}
+    with team_with(home, **limits) as team:
+        yield team
+
+
+@pytest.mark.slow
+def test_a_result_of_1e9_bytes_fails_with_the_default_limits(tmp_path: Path) -> None:
+    with team_with(tmp_path / "home") as team, Bob(team) as bob, team.client("alice") as alice:
+        before = peak_mebibytes(team)
+        result = submit(alice, upload(alice, RESULT_OF), params={"size": 10**9})
+        interim = submit(alice, upload(alice, INTERIM_OF), params={"size": 10**9})
+        assert finish(alice, result)["reasonCode"] == 90010
+        assert finish(alice, interim)["reasonCode"] == 90010
+        assert peak_mebibytes(team) - before < 100
+    bob.assert_undisturbed()
+
+
+def test_jobs_wait_while_the_service_can_open_no_files(tmp_path: Path) -> None:
+    with team_with(tmp_path / "home") as team, team.client("alice") as alice:
+        program_id = upload(alice)
+        pid = team.process.pid
+        limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        open_files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (open_files + 1, limits[1]))
+        jobs = [submit(alice, program_id) for _ in range(3)]
+        wait_until(lambda: "goes back into the queue" in team.log, "a job was put back")
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+        assert [finish(alice, job_id)["status"] for job_id in jobs] == ["Completed"] * 3
+
+
+READ_SERVICE = """
+import os
+
+def main(backend, user_messenger, service):
+    def read(pid):
+        try:
+            return open(f"/proc/{pid}/environ", "rb").read().decode()
+        except PermissionError:
+            return "refused"
+    return {"service": read(service), "fork server": read(os.getppid()), "own": dict(os.environ)}
+"""
+
+
+def without_capabilities(start: Callable[[], TeamService]) -> TeamService:
+    """Start a service that may not read everything even if root runs the tests."""
+
+    def drop_and_start() -> TeamService:
+        libc = ctypes.CDLL(None)
+        for number in range(64):  # of this thread, and so of the processes that it starts
+            libc.prctl(24, number, 0, 0, 0)  # PR_CAPBSET_DROP
+        return start()
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(drop_and_start).result()
+
+
+def test_a_program_cannot_read_the_environment_of_the_service(tmp_path: Path) -> None:
+    variables = {"PREFECT_QISKIT_RUNTIME_TOKEN_CAROL": "carols-secret"}
+    team = without_capabilities(lambda: start_team(tmp_path / "home", "--user=carol", **variables))
+    try:
+        with team.client("alice") as alice:
+            job_id = submit(
+                alice, upload(alice, READ_SERVICE), params={"service": team.process.pid}
+            )
+            assert finish(alice, job_id)["status"] == "Completed"
+            seen = alice.get(f"/jobs/{job_id}/results").json()
+        assert seen["service"] == "refused"
+        assert "PATH=" in seen["fork server"]  # the control: such a file can be read
+        assert "carols-secret" not in str(seen)
+        # Even a process that may read everything finds no token.
+        environment = Path(f"/proc/{team.process.pid}/environ").read_bytes()
+        assert b"PREFECT_QISKIT_RUNTIME_TOKEN_CAROL=xxxxxxxxxxxxx\0" in environment
+        with httpx.Client(base_url=team.url, trust_env=False) as carol:
+            answer = carol.get("/jobs", headers={"Authorization": "Bearer carols-secret"})
+            assert answer.status_code == 200
+        assert team.terminate() == 0
+    finally:
+        team.close()
+
+
+def test_a_job_is_interrupted_when_its_fork_server_dies(tmp_path: Path) -> None:
+    source = """
+import os, signal
+
+def main(backend, user_messenger):
+    os.kill(os.getppid(), signal.SIGKILL)
+    signal.pause()
+"""
+    with team_with(tmp_path / "home") as team, team.client("alice") as alice:
+        state = finish(alice, submit(alice, upload(alice, source)))
+        assert (state["status"], state["reasonCode"]) == ("Failed", 1500)
+        assert finish(alice, submit(alice, upload(alice)))["status"] == "Completed"
