@@ -157,6 +157,20 @@ class Settings(BaseSettings):
         le=100 * 1000**2,
         description="Largest source of a program that the service accepts.",
     )
+    check_seconds: float = Field(
+        default=5.0,
+        gt=0,
+        description=(
+            "How long the service may take to check a source, a JSON schema, or inputs against a"
+            " schema; one second more for each 20 MB. A check that takes longer is refused."
+        ),
+    )
+    check_memory_bytes: int = Field(
+        default=1024 * MEBIBYTE,
+        ge=64 * MEBIBYTE,
+        le=_LARGEST_LIMIT_BYTES,
+        description="Memory of such a check; 12 bytes more for each byte that is checked.",
+    )
     max_connections: int = Field(
         default=2000,
         ge=1,

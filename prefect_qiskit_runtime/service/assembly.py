@@ -80,11 +80,14 @@ async def open_service(parts: ServiceParts, settings: Settings) -> AsyncIterator
         interference=parts.interference,
         credentials_wait_seconds=settings.credentials_wait_seconds,
     )
-    try:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(store.close)
+        stack.push_async_callback(_close_executor, executor)
+        stack.push_async_callback(scheduler.close)
         await store.write(primitives.install)
         await store.write(public_programs.install)
         await scheduler.start()
-        yield ServiceContext(
+        context = ServiceContext(
             settings=settings,
             store=store,
             scheduler=scheduler,
@@ -100,10 +103,8 @@ async def open_service(parts: ServiceParts, settings: Settings) -> AsyncIterator
             embedded_token=parts.embedded_token,
             request_end=parts.request_end,
         )
-    finally:
-        await scheduler.close()
-        await _close_executor(executor)
-        await store.close()
+        stack.push_async_callback(context.checker.close)
+        yield context
 
 
 @asynccontextmanager
@@ -151,6 +152,7 @@ async def _warm(context: ServiceContext) -> None:
         await context.executor.warm(image)
     except LaunchError as exc:
         logger.warning("Image %s cannot run jobs: %s", image, exc)
+    await context.checker.warm()
     await asyncio.to_thread(_import_schema_checker)
 
 

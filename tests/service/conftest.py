@@ -334,6 +334,7 @@ async def run_locally(root: Path, empty: Path, **settings: Any) -> AsyncIterator
     try:
         yield LocalService(context, executor)
     finally:
+        await context.checker.close()
         await scheduler.close()
         await store.close()
 

@@ -6,6 +6,7 @@ idle and asks small questions meanwhile. His slowest answer is the measure.
 
 from __future__ import annotations
 
+import base64
 import ctypes
 import resource
 import socket
@@ -377,3 +378,92 @@ def main(backend, user_messenger):
         state = finish(alice, submit(alice, upload(alice, source)))
         assert (state["status"], state["reasonCode"]) == ("Failed", 1500)
         assert finish(alice, submit(alice, upload(alice)))["status"] == "Completed"
+
+
+E_MAIL = r"^([a-zA-Z0-9])(([\-.]|[_]+)?([a-zA-Z0-9]+))*(@){1}[a-z0-9]+[.][a-z]{2,3}$"
+
+
+def doubling(depth: int) -> dict[str, object]:
+    """Return a schema that checks each value 2**depth times."""
+    parts: dict[str, object] = {"d0": {"type": "string"}}
+    for number in range(1, depth + 1):
+        parts[f"d{number}"] = {"allOf": [{"$ref": f"#/$defs/d{number - 1}"}] * 2}
+    return {"$defs": parts, "properties": {"text": {"$ref": f"#/$defs/d{depth}"}}}
+
+
+@pytest.fixture(scope="module")
+def quick_checks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TeamService]:
+    home = tmp_path_factory.mktemp("checks") / "home"
+    with team_with(home, check_seconds=1, check_memory_bytes=256 * 1024**2) as team:
+        yield team
+
+
+def with_schema(parameters: object) -> dict[str, object]:
+    return {"spec": {"parameters": parameters}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "text"),
+    [
+        ({"properties": {"text": {"pattern": "^(a|a)*$"}}}, "a" * 26 + "!"),
+        ({"properties": {"text": {"pattern": E_MAIL}}}, "a" * 32),
+        (doubling(24), "a"),
+    ],
+    ids=["(a|a)*", "e-mail", "allOf"],
+)
+def test_a_schema_that_takes_too_long_is_refused(
+    quick_checks: TeamService, schema: dict[str, object], text: str
+) -> None:
+    with quick_checks.client("alice") as alice, quick_checks.client("bob") as bob_too:
+        program_id = upload(alice, **with_schema(schema))
+        his = upload(bob_too, **with_schema({"properties": {"n": {"type": "integer"}}}))
+        body = {"program_id": program_id, "params": {"text": text}}
+        with Bob(quick_checks) as bob, ThreadPoolExecutor(4) as threads:
+            attacks = [threads.submit(alice.post, "/jobs", json=body) for _ in range(4)]
+            begin = time.perf_counter()
+            job_id = submit(bob_too, his, params={"n": 1})
+            assert time.perf_counter() - begin < SLOWEST_SECONDS
+            answers = [attack.result() for attack in attacks]
+        assert finish(bob_too, job_id)["status"] == "Completed"
+    bob.assert_undisturbed()
+    for answer in answers:
+        assert answer.status_code == 400
+        error = answer.json()["error"]
+        assert error["rule"] == "checked within 1 s"
+        assert "could not be checked within 1.0 s" in error["message"]
+
+
+def test_a_source_that_takes_too_much_to_parse_is_refused(quick_checks: TeamService) -> None:
+    source = COUNTING + "x = [" + "[]," * 1_600_000 + "]"  # 4.8 MB
+    before = peak_mebibytes(quick_checks)
+    with Bob(quick_checks) as bob, quick_checks.client("alice") as alice:
+        uploaded = alice.post("/programs", content=program_body(source))
+        assert uploaded.status_code == 400
+        assert uploaded.json()["error"]["rule"] == "checked with 268 MB"
+        program_id = upload(alice)
+        data = base64.b64encode(source.encode())
+        assert alice.put(f"/programs/{program_id}/data", content=data).status_code == 400
+        assert finish(alice, submit(alice, program_id))["status"] == "Completed"
+    bob.assert_undisturbed()
+    assert peak_mebibytes(quick_checks) - before < 100
+
+
+def test_a_source_over_5_mb_is_refused(quick_checks: TeamService) -> None:
+    with quick_checks.client("alice") as alice:
+        largest = COUNTING + "#" * (5_000_000 - len(COUNTING))
+        assert alice.post("/programs", content=program_body(largest)).status_code == 201
+        answer = alice.post("/programs", content=program_body(largest + "#"))
+        assert answer.status_code == 413
+        assert "has 5000001 bytes" in answer.json()["error"]["message"]
+        assert alice.post("/programs", content=program_body(largest * 2)).status_code == 413
+
+
+async def test_a_checker_that_was_killed_is_replaced(local) -> None:
+    async with local.client() as client:
+        schema = with_schema({"properties": {"n": {"type": "integer"}}})
+        program_id = await local.program(client, **schema)
+        checker = local.context.checker
+        checker._process.kill()
+        await checker._process.wait()
+        answer = await client.post("/jobs", json={"program_id": program_id, "params": {"n": "x"}})
+        assert answer.json()["error"]["path"] == "$.n"
