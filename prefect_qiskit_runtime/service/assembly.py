@@ -122,7 +122,7 @@ async def housekeeping(context: ServiceContext, *more: Any) -> AsyncIterator[Non
         context.journals_dir, context.clock, max_days=settings.retention_days
     )
     async with AsyncExitStack() as tasks:
-        for work in (_warm(context), tidying, forgetting, *more):
+        for work in (context.checker.warm(), _warm(context), tidying, forgetting, *more):
             tasks.push_async_callback(_cancel, asyncio.create_task(work))
         yield
 
@@ -152,7 +152,6 @@ async def _warm(context: ServiceContext) -> None:
         await context.executor.warm(image)
     except LaunchError as exc:
         logger.warning("Image %s cannot run jobs: %s", image, exc)
-    await context.checker.warm()
     await asyncio.to_thread(_import_schema_checker)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import socket
 import sys
@@ -18,6 +19,8 @@ from prefect_qiskit_runtime.service.checks import LIMITS, OUT_OF_MEMORY
 from prefect_qiskit_runtime.settings import Settings
 
 __all__ = ["Checker"]
+
+logger = logging.getLogger(__name__)
 
 _AT_ONCE_PER_USER = 2
 _BYTES_PER_SECOND = 20 * 1000**2
@@ -123,13 +126,19 @@ class Checker:
             await self._hand_over(head, theirs)
             theirs.close()
             text = b""
-            with suppress(ConnectionError, TimeoutError):
+            try:
                 async with asyncio.timeout(seconds + _GRACE_SECONDS):
                     for part in parts:
                         await loop.sock_sendall(ours, part)
                     ours.shutdown(socket.SHUT_WR)
                     while data := await loop.sock_recv(ours, _READ_BYTES):
                         text += data
+            except ConnectionError:
+                return None
+            except TimeoutError:  # the kernel ends checks earlier: the process is stuck
+                logger.warning("The process that checks programs and inputs is replaced")
+                await self.close()
+                return None
         return json.loads(text) if text else None
 
     async def _hand_over(self, head: bytes, request: socket.socket) -> None:

@@ -4,8 +4,9 @@ All of them can take very long or very much memory: a schema may contain any reg
 and parsing a source needs a thousand times its size. So they run in children of this process, each
 with limits of time and memory that the kernel enforces. `checker` is the service's side.
 
-The process is started once and imports everything; it then forks a child per check and never reads
-a request itself. Each request arrives in a separate socket.
+The process is started once and imports everything; it never reads a request itself. It keeps one
+child that waits for the next check, so that a check does not wait for a fork. Each request arrives
+in a separate socket.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ LIMITS = struct.Struct("!dQ")
 OUT_OF_MEMORY = "memory"
 _READ_BYTES = 1024**2
 _NICE = 5
+_TAKEN, _ENDED = b"t", b"e"
 
 
 def check_source(source: str) -> None:
@@ -92,49 +94,67 @@ def check_schema(schema: dict[str, Any], path: str) -> None:
 
 
 def serve(control: socket.socket) -> None:
-    """Fork a child for each check until the service is gone."""
-    import jsonschema.validators  # noqa: F401 - loaded once, before the first fork
-
+    """Fork a child for each check, in advance, until the service is gone."""
+    _warm_up()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service ends this process
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the children
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     gc.freeze()
-    while True:
-        head, descriptors, _, _ = socket.recv_fds(control, LIMITS.size, 1)
-        if not head:
-            return
-        with socket.socket(fileno=descriptors[0]) as request:
-            seconds, memory_bytes = LIMITS.unpack(head)
-            if os.fork() == 0:
-                control.close()
-                _check_and_exit(request, seconds, memory_bytes)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    reading, writing = os.pipe()
+    state = _TAKEN
+    while state == _TAKEN:
+        if os.fork() == 0:
+            os.close(reading)
+            _wait_and_check(control, writing)
+        state = os.read(reading, 1)
 
 
-def _check_and_exit(request: socket.socket, seconds: float, memory_bytes: int) -> NoReturn:
-    """Answer one request within its limits. Beyond its time, the kernel ends the process."""
+def _warm_up() -> None:
+    """Make one check of each kind, so that no child has to load or build what all of them need."""
+    sample = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    check_schema(sample, "$")
+    check_source("def main(backend, user_messenger):\n    pass\n")
+    with contextlib.suppress(InvalidInputError):
+        check_inputs(compile_schema(sample), {"n": "text"}, "the sample")
+
+
+def _wait_and_check(control: socket.socket, states: int) -> NoReturn:
+    """Wait for a request, report that another child is needed, and answer the request."""
     try:
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        used = _memory_in_use()
+        head, descriptors, _, _ = socket.recv_fds(control, LIMITS.size, 1)
+        os.write(states, _TAKEN if head else _ENDED)
+        if head:
+            os.close(states)
+            control.close()
+            seconds, memory_bytes = LIMITS.unpack(head)
+            _check(socket.socket(fileno=descriptors[0]), seconds, used + memory_bytes)
+    finally:
+        os._exit(0)
+
+
+def _check(request: socket.socket, seconds: float, memory_bytes: int) -> None:
+    """Answer one request within its limits. Beyond its time, the kernel ends the process."""
+    with request:
         signal.setitimer(signal.ITIMER_REAL, seconds)
         os.nice(_NICE)  # other users' requests come first
-        _limit_memory(memory_bytes)
+        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
         try:
             answer = _answer(request)
         except MemoryError:
             answer = {"problem": OUT_OF_MEMORY}
         with contextlib.suppress(OSError):  # the service may have stopped waiting
             request.sendall(json.dumps(answer).encode())
-    finally:
-        os._exit(0)
 
 
-def _limit_memory(limit: int) -> None:
-    # Not RLIMIT_AS, which also counts what the libraries have reserved and never use.
+def _memory_in_use() -> int:
+    """Return the memory that RLIMIT_DATA counts already. RLIMIT_AS counts too much."""
     status = Path("/proc/self/status")
-    used = 0
-    if status.is_file():
-        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        used = int(fields["VmData"].split()[0]) * 1024
-    resource.setrlimit(resource.RLIMIT_DATA, (used + limit, used + limit))
+    if not status.is_file():
+        return 0
+    fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    return int(fields["VmData"].split()[0]) * 1024
 
 
 def _answer(request: socket.socket) -> dict[str, Any]:

@@ -327,8 +327,10 @@ def _explain_exit(exited: Exited) -> tuple[str, int]:
     """Explain why a process ended that sent neither a result nor an error."""
     if exited.source_lost:
         return (
-            "The process that runs the image's jobs ended, and this job with it. A started job is"
-            " not run again automatically: submit it again.",
+            (
+                "The process that runs the image's jobs ended, and this job with it. A started job"
+                " is not run again automatically: submit it again."
+            ),
             ReasonCode.INTERRUPTED,
         )
     if exited.memory_exceeded:
