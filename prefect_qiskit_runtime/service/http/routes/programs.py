@@ -108,6 +108,7 @@ async def update_source(
     except UnicodeDecodeError as exc:
         raise InvalidInputError("The source must be sent as base64.", rule="base64") from exc
     source = await _decode(context, data)
+    await context.store.read(programs.find_owned, program_id, owner)
     await context.checker.check_program(owner.user, None, source)
     await context.store.write(programs.change_source, program_id, owner, source)
     return Response(status_code=204)
@@ -124,6 +125,7 @@ async def update_metadata(
 ) -> Response:
     """Change a program's metadata."""
     change = await read_model(request, programs.ProgramChange, "change of a program")
+    await context.store.read(programs.find_owned, program_id, owner)
     await context.checker.check_program(owner.user, change.spec, None)
     await context.store.write(
         programs.change_metadata, program_id, owner, change, unique_names=_unique_names(context)
