@@ -148,6 +148,10 @@ class Checker:
             try:
                 assert self._control is not None  # noqa: S101 - set by `warm`
                 socket.send_fds(self._control, [head], [request.fileno()])
+            except BlockingIOError as exc:
+                raise ServiceUnavailableError(
+                    "Too many programs and inputs are being checked now. Nothing was stored."
+                ) from exc
             except ConnectionError:
                 assert self._process is not None  # noqa: S101 - set by `warm`
                 await self._process.wait()
@@ -160,8 +164,11 @@ class Checker:
     async def _start(self) -> None:
         if self._control is not None:
             self._control.close()
-        # Few bytes are sent to it, so the socket never blocks.
-        self._control, theirs = socket.socketpair()
+        try:
+            self._control, theirs = socket.socketpair()
+        except OSError as exc:
+            raise _shortage(exc) from exc
+        self._control.setblocking(False)
         environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
         try:
@@ -174,10 +181,7 @@ class Checker:
                 cwd="/",
             )
         except OSError as exc:
-            raise ServiceUnavailableError(
-                f"The process that checks programs and inputs cannot be started: {exc.strerror}."
-                " Nothing was stored."
-            ) from exc
+            raise _shortage(exc) from exc
         finally:
             theirs.close()
 
@@ -187,12 +191,16 @@ def _connected_pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     try:
         ours, theirs = socket.socketpair()
     except OSError as exc:
-        raise ServiceUnavailableError(
-            f"Nothing can be checked now: {exc.strerror}. Nothing was stored."
-        ) from exc
+        raise _shortage(exc) from exc
     with ours, theirs:
         ours.setblocking(False)
         yield ours, theirs
+
+
+def _shortage(exc: OSError) -> ServiceUnavailableError:
+    return ServiceUnavailableError(
+        f"No program or inputs can be checked now: {exc.strerror}. Nothing was stored."
+    )
 
 
 def _schemas_of(spec: ProgramSpec) -> dict[str, dict[str, Any]]:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import base64
 import ctypes
+import logging
 import resource
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +24,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from prefect_qiskit_runtime.service.http.server import RepeatFilter
 from tests.team import TeamService, start_team
 from tests.waiting import wait_until
 
@@ -467,3 +471,36 @@ async def test_a_checker_that_was_killed_is_replaced(local) -> None:
         await checker._process.wait()
         answer = await client.post("/jobs", json={"program_id": program_id, "params": {"n": "x"}})
         assert answer.json()["error"]["path"] == "$.n"
+
+
+def test_equal_lines_of_the_log_are_limited_and_counted() -> None:
+    now = 0.0
+    limit = RepeatFilter(lambda: now)
+
+    def is_logged(text: str) -> str | None:
+        record = logging.makeLogRecord({"name": "a", "levelno": 30, "msg": text})
+        return record.getMessage() if limit.filter(record) else None
+
+    assert [is_logged("refused") for _ in range(7)] == ["refused"] * 5 + [None] * 2
+    assert is_logged("something else") == "something else"
+    now = 61.0
+    assert is_logged("refused") == "refused [left out before: 2 equal lines]"
+    assert is_logged("refused") == "refused"
+
+
+def test_the_limit_of_open_files_is_raised_for_the_service_and_not_for_programs() -> None:
+    script = """
+import resource, subprocess, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 1024))
+from prefect_qiskit_runtime.service import own_process
+print(own_process.file_budget(2), *resource.getrlimit(resource.RLIMIT_NOFILE))
+child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+own_process.restore_file_limit(child.pid)
+print(*resource.prlimit(child.pid, resource.RLIMIT_NOFILE))
+child.communicate(b"\\n")
+"""
+    reported = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60
+    )
+    # 192 files and 16 for each of two jobs are reserved.
+    assert reported.stdout == "800 1024 1024\n256 1024\n"
