@@ -124,7 +124,8 @@ def _wait_and_check(control: socket.socket, states: int) -> NoReturn:
     try:
         used = _memory_in_use()
         head, descriptors, _, _ = socket.recv_fds(control, LIMITS.size, 1)
-        os.write(states, _TAKEN if head else _ENDED)
+        with contextlib.suppress(OSError):  # the parent was killed: this check is still made
+            os.write(states, _TAKEN if head else _ENDED)
         if head:
             os.close(states)
             control.close()
