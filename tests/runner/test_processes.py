@@ -91,7 +91,7 @@ async def test_job_that_is_killed_within_a_message_gives_no_part_of_it(forked):
             def main(backend, user_messenger):
                 user_messenger.publish("whole")
                 threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGKILL)).start()
-                user_messenger.publish("x" * 10**8)
+                user_messenger.publish("x" * 10**7)
             """
         )
     )

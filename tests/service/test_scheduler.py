@@ -212,10 +212,10 @@ async def test_an_end_that_the_database_refuses_is_replaced_by_an_error(local) -
     async with local.client() as client:
         job_id = await local.job(client, await local.program(client))
         execution = await local.executor.next()
-        execution.send(Result("x" * (10**9 + 1)))  # SQLite's limit
+        execution.send(Result("\ud800"))  # half a surrogate pair, which SQLite does not accept
         execution.exit()
         await local.ended(job_id)
-        assert (await _state(client, job_id))["reasonCode"] == ReasonCode.MESSAGE_LIMIT
+        assert (await _state(client, job_id))["reasonCode"] == ReasonCode.RESULT_NOT_ENCODABLE
         assert (await client.delete(f"/jobs/{job_id}")).status_code == 204
 
 

@@ -294,9 +294,9 @@ def _service_fault(fault: Exception) -> JobEnd:
 
 
 def _not_storable(fault: Exception) -> JobEnd:
-    """Return the end of a job whose own end the database refuses, such as a result too large."""
+    """Return the end of a job whose own end the database refuses."""
     reason = f"The job's end could not be stored: {type(fault).__name__}."
-    return JobEnd(JobStatus.FAILED, reason, ReasonCode.MESSAGE_LIMIT, data=reason)
+    return JobEnd(JobStatus.FAILED, reason, ReasonCode.RESULT_NOT_ENCODABLE, data=reason)
 
 
 def _start_failure(error: LaunchError | BrokerError) -> JobEnd:
