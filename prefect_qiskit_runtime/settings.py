@@ -138,8 +138,73 @@ class Settings(BaseSettings):
         le=_LARGEST_LIMIT_BYTES,
         description="Largest file a job may write.",
     )
+    result_bytes: int = Field(
+        default=300 * 1000**2,
+        ge=1024,
+        le=900 * 1000**2,
+        description="Largest result of a job, encoded. A job with a larger one fails.",
+    )
+    interim_bytes: int = Field(
+        default=16 * MEBIBYTE,
+        ge=1024,
+        le=900 * 1000**2,
+        description="Largest interim result, encoded. `publish` raises for a larger one.",
+    )
+    interim_total_bytes: int = Field(
+        default=1024 * MEBIBYTE,
+        ge=1024,
+        le=_LARGEST_LIMIT_BYTES,
+        description="All interim results of one job. `publish` raises beyond it.",
+    )
     log_bytes: int = Field(
         default=8 * MEBIBYTE, ge=64 * 1024, description="How much of a job's log is kept."
+    )
+    source_bytes: int = Field(
+        default=5 * 1000**2,
+        ge=1024,
+        le=100 * 1000**2,
+        description="Largest source of a program that the service accepts.",
+    )
+    check_seconds: float = Field(
+        default=5.0,
+        gt=0,
+        description=(
+            "How long the service may take to check a source, a JSON schema, or inputs against a"
+            " schema; one second more for each 20 MB. A check that takes longer is refused."
+        ),
+    )
+    check_memory_bytes: int = Field(
+        default=1024 * MEBIBYTE,
+        ge=64 * MEBIBYTE,
+        le=_LARGEST_LIMIT_BYTES,
+        description="Memory of such a check; 12 bytes more for each byte that is checked.",
+    )
+    max_connections: int = Field(
+        default=2000,
+        ge=1,
+        description=(
+            "How many connections the service keeps open, within the number of files that it may"
+            " open. Beyond it, a new connection displaces the oldest one that has sent no valid"
+            " token, or an idle one."
+        ),
+    )
+    max_connections_per_peer: int = Field(
+        default=1000,
+        ge=1,
+        description="The same for the connections of one address, such as that of a proxy.",
+    )
+    request_head_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        description="The service closes a connection whose request line and headers take longer.",
+    )
+    request_body_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        description=(
+            "How long the service waits for the next part of a request's body; a body of at most"
+            " 64 KiB must arrive completely in this time."
+        ),
     )
     duplicate_program_names: Literal["allow", "refuse"] = Field(
         default="allow",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,11 @@ def main(backend, user_messenger, *, upto, wait_for=None):
         time.sleep(0.01)
     return {"upto": upto, "backend": backend.name}
 '''
+
+# A shell without job control starts background commands (`make test &`) with SIGINT ignored, and
+# Python and its children then ignore it too. The tests that interrupt processes need the default.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before Prefect is imported, which reads it then: what one run keeps, the next does not find.
 os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-home-")

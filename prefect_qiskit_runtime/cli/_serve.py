@@ -63,6 +63,7 @@ def serve(
     Prints `ready URL` once it accepts connections.
     """
     from prefect_qiskit_runtime.service.http.server import configure_logging
+    from prefect_qiskit_runtime.service.own_process import remove_from_environment
     from prefect_qiskit_runtime.service.team import TeamOptions, run
     from prefect_qiskit_runtime.settings import Settings
 
@@ -76,6 +77,7 @@ def serve(
         fault_mode=fault_mode,
         imitate=_imitated(imitate),
     )
+    remove_from_environment([name for name in os.environ if name.startswith(_TOKEN_VARIABLE)])
     configure_logging()
     run(options, Settings(), ready=lambda url: print(f"ready {url}", flush=True))
 

@@ -20,6 +20,7 @@ _CLASSES: dict[int, type[JobError]] = {
     ReasonCode.PROGRAM_EXITED: ProgramFailedError,
     ReasonCode.RESULT_NOT_ENCODABLE: ProgramFailedError,
     ReasonCode.HARDWARE_BUDGET: ProgramFailedError,
+    ReasonCode.MESSAGE_LIMIT: ProgramFailedError,
     ReasonCode.KILLED_BY_SIGNAL: JobProcessError,
     ReasonCode.MEMORY_LIMIT: JobProcessError,
     ReasonCode.START_FAILED: JobProcessError,

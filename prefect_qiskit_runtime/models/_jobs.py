@@ -25,6 +25,7 @@ class ReasonCode:
     SESSION_CLOSED = 90007
     CREDENTIALS_MISSING = 90008
     HARDWARE_BUDGET = 90009
+    MESSAGE_LIMIT = 90010
 
 
 class JobStatus(StrEnum):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from prefect_qiskit_runtime.errors import HardwareBudgetError
 from prefect_qiskit_runtime.runner import _process
+from prefect_qiskit_runtime.runner._messages import MessageLimitError
 
 __all__ = ["JobFailure", "ReasonCode", "describe", "format_traceback"]
 
@@ -29,6 +30,7 @@ class ReasonCode:
     START_FAILED = 90005
     RESULT_NOT_ENCODABLE = 90006
     HARDWARE_BUDGET = 90009
+    MESSAGE_LIMIT = 90010
 
 
 class JobFailure(Exception):  # noqa: N818 - an end to report, not an error of the runner
@@ -69,6 +71,8 @@ def describe(
         message = f"the program called sys.exit({exc.code!r}) before its main returned"
     elif isinstance(exc, HardwareBudgetError):
         reason_code = ReasonCode.HARDWARE_BUDGET
+    elif isinstance(exc, MessageLimitError):
+        reason_code = ReasonCode.MESSAGE_LIMIT
     elif isinstance(exc, ModuleNotFoundError):
         message = (
             f"{message}. The job ran in {sys.executable}: install the module there, or submit "

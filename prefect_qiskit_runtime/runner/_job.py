@@ -22,7 +22,7 @@ from prefect_qiskit_runtime.program.simulation import SimulationSettings
 from prefect_qiskit_runtime.runner import _failure, _process
 from prefect_qiskit_runtime.runner._control import JobPipes
 from prefect_qiskit_runtime.runner._failure import JobFailure, ReasonCode
-from prefect_qiskit_runtime.runner._messages import MessageWriter
+from prefect_qiskit_runtime.runner._messages import MessageLimits, MessageWriter
 
 __all__ = ["run_and_exit"]
 
@@ -37,7 +37,8 @@ def run_and_exit(scratch: Path, pipes: JobPipes, versions: Mapping[str, str]) ->
     """
     job: _process.JobSettings = json.loads((scratch / "job.json").read_text("utf-8"))
     _process.enter(scratch, job, pipes.log)
-    writer = MessageWriter(pipes.messages)
+    limits = MessageLimits(job["result_bytes"], job["interim_bytes"], job["interim_total_bytes"])
+    writer = MessageWriter(pipes.messages, limits)
     writer.started(versions)
     begin = time.monotonic()
     program_job = _ProgramJob(scratch, job, writer, pipes.hardware)

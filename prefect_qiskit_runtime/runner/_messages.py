@@ -6,18 +6,40 @@ import json
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["MESSAGES_VERSION", "MessageWriter"]
+from prefect_qiskit_runtime.errors import EncodingError
+
+__all__ = ["MESSAGES_VERSION", "MessageLimitError", "MessageLimits", "MessageWriter"]
 
 MESSAGES_VERSION = 1
+
+
+class MessageLimits(NamedTuple):
+    """Limits of the service on encoded messages, in bytes.
+
+    Attributes:
+        result: The final result.
+        interim: One interim result.
+        interim_total: All interim results of the job.
+    """
+
+    result: int
+    interim: int
+    interim_total: int
+
+
+class MessageLimitError(EncodingError):
+    """A result is larger than the service accepts; it was not sent."""
 
 
 class MessageWriter:
     """Sends each message immediately and completely, from any thread of its process."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, limits: MessageLimits) -> None:
         self._descriptor = descriptor
+        self._limits = limits
+        self._interim_left = limits.interim_total
         self._owner = os.getpid()
         self._lock = threading.Lock()
 
@@ -26,12 +48,32 @@ class MessageWriter:
         self._send({"type": "started", "versions": dict(versions)})
 
     def interim(self, data: str) -> None:
-        """Send an encoded interim result."""
-        self._send({"type": "interim"}, data)
+        """Send an encoded interim result.
+
+        Raises:
+            MessageLimitError: It is too large, or all interim results together are.
+        """
+        payload = _encode(data)
+        _check("An interim result", len(payload), self._limits.interim)
+        with self._lock:
+            if len(payload) > self._interim_left:
+                raise MessageLimitError(
+                    f"An interim result of {len(payload)} bytes was not sent: the job's interim"
+                    f" results may have {self._limits.interim_total} bytes in total, of which"
+                    f" {self._interim_left} are left. Publish less, or less often."
+                )
+            self._interim_left -= len(payload)
+        self._send({"type": "interim"}, payload)
 
     def result(self, data: str) -> None:
-        """Send the encoded final result."""
-        self._send({"type": "result"}, data)
+        """Send the encoded final result.
+
+        Raises:
+            MessageLimitError: It is too large.
+        """
+        payload = _encode(data)
+        _check("The result", len(payload), self._limits.result)
+        self._send({"type": "result"}, payload)
 
     def error(self, *, error_type: str, message: str, reason_code: int, traceback: str) -> None:
         """Report that the program ended without a result."""
@@ -41,7 +83,7 @@ class MessageWriter:
             "message": message,
             "reason_code": reason_code,
         }
-        self._send(header, traceback)
+        self._send(header, _encode(traceback))
 
     def usage(
         self, *, seconds: float, quantum_seconds: float, simulation_methods: Sequence[str]
@@ -55,14 +97,13 @@ class MessageWriter:
         }
         self._send(header)
 
-    def _send(self, header: dict[str, Any], body: str = "") -> None:
+    def _send(self, header: dict[str, Any], payload: bytes = b"") -> None:
         if os.getpid() != self._owner:
             # Two processes would write into each other's messages.
             raise RuntimeError(
                 "publish was called in a child process of the job; return the value to the "
                 "job's own process and publish it there"
             )
-        payload = body.encode("utf-8", "backslashreplace")
         line = json.dumps({"v": MESSAGES_VERSION, **header, "bytes": len(payload)}) + "\n"
         with self._lock:
             self._write(line.encode("ascii"), payload)
@@ -77,3 +118,15 @@ class MessageWriter:
         rest = rest[written - len(line) :]
         while rest:
             rest = rest[os.write(self._descriptor, rest) :]
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _check(what: str, size: int, limit: int) -> None:
+    if size > limit:
+        raise MessageLimitError(
+            f"{what} has {size} bytes, and the service accepts at most {limit}. Return less: for"
+            " example counts in place of shots, or an array in place of lists."
+        )

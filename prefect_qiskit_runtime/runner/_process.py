@@ -39,6 +39,9 @@ class JobSettings(TypedDict):
     max_execution_seconds: int
     memory_bytes: int
     file_bytes: int
+    result_bytes: int
+    interim_bytes: int
+    interim_total_bytes: int
     threads: int
 
 

@@ -91,7 +91,14 @@ class _Zygote:
             pid = os.fork()
         except OSError as exc:
             pipes.close()
-            self._control.send({"type": "failed", "job_id": job_id, "message": f"fork: {exc}"})
+            self._control.send(
+                {
+                    "type": "failed",
+                    "job_id": job_id,
+                    "message": f"fork: {exc}",
+                    "errno": exc.errno,
+                }
+            )
             return
         if pid == 0:
             self._become_job(zygote, scratch, pipes)

@@ -84,11 +84,14 @@ async def open_service(parts: ServiceParts, settings: Settings) -> AsyncIterator
         interference=parts.interference,
         credentials_wait_seconds=settings.credentials_wait_seconds,
     )
-    try:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(store.close)
+        stack.push_async_callback(_close_executor, executor)
+        stack.push_async_callback(scheduler.close)
         await store.write(primitives.install)
         await store.write(public_programs.install)
         await scheduler.start()
-        yield ServiceContext(
+        context = ServiceContext(
             settings=settings,
             store=store,
             scheduler=scheduler,
@@ -104,10 +107,8 @@ async def open_service(parts: ServiceParts, settings: Settings) -> AsyncIterator
             embedded_token=parts.embedded_token,
             request_end=parts.request_end,
         )
-    finally:
-        await scheduler.close()
-        await _close_executor(executor)
-        await store.close()
+        stack.push_async_callback(context.checker.close)
+        yield context
 
 
 @asynccontextmanager
@@ -125,7 +126,7 @@ async def housekeeping(context: ServiceContext, *more: Any) -> AsyncIterator[Non
         ),
     )
     async with AsyncExitStack() as tasks:
-        for work in (_warm(context), tidying, *more):
+        for work in (context.checker.warm(), _warm(context), tidying, *more):
             tasks.push_async_callback(_cancel, asyncio.create_task(work))
         yield
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from prefect_qiskit_runtime.service.access_tokens import Authenticator
+from prefect_qiskit_runtime.service.checker import Checker
 from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.devices import Devices
 from prefect_qiskit_runtime.service.execution.executor import Executor
@@ -66,12 +67,15 @@ class ServiceContext:
     embedded_token: str | None = None
     request_end: Callable[[], None] | None = None
     interference: Interference = field(default_factory=Interference)
-    rules: InputRules = field(default_factory=InputRules)
+    checker: Checker = field(init=False)
+    rules: InputRules = field(init=False)
     activity: Activity = field(init=False)
     replays: ReplayGuard = field(init=False)
     started_at: datetime = field(init=False)
 
     def __post_init__(self) -> None:
+        self.checker = Checker(self.settings)
+        self.rules = InputRules(self.checker)
         self.activity = Activity(self.clock)
         self.replays = ReplayGuard(self.clock.monotonic)
         self.started_at = self.clock.now()

@@ -33,7 +33,9 @@ from prefect_qiskit_runtime.service.execution.fork_executor import ForkExecutor
 from prefect_qiskit_runtime.service.execution.images import AnyInterpreter
 from prefect_qiskit_runtime.service.execution.run import JobFolders
 from prefect_qiskit_runtime.service.http.app import create_app
+from prefect_qiskit_runtime.service.http.connections import ConnectionLimits
 from prefect_qiskit_runtime.service.http.server import Server, listen, until
+from prefect_qiskit_runtime.service.own_process import hide_from_others
 from prefect_qiskit_runtime.service.store.jobs import count_pending
 from prefect_qiskit_runtime.service.store.records import Owner
 from prefect_qiskit_runtime.service.store.sessions import count_open
@@ -68,6 +70,7 @@ def run(options: EmbeddedOptions, settings: Settings) -> None:
     Raises:
         EmbeddedServiceError: Another service holds the home, or the home cannot be used.
     """
+    hide_from_others()
     home = EmbeddedHome(options.root)
     home.ensure()
     with ExitStack() as stack:
@@ -104,7 +107,8 @@ async def _serve(
         loop.add_signal_handler(signum, ending.set)
     async with open_service(_parts(home, options, settings, ending), settings) as context:
         hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
-        server = Server(create_app(context, hosts=hosts), listener)
+        limits = ConnectionLimits.from_settings(settings)
+        server = Server(create_app(context, hosts=hosts), listener, limits=limits)
         with ExitStack() as found:
             found.callback(home.remove_discovery)
             serving = await server.start()

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.models import check_inputs, compile_schema
-from prefect_qiskit_runtime.service.store.records import Program
+from prefect_qiskit_runtime.service.checker import Checker
+from prefect_qiskit_runtime.service.store.records import SERVICE_OWNERS, Program
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
@@ -25,18 +26,26 @@ _CHECKED_REQUIREMENTS = ("min_num_qubits", "simulator", "max_shots", "basis_gate
 
 
 class InputRules:
-    """The schemas of programs, compiled once per version."""
+    """The schemas of programs.
 
-    def __init__(self) -> None:
+    Schemas of the service's own programs are simple, and compiled once per version. All others are
+    checked in the checker's process: no rule for which ones are cheap would be short and right.
+    """
+
+    def __init__(self, checker: Checker) -> None:
+        self._checker = checker
         self._validators: OrderedDict[tuple[str, int], Validator] = OrderedDict()
 
-    async def check(self, program: Program, inputs: Mapping[str, Any], *, size: int) -> None:
+    async def check(
+        self, program: Program, inputs: Mapping[str, Any], *, params: bytes, user: str
+    ) -> None:
         """Check the inputs of a job against the schema of its program.
 
         Args:
             program: The program, in the version that the job runs.
             inputs: The encoded inputs, parsed.
-            size: Length of their text; large inputs are checked off the event loop.
+            params: Their text; large inputs are checked off the event loop.
+            user: The caller.
 
         Raises:
             InvalidInputError: The inputs break a rule; the error names the path and the rule,
@@ -45,7 +54,9 @@ class InputRules:
         schema = program.content.spec.get("parameters")
         if not schema:
             return
-        if size <= _INLINE_BYTES and (program.id, program.version) in self._validators:
+        if program.owner not in SERVICE_OWNERS:
+            await self._checker.check_inputs(user, program.id, schema, params)
+        elif len(params) <= _INLINE_BYTES and (program.id, program.version) in self._validators:
             self._check(program, schema, inputs)
         else:
             await asyncio.to_thread(self._check, program, schema, inputs)
@@ -62,23 +73,6 @@ class InputRules:
             while len(self._validators) > _CACHED_VALIDATORS:
                 self._validators.popitem(last=False)
         return validator
-
-
-def check_schema(schema: dict[str, Any], path: str) -> None:
-    """Check that a program's schema is a valid JSON schema.
-
-    Raises:
-        InvalidInputError: The schema is invalid; the error names the place in it.
-    """
-    from jsonschema.exceptions import SchemaError
-    from jsonschema.validators import Draft202012Validator, validator_for
-
-    try:
-        validator_for(schema, default=Draft202012Validator).check_schema(schema)
-    except SchemaError as exc:
-        place = path + exc.json_path.removeprefix("$")
-        message = f"{path} is not a valid JSON schema: {exc.message} (at {place})."
-        raise InvalidInputError(message, path=place, rule="JSON schema") from exc
 
 
 def check_requirements_known(requirements: Mapping[str, Any], path: str) -> None:

@@ -194,7 +194,7 @@ async def _prepare(
     if request.hardware is None:
         context.devices.calibration(chosen.name, request.calibration_id)
     image = context.images.choose(request.runtime)
-    await context.rules.check(program, sent.inputs, size=len(sent.params))
+    await context.rules.check(program, sent.inputs, params=sent.params, user=owner.user)
     limit, warnings = _limit(request.cost, program, context.settings.max_execution_seconds)
     job_id = new_id()
     new = NewJob(

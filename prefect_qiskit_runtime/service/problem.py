@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from prefect_qiskit_runtime.errors import (
     DELETED_JOB,
@@ -53,6 +54,10 @@ class ResultGoneError(NotFoundError):
 
 class PayloadTooLargeError(InvalidInputError):
     """The body of a request is larger than the service accepts."""
+
+
+class SlowRequestError(InvalidInputError):
+    """The body of a request did not arrive in time."""
 
 
 _REPORTED = ("path", "rule", "kind", "identifier", "job_id")
@@ -102,6 +107,10 @@ def install(app: FastAPI) -> None:
         message = f"{request.method} {request.url.path}: {error.detail}."
         return problem_response(error.status_code, message)
 
+    @app.exception_handler(ClientDisconnect)
+    async def _left(_request: Request, _error: ClientDisconnect) -> Response:
+        return Response(status_code=400)  # never sent: the client closed the connection
+
     @app.exception_handler(Exception)
     async def _unexpected(_request: Request, error: Exception) -> JSONResponse:
         # The server logs the traceback; the answer must not reveal internals.
@@ -115,6 +124,8 @@ def _status_of(error: QiskitRuntimeError) -> int:
         return 422
     if isinstance(error, PayloadTooLargeError):
         return 413
+    if isinstance(error, SlowRequestError):
+        return 408
     if isinstance(error, ResultGoneError | DeletedJobError):
         return 410
     return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)

@@ -1,8 +1,7 @@
-"""Rules for programs: uploads and changes. No source is executed here."""
+"""Rules for programs: uploads and changes. No source is executed or parsed here."""
 
 from __future__ import annotations
 
-import ast
 import base64
 import binascii
 import hashlib
@@ -10,7 +9,6 @@ import json
 import re
 import secrets
 import string
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any
@@ -25,7 +23,8 @@ from prefect_qiskit_runtime.errors import (
     NotFoundError,
 )
 from prefect_qiskit_runtime.models import IfExists, ProgramMetadata, ProgramSpec, ProgramUploaded
-from prefect_qiskit_runtime.service.inputs import check_requirements_known, check_schema
+from prefect_qiskit_runtime.service.inputs import check_requirements_known
+from prefect_qiskit_runtime.service.problem import PayloadTooLargeError
 from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER
 from prefect_qiskit_runtime.service.store import programs as statements
 from prefect_qiskit_runtime.service.store.records import (
@@ -73,14 +72,23 @@ class ProgramChange(BaseModel):
     spec: ProgramSpec | None = None
 
 
-def decode_source(data: str) -> str:
+def decode_source(data: str, *, largest: int) -> str:
     """Return the source of an upload, without the byte order mark that some editors add.
 
     Raises:
         InvalidInputError: The data is not base64 of UTF-8 text.
+        PayloadTooLargeError: The source has more bytes than `largest`.
     """
     try:
-        return base64.b64decode("".join(data.split()), validate=True).decode("utf-8-sig")
+        source = base64.b64decode("".join(data.split()), validate=True)
+        if len(source) > largest:
+            raise PayloadTooLargeError(
+                f"The program's source has {len(source)} bytes, and this service accepts at most"
+                f" {largest}. Pass data as inputs of the job instead.",
+                path="$.data",
+                rule=f"at most {largest} bytes",
+            )
+        return source.decode("utf-8-sig")
     except (binascii.Error, ValueError) as exc:
         message = "The program's source must be base64 of UTF-8 text."
         raise InvalidInputError(message, path="$.data", rule="base64") from exc
@@ -89,13 +97,13 @@ def decode_source(data: str) -> str:
 def make_content(
     *, source: str, description: str, cost: int | None, spec: ProgramSpec
 ) -> ProgramContent:
-    """Check source and metadata, and return them as the content of a version.
+    """Return a source and its metadata, both checked by the `Checker`, as the content of a version.
 
     Raises:
-        InvalidInputError: The source has no `main` or is not Python, or the metadata is invalid.
+        InvalidInputError: A backend requirement has a value of the wrong type.
     """
-    check_source(source)
-    _check_spec(spec)
+    if spec.backend_requirements:
+        check_requirements_known(spec.backend_requirements, "$.spec.backend_requirements")
     body: dict[str, Any] = {
         "source": source,
         "description": description,
@@ -104,40 +112,6 @@ def make_content(
     }
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
     return ProgramContent(**body, content_hash=hashlib.sha256(canonical.encode()).hexdigest())
-
-
-def check_source(source: str) -> None:
-    """Check that a source is Python with a callable `main`.
-
-    Raises:
-        InvalidInputError: The source is invalid; the error names the line of a syntax error.
-    """
-    try:
-        tree = ast.parse(source)
-    except SyntaxError as exc:
-        place = "" if exc.lineno is None else f", line {exc.lineno}"
-        raise InvalidInputError(
-            f"The program's source is not valid Python: {exc.msg}{place}.",
-            path="$.data",
-            rule=f"syntax{place}",
-        ) from exc
-    except (ValueError, RecursionError, MemoryError) as exc:
-        message = f"The program's source cannot be parsed: {exc}."
-        raise InvalidInputError(message, path="$.data", rule="syntax") from exc
-    for statement in _module_level(tree.body):
-        if isinstance(statement, ast.AsyncFunctionDef) and statement.name == "main":
-            raise InvalidInputError(
-                f"`main` (line {statement.lineno}) must be a plain function, not `async`.",
-                path="$.data",
-                rule="def main(backend, user_messenger, **kwargs)",
-            )
-        if "main" in _names(statement):
-            return
-    raise InvalidInputError(
-        "The program's source defines no `main(backend, user_messenger, **kwargs)`.",
-        path="$.data",
-        rule="def main(backend, user_messenger, **kwargs)",
-    )
 
 
 def upload(
@@ -324,43 +298,6 @@ def find_owned(connection: Connection, program_id: str, owner: Owner) -> Program
 def _add_if_new(connection: Connection, program: Program, content: ProgramContent) -> None:
     if content.content_hash != program.content.content_hash:
         statements.add_version(connection, program, content, datetime.now(UTC))
-
-
-def _check_spec(spec: ProgramSpec) -> None:
-    for name in ("parameters", "return_values", "interim_results"):
-        schema = getattr(spec, name)
-        if schema:
-            check_schema(schema, f"$.spec.{name}")
-    if spec.backend_requirements:
-        check_requirements_known(spec.backend_requirements, "$.spec.backend_requirements")
-
-
-def _module_level(statements_: Iterable[ast.stmt]) -> Iterable[ast.stmt]:
-    """Yield the statements of a module, including those within `if`, `try` and `with`."""
-    for statement in statements_:
-        yield statement
-        for block in ("body", "orelse", "finalbody"):
-            if isinstance(statement, ast.If | ast.Try | ast.With):
-                yield from _module_level(getattr(statement, block, ()))
-        for handler in getattr(statement, "handlers", ()):
-            yield from _module_level(handler.body)
-
-
-def _names(statement: ast.stmt) -> set[str]:
-    """Return the names that a statement binds."""
-    match statement:
-        case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
-            return {name}
-        case ast.Assign(targets=targets):
-            return {node.id for t in targets for node in ast.walk(t) if isinstance(node, ast.Name)}
-        case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr()):
-            return {name}
-        case ast.Import(names=aliases):
-            return {alias.asname or alias.name for alias in aliases}
-        case ast.ImportFrom(names=aliases):
-            # The names that a star import binds are known only at run time.
-            return {"main" if a.name == "*" else a.asname or a.name for a in aliases}
-    return set()
 
 
 def _new_id(name: str) -> str:

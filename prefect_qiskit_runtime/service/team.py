@@ -36,7 +36,9 @@ from prefect_qiskit_runtime.service.execution.images import (
 from prefect_qiskit_runtime.service.execution.run import JobFolders
 from prefect_qiskit_runtime.service.execution.scheduler import Interference
 from prefect_qiskit_runtime.service.http.app import create_app
+from prefect_qiskit_runtime.service.http.connections import ConnectionLimits
 from prefect_qiskit_runtime.service.http.server import Server, TlsFiles, listen, until
+from prefect_qiskit_runtime.service.own_process import hide_from_others
 from prefect_qiskit_runtime.service.store.records import Owner
 from prefect_qiskit_runtime.settings import Settings
 
@@ -89,6 +91,7 @@ def run(options: TeamOptions, settings: Settings, *, ready: Callable[[str], None
             is requested for an address other than loopback.
     """
     _check_fault_mode(options)
+    hide_from_others()
     # An existing folder may have wider permissions than the files need.
     os.umask(0o077)
     home = EmbeddedHome(options.home.expanduser().resolve())
@@ -126,11 +129,14 @@ async def _serve(
         logger.warning("Tokens and results cross the network unencrypted: see --tls.")
     faults = _fault_mode(options)
     async with open_service(_parts(options, settings, folders, faults), settings) as context:
+        limits = ConnectionLimits.from_settings(settings)
         if faults is None:
-            server = Server(create_app(context), listener, tls=tls)
+            server = Server(create_app(context), listener, limits=limits, tls=tls)
         else:
             logger.warning("Fault mode: every user with a token can make this service fail.")
-            server = Server(faults.app(context), listener, tls=tls, http=faults.protocol)
+            server = Server(
+                faults.app(context), listener, limits=limits, tls=tls, http=faults.protocol
+            )
         serving = await server.start()
         async with housekeeping(context):
             logger.info("Ready at %s, process %d, home %s", url, os.getpid(), options.home)

@@ -11,7 +11,7 @@ import prefect_qiskit_runtime
 from prefect_qiskit_runtime import models
 from prefect_qiskit_runtime.errors import ProtocolError
 from prefect_qiskit_runtime.runner._failure import ReasonCode
-from prefect_qiskit_runtime.runner._messages import MessageWriter
+from prefect_qiskit_runtime.runner._messages import MessageLimits, MessageWriter
 from prefect_qiskit_runtime.service.execution.executor import (
     Interim,
     ProgramError,
@@ -19,7 +19,11 @@ from prefect_qiskit_runtime.service.execution.executor import (
     Started,
     Usage,
 )
-from prefect_qiskit_runtime.service.execution.job_messages import MessageParser
+from prefect_qiskit_runtime.service.execution.job_messages import (
+    MessageLimits as ServiceLimits,
+    MessageParser,
+    MessageTooLargeError,
+)
 
 SCHEMA = json.loads(
     Path(prefect_qiskit_runtime.__file__)
@@ -32,7 +36,7 @@ SCHEMA = json.loads(
 def written() -> bytes:
     """One message of each type, with text beyond ASCII."""
     reader, writer = os.pipe()
-    messages = MessageWriter(writer)
+    messages = MessageWriter(writer, MessageLimits(1000, 1000, 1000))
     messages.started({"python": "3.11.7", "qiskit": "2.6.1"})
     messages.interim('{"a": "é\\n"}')
     messages.result("")
@@ -47,6 +51,8 @@ def written() -> bytes:
     with os.fdopen(reader, "rb") as pipe:
         return pipe.read()
 
+
+LIMITS = ServiceLimits(result=1000, interim=100, interim_total=250)
 
 EVENTS = [
     Started({"python": "3.11.7", "qiskit": "2.6.1"}),
@@ -73,13 +79,13 @@ def test_every_message_is_as_the_schema_says(written):
 
 @pytest.mark.parametrize("size", [1, 7, 100_000])
 def test_messages_are_read_however_they_are_cut(written, size):
-    parser = MessageParser()
+    parser = MessageParser(LIMITS)
     pieces = [written[begin : begin + size] for begin in range(0, len(written), size)]
     assert [event for piece in pieces for event in parser.feed(piece)] == EVENTS
 
 
 def test_message_that_never_became_whole_is_not_given(written):
-    assert list(MessageParser().feed(written[:-40])) == EVENTS[:-1]
+    assert list(MessageParser(LIMITS).feed(written[:-40])) == EVENTS[:-1]
 
 
 @pytest.mark.parametrize(
@@ -99,17 +105,17 @@ def test_message_that_never_became_whole_is_not_given(written):
 )
 def test_what_is_no_message_is_refused(data):
     with pytest.raises(ProtocolError):
-        list(MessageParser().feed(data))
+        list(MessageParser(LIMITS).feed(data))
 
 
 def test_an_error_can_be_stored_whatever_its_message_holds():
     reader, writer = os.pipe()
-    MessageWriter(writer).error(
+    MessageWriter(writer, MessageLimits(1000, 1000, 1000)).error(
         error_type="ValueError", message="half \ud800", reason_code=90001, traceback="\ud800"
     )
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
-        (event,) = MessageParser().feed(pipe.read())
+        (event,) = MessageParser(LIMITS).feed(pipe.read())
     assert event == ProgramError("ValueError", "half \\ud800", 90001, "\\ud800")
 
 
@@ -118,3 +124,24 @@ def test_reason_codes_of_the_runner_are_those_of_the_models():
     assert own == {name: getattr(models.ReasonCode, name) for name in own}
     error = next(v for v in SCHEMA["oneOf"] if v["properties"]["type"]["const"] == "error")
     assert error["properties"]["reason_code"]["enum"] == sorted(own.values())
+
+
+def header(kind: str, size: int) -> bytes:
+    return b'{"v": 1, "type": "%s", "bytes": %d}\n' % (kind.encode(), size)
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (header("result", 1001), "a message 'result' of 1001 bytes; at most 1000 are accepted"),
+        (header("interim", 101), "a message 'interim' of 101 bytes; at most 100 are accepted"),
+        (header("error", 2**20 + 1), "a message 'error' of 1048577 bytes; at most 1048576"),
+        (
+            (header("interim", 100) + b"x" * 100) * 3,
+            "interim results of 300 bytes in total; at most 250",
+        ),
+    ],
+)
+def test_a_message_over_its_limit_is_refused_by_its_header(data, problem):
+    with pytest.raises(MessageTooLargeError, match=problem):
+        list(MessageParser(LIMITS).feed(data))

@@ -91,7 +91,7 @@ async def test_job_that_is_killed_within_a_message_gives_no_part_of_it(forked):
             def main(backend, user_messenger):
                 user_messenger.publish("whole")
                 threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGKILL)).start()
-                user_messenger.publish("x" * 10**8)
+                user_messenger.publish("x" * 10**7)
             """
         )
     )
@@ -326,7 +326,9 @@ async def test_fork_server_that_was_killed_takes_its_jobs_along_and_is_replaced(
     events = aiter(execution)
     fork_server, *children = await _until_interim(events)
     os.kill(fork_server, signal.SIGKILL)
-    assert [event async for event in events] == [Exited(None, signal.SIGKILL, False)]
+    assert [event async for event in events] == [
+        Exited(None, signal.SIGKILL, False, source_lost=True)
+    ]
     assert [_lives(pid) for pid in children] == [False] * 3
     assert (await jobs.run("def main(b, m):\n    return 1")).result == "1"
     await executor.close()

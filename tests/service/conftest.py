@@ -241,12 +241,14 @@ class ScriptedExecutor:
     def __init__(self) -> None:
         self.launched: asyncio.Queue[ScriptedExecution] = asyncio.Queue()
         self.fault: Exception | None = None
+        self.refused = 0
 
     async def warm(self, image: str) -> None:
         pass
 
     async def launch(self, launch: JobLaunch) -> ScriptedExecution:
         if self.fault is not None:
+            self.refused += 1
             raise self.fault
         execution = ScriptedExecution(launch)
         self.launched.put_nowait(execution)
@@ -332,6 +334,7 @@ async def run_locally(root: Path, empty: Path, **settings: Any) -> AsyncIterator
     try:
         yield LocalService(context, executor)
     finally:
+        await context.checker.close()
         await scheduler.close()
         await store.close()
 

@@ -151,6 +151,74 @@ async def test_a_job_that_cannot_start_fails_and_the_next_one_runs(local) -> Non
         assert (await _state(client, interrupted))["reasonCode"] == ReasonCode.INTERRUPTED
 
 
+SHORTAGE = LaunchError("Too many open files", image="python:/x", is_temporary=True)
+
+
+async def _is_put_back(local, client, job_id: str, times: int) -> None:
+    """Wait until a job could not start for the given number of times, and is queued."""
+    async with asyncio.timeout(60):
+        while local.executor.refused < times or (await _state(client, job_id)) != QUEUED:
+            await asyncio.sleep(0)
+
+
+QUEUED = {"status": "Queued"}
+
+
+async def test_a_job_that_cannot_start_for_lack_of_files_goes_back_into_the_queue(local) -> None:
+    async with local.client() as client:
+        local.executor.fault = SHORTAGE
+        job_id = await local.job(client, await local.program(client))
+        await _is_put_back(local, client, job_id, 1)
+        local.executor.fault = None
+        local.context.clock.advance(1)
+        execution = await local.executor.next()
+        assert execution.launch.job_id == job_id
+        execution.send(Result("1"))
+        execution.exit()
+        await local.ended(job_id)
+        assert await _state(client, job_id) == {"status": "Completed"}
+
+
+async def test_a_job_that_never_starts_fails_after_six_tries(local) -> None:
+    async with local.client() as client:
+        local.executor.fault = SHORTAGE
+        job_id = await local.job(client, await local.program(client))
+        for number, pause in enumerate((1, 5, 15, 30, 30), start=1):
+            await _is_put_back(local, client, job_id, number)
+            local.context.clock.advance(pause)
+        await local.ended(job_id)
+        assert (await _state(client, job_id))["reasonCode"] == ReasonCode.START_FAILED
+        assert local.executor.refused == 6
+
+
+async def test_a_job_that_was_put_back_can_be_cancelled(local) -> None:
+    async with local.client() as client:
+        local.executor.fault = SHORTAGE
+        job_id = await local.job(client, await local.program(client))
+        await _is_put_back(local, client, job_id, 1)
+        assert (await client.post(f"/jobs/{job_id}/cancel")).status_code == 204
+        assert (await _state(client, job_id))["status"] == "Cancelled"
+
+
+async def test_a_job_whose_process_is_lost_with_the_fork_server_is_interrupted(local) -> None:
+    async with local.client() as client:
+        job_id = await local.job(client, await local.program(client))
+        (await local.executor.next()).send(Exited(None, 9, False, source_lost=True))
+        await local.ended(job_id)
+        assert (await _state(client, job_id))["reasonCode"] == ReasonCode.INTERRUPTED
+
+
+async def test_an_end_that_the_database_refuses_is_replaced_by_an_error(local) -> None:
+    async with local.client() as client:
+        job_id = await local.job(client, await local.program(client))
+        execution = await local.executor.next()
+        execution.send(Result("\ud800"))  # half a surrogate pair, which SQLite does not accept
+        execution.exit()
+        await local.ended(job_id)
+        assert (await _state(client, job_id))["reasonCode"] == ReasonCode.RESULT_NOT_ENCODABLE
+        assert (await client.delete(f"/jobs/{job_id}")).status_code == 204
+
+
 def _fail_once(store, monkeypatch, operation) -> None:
     """Let a store find its disk full the first time that it is to run an operation."""
     write = store.write

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from prefect_qiskit_runtime.models import JobStatus, ReasonCode
 from prefect_qiskit_runtime.service.clock import Clock
+from prefect_qiskit_runtime.service.execution.executor import is_shortage
 from prefect_qiskit_runtime.service.store.records import JobEnd
 
 NO_CREDENTIALS = JobEnd(
@@ -75,7 +76,15 @@ _END_SECONDS = 30.0
 
 
 class BrokerError(Exception):
-    """A broker could not be started, or ended early."""
+    """A broker could not be started, or ended early.
+
+    Attributes:
+        is_temporary: Whether files, memory or processes ran out, so that a later start may work.
+    """
+
+    def __init__(self, message: str, *, is_temporary: bool = False) -> None:
+        super().__init__(message)
+        self.is_temporary = is_temporary
 
 
 @dataclass(frozen=True)
@@ -128,7 +137,10 @@ class Broker:
         Raises:
             BrokerError: The broker did not become ready; the message gives the reason.
         """
-        program, theirs = socket.socketpair()
+        try:
+            program, theirs = socket.socketpair()
+        except OSError as exc:
+            raise _not_started(exc) from exc
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -143,7 +155,7 @@ class Broker:
             )
         except OSError as exc:
             program.close()
-            raise BrokerError(f"its broker cannot be started: {exc.strerror or exc}") from exc
+            raise _not_started(exc) from exc
         finally:
             theirs.close()
         broker = cls(process, program)
@@ -205,3 +217,10 @@ class Broker:
             self._process.stdin.close()
         with suppress(ProcessLookupError):
             self._process.kill()
+
+
+def _not_started(exc: OSError) -> BrokerError:
+    return BrokerError(
+        f"its broker cannot be started: {exc.strerror or exc}",
+        is_temporary=is_shortage(exc.errno),
+    )

@@ -6,6 +6,7 @@ limits: the scheduler has the clock and calls `terminate`.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ __all__ = [
     "Result",
     "Started",
     "Usage",
+    "is_shortage",
 ]
 
 
@@ -34,12 +36,21 @@ class LaunchError(QiskitRuntimeError):
     Attributes:
         image: The image in which it should have started.
         stderr_tail: The last lines that the image's interpreter wrote, if any.
+        is_temporary: Whether files, memory or processes ran out, so that a later start may work.
     """
 
-    def __init__(self, message: str, *, image: str, stderr_tail: str = "") -> None:
+    def __init__(
+        self, message: str, *, image: str, stderr_tail: str = "", is_temporary: bool = False
+    ) -> None:
         super().__init__(message)
         self.image = image
         self.stderr_tail = stderr_tail
+        self.is_temporary = is_temporary
+
+
+def is_shortage(number: int | None) -> bool:
+    """Return whether an error number means that files, memory or processes ran out."""
+    return number in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 
 
 @dataclass(frozen=True)
@@ -130,11 +141,13 @@ class Exited:
         exit_code: The process's exit code; None if a signal ended it.
         signal: The signal that ended the process; None if it exited.
         memory_exceeded: Whether the job's or the machine's memory limit ended it.
+        source_lost: Whether it ended only because the process that had started it ended.
     """
 
     exit_code: int | None
     signal: int | None
     memory_exceeded: bool
+    source_lost: bool = False
 
 
 Event = Started | Interim | Result | ProgramError | Usage | Exited

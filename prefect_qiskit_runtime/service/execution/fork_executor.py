@@ -23,9 +23,15 @@ from prefect_qiskit_runtime.service.execution.executor import (
     JobLaunch,
     LaunchError,
     ProgramError,
+    is_shortage,
 )
+from prefect_qiskit_runtime.service.execution.image_process import ExitStatus
 from prefect_qiskit_runtime.service.execution.job_log import JobLog
-from prefect_qiskit_runtime.service.execution.job_messages import MessageParser
+from prefect_qiskit_runtime.service.execution.job_messages import (
+    MessageLimits,
+    MessageParser,
+    MessageTooLargeError,
+)
 from prefect_qiskit_runtime.service.execution.job_sources import (
     JobProcess,
     JobSource,
@@ -79,7 +85,9 @@ class ForkExecutor:
         except OSError as exc:
             await asyncio.to_thread(shutil.rmtree, launch.scratch, ignore_errors=True)
             raise LaunchError(
-                f"The job's files cannot be created: {exc.strerror}.", image=launch.image
+                f"The job's files cannot be created: {exc.strerror}.",
+                image=launch.image,
+                is_temporary=is_shortage(exc.errno),
             ) from exc
         try:
             execution = await self._start(source, launch, pipes, log)
@@ -149,6 +157,9 @@ class ForkExecutor:
             raise
 
     def _write_scratch(self, launch: JobLaunch) -> None:
+        # A start that failed because files ran out may have left the folder: to delete it takes
+        # files too.
+        shutil.rmtree(launch.scratch, ignore_errors=True)
         launch.scratch.mkdir(parents=True, mode=0o700)
         job = {
             "v": 1,
@@ -160,6 +171,9 @@ class ForkExecutor:
             "max_execution_seconds": launch.max_execution_seconds,
             "memory_bytes": self._settings.job_memory_bytes,
             "file_bytes": self._settings.job_file_bytes,
+            "result_bytes": self._settings.result_bytes,
+            "interim_bytes": self._settings.interim_bytes,
+            "interim_total_bytes": self._settings.interim_total_bytes,
             "threads": self._threads,
         }
         (launch.scratch / "program.py").write_text(launch.source, "utf-8")
@@ -188,6 +202,7 @@ class ForkExecution:
         self._streams = streams
         self._log = log
         self._grace_seconds = settings.terminate_grace_seconds
+        self._limits = MessageLimits.from_settings(settings)
         self._killed_by_us = False
         self._oom_kills = _oom_kills()
         self._logging = asyncio.create_task(self._keep_log())
@@ -208,7 +223,7 @@ class ForkExecution:
         await asyncio.shield(self.ended)
 
     async def _events(self) -> AsyncIterator[Event]:
-        parser = MessageParser()
+        parser = MessageParser(self._limits)
         memory_exceeded = False
         try:
             while data := await self._streams.messages.read(_READ_BYTES):
@@ -216,22 +231,17 @@ class ForkExecution:
                     if isinstance(event, ProgramError):
                         memory_exceeded = event.reason_code == ReasonCode.MEMORY_LIMIT
                     yield event
-        except ProtocolError as exc:
+        except (ProtocolError, MessageTooLargeError) as exc:
             self._streams.close_messages()
             await self.terminate()
-            yield ProgramError(
-                "ProtocolError",
-                f"The program wrote into the job's own pipe: {exc}.",
-                ReasonCode.PROGRAM_RAISED,
-                "",
-            )
-        exit_code, number = await asyncio.shield(self.ended)
+            yield _pipe_error(exc)
+        status = await asyncio.shield(self.ended)
         self._streams.close_messages()
-        if number is not None:
-            memory_exceeded = await asyncio.to_thread(self._died_of_memory, number)
-        yield Exited(exit_code, number, memory_exceeded)
+        if status.signal is not None and not status.source_lost:
+            memory_exceeded = await asyncio.to_thread(self._died_of_memory, status.signal)
+        yield Exited(status.exit_code, status.signal, memory_exceeded, status.source_lost)
 
-    async def _wait(self) -> tuple[int | None, int | None]:
+    async def _wait(self) -> ExitStatus:
         status = await self._process.exited
         # Only a process that switched to another user can still hold the log open.
         done, _ = await asyncio.wait([self._logging], timeout=_LOG_END_SECONDS)
@@ -261,6 +271,14 @@ class ForkExecution:
             log.seek(max(0, self._launch.log_path.stat().st_size - _LOG_TAIL_BYTES))
             tail = log.read()
         return any(words in tail for words in _MEMORY_WORDS)
+
+
+def _pipe_error(exc: ProtocolError | MessageTooLargeError) -> ProgramError:
+    """Return the end of a job whose messages cannot be read, which the runner never sends."""
+    text = f"The program wrote into the job's own pipe: {exc}."
+    if isinstance(exc, MessageTooLargeError):
+        return ProgramError("MessageTooLargeError", text, ReasonCode.MESSAGE_LIMIT, "")
+    return ProgramError("ProtocolError", text, ReasonCode.PROGRAM_RAISED, "")
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ import socket
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from prefect_qiskit_runtime.service.execution.executor import LaunchError
+from prefect_qiskit_runtime.service.execution.executor import LaunchError, is_shortage
+from prefect_qiskit_runtime.service.own_process import restore_file_limit
 
 __all__ = ["ExitStatus", "ImageProcess", "interpreter_of"]
 
@@ -65,8 +66,19 @@ _TAIL_LINES = 20
 _READ_BYTES = 64 * 1024
 _END_SECONDS = 10.0
 
-ExitStatus = tuple[int | None, int | None]
-"""Exit code and signal of a process; one of them is None."""
+
+class ExitStatus(NamedTuple):
+    """How a process ended: exit code or signal.
+
+    Attributes:
+        exit_code: Its exit code; None if a signal ended it.
+        signal: The signal that ended it; None if it exited.
+        source_lost: Whether it ended only because the process that had started it ended.
+    """
+
+    exit_code: int | None
+    signal: int | None
+    source_lost: bool = False
 
 
 def interpreter_of(image: str) -> str:
@@ -115,7 +127,10 @@ class ImageProcess:
             LaunchError: The image cannot run jobs; the message gives the reason.
         """
         interpreter = interpreter_of(image)
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as exc:
+            raise _not_started(image, exc) from exc
         ours.setblocking(False)
         marker = secrets.token_hex(16)
         options = ["--single-use"] if single_use else []
@@ -136,11 +151,10 @@ class ImageProcess:
             )
         except OSError as exc:
             ours.close()
-            raise LaunchError(
-                f"The image {image} cannot be started: {exc.strerror or exc}.", image=image
-            ) from exc
+            raise _not_started(image, exc) from exc
         finally:
             theirs.close()
+        restore_file_limit(process.pid)
         started = cls(image, process, ours, marker)
         try:
             await started._wait_until_ready(timeout_seconds)
@@ -204,7 +218,7 @@ class ImageProcess:
         """Wait for the process to end, then kill the processes that it left behind."""
         code = await self._process.wait()
         await asyncio.to_thread(_kill_marked, self._marker)
-        return (code, None) if code >= 0 else (None, -code)
+        return ExitStatus(code, None) if code >= 0 else ExitStatus(None, -code)
 
     def signal_group(self, number: int) -> None:
         """Send a signal to the process and to its children that are still in its group."""
@@ -265,6 +279,14 @@ class ImageProcess:
         # A process that cannot be killed may hold the pipe open.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._reading, _END_SECONDS)
+
+
+def _not_started(image: str, exc: OSError) -> LaunchError:
+    return LaunchError(
+        f"The image {image} cannot be started: {exc.strerror or exc}.",
+        image=image,
+        is_temporary=is_shortage(exc.errno),
+    )
 
 
 def _modified_at(path: str) -> int | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import operator
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from prefect_qiskit_runtime.errors import ProtocolError
+from prefect_qiskit_runtime.errors import ProtocolError, QiskitRuntimeError
 from prefect_qiskit_runtime.service.execution.executor import (
     Event,
     Interim,
@@ -16,17 +17,48 @@ from prefect_qiskit_runtime.service.execution.executor import (
     Started,
     Usage,
 )
+from prefect_qiskit_runtime.settings import Settings
 
-__all__ = ["MessageParser"]
+__all__ = ["MessageLimits", "MessageParser", "MessageTooLargeError"]
 
 _VERSION = 1
 _HEADER_BYTES = 64 * 1024
 
 
-class MessageParser:
-    """Turns chunks of bytes into events. An incomplete message yields no event."""
+_TEXT_BYTES = 1024**2
 
-    def __init__(self) -> None:
+
+@dataclass(frozen=True)
+class MessageLimits:
+    """Limits on the messages of one job, in bytes: the runner checks them first."""
+
+    result: int
+    interim: int
+    interim_total: int
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> MessageLimits:
+        """Return the limits that the settings set."""
+        return cls(settings.result_bytes, settings.interim_bytes, settings.interim_total_bytes)
+
+    def largest(self, kind: str) -> int:
+        """Return the limit on the body of one message."""
+        return {"result": self.result, "interim": self.interim}.get(kind, _TEXT_BYTES)
+
+
+class MessageTooLargeError(QiskitRuntimeError):
+    """A message of a job is larger than the service accepts."""
+
+
+class MessageParser:
+    """Turns chunks of bytes into events. An incomplete message yields no event.
+
+    A message over its limit is refused when its header arrives, before its body is kept.
+    """
+
+    def __init__(self, limits: MessageLimits) -> None:
+        self._limits = limits
+        self._interim_bytes = 0
         self._buffer = bytearray()
         self._header: dict[str, Any] | None = None
 
@@ -35,6 +67,7 @@ class MessageParser:
 
         Raises:
             ProtocolError: The bytes are not a job's messages, or have another version.
+            MessageTooLargeError: A message is larger than its limit.
         """
         self._buffer += data
         position = 0
@@ -47,16 +80,32 @@ class MessageParser:
                         return
                     self._header = _parse_header(self._buffer[position:end])
                     position = end + 1
+                    self._check_limits(self._header["type"], self._header["bytes"])
                 end = position + self._header["bytes"]
                 if len(self._buffer) < end:
                     return
-                event = _event_of(self._header, self._buffer[position:end])
+                with memoryview(self._buffer)[position:end] as body:
+                    event = _event_of(self._header, body)
                 position = end
                 self._header = None
                 yield event
         finally:
             # Once per read, not once per message, because this moves the rest of the buffer.
             del self._buffer[:position]
+
+    def _check_limits(self, kind: str, size: int) -> None:
+        limit = self._limits.largest(kind)
+        if size > limit:
+            raise MessageTooLargeError(
+                f"a message {kind!r} of {size} bytes; at most {limit} are accepted"
+            )
+        if kind == "interim":
+            self._interim_bytes += size
+            if self._interim_bytes > self._limits.interim_total:
+                raise MessageTooLargeError(
+                    f"interim results of {self._interim_bytes} bytes in total; at most"
+                    f" {self._limits.interim_total} are accepted"
+                )
 
     def _check_length(self, position: int) -> None:
         if len(self._buffer) - position > _HEADER_BYTES:
@@ -78,9 +127,9 @@ def _parse_header(line: bytearray) -> dict[str, Any]:
     return header
 
 
-def _event_of(header: dict[str, Any], body: bytearray) -> Event:
+def _event_of(header: dict[str, Any], body: memoryview) -> Event:
     try:
-        return _EVENTS[header["type"]](header, body.decode("utf-8"))
+        return _EVENTS[header["type"]](header, str(body, "utf-8"))
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as exc:
         raise ProtocolError(f"the job sent a malformed message {header['type']!r}") from exc
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from prefect_qiskit_runtime.service.execution.executor import LaunchError
+from prefect_qiskit_runtime.service.execution.executor import LaunchError, is_shortage
 from prefect_qiskit_runtime.service.execution.image_process import ExitStatus, ImageProcess
 
 __all__ = ["JobProcess", "JobSource", "SingleUseSource", "Zygote"]
@@ -74,6 +74,7 @@ class Zygote:
         self._sending: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._ending = False
         self._listening = asyncio.create_task(self._listen())
 
     @classmethod
@@ -135,6 +136,7 @@ class Zygote:
 
     async def close(self) -> None:
         """End the fork server and all its jobs."""
+        self._ending = True
         self._process.end()
         await self._listening
 
@@ -164,16 +166,16 @@ class Zygote:
             if not launching.done():
                 launching.set_exception(ConnectionError(_GONE))
         for job_id, job in list(self._jobs.items()):
-            _resolve(job, (None, signal.SIGKILL))
+            _resolve(job, ExitStatus(None, signal.SIGKILL, source_lost=not self._ending))
             self._forget(job_id)
 
-    def _take(self, answer: dict[str, object]) -> None:
+    def _take(self, answer: dict[str, Any]) -> None:
         job_id = str(answer["job_id"])
         launching = self._launching.get(job_id)
         if answer["type"] == "exited":
             job = self._jobs[job_id]
             self._forget(job_id)
-            _resolve(job, (answer["exit_code"], answer["signal"]))  # type: ignore[arg-type]
+            _resolve(job, ExitStatus(answer["exit_code"], answer["signal"]))
         elif launching is None or launching.done():
             return
         elif answer["type"] == "launched":
@@ -183,6 +185,7 @@ class Zygote:
                 LaunchError(
                     f"The job's process did not start: {answer['message']}.",
                     image=self._process.image,
+                    is_temporary=is_shortage(answer["errno"]),
                 )
             )
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +32,7 @@ from prefect_qiskit_runtime.service.execution.executor import (
 )
 from prefect_qiskit_runtime.service.execution.recorder import InterimRecorder
 from prefect_qiskit_runtime.service.feed import Feed
-from prefect_qiskit_runtime.service.store import Store, jobs as statements
+from prefect_qiskit_runtime.service.store import Store, jobs as statements, queue
 from prefect_qiskit_runtime.service.store.records import ClaimedJob, JobEnd
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,12 @@ class JobFolders:
 
 
 class JobRun:
-    """One running job. `run` takes it to its end; `stop` may be called at any time."""
+    """One running job. `run` takes it to its end; `stop` may be called at any time.
+
+    Attributes:
+        credentials: The hardware credentials that it was started with.
+        was_put_back: Whether the job did not start and is queued again.
+    """
 
     def __init__(
         self,
@@ -74,9 +79,12 @@ class JobRun:
         folders: JobFolders,
         clock: Clock,
         credentials: dict[str, Any] | None = None,
+        before_put_back: Callable[[JobRun], None] | None = None,
     ) -> None:
         self._claimed = claimed
-        self._credentials = credentials
+        self.credentials = credentials
+        self.was_put_back = False
+        self._before_put_back = before_put_back
         self._hardware_seconds: float | None = None
         self._store = store
         self._executor = executor
@@ -93,6 +101,11 @@ class JobRun:
         self._service_ends = asyncio.Event()
 
     @property
+    def job_id(self) -> str:
+        """The job."""
+        return self._claimed.job.id
+
+    @property
     def session_id(self) -> str | None:
         """The job's session, if it has one."""
         return self._claimed.job.session_id
@@ -106,6 +119,11 @@ class JobRun:
             logger.exception("The service failed to follow job %s", job_id)
             end, ended_by = _service_fault(exc), None
         try:
+            if end is None and self._before_put_back is not None:
+                self._before_put_back(self)
+                self.was_put_back = await self._write(queue.put_back, job_id)
+                return
+            assert end is not None  # noqa: S101 - only a job that may be put back has none
             await self._record(end)
             self._ended_by = ended_by
         finally:
@@ -128,28 +146,40 @@ class JobRun:
         return self._ended_by is why
 
     async def _record(self, end: JobEnd) -> None:
-        """Store the end; if the disk is full, retry until there is space or the service ends."""
+        """Store the end; one that the database refuses is replaced by an error."""
         job_id, now = self._claimed.job.id, self._clock.now()
+        try:
+            await self._write(statements.end_job, job_id, end, now, was=JobStatus.RUNNING)
+        except ServiceUnavailableError:
+            raise
+        except Exception as exc:
+            logger.exception("The end of job %s cannot be stored", job_id)
+            end = _not_storable(exc)
+            await self._write(statements.end_job, job_id, end, now, was=JobStatus.RUNNING)
+
+    async def _write(self, operation: Callable[..., bool], *arguments: Any, **named: Any) -> bool:
+        """Write to the store; if the disk is full, retry until there is space or the end."""
         while True:
             try:
-                await self._store.write(statements.end_job, job_id, end, now, was=JobStatus.RUNNING)
+                return await self._store.write(operation, *arguments, **named)
             except ServiceUnavailableError as exc:
                 if self._service_ends.is_set():
                     raise
-                logger.warning("The end of job %s is not stored yet: %s", job_id, exc)
-            else:
-                return
+                logger.warning("Job %s is not stored yet: %s", self._claimed.job.id, exc)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._service_ends.wait(), _RETRY_SECONDS)
 
-    async def _execute(self) -> tuple[JobEnd, JobEnd | None]:
-        """Return how the job ended, and for what reason if it was stopped."""
+    async def _execute(self) -> tuple[JobEnd | None, JobEnd | None]:
+        """Return how the job ended, and for what reason if it was stopped.
+
+        The end is None if the job did not start and may start later.
+        """
         if self._claimed.job.hardware is None:
             return await self._execute_with(None)
         try:
             broker = await Broker.start(self._broker_order())
         except BrokerError as exc:
-            return self._add_usage(_start_failure(exc)), self._stop
+            return self._not_started(exc), self._stop
         try:
             end, stop = await self._execute_with(broker)
         finally:
@@ -157,13 +187,13 @@ class JobRun:
             # other cases no attempt follows that would use them.
             how = "keep" if self._stop is INTERRUPTED else "cancel"
             self._hardware_seconds = await broker.end(how)
-        return self._add_usage(end), stop
+        return None if end is None else self._add_usage(end), stop
 
-    async def _execute_with(self, broker: Broker | None) -> tuple[JobEnd, JobEnd | None]:
+    async def _execute_with(self, broker: Broker | None) -> tuple[JobEnd | None, JobEnd | None]:
         try:
             self._execution = await self._executor.launch(self._launch(broker))
         except LaunchError as exc:
-            return self._add_usage(_start_failure(exc)), self._stop
+            return self._not_started(exc), self._stop
         if broker is not None:
             broker.let_go()
         try:
@@ -175,6 +205,14 @@ class JobRun:
         if self._terminating is not None:
             await self._terminating
         return self._add_usage(_own_end(self._seen)), self._stop
+
+    def _not_started(self, error: LaunchError | BrokerError) -> JobEnd | None:
+        """Return the end of a job that did not start; None if it may start later."""
+        stops = self._stop is not None and self._stop is not INTERRUPTED
+        if error.is_temporary and self._before_put_back is not None and not stops:
+            logger.warning("Job %s goes back into the queue: %s", self._claimed.job.id, error)
+            return None
+        return self._add_usage(_start_failure(error))
 
     async def _follow(self, execution: Execution) -> None:
         """Process the job's events until the last."""
@@ -206,7 +244,7 @@ class JobRun:
         whole = json.dumps([job.owner.user, job.owner.instance, hardware["key"]])
         name = hashlib.sha256(whole.encode()).hexdigest()
         return BrokerOrder(
-            credentials=self._credentials or {},
+            credentials=self.credentials or {},
             backend=job.backend,
             label=hardware.get("label") or job.id,
             mode=hardware.get("mode", "session"),
@@ -261,6 +299,12 @@ def _service_fault(fault: Exception) -> JobEnd:
     return replace(INTERRUPTED, reason=_shorten(reason))
 
 
+def _not_storable(fault: Exception) -> JobEnd:
+    """Return the end of a job whose own end the database refuses."""
+    reason = f"The job's end could not be stored: {type(fault).__name__}."
+    return JobEnd(JobStatus.FAILED, reason, ReasonCode.RESULT_NOT_ENCODABLE, data=reason)
+
+
 def _start_failure(error: LaunchError | BrokerError) -> JobEnd:
     reason = f"The job's process could not be started: {error}"
     tail = error.stderr_tail if isinstance(error, LaunchError) else ""
@@ -287,6 +331,14 @@ def _own_end(seen: dict[type[Event], Event]) -> JobEnd:
 
 def _explain_exit(exited: Exited) -> tuple[str, int]:
     """Explain why a process ended that sent neither a result nor an error."""
+    if exited.source_lost:
+        return (
+            (
+                "The process that runs the image's jobs ended, and this job with it. A started job"
+                " is not run again automatically: submit it again."
+            ),
+            ReasonCode.INTERRUPTED,
+        )
     if exited.memory_exceeded:
         return "The job exceeded its memory limit.", ReasonCode.MEMORY_LIMIT
     if exited.signal is not None:

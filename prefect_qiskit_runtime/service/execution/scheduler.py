@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -42,6 +43,8 @@ class Interference:
 
 logger = logging.getLogger(__name__)
 _RETRY_SECONDS = 1.0
+# A job that cannot start for lack of files, memory or processes waits this long before each start.
+_PAUSES = (1.0, 5.0, 15.0, 30.0, 30.0)
 
 
 class Scheduler:
@@ -76,6 +79,8 @@ class Scheduler:
         self.sessions = SessionTimers(store=store, feed=feed, clock=clock, wake=self.wake)
         self._desk = CredentialsDesk(clock, credentials_wait_seconds, self._give_up)
         self._closing = False
+        self._put_back: Counter[str] = Counter()
+        self._paused_until = clock.monotonic()
         # Held from the claim of a job until the job is in `_runs`, so that a cancellation finds
         # every job either queued or in `_runs`.
         self._claiming = asyncio.Lock()
@@ -122,11 +127,16 @@ class Scheduler:
 
     async def end(self, job_id: str, end: JobEnd) -> bool:
         """End a job in a given way and wait; return False if it had already ended otherwise."""
-        async with self._claiming:
-            run = self._runs.get(job_id)
-            if run is None:
-                return await self._end_queued(job_id, end)
-        return await run.stop(end)
+        while True:
+            async with self._claiming:
+                run = self._runs.get(job_id)
+                if run is None:
+                    return await self._end_queued(job_id, end)
+            if await run.stop(end):
+                return True
+            if not run.was_put_back:
+                return False
+            await asyncio.sleep(0)  # until `_follow` has removed it from `_runs`
 
     async def close(self) -> None:
         """Start no more jobs and end the running ones as interrupted. Idempotent."""
@@ -166,7 +176,7 @@ class Scheduler:
 
     async def _fill(self) -> None:
         """Start queued jobs until the queue is empty or the maximum is running."""
-        while not self._closing and len(self._runs) < self._max_concurrent_jobs:
+        while self._may_claim():
             running = [run.session_id for run in self._runs.values()]
             async with self._claiming:
                 claimed = await self._store.write(
@@ -180,6 +190,10 @@ class Scheduler:
                     return
                 self._begin(claimed)
 
+    def _may_claim(self) -> bool:
+        paused = self._clock.monotonic() < self._paused_until
+        return not (self._closing or paused or len(self._runs) >= self._max_concurrent_jobs)
+
     def _begin(self, claimed: ClaimedJob) -> None:
         run = JobRun(
             claimed,
@@ -189,6 +203,9 @@ class Scheduler:
             folders=self._folders,
             clock=self._clock,
             credentials=self._desk.take(claimed.job.id),
+            before_put_back=(
+                self._pause_for if self._put_back[claimed.job.id] < len(_PAUSES) else None
+            ),
         )
         self._runs[claimed.job.id] = run
         self._interference.on_started(claimed.job)
@@ -206,8 +223,20 @@ class Scheduler:
             logger.exception("The end of job %s could not be recorded", job_id)
         finally:
             del self._runs[job_id]
+            if not run.was_put_back:
+                del self._put_back[job_id]
             self._watch_session(run)
             self.wake()
+
+    def _pause_for(self, run: JobRun) -> None:
+        """Start no job for a while after one that could not start and is to be queued again."""
+        job_id = run.job_id
+        if run.credentials is not None:
+            self._desk.put(job_id, run.credentials)
+        seconds = _PAUSES[self._put_back[job_id]]
+        self._put_back[job_id] += 1
+        self._paused_until = self._clock.monotonic() + seconds
+        self._clock.call_later(seconds, self.wake)
 
     def _watch_session(self, run: JobRun) -> None:
         if run.session_id is not None:

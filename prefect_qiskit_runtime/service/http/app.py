@@ -51,4 +51,4 @@ def create_app(
         app.include_router(service.embedded_router)
     for router in more:
         app.include_router(router)
-    return Gate(app, hosts=hosts)
+    return Gate(app, hosts=hosts, settings=context.settings)

@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection
 
 from prefect_qiskit_runtime.errors import AuthenticationError, ServiceUnavailableError
 from prefect_qiskit_runtime.service.context import ServiceContext
+from prefect_qiskit_runtime.service.http.connections import mark_known
 from prefect_qiskit_runtime.service.store.records import Owner
 
 _SCHEMES = ("bearer", "apikey")
@@ -37,7 +38,9 @@ def observer(connection: HTTPConnection) -> Owner:
     token = token_of(connection)
     if token is None:
         raise AuthenticationError("This request needs a token: `Authorization: Bearer <token>`.")
-    return get_context(connection).authenticator.identify(token)
+    owner = get_context(connection).authenticator.identify(token)
+    mark_known(connection)
+    return owner
 
 
 async def caller(connection: HTTPConnection) -> Owner:

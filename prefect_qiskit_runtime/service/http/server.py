@@ -6,6 +6,9 @@ import asyncio
 import logging
 import socket
 import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +16,51 @@ from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from prefect_qiskit_runtime.service.http.connections import ConnectionLimits, Connections
+
+
+class RepeatFilter(logging.Filter):
+    """Limits how often the same line is logged, so that no client can fill the disk.
+
+    Args:
+        clock: Returns the time in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._seen: OrderedDict[tuple[str, int, str], _Repeats] = OrderedDict()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether to log a line; the first after a pause reports how many were left out."""
+        key = (record.name, record.levelno, record.getMessage()[:_KEY_CHARACTERS])
+        now = self._clock()
+        repeats = self._seen.get(key)
+        if repeats is None or now - repeats.since >= _REPEAT_SECONDS:
+            if repeats is not None and repeats.count > _MOST_REPEATS:
+                left_out = repeats.count - _MOST_REPEATS
+                record.msg = f"{record.getMessage()} [left out before: {left_out} equal lines]"
+                record.args = ()
+            repeats = self._seen[key] = _Repeats(now)
+        self._seen.move_to_end(key)
+        while len(self._seen) > _MOST_KEYS:
+            self._seen.popitem(last=False)
+        repeats.count += 1
+        return repeats.count <= _MOST_REPEATS
+
+
+@dataclass
+class _Repeats:
+    since: float
+    count: int = 0
+
+
+_MOST_REPEATS = 5
+_REPEAT_SECONDS = 60.0
+_MOST_KEYS = 512
+_KEY_CHARACTERS = 300
 
 
 def configure_logging() -> None:
@@ -22,6 +70,8 @@ def configure_logging() -> None:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(RepeatFilter())
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
@@ -66,13 +116,15 @@ class Server(uvicorn.Server):
         app: ASGIApp,
         listener: socket.socket,
         *,
+        limits: ConnectionLimits,
         tls: TlsFiles | None = None,
         http: type[asyncio.Protocol] | None = None,
     ) -> None:
+        connections = Connections(limits)
         config = uvicorn.Config(
             app,
             lifespan="off",
-            http=http or "auto",
+            http=connections.protocol(http or AutoHTTPProtocol),
             ws="websockets-sansio",
             log_config=None,
             access_log=False,
@@ -83,7 +135,7 @@ class Server(uvicorn.Server):
             ssl_keyfile=None if tls is None else str(tls.key),
         )
         super().__init__(config)
-        self._listener = listener
+        self._listener = connections.listener(listener)
         self._up = asyncio.Event()
         self._serving: asyncio.Task[None] | None = None
 

@@ -58,6 +58,15 @@ def claim_next(
     return _claimed_job(connection, claimed.id)
 
 
+def put_back(connection: Connection, job_id: str) -> bool:
+    """Queue a job again that was claimed and did not start; return False if it has ended."""
+    claimed = (jobs.c.id == job_id) & (jobs.c.state == JobStatus.RUNNING.value)
+    changed = connection.execute(
+        update(jobs).where(claimed).values(state=JobStatus.QUEUED.value, started_at=None)
+    )
+    return bool(changed.rowcount)
+
+
 def _first(connection: Connection, *conditions: ColumnElement[bool]) -> int | None:
     """Return the number of the oldest queued job that meets conditions."""
     queued = jobs.c.state == JobStatus.QUEUED.value

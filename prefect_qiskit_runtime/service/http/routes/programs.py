@@ -29,9 +29,11 @@ router = APIRouter(prefix="/programs")
 async def upload_program(request: Request, context: Context, owner: Caller) -> Response:
     """Upload a program."""
     upload = await read_model(request, programs.ProgramUpload, "program")
+    source = await _decode(context, upload.data)
+    await context.checker.check_program(owner.user, upload.spec, source)
     content = await asyncio.to_thread(
         programs.make_content,
-        source=programs.decode_source(upload.data),
+        source=source,
         description=upload.description,
         cost=upload.max_execution_time,
         spec=upload.spec,
@@ -105,7 +107,9 @@ async def update_source(
         data = (await request.body()).decode("ascii")
     except UnicodeDecodeError as exc:
         raise InvalidInputError("The source must be sent as base64.", rule="base64") from exc
-    source = programs.decode_source(data)
+    source = await _decode(context, data)
+    await context.store.read(programs.find_owned, program_id, owner)
+    await context.checker.check_program(owner.user, None, source)
     await context.store.write(programs.change_source, program_id, owner, source)
     return Response(status_code=204)
 
@@ -121,6 +125,8 @@ async def update_metadata(
 ) -> Response:
     """Change a program's metadata."""
     change = await read_model(request, programs.ProgramChange, "change of a program")
+    await context.store.read(programs.find_owned, program_id, owner)
+    await context.checker.check_program(owner.user, change.spec, None)
     await context.store.write(
         programs.change_metadata, program_id, owner, change, unique_names=_unique_names(context)
     )
@@ -146,6 +152,11 @@ async def delete_program(program_id: str, context: Context, owner: Caller) -> Re
     """Delete a program; jobs that ran it keep their version."""
     await context.store.write(programs.delete, program_id, owner)
     return Response(status_code=204)
+
+
+async def _decode(context: ServiceContext, data: str) -> str:
+    largest = context.settings.source_bytes
+    return await asyncio.to_thread(programs.decode_source, data, largest=largest)
 
 
 def _unique_names(context: ServiceContext) -> bool:

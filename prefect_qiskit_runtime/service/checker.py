@@ -1,0 +1,209 @@
+"""The service's side of the process that checks sources, schemas and inputs (see `checks`)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+from weakref import WeakValueDictionary
+
+from prefect_qiskit_runtime.errors import InvalidInputError, ServiceUnavailableError
+from prefect_qiskit_runtime.models import ProgramSpec
+from prefect_qiskit_runtime.service.checks import LIMITS, OUT_OF_MEMORY
+from prefect_qiskit_runtime.settings import Settings
+
+__all__ = ["Checker"]
+
+logger = logging.getLogger(__name__)
+
+_AT_ONCE_PER_USER = 2
+_BYTES_PER_SECOND = 20 * 1000**2
+_MEMORY_PER_BYTE = 12
+_GRACE_SECONDS = 5.0
+_READ_BYTES = 64 * 1024
+_INHERITED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "HOME", "TZ")
+
+
+class Checker:
+    """Runs checks in a process that is kept warm, and is replaced if it ends.
+
+    Each user has at most two checks at once, so that the checks of one user do not delay those of
+    others.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._seconds = settings.check_seconds
+        self._memory_bytes = settings.check_memory_bytes
+        self._starting = asyncio.Lock()
+        self._process: asyncio.subprocess.Process | None = None
+        self._control: socket.socket | None = None
+        self._lanes: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    async def warm(self) -> None:
+        """Start the process before its first check."""
+        async with self._starting:
+            if self._process is None or self._process.returncode is not None:
+                await self._start()
+
+    async def check_inputs(
+        self, user: str, program_id: str, schema: dict[str, Any], params: bytes
+    ) -> None:
+        """Check the encoded inputs of a job against the schema of its program.
+
+        Raises:
+            InvalidInputError: The inputs break a rule, or the check exceeds a limit.
+            ServiceUnavailableError: The process cannot be started.
+        """
+        program = f"program {program_id}"
+        order = {"kind": "inputs", "schema": schema, "program": program}
+        await self._check(user, order, params, f"The inputs of {program}")
+
+    async def check_program(self, user: str, spec: ProgramSpec | None, source: str | None) -> None:
+        """Check the schemas and the source of a program.
+
+        Args:
+            user: The caller.
+            spec: The program's schemas; None if they are not new.
+            source: The program's source; None if it is not new.
+
+        Raises:
+            InvalidInputError: One of them is invalid, or the check exceeds a limit.
+            ServiceUnavailableError: The process cannot be started.
+        """
+        schemas = {} if spec is None else _schemas_of(spec)
+        order = {"kind": "program", "schemas": schemas, "has_source": source is not None}
+        if schemas or source is not None:
+            await self._check(user, order, (source or "").encode(), "The program")
+
+    async def close(self) -> None:
+        """End the process."""
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+
+    async def _check(self, user: str, order: Mapping[str, Any], body: bytes, what: str) -> None:
+        line = json.dumps(order).encode() + b"\n"
+        size = len(line) + len(body)
+        seconds = self._seconds + size / _BYTES_PER_SECOND
+        memory_bytes = self._memory_bytes + _MEMORY_PER_BYTE * size
+        lane = self._lanes.setdefault(user, asyncio.Semaphore(_AT_ONCE_PER_USER))
+        async with lane:
+            begin = asyncio.get_running_loop().time()
+            answer = await self._ask(LIMITS.pack(seconds, memory_bytes), (line, body), seconds)
+            took = asyncio.get_running_loop().time() - begin
+        if answer is None and took >= seconds:
+            raise InvalidInputError(
+                f"{what} could not be checked within {seconds:.1f} s, and nothing was stored."
+                " A pattern or schema that takes so long must be simplified.",
+                rule=f"checked within {self._seconds:g} s",
+            )
+        if answer is None or answer.get("problem") == OUT_OF_MEMORY:
+            raise InvalidInputError(
+                f"{what} could not be checked: the check needed more than"
+                f" {memory_bytes // 1000**2} MB of memory. Nothing was stored.",
+                rule=f"checked with {self._memory_bytes // 1000**2} MB",
+            )
+        if "error" in answer:
+            error = answer["error"]
+            raise InvalidInputError(error["message"], path=error["path"], rule=error["rule"])
+
+    async def _ask(
+        self, head: bytes, parts: tuple[bytes, ...], seconds: float
+    ) -> dict[str, Any] | None:
+        """Send a request; return its answer, None if the check ended without one."""
+        loop = asyncio.get_running_loop()
+        with _connected_pair() as (ours, theirs):
+            await self._hand_over(head, theirs)
+            theirs.close()
+            text = b""
+            try:
+                async with asyncio.timeout(seconds + _GRACE_SECONDS):
+                    for part in parts:
+                        await loop.sock_sendall(ours, part)
+                    ours.shutdown(socket.SHUT_WR)
+                    while data := await loop.sock_recv(ours, _READ_BYTES):
+                        text += data
+            except ConnectionError:
+                return None
+            except TimeoutError:  # the kernel ends checks earlier: the process is stuck
+                logger.warning("The process that checks programs and inputs is replaced")
+                await self.close()
+                return None
+        return json.loads(text) if text else None
+
+    async def _hand_over(self, head: bytes, request: socket.socket) -> None:
+        """Give the process the socket of a request; start the process if it has ended."""
+        for _ in range(2):
+            await self.warm()
+            try:
+                assert self._control is not None  # noqa: S101 - set by `warm`
+                socket.send_fds(self._control, [head], [request.fileno()])
+            except BlockingIOError as exc:
+                raise ServiceUnavailableError(
+                    "Too many programs and inputs are being checked now. Nothing was stored."
+                ) from exc
+            except ConnectionError:
+                assert self._process is not None  # noqa: S101 - set by `warm`
+                await self._process.wait()
+            else:
+                return
+        raise ServiceUnavailableError(
+            "The process that checks programs and inputs ended twice. Nothing was stored."
+        )
+
+    async def _start(self) -> None:
+        if self._control is not None:
+            self._control.close()
+        try:
+            self._control, theirs = socket.socketpair()
+        except OSError as exc:
+            raise _shortage(exc) from exc
+        self._control.setblocking(False)
+        environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-P", "-m", "prefect_qiskit_runtime.service.checks", str(theirs.fileno())),
+                pass_fds=[theirs.fileno()],
+                stdin=asyncio.subprocess.DEVNULL,
+                env=environment,
+                cwd="/",
+            )
+        except OSError as exc:
+            raise _shortage(exc) from exc
+        finally:
+            theirs.close()
+
+
+@contextmanager
+def _connected_pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    try:
+        ours, theirs = socket.socketpair()
+    except OSError as exc:
+        raise _shortage(exc) from exc
+    with ours, theirs:
+        ours.setblocking(False)
+        yield ours, theirs
+
+
+def _shortage(exc: OSError) -> ServiceUnavailableError:
+    return ServiceUnavailableError(
+        f"No program or inputs can be checked now: {exc.strerror}. Nothing was stored."
+    )
+
+
+def _schemas_of(spec: ProgramSpec) -> dict[str, dict[str, Any]]:
+    """Return the schemas of a program by their paths in an upload."""
+    names = ("parameters", "return_values", "interim_results")
+    return {f"$.spec.{name}": schema for name in names if (schema := getattr(spec, name))}

@@ -1,0 +1,506 @@
+"""Requests that must not disturb other users: half-open, oversized, and expensive ones.
+
+Each test starts a team service with two slots. Alice attacks, or a caller without a token; bob is
+idle and asks small questions meanwhile. His slowest answer is the measure.
+"""
+
+from __future__ import annotations
+
+import base64
+import ctypes
+import logging
+import resource
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from prefect_qiskit_runtime.service.http.server import RepeatFilter
+from tests.team import TeamService, start_team
+from tests.waiting import wait_until
+
+from .conftest import COUNTING, program_body
+
+SLOWEST_SECONDS = 0.25
+RESULT_OF = """
+def main(backend, user_messenger, size):
+    return "x" * size
+"""
+INTERIM_OF = """
+def main(backend, user_messenger, size, count=1):
+    for _ in range(count):
+        user_messenger.publish("x" * size)
+"""
+WRITES_PAST_THE_RUNNER = """
+import json, os, sys
+
+def main(backend, user_messenger, kind, size):
+    for number in range(3, 100):  # the job's own pipe is the one that takes a message
+        try:
+            if os.readlink(f"/proc/self/fd/{number}").startswith("pipe"):
+                header = {"v": 1, "type": kind, "bytes": size}
+                os.write(number, json.dumps(header).encode() + b"\\n")
+        except OSError:
+            pass
+    block = b"x" * 2**20
+    while True:
+        for number in range(3, 100):
+            try:
+                os.write(number, block)
+            except OSError:
+                pass
+"""
+
+
+class Bob:
+    """A second user, who asks for his jobs again and again while the context is open."""
+
+    def __init__(self, team: TeamService) -> None:
+        self._client = team.client("bob")
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+        self.slowest = 0.0
+        self.answers = 0
+        self.faults: list[str] = []
+
+    def __enter__(self) -> Bob:
+        assert self._client.get("/jobs").status_code == 200  # warm
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        self._thread.join()
+        self._client.close()
+
+    def _ask(self) -> None:
+        while not self._ending.wait(0.02):
+            begin = time.perf_counter()
+            try:
+                status = self._client.get("/jobs?limit=1").status_code
+            except httpx.HTTPError as exc:
+                self.faults.append(repr(exc))
+            else:
+                self.slowest = max(self.slowest, time.perf_counter() - begin)
+                self.answers += 1
+                if status != 200:
+                    self.faults.append(str(status))
+
+    def assert_undisturbed(self) -> None:
+        assert not self.faults
+        assert self.answers > 0
+        assert self.slowest < SLOWEST_SECONDS, f"{self.slowest:.3f} s"
+
+
+@contextmanager
+def team_with(home: Path, **settings: object) -> Iterator[TeamService]:
+    """Run a warm service with two slots and the given settings."""
+    names = {"max_concurrent_jobs": 2, **settings}
+    team = start_team(
+        home, **{f"PREFECT_QISKIT_RUNTIME_{name.upper()}": str(v) for name, v in names.items()}
+    )
+    try:
+        with team.client("bob") as client:
+            finish(client, submit(client, upload(client)))
+        yield team
+        assert team.terminate() == 0
+        assert "Traceback" not in team.log
+    finally:
+        team.close()
+
+
+def upload(client: httpx.Client, source: str = COUNTING, **fields: object) -> str:
+    answer = client.post("/programs", content=program_body(source, **fields))
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"]
+
+
+def submit(client: httpx.Client, program_id: str, **fields: object) -> str:
+    answer = client.post("/jobs", json={"program_id": program_id, **fields})
+    assert answer.status_code == 200, answer.text
+    return answer.json()["id"]
+
+
+def finish(client: httpx.Client, job_id: str) -> dict[str, object]:
+    client.get(f"/jobs/{job_id}/stream")
+    return client.get(f"/jobs/{job_id}").json()["state"]
+
+
+def connect(team: TeamService) -> socket.socket:
+    url = urlsplit(team.url)
+    assert url.hostname is not None
+    return socket.create_connection((url.hostname, url.port), timeout=30)
+
+
+def seconds_of_new_connection(team: TeamService) -> float:
+    with team.client("bob") as client:
+        begin = time.perf_counter()
+        assert client.get("/jobs").status_code == 200
+        return time.perf_counter() - begin
+
+
+def read_answer(connection: socket.socket) -> bytes:
+    """Return an answer that ends with the first closing brace of its JSON body."""
+    answer = b""
+    while not answer.endswith(b"}"):
+        answer += connection.recv(4096)
+    return answer
+
+
+def peak_mebibytes(team: TeamService) -> float:
+    """Return the largest memory that the service has had."""
+    status = Path(f"/proc/{team.process.pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+HALF_OPEN = {
+    "nothing": b"",
+    "half a head": b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Le",
+    "a head without its body": (
+        b"POST /identity/token HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", HALF_OPEN)
+def test_half_open_requests_without_a_token_shut_no_user_out(tmp_path: Path, kind: str) -> None:
+    with team_with(tmp_path / "home", max_connections=300) as team, ExitStack() as stack:
+        log_before = len(team.log)
+        with Bob(team) as bob, team.client("alice") as alice:
+            for number in range(1060):
+                half_open = stack.enter_context(connect(team))
+                half_open.sendall(HALF_OPEN[kind])
+                if number % 100 == 99:
+                    assert seconds_of_new_connection(team) < SLOWEST_SECONDS
+            ends = [finish(alice, submit(alice, upload(alice))) for _ in range(3)]
+        bob.assert_undisturbed()
+        assert [end["status"] for end in ends] == ["Completed"] * 3
+        assert len(team.log) - log_before < 20_000
+
+
+def test_a_connection_whose_head_does_not_arrive_is_closed(tmp_path: Path) -> None:
+    with (
+        team_with(tmp_path / "home", request_head_seconds=0.3) as team,
+        connect(team) as silent,
+        connect(team) as slow,
+    ):
+        slow.sendall(b"GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b"200 OK" in read_answer(slow)
+        slow.sendall(b"GET /version HT")  # the second request of the connection
+        assert silent.recv(1) == b""
+        assert slow.recv(1) == b""
+
+
+def test_a_body_that_does_not_arrive_is_answered(tmp_path: Path) -> None:
+    with team_with(tmp_path / "home", request_body_seconds=0.3) as team, connect(team) as slow:
+        slow.sendall(HALF_OPEN["a head without its body"])
+        assert slow.recv(4096).startswith(b"HTTP/1.1 408 ")
+
+
+def test_connections_of_one_address_are_limited_on_their_own(tmp_path: Path) -> None:
+    with team_with(tmp_path / "home", max_connections_per_peer=20) as team, ExitStack() as stack:
+        crowd = [stack.enter_context(connect(team)) for _ in range(60)]
+        assert crowd[0].recv(1) == b""  # the oldest made room
+        crowd[-1].sendall(b"GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b"200 OK" in crowd[-1].recv(4096)
+
+
+def test_20_mb_to_the_login_are_refused_unread(tmp_path: Path) -> None:
+    with team_with(tmp_path / "home") as team, Bob(team) as bob:
+        before = peak_mebibytes(team)
+        with httpx.Client(base_url=team.url, trust_env=False, timeout=30) as anyone:
+            begin = time.perf_counter()
+            declared = anyone.post("/identity/token", content=b"&a=" * 7_000_000)
+            chunked = anyone.post("/identity/token", content=iter([b"&a=" * 10_000] * 700))
+            seconds = time.perf_counter() - begin
+        assert (declared.status_code, chunked.status_code) == (413, 413)
+        assert declared.headers["connection"] == "close"
+        assert "8192 bytes" in declared.json()["error"]["message"]
+        assert seconds < 5
+        assert peak_mebibytes(team) - before < 30
+    bob.assert_undisturbed()
+
+
+async def test_every_route_limits_its_body(local) -> None:
+    large = {
+        ("POST", "/jobs"),
+        ("POST", "/programs"),
+        ("PUT", "/programs/{program_id}/data"),
+        ("PATCH", "/programs/{program_id}"),
+    }
+    refused = set()
+    async with local.client() as client:
+        document = (await client.get("/openapi.json")).json()
+        routes = {
+            (method.upper(), path)
+            for path, methods in document["paths"].items()
+            for method in methods
+        }
+        for method, path in routes:
+            answer = await client.request(
+                method, path.replace("{", "").replace("}", ""), content=b"x" * (64 * 1024 + 1)
+            )
+            if answer.status_code == 413:
+                refused.add((method, path))
+    assert routes - refused == large
+    assert len(refused) > 20
+
+
+@pytest.mark.parametrize(
+    ("source", "inputs", "reason"),
+    [
+        (
+            RESULT_OF,
+            {"size": 200_000},
+            "The result has 200002 bytes, and the service accepts at most",
+        ),
+        (
+            INTERIM_OF,
+            {"size": 60_000},
+            "An interim result has 60002 bytes, and the service accepts",
+        ),
+        (INTERIM_OF, {"size": 10_000, "count": 30}, "of which"),
+        (WRITES_PAST_THE_RUNNER, {"kind": "result", "size": 10**9}, "of 1000000000 bytes; at most"),
+        (WRITES_PAST_THE_RUNNER, {"kind": "interim", "size": 10**9}, "1000000000 bytes; at most"),
+    ],
+)
+def test_a_result_over_the_limit_fails_its_job(
+    small_limits: TeamService, source: str, inputs: dict[str, object], reason: str
+) -> None:
+    before = peak_mebibytes(small_limits)
+    with Bob(small_limits) as bob, small_limits.client("alice") as alice:
+        job_id = submit(alice, upload(alice, source), params=inputs)
+        state = finish(alice, job_id)
+        assert state["reasonCode"] == 90010, state
+        assert reason in str(state["reason"])
+        assert alice.delete(f"/jobs/{job_id}").status_code == 204
+    bob.assert_undisturbed()
+    assert peak_mebibytes(small_limits) - before < 60
+
+
+@pytest.fixture(scope="module")
+def small_limits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TeamService]:
+    home = tmp_path_factory.mktemp("small") / "home"
+    limits = {"result_bytes": 100_000, "interim_bytes": 50_000, "interim_total_bytes": 200_000}
+    with team_with(home, **limits) as team:
+        yield team
+
+
+@pytest.mark.slow
+def test_a_result_of_1e9_bytes_fails_with_the_default_limits(tmp_path: Path) -> None:
+    with team_with(tmp_path / "home") as team, Bob(team) as bob, team.client("alice") as alice:
+        before = peak_mebibytes(team)
+        result = submit(alice, upload(alice, RESULT_OF), params={"size": 10**9})
+        interim = submit(alice, upload(alice, INTERIM_OF), params={"size": 10**9})
+        assert finish(alice, result)["reasonCode"] == 90010
+        assert finish(alice, interim)["reasonCode"] == 90010
+        assert peak_mebibytes(team) - before < 100
+    bob.assert_undisturbed()
+
+
+def test_jobs_wait_while_the_service_can_open_no_files(tmp_path: Path) -> None:
+    with team_with(tmp_path / "home") as team, team.client("alice") as alice:
+        program_id = upload(alice)
+        pid = team.process.pid
+        limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        open_files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (open_files + 1, limits[1]))
+        jobs = [submit(alice, program_id) for _ in range(3)]
+        wait_until(lambda: "goes back into the queue" in team.log, "a job was put back")
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+        assert [finish(alice, job_id)["status"] for job_id in jobs] == ["Completed"] * 3
+
+
+READ_SERVICE = """
+import os
+
+def main(backend, user_messenger, service):
+    def read(pid):
+        try:
+            return open(f"/proc/{pid}/environ", "rb").read().decode()
+        except PermissionError:
+            return "refused"
+    return {"service": read(service), "fork server": read(os.getppid()), "own": dict(os.environ)}
+"""
+
+
+def without_capabilities(start: Callable[[], TeamService]) -> TeamService:
+    """Start a service that may not read everything even if root runs the tests."""
+
+    def drop_and_start() -> TeamService:
+        libc = ctypes.CDLL(None)
+        for number in range(64):  # of this thread, and so of the processes that it starts
+            libc.prctl(24, number, 0, 0, 0)  # PR_CAPBSET_DROP
+        return start()
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(drop_and_start).result()
+
+
+def test_a_program_cannot_read_the_environment_of_the_service(tmp_path: Path) -> None:
+    variables = {"PREFECT_QISKIT_RUNTIME_TOKEN_CAROL": "carols-secret"}
+    team = without_capabilities(lambda: start_team(tmp_path / "home", "--user=carol", **variables))
+    try:
+        with team.client("alice") as alice:
+            job_id = submit(
+                alice, upload(alice, READ_SERVICE), params={"service": team.process.pid}
+            )
+            assert finish(alice, job_id)["status"] == "Completed"
+            seen = alice.get(f"/jobs/{job_id}/results").json()
+        assert seen["service"] == "refused"
+        assert "PATH=" in seen["fork server"]  # the control: such a file can be read
+        assert "carols-secret" not in str(seen)
+        # Even a process that may read everything finds no token.
+        environment = Path(f"/proc/{team.process.pid}/environ").read_bytes()
+        assert b"PREFECT_QISKIT_RUNTIME_TOKEN_CAROL=xxxxxxxxxxxxx\0" in environment
+        with httpx.Client(base_url=team.url, trust_env=False) as carol:
+            answer = carol.get("/jobs", headers={"Authorization": "Bearer carols-secret"})
+            assert answer.status_code == 200
+        assert team.terminate() == 0
+    finally:
+        team.close()
+
+
+def test_a_job_is_interrupted_when_its_fork_server_dies(tmp_path: Path) -> None:
+    source = """
+import os, signal
+
+def main(backend, user_messenger):
+    os.kill(os.getppid(), signal.SIGKILL)
+    signal.pause()
+"""
+    with team_with(tmp_path / "home") as team, team.client("alice") as alice:
+        state = finish(alice, submit(alice, upload(alice, source)))
+        assert (state["status"], state["reasonCode"]) == ("Failed", 1500)
+        assert finish(alice, submit(alice, upload(alice)))["status"] == "Completed"
+
+
+E_MAIL = r"^([a-zA-Z0-9])(([\-.]|[_]+)?([a-zA-Z0-9]+))*(@){1}[a-z0-9]+[.][a-z]{2,3}$"
+
+
+def doubling(depth: int) -> dict[str, object]:
+    """Return a schema that checks each value 2**depth times."""
+    parts: dict[str, object] = {"d0": {"type": "string"}}
+    for number in range(1, depth + 1):
+        parts[f"d{number}"] = {"allOf": [{"$ref": f"#/$defs/d{number - 1}"}] * 2}
+    return {"$defs": parts, "properties": {"text": {"$ref": f"#/$defs/d{depth}"}}}
+
+
+@pytest.fixture(scope="module")
+def quick_checks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TeamService]:
+    home = tmp_path_factory.mktemp("checks") / "home"
+    with team_with(home, check_seconds=1, check_memory_bytes=256 * 1024**2) as team:
+        yield team
+
+
+def with_schema(parameters: object) -> dict[str, object]:
+    return {"spec": {"parameters": parameters}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "text"),
+    [
+        ({"properties": {"text": {"pattern": "^(a|a)*$"}}}, "a" * 26 + "!"),
+        ({"properties": {"text": {"pattern": E_MAIL}}}, "a" * 32),
+        (doubling(24), "a"),
+    ],
+    ids=["(a|a)*", "e-mail", "allOf"],
+)
+def test_a_schema_that_takes_too_long_is_refused(
+    quick_checks: TeamService, schema: dict[str, object], text: str
+) -> None:
+    with quick_checks.client("alice") as alice, quick_checks.client("bob") as bob_too:
+        program_id = upload(alice, **with_schema(schema))
+        his = upload(bob_too, **with_schema({"properties": {"n": {"type": "integer"}}}))
+        body = {"program_id": program_id, "params": {"text": text}}
+        with Bob(quick_checks) as bob, ThreadPoolExecutor(4) as threads:
+            attacks = [threads.submit(alice.post, "/jobs", json=body) for _ in range(4)]
+            begin = time.perf_counter()
+            job_id = submit(bob_too, his, params={"n": 1})
+            assert time.perf_counter() - begin < SLOWEST_SECONDS
+            answers = [attack.result() for attack in attacks]
+        assert finish(bob_too, job_id)["status"] == "Completed"
+    bob.assert_undisturbed()
+    for answer in answers:
+        assert answer.status_code == 400
+        error = answer.json()["error"]
+        assert error["rule"] == "checked within 1 s"
+        assert "could not be checked within 1.0 s" in error["message"]
+
+
+def test_a_source_that_takes_too_much_to_parse_is_refused(quick_checks: TeamService) -> None:
+    source = COUNTING + "x = [" + "[]," * 1_600_000 + "]"  # 4.8 MB
+    before = peak_mebibytes(quick_checks)
+    with Bob(quick_checks) as bob, quick_checks.client("alice") as alice:
+        uploaded = alice.post("/programs", content=program_body(source))
+        assert uploaded.status_code == 400
+        assert uploaded.json()["error"]["rule"] == "checked with 268 MB"
+        program_id = upload(alice)
+        data = base64.b64encode(source.encode())
+        assert alice.put(f"/programs/{program_id}/data", content=data).status_code == 400
+        assert finish(alice, submit(alice, program_id))["status"] == "Completed"
+    bob.assert_undisturbed()
+    assert peak_mebibytes(quick_checks) - before < 100
+
+
+def test_a_source_over_5_mb_is_refused(quick_checks: TeamService) -> None:
+    with quick_checks.client("alice") as alice:
+        largest = COUNTING + "#" * (5_000_000 - len(COUNTING))
+        assert alice.post("/programs", content=program_body(largest)).status_code == 201
+        answer = alice.post("/programs", content=program_body(largest + "#"))
+        assert answer.status_code == 413
+        assert "has 5000001 bytes" in answer.json()["error"]["message"]
+        assert alice.post("/programs", content=program_body(largest * 2)).status_code == 413
+
+
+async def test_a_checker_that_was_killed_is_replaced(local) -> None:
+    async with local.client() as client:
+        schema = with_schema({"properties": {"n": {"type": "integer"}}})
+        program_id = await local.program(client, **schema)
+        checker = local.context.checker
+        checker._process.kill()
+        await checker._process.wait()
+        answer = await client.post("/jobs", json={"program_id": program_id, "params": {"n": "x"}})
+        assert answer.json()["error"]["path"] == "$.n"
+
+
+def test_equal_lines_of_the_log_are_limited_and_counted() -> None:
+    now = 0.0
+    limit = RepeatFilter(lambda: now)
+
+    def is_logged(text: str) -> str | None:
+        record = logging.makeLogRecord({"name": "a", "levelno": 30, "msg": text})
+        return record.getMessage() if limit.filter(record) else None
+
+    assert [is_logged("refused") for _ in range(7)] == ["refused"] * 5 + [None] * 2
+    assert is_logged("something else") == "something else"
+    now = 61.0
+    assert is_logged("refused") == "refused [left out before: 2 equal lines]"
+    assert is_logged("refused") == "refused"
+
+
+def test_the_limit_of_open_files_is_raised_for_the_service_and_not_for_programs() -> None:
+    script = """
+import resource, subprocess, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 1024))
+from prefect_qiskit_runtime.service import own_process
+print(own_process.file_budget(2), *resource.getrlimit(resource.RLIMIT_NOFILE))
+child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+own_process.restore_file_limit(child.pid)
+print(*resource.prlimit(child.pid, resource.RLIMIT_NOFILE))
+child.communicate(b"\\n")
+"""
+    reported = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60
+    )
+    # 192 files and 16 for each of two jobs are reserved.
+    assert reported.stdout == "800 1024 1024\n256 1024\n"
