@@ -154,6 +154,34 @@ class Devices:
             self._configurations[name] = known
         return known
 
+    def legacy_configuration(self, name: str) -> dict[str, Any]:
+        """Return the configuration of a backend for IBM's clients before 0.16.
+
+        They build the target of a simulator from its `gates` only, so every basis gate is there.
+
+        Raises:
+            NotFoundError: There is no such backend.
+        """
+        configuration = self.configuration(name)
+        if actual_name(name) != IDEAL_SIMULATOR:
+            return configuration
+        return {**configuration, "gates": _gates_of_target(configuration)}
+
+    def legacy_properties(self, name: str, calibration_id: str | None = None) -> dict[str, Any]:
+        """Return a calibration for IBM's clients before 0.16, whose qubits all have a frequency.
+
+        Those clients fail on devices without one. Where the snapshot has none, it is 0.
+
+        Raises:
+            NotFoundError: There is no such backend, or it has no such calibration.
+        """
+        properties = self.properties(name, calibration_id)
+        for qubit in properties.get("qubits", ()):
+            if all(value["name"] != "frequency" for value in qubit):
+                date = properties["last_update_date"]
+                qubit.append({"name": "frequency", "value": 0.0, "unit": "GHz", "date": date})
+        return properties
+
     def properties(self, name: str, calibration_id: str | None = None) -> dict[str, Any]:
         """Return a calibration of a backend, in IBM's format; empty for an ideal one.
 
@@ -246,6 +274,20 @@ def _ideal() -> dict[str, Any]:
     except metadata.PackageNotFoundError:
         configuration["backend_version"] = "unknown"
     return configuration
+
+
+def _gates_of_target(configuration: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return every basis gate, without limits on qubits, and `delay`.
+
+    Those clients take the width of an instruction without a class, as `delay`, from its qubits.
+    """
+    delay = "delay"
+    names = [name for name in configuration["basis_gates"] if name != delay]
+    every_qubit = [[qubit] for qubit in range(configuration["n_qubits"])]
+    return [
+        *({"name": name, "parameters": [], "qasm_def": ""} for name in names),
+        {"name": delay, "parameters": ["t"], "qasm_def": "", "coupling_map": every_qubit},
+    ]
 
 
 def _snapshot(folder: Path, kind: str) -> dict[str, Any]:
