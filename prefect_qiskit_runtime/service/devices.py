@@ -168,19 +168,27 @@ class Devices:
         return {**configuration, "gates": _gates_of_target(configuration)}
 
     def legacy_properties(self, name: str, calibration_id: str | None = None) -> dict[str, Any]:
-        """Return a calibration for IBM's clients before 0.16, whose qubits all have a frequency.
+        """Return a calibration for IBM's clients before 0.16, in which they can build a target.
 
-        Those clients fail on devices without one. Where the snapshot has none, it is 0.
+        They fail on devices without frequencies, which are 0 where the snapshot has none, on gates
+        named `measure`, and on a device without pulses whose gates do not include `delay`.
 
         Raises:
             NotFoundError: There is no such backend, or it has no such calibration.
         """
         properties = self.properties(name, calibration_id)
-        for qubit in properties.get("qubits", ()):
+        if not properties:
+            return properties
+        for qubit in properties["qubits"]:
             if all(value["name"] != "frequency" for value in qubit):
                 date = properties["last_update_date"]
                 qubit.append({"name": "frequency", "value": 0.0, "unit": "GHz", "date": date})
-        return properties
+        gates = [gate for gate in properties["gates"] if gate["gate"] not in ("delay", "measure")]
+        delays = [
+            {"name": f"delay{qubit}", "gate": "delay", "qubits": [qubit], "parameters": []}
+            for qubit in range(len(properties["qubits"]))
+        ]
+        return {**properties, "gates": [*gates, *delays]}
 
     def properties(self, name: str, calibration_id: str | None = None) -> dict[str, Any]:
         """Return a calibration of a backend, in IBM's format; empty for an ideal one.

@@ -29,6 +29,17 @@ def test_older_clients_get_the_gates_of_a_device_as_they_are(api) -> None:
     assert api.http.get(path, headers=LEGACY).json() == api.http.get(path).json()
 
 
+def test_older_clients_get_delays_and_no_measure_among_the_gates_of_a_calibration(api) -> None:
+    path = "/backends/fake_boston/properties"
+    legacy, today = (api.http.get(path, headers=headers).json() for headers in (LEGACY, {}))
+
+    delays = [gate for gate in legacy["gates"] if gate["gate"] == "delay"]
+    assert [gate["qubits"] for gate in delays] == [[qubit] for qubit in range(156)]
+    others = [gate for gate in legacy["gates"] if gate["gate"] != "delay"]
+    assert others == [gate for gate in today["gates"] if gate["gate"] != "measure"]
+    assert any(gate["gate"] == "measure" for gate in today["gates"])
+
+
 def test_older_clients_get_a_frequency_for_each_qubit(api) -> None:
     path = "/backends/fake_fez/properties"
     legacy, today = (api.http.get(path, headers=headers).json() for headers in (LEGACY, {}))
@@ -41,4 +52,5 @@ def test_older_clients_get_a_frequency_for_each_qubit(api) -> None:
     }
     assert legacy["qubits"] == [[*values, frequency] for values in today["qubits"]]
     measured = "/backends/fake_manila/properties"
-    assert api.http.get(measured, headers=LEGACY).json() == api.http.get(measured).json()
+    qubits = [api.http.get(measured, headers=headers).json()["qubits"] for headers in (LEGACY, {})]
+    assert qubits[0] == qubits[1]
