@@ -26,6 +26,8 @@ from prefect_qiskit_runtime.service.inputs import unmet_requirement
 _WORST_ERROR = 0.5
 _ERRORS_OF_QUBITS = ("readout_error", "prob_meas0_prep1", "prob_meas1_prep0")
 _ERRORS_OF_GATES = ("gate_error",)
+# Values without which IBM's clients before 0.16 cannot use a device, with their units.
+_REQUIRED_OF_QUBITS = {"frequency": "GHz", "readout_length": "ns"}
 
 
 @dataclass(frozen=True)
@@ -170,8 +172,8 @@ class Devices:
     def legacy_properties(self, name: str, calibration_id: str | None = None) -> dict[str, Any]:
         """Return a calibration for IBM's clients before 0.16, in which they can build a target.
 
-        They fail on devices without frequencies, which are 0 where the snapshot has none, on gates
-        named `measure`, and on a device without pulses whose gates do not include `delay`.
+        They fail on qubits without a frequency or a readout length, which are 0 where the snapshot
+        has none, on gates named `measure`, and on devices without pulses and without `delay`.
 
         Raises:
             NotFoundError: There is no such backend, or it has no such calibration.
@@ -179,10 +181,14 @@ class Devices:
         properties = self.properties(name, calibration_id)
         if not properties:
             return properties
+        date = properties["last_update_date"]
         for qubit in properties["qubits"]:
-            if all(value["name"] != "frequency" for value in qubit):
-                date = properties["last_update_date"]
-                qubit.append({"name": "frequency", "value": 0.0, "unit": "GHz", "date": date})
+            known = {value["name"] for value in qubit}
+            qubit += [
+                {"name": name, "value": 0.0, "unit": unit, "date": date}
+                for name, unit in _REQUIRED_OF_QUBITS.items()
+                if name not in known
+            ]
         gates = [gate for gate in properties["gates"] if gate["gate"] not in ("delay", "measure")]
         delays = [
             {"name": f"delay{qubit}", "gate": "delay", "qubits": [qubit], "parameters": []}
