@@ -317,11 +317,7 @@ cancel_job = sync_task(acancel_job)
 
 @async_task
 async def adelete_job(job_id: str, *, backend: BackendLike) -> None:
-    """Delete a job that has ended, with its inputs, results and log.
-
-    Raises:
-        ConflictError: The job is still queued or running; cancel it first.
-    """
+    """Delete a job with its inputs, results and log; cancel it first if it has not ended."""
     async with as_backend(backend).connect() as api:
         await api.delete_job(job_id)
 

@@ -733,11 +733,7 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
         await self.request(job_call("POST", job_id, "cancel", "/cancel"))
 
     async def delete_job(self, job_id: str) -> None:
-        """Delete an ended job with its inputs, results and log.
-
-        Raises:
-            ConflictError: The job has not ended.
-        """
+        """Delete a job with its inputs, results and log; cancel it first if it has not ended."""
         await self.request(job_call("DELETE", job_id, "delete"))
 
     def require_interim_results(self) -> None:

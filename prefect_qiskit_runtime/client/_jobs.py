@@ -579,11 +579,7 @@ class JobsClient(ProgramsClient):
         ]
 
     async def delete_job(self, job_id: str) -> None:
-        """Delete an ended job with its inputs, results and log.
-
-        Raises:
-            ConflictError: The job has not ended.
-        """
+        """Delete a job with its inputs, results and log; cancel it first if it has not ended."""
         await self._api.delete_job(job_id)
 
 

@@ -13,6 +13,7 @@ from qiskit.circuit import QuantumCircuit
 from qiskit.providers import BackendV2, JobV1
 
 from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError, NotFoundError
+from prefect_qiskit_runtime.program import _described
 from prefect_qiskit_runtime.program._compile import CircuitCompiler, binds_right
 from prefect_qiskit_runtime.program._methods import (
     MPS,
@@ -67,7 +68,7 @@ class SimulatedBackend(BackendV2):
             device: A `BackendV2` whose target and noise are imitated; None for the ideal one.
         """
         super().__init__(
-            name=name,
+            name=_described.BackendName(name),
             description="Ideal simulator" if device is None else f"Simulator of {name} with noise",
             backend_version=None if device is None else device.backend_version,
         )
@@ -138,10 +139,14 @@ class SimulatedBackend(BackendV2):
         """Which qubits are connected: all of them, on the ideal simulator.
 
         The target of the ideal simulator says None for this, and `AerSimulator.from_backend`,
-        with which Aer's primitives take a backend, needs the pairs.
+        with which Aer's primitives take a backend, needs the pairs. Before Qiskit 2.0 it is None
+        here as well: there `transpile` compiles for both the map and the target, and its levels 2
+        and 3 fail if only one of them has pairs (measured with 0.45, 1.0 to 1.4).
         """
         if self._device is not None:
             return self._device.coupling_map
+        if _qiskit_is_before_2():
+            return None
         from qiskit.transpiler import CouplingMap
 
         return CouplingMap.from_full(self.num_qubits)
@@ -151,13 +156,49 @@ class SimulatedBackend(BackendV2):
         """How many circuits one call of `run` takes: any number."""
         return
 
-    def configuration(self) -> Any:
-        """Return the configuration, as programs written for older backends ask for it."""
-        return (self._simulator if self._device is None else self._device).configuration()
+    @property
+    def dtm(self) -> Any:
+        """Time resolution of readout signals in seconds; None if it is not known."""
+        return getattr(self._device, "dtm", None)
 
-    def properties(self) -> Any:
-        """Return the calibration of the imitated device; None for the ideal simulator."""
-        return None if self._device is None else self._device.properties()
+    @property
+    def meas_map(self) -> Any:
+        """Groups of qubits that are measured together; None if they are not known."""
+        return getattr(self._device, "meas_map", None)
+
+    def configuration(self) -> Any:
+        """Return the configuration, as programs written for older backends request it."""
+        if self._device is None:
+            return _described.simulator_configuration(self._simulator)
+        configuration = _described.device_configuration(self._device)
+        configuration.backend_name = str(self.name)
+        return configuration
+
+    def properties(self, refresh: bool = False, datetime: Any = None) -> Any:  # noqa: ARG002
+        """Return the calibration of the imitated device; None for the ideal simulator.
+
+        Args:
+            refresh: No effect, because a snapshot does not change.
+            datetime: No effect, because there is one snapshot.
+        """
+        if self._device is None:
+            return None
+        properties = _described.device_properties(self._device)
+        if properties is not None:
+            properties.backend_name = str(self.name)
+        return properties
+
+    def defaults(self, refresh: bool = False) -> Any:  # noqa: ARG002
+        """Return the pulse defaults of the imitated device, in images whose Qiskit has pulses.
+
+        Returns:
+            None for the ideal simulator, for devices without pulses, and with Qiskit from 2.0 on.
+        """
+        return None if self._device is None else _described.device_defaults(self._device)
+
+    def status(self) -> Any:
+        """Return the status: in operation, without jobs that wait."""
+        return _described.status_of(self)
 
     def run(self, run_input: QuantumCircuit | Sequence[QuantumCircuit], **options: Any) -> Any:
         """Run circuits.
@@ -329,6 +370,12 @@ class NarrowedJob(JobV1):
             else:  # before Qiskit 2.0
                 vars(header).update(changes)
         return result
+
+
+def _qiskit_is_before_2() -> bool:
+    import qiskit
+
+    return int(qiskit.__version__.partition(".")[0]) < 2
 
 
 def _memory_of(circuit: QuantumCircuit) -> tuple[int, int]:

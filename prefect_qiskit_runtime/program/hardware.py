@@ -98,6 +98,12 @@ class HardwareBackend(ProgramBackend):
         job = self.sampler(shots=shots).run(circuits)
         return _CircuitsJob(self, cast(HardwareJob, job), circuits, memory=memory)
 
+    def status(self) -> Any:
+        """Refuse: the program's session has the device, and its queue is not visible here."""
+        raise NotImplementedError(
+            f"The queue of {self.name} is not visible to a program: its jobs run in a session."
+        )
+
     def sampler(self, shots: int | None = None, seed: int | None = None) -> BaseSamplerV2:
         """Return the device's sampler.
 

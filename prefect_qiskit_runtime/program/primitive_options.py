@@ -7,6 +7,7 @@ reports that they were ignored.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from numbers import Integral
@@ -46,6 +47,8 @@ _SUPPORTED: dict[PrimitiveName, frozenset[str]] = {
     "estimator": _COMMON | {"default_shots", "default_precision", "seed_estimator"},
     "executor": _COMMON,
 }
+_TWIRLED = ("sampler", "estimator")
+_RANDOMIZATIONS = ("twirling.num_randomizations", "twirling.shots_per_randomization")
 # Options that request the normal behaviour of a simulator.
 _ALWAYS_SO = {
     "resilience_level": 0,
@@ -147,6 +150,8 @@ def read_options(
     given = require_mapping(options, "$.options", what=f"The options of {primitive}")
     asked = dict(_leaves({**given, **beside}))
     known = {name: asked.pop(name) for name in _SUPPORTED[primitive] if name in asked}
+    if primitive in _TWIRLED:
+        known |= _shots_of_twirling(asked)
     seeds = [known.get("simulator.seed_simulator"), known.get("seed_estimator")]
     shots = read_number(known.get("default_shots"), "default_shots", at_least=1)
     require_shots(shots, "Option 'default_shots'")
@@ -160,6 +165,17 @@ def read_options(
         ),
         unsupported={name: value for name, value in asked.items() if _asks(name, value)},
     )
+
+
+def _shots_of_twirling(asked: dict[str, Any]) -> dict[str, Any]:
+    """Take the options that set the shots by their product, which overrides `default_shots`.
+
+    A simulator measures all shots on one circuit: the randomizations themselves have no effect.
+    """
+    if not all(isinstance(asked.get(name), Integral) for name in _RANDOMIZATIONS):
+        return {}
+    counts = [read_number(asked.pop(name), name, at_least=1) for name in _RANDOMIZATIONS]
+    return {"default_shots": math.prod(counts)}
 
 
 def require_known_inputs(inputs: Mapping[str, Any]) -> None:

@@ -100,11 +100,13 @@ class PrimitiveCall:
         if self.primitive != "estimator" or block.name != IDEAL_NAME:
             return False
         options = self.primitive_options()
-        if options.get("simulator", {}).get("noise_model") is not None:
+        options.pop("resilience_level", None)
+        read = read_options(self.primitive, options)
+        if read.noise_model is not None:
             return False
         if pub.precision is not None:
             return pub.precision == 0
-        return options.get("default_shots") is None and not options.get("default_precision")
+        return read.shots is None and not read.precision
 
     def __len__(self) -> int:
         """Return the number of PUBs, once the call has been completed for a block."""

@@ -26,6 +26,8 @@ from prefect_qiskit_runtime.service.inputs import unmet_requirement
 _WORST_ERROR = 0.5
 _ERRORS_OF_QUBITS = ("readout_error", "prob_meas0_prep1", "prob_meas1_prep0")
 _ERRORS_OF_GATES = ("gate_error",)
+# Values without which IBM's clients before 0.16 cannot use a device, with their units.
+_REQUIRED_OF_QUBITS = {"frequency": "GHz", "readout_length": "ns"}
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,46 @@ class Devices:
             self._configurations[name] = known
         return known
 
+    def legacy_configuration(self, name: str) -> dict[str, Any]:
+        """Return the configuration of a backend for IBM's clients before 0.16.
+
+        They build the target of a simulator from its `gates` only, so every basis gate is there.
+
+        Raises:
+            NotFoundError: There is no such backend.
+        """
+        configuration = self.configuration(name)
+        if actual_name(name) != IDEAL_SIMULATOR:
+            return configuration
+        return {**configuration, "gates": _gates_of_target(configuration)}
+
+    def legacy_properties(self, name: str, calibration_id: str | None = None) -> dict[str, Any]:
+        """Return a calibration for IBM's clients before 0.16, in which they can build a target.
+
+        They fail on qubits without a frequency or a readout length, which are 0 where the snapshot
+        has none, on gates named `measure`, and on devices without pulses and without `delay`.
+
+        Raises:
+            NotFoundError: There is no such backend, or it has no such calibration.
+        """
+        properties = self.properties(name, calibration_id)
+        if not properties:
+            return properties
+        date = properties["last_update_date"]
+        for qubit in properties["qubits"]:
+            known = {value["name"] for value in qubit}
+            qubit += [
+                {"name": name, "value": 0.0, "unit": unit, "date": date}
+                for name, unit in _REQUIRED_OF_QUBITS.items()
+                if name not in known
+            ]
+        gates = [gate for gate in properties["gates"] if gate["gate"] not in ("delay", "measure")]
+        delays = [
+            {"name": f"delay{qubit}", "gate": "delay", "qubits": [qubit], "parameters": []}
+            for qubit in range(len(properties["qubits"]))
+        ]
+        return {**properties, "gates": [*gates, *delays]}
+
     def properties(self, name: str, calibration_id: str | None = None) -> dict[str, Any]:
         """Return a calibration of a backend, in IBM's format; empty for an ideal one.
 
@@ -246,6 +288,20 @@ def _ideal() -> dict[str, Any]:
     except metadata.PackageNotFoundError:
         configuration["backend_version"] = "unknown"
     return configuration
+
+
+def _gates_of_target(configuration: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return every basis gate, without limits on qubits, and `delay`.
+
+    Those clients take the width of an instruction without a class, as `delay`, from its qubits.
+    """
+    delay = "delay"
+    names = [name for name in configuration["basis_gates"] if name != delay]
+    every_qubit = [[qubit] for qubit in range(configuration["n_qubits"])]
+    return [
+        *({"name": name, "parameters": [], "qasm_def": ""} for name in names),
+        {"name": delay, "parameters": ["t"], "qasm_def": "", "coupling_map": every_qubit},
+    ]
 
 
 def _snapshot(folder: Path, kind: str) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class Feed:
 
     def __init__(self) -> None:
         self._watches: dict[str, set[Watch]] = {}
+        self._readers: dict[str, set[asyncio.Event]] = {}
         self.closed = False
 
     @property
@@ -59,6 +60,29 @@ class Feed:
             watches.discard(watch)
             if not watches:
                 del self._watches[job_id]
+
+    @contextmanager
+    def reader(self, job_id: str) -> Iterator[None]:
+        """Register a stream to a client until it has been closed, for `until_unread`."""
+        closed = asyncio.Event()
+        self._readers.setdefault(job_id, set()).add(closed)
+        try:
+            yield
+        finally:
+            closed.set()
+            readers = self._readers[job_id]
+            readers.discard(closed)
+            if not readers:
+                del self._readers[job_id]
+
+    async def until_unread(self, job_id: str, timeout_seconds: float) -> None:
+        """Wait until the registered streams of a job that has ended are closed, or the timeout."""
+        waiting = [asyncio.ensure_future(one.wait()) for one in self._readers.get(job_id, ())]
+        if not waiting:
+            return
+        _, late = await asyncio.wait(waiting, timeout=timeout_seconds)
+        for one in late:
+            one.cancel()
 
     def notify(self, job_id: str) -> None:
         """Wake a job's streams: new data has been stored."""

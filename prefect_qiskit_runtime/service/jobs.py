@@ -42,6 +42,8 @@ logger = logging.getLogger(__name__)
 
 Tag = Annotated[str, Field(min_length=1, max_length=200)]
 _LONGEST_KEY = 255
+# A reader that does not take the end of its stream does not hold up the answer any longer.
+_CLOSING_SECONDS = 1.0
 
 
 class HardwareRequest(BaseModel):
@@ -272,23 +274,37 @@ async def cancel(context: ServiceContext, job_id: str, owner: Owner) -> None:
         ConflictError: The job has already ended.
     """
     job = await find(context, job_id, owner)
-    if not await context.scheduler.cancel(job.id):
+    if not await _stop(context, job):
         job = await find(context, job_id, owner)
         raise ConflictError(f"Job {job_id} cannot be cancelled: it is already {job.state.value}.")
+
+
+async def _stop(context: ServiceContext, job: Job) -> bool:
+    """Cancel a job and close its streams; return False if it had already ended."""
+    if not await context.scheduler.cancel(job.id):
+        return False
     if job.session_id is not None:
         context.scheduler.sessions.watch(job.session_id)
+    # IBM's older clients close their own end when the answer arrives. If the service closes the
+    # stream at the same moment, they wait for a stream that they have already dropped.
+    await context.feed.until_unread(job.id, _CLOSING_SECONDS)
+    return True
 
 
 async def delete(context: ServiceContext, job_id: str, owner: Owner) -> None:
-    """Delete an ended job with its inputs, results and log. Its key stays known.
+    """Delete a job with its inputs, results and log; a job that has not ended is cancelled first.
+
+    Its key stays known.
 
     Raises:
         NotFoundError: There is no such job.
-        ConflictError: The job has not ended.
+        ConflictError: The end of the job could not be stored.
     """
     job = await find(context, job_id, owner)
+    if not job.state.is_terminal:
+        await _stop(context, job)
     if not await context.store.write(statements.delete_ended_job, job.id, context.clock.now()):
-        raise ConflictError(f"Job {job_id} has not ended: cancel it first.")
+        raise ConflictError(f"Job {job_id} has not ended: its end could not be stored. Try again.")
     context.log_path(job.id).unlink(missing_ok=True)
 
 

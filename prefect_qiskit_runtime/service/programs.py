@@ -36,6 +36,12 @@ from prefect_qiskit_runtime.service.store.records import (
 
 _ID_CHARACTERS = string.ascii_lowercase + string.digits
 _LONGEST_SLUG = 60
+# Programs of IBM that only quantum devices can run, with the way out.
+_NOT_OFFERED = {
+    "noise-learner": " It measures the noise of the gates of a quantum device, and this service"
+    " has simulators: the noise of a fake device is in its properties, and the noise of your own"
+    " in the noise model that you pass. Run the noise learner on IBM Quantum.",
+}
 
 
 class ProgramUpload(ProgramMetadata):
@@ -256,7 +262,8 @@ def find_visible(connection: Connection, program_id: str, viewer: Owner) -> Prog
     program = statements.find_program(connection, program_id, viewer)
     if program is None:
         raise NotFoundError(
-            f"There is no program {program_id!r}.{_hint(connection, program_id, viewer)}",
+            f"There is no program {program_id!r}."
+            f"{_NOT_OFFERED.get(program_id) or _hint(connection, program_id, viewer)}",
             kind="program",
             identifier=program_id,
         )

@@ -21,6 +21,75 @@ RUN = Path(__file__).parent.parent.parent / ".run"
 SOURCES = RUN / "published" / "program_source"
 OLD_PYTHON = RUN / "clients" / "image-qiskit-0.45" / "bin" / "python"
 
+# The requests of IBM's published samples to the backend, in one program: `sample_vqe` asks for the
+# configuration and transpiles at level 3, M3 and the algorithms of that time read the rest.
+OF_THAT_TIME = """
+import warnings
+
+import numpy as np
+from qiskit import QuantumCircuit, execute, transpile
+from qiskit.algorithms.minimum_eigensolvers import VQE
+from qiskit.algorithms.optimizers import COBYLA
+from qiskit.circuit.library import EfficientSU2
+from qiskit.primitives import BackendEstimator
+from qiskit.quantum_info import SparsePauliOp
+from qiskit.utils import QuantumInstance
+from qiskit.utils.mitigation import CompleteMeasFitter
+
+warnings.simplefilter("ignore")
+
+
+def bell():
+    circuit = QuantumCircuit(2, 2)
+    circuit.h(0)
+    circuit.cx(0, 1)
+    circuit.measure([0, 1], [0, 1])
+    return circuit
+
+
+def described(backend):
+    configuration, properties = backend.configuration(), backend.properties()
+    gate = "cx" if "cx" in configuration.basis_gates else "ecr"
+    status, defaults = backend.status(), backend.defaults()
+    yield "name", [backend.name(), backend.name, configuration.backend_name, status.backend_name]
+    yield "status", [status.operational, status.pending_jobs]
+    yield "version", backend.version
+    yield "simulator", configuration.simulator
+    yield "width", configuration.n_qubits == backend.num_qubits
+    yield "circuits", configuration.max_experiments >= 75
+    yield "basis", gate in configuration.basis_gates and gate in backend.target.operation_names
+    yield "map", configuration.coupling_map and len(configuration.coupling_map)
+    yield "readout", properties and 0 < properties.readout_error(0) < 0.5
+    yield "gate error", properties and 0 < properties.gate_error(gate, [1, 0]) < 0.5
+    yield "frequency", defaults and 1e9 < defaults.qubit_freq_est[0] < 1e10
+    yield "shots", [backend.options.shots, configuration.max_shots >= 8192]
+
+
+def transpiled(backend):
+    for level in range(4):
+        yield transpile([bell()], backend, optimization_level=level)
+    if not backend.configuration().simulator:
+        sabre = {"layout_method": "sabre", "routing_method": "sabre"}
+        yield transpile([bell()], backend, optimization_level=3, **sabre)
+
+
+def main(backend, user_messenger):
+    user_messenger.publish(dict(described(backend)))
+    runs = [backend.run(circuits, shots=500) for circuits in transpiled(backend)]
+    counts = [run.result().get_counts() for run in runs]
+    counts.append(execute(bell(), backend, shots=500).result().get_counts())
+    instance = QuantumInstance(
+        backend, shots=500, measurement_error_mitigation_cls=CompleteMeasFitter
+    )
+    counts.append(instance.execute(bell()).get_counts())
+    user_messenger.publish([one.get("00", 0) + one.get("11", 0) for one in counts])
+    ansatz = EfficientSU2(2, reps=1)
+    solver = VQE(
+        BackendEstimator(backend), ansatz, COBYLA(maxiter=5), initial_point=np.zeros(8)
+    )
+    return solver.compute_minimum_eigenvalue(SparsePauliOp(["ZZ", "XI"])).optimal_value
+"""
+
 pytestmark = pytest.mark.skipif(not SOURCES.is_dir(), reason="needs make .run/published/.ready")
 in_old_image = pytest.mark.skipif(not OLD_PYTHON.exists(), reason="needs make clients")
 
@@ -74,6 +143,36 @@ def test_a_sample_in_an_image_of_its_time(client: SyncRuntimeClient, backend: st
     result, interim = run(client, "hello_world", backend, inputs={"iterations": 2}, options=image)
     assert result == "All done!"
     assert len(interim) == 2
+
+
+@in_old_image
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["aer_simulator", "fake_manila", "fake_sherbrooke"])
+def test_an_image_of_its_time_answers_all_that_programs_ask_of_a_backend(
+    client: SyncRuntimeClient, backend: str
+) -> None:
+    program_id = client.upload_program(OF_THAT_TIME, {"name": "of-that-time"})
+    job = client.run(program_id, {}, backend=backend, options={"image": f"python:{OLD_PYTHON}"})
+    described, agreeing = job.stream()
+
+    ideal, eagle = backend == "aer_simulator", backend == "fake_sherbrooke"
+    assert described == {
+        "name": [backend] * 4,
+        "status": [True, 0],
+        "version": 2,
+        "simulator": ideal,
+        "width": True,
+        "circuits": True,
+        "basis": True,
+        "map": None if ideal else 144 if eagle else 8,
+        "readout": None if ideal else True,
+        "gate error": None if ideal else True,
+        "frequency": None if ideal else True,
+        "shots": [1024, True],
+    }
+    assert len(agreeing) == (6 if ideal else 7)
+    assert all(count == 500 if ideal else count > 400 for count in agreeing)
+    assert -2 <= job.result() <= 1
 
 
 @in_old_image

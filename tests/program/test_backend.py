@@ -245,3 +245,34 @@ def test_every_snapshot_runs_a_circuit():
         circuit.measure_all()
         counts = backend.run(transpile(circuit, backend), shots=100).result().get_counts()
         assert counts.get("1", 0) > 50, name
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
+def test_it_transpiles_at_every_level(backend, level):
+    circuit = transpile(bell(measured=True), backend, optimization_level=level)
+
+    assert sum(backend.run(circuit, shots=100).result().get_counts().values()) == 100
+
+
+def test_old_programs_call_the_name_and_the_status(backend):
+    assert backend.name() == backend.name
+    status = backend.status()
+    assert (status.backend_name, status.operational, status.pending_jobs) == (backend.name, True, 0)
+
+
+def test_old_programs_find_the_fields_of_a_configuration(backend):
+    configuration = backend.configuration()
+
+    assert configuration.backend_name == backend.name
+    assert configuration.simulator is backend.is_ideal
+    assert configuration.max_experiments >= 75
+    assert {"cx", "rz", "x", "measure"} <= set(configuration.supported_instructions)
+    assert {"cx", "rz", "x"} <= set(configuration.basis_gates)
+    assert (configuration.coupling_map is None) is backend.is_ideal
+
+
+def test_old_programs_refresh_properties_and_have_no_pulses(backend):
+    properties = backend.properties(refresh=True)
+
+    assert properties is None or properties.backend_name == backend.name
+    assert backend.defaults(refresh=True) is None

@@ -101,12 +101,35 @@ def test_a_deleted_job_is_gone_with_its_log(service, api, counting) -> None:
     assert not log.exists()
 
 
-def test_a_running_job_cannot_be_deleted(api, counting, tmp_path: Path) -> None:
-    job_id = api.submit(counting, params={"wait_for": str(tmp_path / "gate")})
-    api.wait_for_state(job_id, "Running")
-    assert api.http.delete(f"/jobs/{job_id}").status_code == 409
-    api.http.post(f"/jobs/{job_id}/cancel")
+def test_a_running_job_is_cancelled_when_it_is_deleted(service, api, tmp_path: Path) -> None:
+    source = """
+import os, time
+
+def main(backend, user_messenger, pid_file):
+    open(pid_file, "w").write(str(os.getpid()))
+    user_messenger.publish("started")
+    time.sleep(1000)
+"""
+    pid_file = tmp_path / "pid"
+    job_id = api.submit(api.upload(source, name="long"), params={"pid_file": str(pid_file)})
+    next(event for event in api.events(job_id) if event["type"] == "interim")
     assert api.http.delete(f"/jobs/{job_id}").status_code == 204
+    assert api.http.get(f"/jobs/{job_id}").status_code == 404
+    assert api.http.delete(f"/jobs/{job_id}").status_code == 404
+    assert not (service.home.job_logs_dir / f"{job_id}.log").exists()
+    ps = ["ps", "-o", "stat=", "-p", pid_file.read_text()]
+    found = subprocess.run(ps, capture_output=True, text=True, check=False)
+    assert found.stdout.strip() in ("", "Z")
+
+
+async def test_a_queued_job_is_cancelled_when_it_is_deleted(local) -> None:
+    async with local.client() as client:
+        program_id = await local.program(client)
+        jobs = [await local.job(client, program_id) for _ in range(20)]
+        states = [(await client.get(f"/jobs/{job_id}")).json()["state"] for job_id in jobs]
+        assert states[-1] == {"status": "Queued"}
+        assert (await client.delete(f"/jobs/{jobs[-1]}")).status_code == 204
+        assert (await client.get(f"/jobs/{jobs[-1]}")).status_code == 404
 
 
 def test_the_image_of_a_job_is_the_interpreter_that_runs_it(api) -> None:

@@ -261,3 +261,48 @@ def test_what_runs_here_is_all_that_ibm_runs_but_the_noise_learner() -> None:
     assert set(primitives.NAMES) == ours
     # A copy: images need not have pydantic, which `models` needs.
     assert set(get_args(PrimitiveName)) == ours
+
+
+def test_the_log_of_a_completed_primitive_ends_with_a_line(api) -> None:
+    circuit = QuantumCircuit(1)
+    circuit.measure_all()
+    job_id = submit(api, body_of(SamplerV2, [(circuit,)], "aer_simulator"))
+    assert api.finish(job_id)["status"] == "Completed"
+    assert api.http.get(f"/jobs/{job_id}/logs").text == "Completed\n"
+
+
+@pytest.mark.parametrize("default", [None, 400])
+def test_randomizations_and_their_shots_set_the_shots(api, default) -> None:
+    twirling = {"num_randomizations": 16, "shots_per_randomization": 100, "enable_gates": True}
+    options = {"twirling": twirling, **({} if default is None else {"default_shots": default})}
+    circuit = rotation().assign_parameters([0.5])
+    measured = rotation(measured=True).assign_parameters([0.5])
+
+    estimated = result_of(
+        api, body_of(EstimatorV2, [(circuit, "ZZ")], "aer_simulator", {**options})
+    )
+    sampled = result_of(
+        api, body_of(SamplerV2, [(measured,), (measured, None, 7)], "aer_simulator", options)
+    )
+
+    assert estimated[0].metadata["shots"] == 1600
+    assert [pub.data.meas.num_shots for pub in sampled] == [1600, 7]
+    assert estimated.metadata["unsupported_options"]["twirling.enable_gates"] is True
+    assert "twirling.num_randomizations" not in estimated.metadata["unsupported_options"]
+
+
+def test_a_number_of_randomizations_alone_sets_no_shots(api) -> None:
+    options = {"twirling": {"num_randomizations": 16}, "default_shots": 400}
+    measured = rotation(measured=True).assign_parameters([0.5])
+    sampled = result_of(api, body_of(SamplerV2, [(measured,)], "aer_simulator", options))
+    assert sampled[0].data.meas.num_shots == 400
+    assert sampled.metadata["unsupported_options"]["twirling.num_randomizations"] == 16
+
+
+def test_the_noise_learner_is_refused_with_the_reason(api) -> None:
+    body = {"program_id": "noise-learner", "backend": "fake_manila", "params": {}}
+    answer = api.http.post("/jobs", json=body)
+    assert answer.status_code == 404
+    message = answer.json()["error"]["message"]
+    assert message.startswith("There is no program 'noise-learner'. It measures the noise of")
+    assert api.http.get("/jobs", params={"program": "noise-learner"}).json()["count"] == 0

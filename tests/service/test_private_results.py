@@ -10,6 +10,7 @@ from prefect_qiskit_runtime.models import RuntimeOptions
 from prefect_qiskit_runtime.service.execution.executor import Exited, Interim, ProgramError, Result
 
 EXPLICIT = {"Result-Acknowledgement": "explicit"}
+TODAY = {"IBM-API-Version": "2026-04-15"}
 LEGACY = {"X-Qx-Client-Application": "ibmqiskitruntime/0.15.1"}
 
 
@@ -39,6 +40,17 @@ async def test_a_result_is_given_out_once(local) -> None:
         assert second.status_code == 410
         assert "is no longer available" in second.json()["error"]["message"]
         assert (await client.get(f"/jobs/{job_id}/interim_results")).json() == []
+
+
+@pytest.mark.parametrize("headers", [LEGACY, TODAY], ids=["legacy", "today"])
+async def test_the_second_answer_to_a_client_of_ibm_is_empty(local, headers) -> None:
+    async with local.client() as client:
+        job_id = await ended(local, client, Result('"the result"'))
+        path = f"/jobs/{job_id}/results"
+        answers = [await client.get(path, headers=headers) for _ in range(3)]
+        assert [(answer.status_code, answer.text) for answer in answers] == [
+            (200, '"the result"'), (204, ""), (204, "")
+        ]  # fmt: skip
 
 
 async def test_who_acknowledges_may_ask_again_until_then(local) -> None:

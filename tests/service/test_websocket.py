@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -107,3 +108,35 @@ def test_a_client_that_goes_away_leaves_no_stream_open(service, api, counting, t
         pass
     gate.touch()
     assert api.finish(job_id) == {"status": "Completed"}
+
+
+async def test_a_cancellation_is_answered_once_the_streams_are_closed(local) -> None:
+    async with local.client() as client:
+        job_id = await local.job(client, await local.program(client))
+        await local.executor.next()
+        with local.context.feed.reader(job_id):
+            cancelling = asyncio.create_task(client.post(f"/jobs/{job_id}/cancel"))
+            await local.ended(job_id)
+            for _ in range(5):
+                assert (await client.get(f"/jobs/{job_id}")).status_code == 200
+            assert not cancelling.done()
+        assert (await cancelling).status_code == 204
+
+
+async def test_a_reader_that_does_not_close_its_stream_delays_the_answer_for_a_second(
+    local,
+) -> None:
+    async with local.client() as client:
+        job_id = await local.job(client, await local.program(client))
+        await local.executor.next()
+        with local.context.feed.reader(job_id):
+            assert (await client.post(f"/jobs/{job_id}/cancel")).status_code == 204
+
+
+def test_a_stream_ends_cleanly_when_its_job_is_cancelled(service, api, counting, tmp_path) -> None:
+    job_id = api.submit(counting, params={"n": 1, "wait_for": str(tmp_path / "never")})
+    with stream(service, job_id) as websocket:
+        assert json.loads(websocket.recv(60)) == {"type": "ack"}
+        assert api.http.post(f"/jobs/{job_id}/cancel").status_code == 204
+        with pytest.raises(ConnectionClosedOK):
+            websocket.recv(60)

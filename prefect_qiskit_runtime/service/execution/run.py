@@ -15,6 +15,7 @@ from typing import Any
 
 from prefect_qiskit_runtime.errors import QiskitRuntimeError, ServiceUnavailableError
 from prefect_qiskit_runtime.models import JobStatus, ReasonCode
+from prefect_qiskit_runtime.service import primitives, public_programs
 from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.execution.broker import LIMITS, Broker, BrokerError, BrokerOrder
 from prefect_qiskit_runtime.service.execution.executor import (
@@ -39,6 +40,8 @@ logger = logging.getLogger(__name__)
 
 _LONGEST_REASON = 1000
 _RETRY_SECONDS = 1.0
+_OF_THE_SERVICE = frozenset({*primitives.NAMES, *public_programs.NAMES})
+_LAST_LINE = "Completed\n"
 
 INTERRUPTED = JobEnd(
     JobStatus.FAILED,
@@ -118,6 +121,8 @@ class JobRun:
         except Exception as exc:  # job boundary: a fault here must not end other jobs
             logger.exception("The service failed to follow job %s", job_id)
             end, ended_by = _service_fault(exc), None
+        if end is not None:
+            await self._close_log(end)
         try:
             if end is None and self._before_put_back is not None:
                 self._before_put_back(self)
@@ -144,6 +149,13 @@ class JobRun:
                 self._terminating = asyncio.create_task(self._execution.terminate())
         await self._ended.wait()
         return self._ended_by is why
+
+    async def _close_log(self, end: JobEnd) -> None:
+        """Add a last line to the log of a program of the service, as IBM's programs do."""
+        if end.state is JobStatus.COMPLETED and self._claimed.job.program_id in _OF_THE_SERVICE:
+            log = self._folders.logs / f"{self._claimed.job.id}.log"
+            with suppress(OSError):  # a full disk does not fail a job that has a result
+                await asyncio.to_thread(_append, log, _LAST_LINE)
 
     async def _record(self, end: JobEnd) -> None:
         """Store the end; one that the database refuses is replaced by an error."""
@@ -287,6 +299,11 @@ class JobRun:
         if self._hardware_seconds is not None:
             end = replace(end, quantum_seconds=self._hardware_seconds)
         return end
+
+
+def _append(path: Path, text: str) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)
 
 
 def _service_fault(fault: Exception) -> JobEnd:

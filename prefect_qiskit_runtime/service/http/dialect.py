@@ -18,6 +18,10 @@ async def _is_legacy(connection: HTTPConnection) -> bool:
     return _APPLICATION in headers and "ibm-api-version" not in headers
 
 
+async def _is_ibms(connection: HTTPConnection) -> bool:
+    return _APPLICATION in connection.headers or "ibm-api-version" in connection.headers
+
+
 async def _follows_links(connection: HTTPConnection) -> bool:
     application = connection.headers.get(_APPLICATION, "")
     return await _is_legacy(connection) and not application.startswith(_PROVIDER)
@@ -27,6 +31,9 @@ IsLegacy = Annotated[bool, Depends(_is_legacy)]
 """Whether the client is one of IBM's that supported programs: qiskit-ibmq-provider, or
 qiskit-ibm-runtime up to 0.15. Later ones send the API version, and other clients, including ours,
 do not identify themselves as IBM's."""
+
+IsIbms = Annotated[bool, Depends(_is_ibms)]
+"""Whether the client is one of IBM's, of any generation."""
 
 FollowsLinks = Annotated[bool, Depends(_follows_links)]
 """Whether the client is qiskit-ibm-runtime up to 0.15, which looks for a link in every result."""

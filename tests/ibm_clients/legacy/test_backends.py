@@ -5,14 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 
 import pytest
+from circuits import bell
+from qiskit import transpile
 from qiskit.providers.exceptions import QiskitBackendNotFoundError
 from qiskit_ibm_runtime import IBMBackend, QiskitRuntimeService, __version__
 from serving import SIMULATORS
 
 
 def width(backend: IBMBackend) -> int:
-    # `num_qubits` builds the target, with which the client fails for a few devices (clients.md).
-    return backend.configuration().n_qubits
+    return backend.num_qubits
 
 
 def test_backends_are_filtered(service: QiskitRuntimeService) -> None:
@@ -53,6 +54,32 @@ def test_a_backend_tells_all_that_it_is(service: QiskitRuntimeService) -> None:
 def test_calibrations_of_another_day_are_asked_for(service: QiskitRuntimeService) -> None:
     properties = service.backend("fake_manila").properties(datetime=datetime(2030, 1, 1))
     assert len(properties.qubits) == 5
+
+
+@pytest.mark.parametrize("name", ["aer_simulator", "ibmq_qasm_simulator", "fake_manila"])
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
+def test_circuits_are_transpiled_for_it(
+    service: QiskitRuntimeService, name: str, level: int
+) -> None:
+    backend = service.backend(name)
+    circuit = bell(measured=True)
+    circuit.delay(160, 0)
+    circuit = transpile(circuit, backend, optimization_level=level)
+    assert circuit.count_ops()["measure"] == 2
+    assert {"cx", "delay", "measure", "rz", "sx"} <= set(backend.target.operation_names)
+
+
+def test_every_device_has_a_target(service: QiskitRuntimeService) -> None:
+    for backend in service.backends(simulator=False):
+        target = backend.target
+        assert target.num_qubits == backend.num_qubits == width(backend)
+        assert {"delay", "measure"} <= set(target.operation_names), backend.name
+
+
+def test_a_device_without_frequencies_works_like_the_others(service: QiskitRuntimeService) -> None:
+    backend = service.backend("fake_fez")
+    assert (backend.num_qubits, backend.properties().frequency(0)) == (156, 0)
+    assert backend.target.qubit_properties[0].t1 > 0
 
 
 def test_the_ideal_simulator_has_no_calibration(service: QiskitRuntimeService) -> None:

@@ -181,6 +181,13 @@ def test_tags_are_changed(submit: Submit, service: QiskitRuntimeService) -> None
     job.wait_for_final_state(timeout=SECONDS)
 
 
+def test_a_running_job_is_deleted(service: QiskitRuntimeService, submit: Submit) -> None:
+    job = submit(inputs={"forever": True})
+    service.delete_job(job.job_id())
+    with pytest.raises(RuntimeJobNotFound):
+        service.job(job.job_id())
+
+
 def test_a_job_that_is_not_there(service: QiskitRuntimeService) -> None:
     with pytest.raises(RuntimeJobNotFound):
         service.job("nothing")

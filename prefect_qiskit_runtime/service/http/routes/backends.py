@@ -32,6 +32,8 @@ async def list_backends(context: Context, _: Caller, is_legacy: IsLegacy) -> dic
             "status": {"name": "online"},
             "queue_length": waiting.get(name, 0),
             "qubits": configuration["n_qubits"],
+            # IBM's client of today reads this one.
+            "physical_qubits": configuration["n_qubits"],
             "is_simulator": configuration["simulator"],
         }
         for name, configuration in zip(names, configurations, strict=True)
@@ -41,20 +43,31 @@ async def list_backends(context: Context, _: Caller, is_legacy: IsLegacy) -> dic
 
 @router.get("/{name}/configuration", responses=answers({"type": "object"}))
 async def get_configuration(
-    name: str, context: Context, _: Caller, calibration_id: str | None = None
+    name: str,
+    context: Context,
+    _: Caller,
+    is_legacy: IsLegacy,
+    calibration_id: str | None = None,
 ) -> dict[str, Any]:
     """Return the configuration of a backend, which is the same for every calibration."""
-    configuration = context.devices.configuration(name)
-    context.devices.calibration(name, calibration_id)
+    devices = context.devices
+    configuration = devices.legacy_configuration(name) if is_legacy else devices.configuration(name)
+    devices.calibration(name, calibration_id)
     return configuration
 
 
 @router.get("/{name}/properties", responses=answers({"type": "object"}))
 async def get_properties(
-    name: str, context: Context, _: Caller, calibration_id: str | None = None
+    name: str,
+    context: Context,
+    _: Caller,
+    is_legacy: IsLegacy,
+    calibration_id: str | None = None,
 ) -> dict[str, Any]:
     """Return a calibration of a backend, by default the newest; empty for an ideal backend."""
-    return await asyncio.to_thread(context.devices.properties, name, calibration_id)
+    devices = context.devices
+    read = devices.legacy_properties if is_legacy else devices.properties
+    return await asyncio.to_thread(read, name, calibration_id)
 
 
 @router.get("/{name}/defaults", responses=answers({"type": "object"}))

@@ -71,7 +71,9 @@ async def get_job_type(job_id: str, context: Context, owner: Caller) -> dict[str
 async def list_devices(context: Context, _: Caller) -> list[dict[str, Any]]:
     """List the configurations of all backends; requested by qiskit-ibmq-provider."""
     devices = context.devices
-    return await asyncio.to_thread(lambda: [devices.configuration(n) for n in devices.legacy_names])
+    return await asyncio.to_thread(
+        lambda: [devices.legacy_configuration(name) for name in devices.legacy_names]
+    )
 
 
 @_project.get("/devices/{name}/queue/status")
@@ -84,7 +86,7 @@ async def get_queue(name: str, context: Context, owner: Caller) -> dict[str, Any
 @_project.get("/devices/{name}/properties")
 async def get_properties(name: str, context: Context, owner: Caller) -> dict[str, Any]:
     """Return the calibration of a backend."""
-    return await backends.get_properties(name, context, owner)
+    return await backends.get_properties(name, context, owner, is_legacy=True)
 
 
 @_project.get("/devices/{name}/defaults")

@@ -19,7 +19,7 @@ from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.devices import actual_name
 from prefect_qiskit_runtime.service.http import private_results
 from prefect_qiskit_runtime.service.http.auth import Caller, Context
-from prefect_qiskit_runtime.service.http.dialect import FollowsLinks
+from prefect_qiskit_runtime.service.http.dialect import FollowsLinks, IsIbms
 from prefect_qiskit_runtime.service.http.openapi import (
     TEXT,
     answers,
@@ -35,6 +35,7 @@ from prefect_qiskit_runtime.service.http.views import (
     submission_view,
 )
 from prefect_qiskit_runtime.service.instances import is_ours
+from prefect_qiskit_runtime.service.problem import ResultGoneError
 from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER, read_model, read_object
 from prefect_qiskit_runtime.service.store import jobs as statements, results
 from prefect_qiskit_runtime.service.store.records import JobFilter, Owner
@@ -142,15 +143,21 @@ async def get_result(
     owner: Caller,
     *,
     follows_links: FollowsLinks,
+    is_ibms: IsIbms,
     result_acknowledgement: Annotated[Literal["explicit"] | None, Header()] = None,
 ) -> Response:
     """Return the encoded final result, or a failed job's error; 204 if there is neither.
 
     The result of a private job is deleted once it is sent, unless the client announces that it
-    will acknowledge it.
+    will acknowledge it. Later requests get 410; IBM's clients get 204, as from IBM's service.
     """
     job = await jobs.find(context, job_id, owner)
-    text = await private_results.read(context, job)
+    try:
+        text = await private_results.read(context, job)
+    except ResultGoneError:
+        if not is_ibms:
+            raise
+        text = None
     if text is None:
         return Response(status_code=204)
     if follows_links and _is_bare(text):
@@ -247,7 +254,7 @@ async def cancel_job(job_id: str, context: Context, owner: Caller) -> Response:
 
 @router.delete("/{job_id}", status_code=204, responses=answers(None, 409, status=204))
 async def delete_job(job_id: str, context: Context, owner: Caller) -> Response:
-    """Delete the ended job with all its data."""
+    """Delete the job with all its data. A queued or running job is cancelled first."""
     await jobs.delete(context, job_id, owner)
     return Response(status_code=204)
 

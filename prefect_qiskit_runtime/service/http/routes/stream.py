@@ -154,10 +154,11 @@ async def stream_job_to_ibm_client(websocket: WebSocket, job_id: str) -> None:
     await websocket.accept()
     listening = asyncio.create_task(_until_disconnected(websocket))
     sending = asyncio.create_task(_send(websocket, context, owner, job))
-    await asyncio.wait((listening, sending), return_when=asyncio.FIRST_COMPLETED)
-    for task in (listening, sending):
-        task.cancel()
-    outcomes = await asyncio.gather(listening, sending, return_exceptions=True)
+    with context.feed.reader(job.id):
+        await asyncio.wait((listening, sending), return_when=asyncio.FIRST_COMPLETED)
+        for task in (listening, sending):
+            task.cancel()
+        outcomes = await asyncio.gather(listening, sending, return_exceptions=True)
     for outcome in outcomes:
         if isinstance(outcome, Exception) and not isinstance(outcome, WebSocketDisconnect):
             raise outcome
