@@ -300,7 +300,7 @@ def test_devices_of_ibm_simulate_nothing(ibm: IBMQuantumCredentials) -> None:
     with pytest.raises(ValidationError, match="simulation sets method, but the circuits of this"):
         RuntimeBackend.model_validate({"hardware_credentials": ibm, "simulation": simulation})
     hardware = RuntimeBackend(name="ibm_torino", hardware_credentials=ibm)
-    with pytest.raises(ConfigurationError, match="the device ibm_torino of IBM Quantum, and noth"):
+    with pytest.raises(ConfigurationError, match="the device ibm_torino of IBM Quantum, and"):
         hardware.program_options({"simulation": simulation})
 
 
