@@ -319,11 +319,7 @@ async def test_calls_on_ibm_quantum_refuse_settings_of_a_simulation(
     program.append_circuit_item(circuit)
     with pytest.raises(ConfigurationError, match=words):
         await program_requests(ExecutorCall(program, options, None), backend, None, None)
-    async with backend.connect() as api:
-        with pytest.raises(ConfigurationError, match="simulation cannot be used with IBM Quantum"):
-            await api.submit_job(
-                "sampler",
-                "{}",
-                backend="ibm_torino",
-                options=RuntimeOptions.read({"simulation": {"method": "stabilizer"}}),
-            )
+    api: Any = backend.connect()
+    asked = RuntimeOptions.read({"simulation": {"method": "stabilizer"}})
+    with pytest.raises(ConfigurationError, match="simulation cannot be used with IBM Quantum"):
+        await api.submit_job("sampler", "{}", backend="ibm_torino", options=asked)
