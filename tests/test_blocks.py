@@ -16,16 +16,22 @@ from prefect.testing.standard_test_suites import BlockStandardTestSuite
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools.validation import validate
 from pydantic import ValidationError
+from qiskit import QuantumCircuit
+from qiskit_ibm_runtime import QuantumProgram
 
 from prefect_qiskit_runtime import (
     AuthenticationError,
     ConfigurationError,
     IBMQuantumCredentials,
     RuntimeBackend,
+    RuntimeOptions,
     RuntimeProgram,
     RuntimeServiceCredentials,
 )
 from prefect_qiskit_runtime.backend import as_backend
+from prefect_qiskit_runtime.pubs.executor_inputs import ExecutorCall
+from prefect_qiskit_runtime.pubs.primitive_inputs import PrimitiveCall
+from prefect_qiskit_runtime.pubs.requests import program_requests, pub_requests
 from tests.flow_processes import flow_environment
 
 BLOCKS: list[type[Block]] = [
@@ -273,3 +279,47 @@ def test_the_parameter_of_a_deployment_may_refer_to_a_saved_block(block: type[Bl
     schema = parameter_schema(flow).model_dump_for_openapi()
     given = {"$ref": {"block_document_id": "7d5f3c1e-4f1d-4c39-9c0c-2b9f6a0f8f11"}}
     validate({"given": given}, schema, raise_on_error=True)
+
+
+def test_settings_of_a_simulation_must_fit_together() -> None:
+    with pytest.raises(ValidationError, match="limits matrix product states, but the simulation"):
+        RuntimeBackend.model_validate({"simulation": {"method": "stabilizer", "truncation": 0.1}})
+    with pytest.raises(ValidationError, match="'stabilizer' runs on the CPU only"):
+        RuntimeBackend.model_validate({"simulation": {"method": "stabilizer", "device": "GPU"}})
+    block = RuntimeBackend.model_validate({"simulation": {"bond_dimension": 8}})
+    with pytest.raises(ConfigurationError, match="on the CPU only"):
+        block.program_options({"simulation": {"method": "stabilizer", "device": "GPU"}})
+
+
+def test_devices_of_ibm_simulate_nothing(ibm: IBMQuantumCredentials) -> None:
+    simulation = {"method": "matrix_product_state"}
+    with pytest.raises(ValidationError, match="simulation sets method, but the circuits of this"):
+        RuntimeBackend.model_validate(
+            {"service": "ibm", "credentials": ibm, "simulation": simulation}
+        )
+    with pytest.raises(ValidationError, match="simulation sets method, but the circuits of this"):
+        RuntimeBackend.model_validate({"hardware_credentials": ibm, "simulation": simulation})
+    hardware = RuntimeBackend(name="ibm_torino", hardware_credentials=ibm)
+    with pytest.raises(ConfigurationError, match="the device ibm_torino of IBM Quantum, and"):
+        hardware.program_options({"simulation": simulation})
+
+
+async def test_calls_on_ibm_quantum_refuse_settings_of_a_simulation(
+    ibm: IBMQuantumCredentials,
+) -> None:
+    backend = RuntimeBackend(name="ibm_torino", service="ibm", credentials=ibm)
+    circuit = QuantumCircuit(1)
+    circuit.measure_all()
+    options = {"simulator": {"method": "stabilizer", "max_memory_mb": 100}}
+    words = "simulator.method, simulator.max_memory_mb cannot be used with IBM Quantum"
+    call = PrimitiveCall("sampler", [circuit], options, 100, None, None, None)
+    with pytest.raises(ConfigurationError, match=words):
+        await pub_requests(call, backend, None, None)
+    program = QuantumProgram(shots=20)
+    program.append_circuit_item(circuit)
+    with pytest.raises(ConfigurationError, match=words):
+        await program_requests(ExecutorCall(program, options, None), backend, None, None)
+    api: Any = backend.connect()
+    asked = RuntimeOptions.read({"simulation": {"method": "stabilizer"}})
+    with pytest.raises(ConfigurationError, match="simulation cannot be used with IBM Quantum"):
+        await api.submit_job("sampler", "{}", backend="ibm_torino", options=asked)

@@ -36,3 +36,22 @@ def test_a_saved_block_can_be_picked(block: type[Block]) -> None:
             del definition[keyword]
     picked = {"$ref": {"block_document_id": "7d5f3c1e-4f1d-4c39-9c0c-2b9f6a0f8f11"}}
     validate({"given": picked}, schema, raise_on_error=True)
+
+
+def test_the_form_of_a_backend_has_a_group_for_the_simulation() -> None:
+    schema = RuntimeBackend.model_json_schema()
+    group = schema["definitions" if "definitions" in schema else "$defs"]["Simulation"]
+
+    assert schema["properties"]["simulation"]["title"] == "Simulation"
+    assert {name: field["title"] for name, field in group["properties"].items()} == {
+        "method": "Method",
+        "bond_dimension": "Largest bond dimension",
+        "truncation": "Truncation",
+        "max_memory_mb": "Memory limit (MiB)",
+        "device": "Processor of the simulator",
+    }
+    assert all(field["description"].endswith(".") for field in group["properties"].values())
+    filled = {"method": "matrix_product_state", "bond_dimension": 64, "truncation": None}
+    saved = RuntimeBackend.model_validate({"simulation": filled})
+    assert saved.named_simulation() == {"method": "matrix_product_state", "bond_dimension": 64}
+    assert RuntimeBackend.model_validate({"simulation": {}}) == RuntimeBackend()

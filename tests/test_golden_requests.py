@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,3 +111,68 @@ async def test_a_quantum_program_is_named_by_its_circuits_as_written():
         keys.append(request.fingerprint())
 
     assert keys[0] != keys[1]
+
+
+BLOCK_OF_STATES = RuntimeBackend(
+    simulation={"method": "matrix_product_state", "bond_dimension": 32}  # type: ignore[arg-type]
+)
+
+
+async def sampled_by(backend: RuntimeBackend, simulator: dict[str, Any] | None) -> str:
+    circuit = QuantumCircuit(1)
+    circuit.measure_all()
+    options = None if simulator is None else {"simulator": simulator}
+    call = PrimitiveCall("sampler", [circuit], options, 100, None, None, None)
+    [request] = await pub_requests(call, backend, None, None)
+    return request.fingerprint()
+
+
+async def test_calls_that_differ_in_the_simulation_method_are_different_calls():
+    plain = await sampled_by(EMBEDDED, None)
+    settings: list[dict[str, Any]] = [
+        {"method": "matrix_product_state"},
+        {"method": "matrix_product_state", "bond_dimension": 32},
+        {"method": "statevector"},
+        {"max_memory_mb": 1000},
+        {"truncation": 1e-6},
+        {"device": "GPU"},
+    ]
+
+    keys = [await sampled_by(EMBEDDED, simulator) for simulator in settings]
+
+    assert len({plain, *keys}) == len(settings) + 1
+    for same in ({"method": "automatic"}, {"device": "CPU"}, {"bond_dimension": None}):
+        assert await sampled_by(EMBEDDED, same) == plain
+    # The block's settings are those of its calls; a method of the call replaces its limits too.
+    assert await sampled_by(BLOCK_OF_STATES, None) == keys[1]
+    assert await sampled_by(BLOCK_OF_STATES, {"method": "statevector"}) == keys[2]
+    assert await sampled_by(BLOCK_OF_STATES, {"method": "automatic"}) == plain
+
+
+async def test_quantum_programs_that_differ_in_the_simulation_method_are_different_calls():
+    program = QuantumProgram(shots=20)
+    program.append_circuit_item(QuantumCircuit(1, 1))
+    keys = []
+    for backend, options in (
+        (EMBEDDED, None),
+        (EMBEDDED, {"simulator": {"method": "automatic"}}),
+        (BLOCK_OF_STATES, None),
+        (EMBEDDED, {"simulator": {"method": "matrix_product_state", "bond_dimension": 32}}),
+    ):
+        call = ExecutorCall(program, options, 5)
+        [request] = await program_requests(call, backend, None, None)
+        keys.append(request.fingerprint())
+
+    assert keys[0] == keys[1] != keys[2] == keys[3]
+
+
+def test_jobs_of_programs_that_differ_in_the_simulation_are_different_calls():
+    def key(backend: RuntimeBackend, options: Any = None) -> str:
+        return Request("energy-abc", {}, backend, backend.program_options(options)).fingerprint()
+
+    plain = key(EMBEDDED)
+
+    assert key(EMBEDDED, {"simulation": {"method": "automatic"}}) == plain
+    assert key(EMBEDDED, {"simulation": {"method": "statevector"}}) != plain
+    assert key(BLOCK_OF_STATES) != plain
+    assert key(BLOCK_OF_STATES, {"simulation": {"method": "automatic"}}) == plain

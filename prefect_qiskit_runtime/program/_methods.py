@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("prefect_qiskit_runtime.primitives")
 
 MPS, STABILIZER = "matrix_product_state", "stabilizer"
-# These run any circuit that the compiler makes, so nothing is translated for them.
-_OF_ANY_CIRCUIT = frozenset({"automatic", "statevector"})
+# Methods with fewer gates than the simulator lists without a method.
+_WITH_OWN_GATES = frozenset({MPS, STABILIZER, "density_matrix", "extended_stabilizer"})
 # Gates that at most double the dimension of the bonds they cross; other ones may quadruple it.
 _DOUBLING = frozenset(
     {
@@ -104,7 +104,7 @@ class Methods:
         method = options.get("method", "automatic")
         self._require_device(options)
         largest = largest_state_vector(options)
-        is_special = method not in _OF_ANY_CIRCUIT or (
+        is_special = method in _WITH_OWN_GATES or (
             method == "automatic" and any(_is_wider(each, largest) for each in circuits)
         )
         if options.get("parameter_binds") and (is_special or not keeps_binds):

@@ -135,6 +135,10 @@ async def collect(
         **({} if settings is None else _of_settings(settings)),
         **({} if sent is None else _of_sender(sent, settings)),
     }
+    if info.simulation:  # known to the service even if another process sent the job
+        options = fields.get("options", {})
+        job = {"simulation": info.simulation, **options.get("job", {})}
+        fields["options"] = {**options, "job": job}
     return Provenance(calibration=calibration, **fields)
 
 

@@ -232,6 +232,26 @@ def exact_batch() -> Figure:
     )
 
 
+def wide_sampling(client: SyncRuntimeClient) -> Figure:
+    """A shallow circuit of 60 qubits with any angles, which no state vector holds."""
+    from qiskit import QuantumCircuit
+
+    circuit = QuantumCircuit(60)
+    for qubit in range(60):
+        circuit.ry(0.1 + qubit / 100, qubit)
+    for qubit in range(59):
+        circuit.cx(qubit, qubit + 1)
+    circuit.rx(0.3, range(60))
+    circuit.measure_all()
+    inputs = {"pubs": [(circuit, None, 1024)]}
+
+    def run() -> None:
+        client.run("sampler", inputs, backend="aer_simulator").result()
+
+    run()
+    return Figure("60 qubits, 1024 shots, submit to result", median_ms(run, 5), "aim", 1000.0)
+
+
 def report() -> Iterator[Figure]:
     """All figures, as they are taken."""
     yield cold_start()
@@ -239,6 +259,7 @@ def report() -> Iterator[Figure]:
         yield trivial_program(client)
         yield interim_results(client)
         yield from estimator_evaluations(client)
+        yield wide_sampling(client)
     yield exact_batch()
     yield from codec()
     yield from cache_keys()

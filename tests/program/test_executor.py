@@ -224,6 +224,7 @@ def test_an_item_too_wide_for_the_memory_is_named(ideal):
     program = QuantumProgram(shots=5)
     program.append_circuit_item(QuantumCircuit(1, 1))
     program.append_circuit_item(wide)
+    ideal.set_options(method="statevector")
     with pytest.raises(InvalidInputError, match=r"^items\[1\]: .* 60 qubits need 16 EiB"):
         run(ideal, inputs_of(program))
 

@@ -46,7 +46,7 @@ def written() -> bytes:
         reason_code=ReasonCode.PROGRAM_RAISED,
         traceback="Traceback\n  …",
     )
-    messages.usage(seconds=1.5, quantum_seconds=0.0)
+    messages.usage(seconds=1.5, quantum_seconds=0.0, simulation_methods=["stabilizer"])
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
         return pipe.read()
@@ -59,7 +59,7 @@ EVENTS = [
     Interim('{"a": "é\\n"}'),
     Result(""),
     ProgramError("ValueError", "größer", ReasonCode.PROGRAM_RAISED, "Traceback\n  …"),
-    Usage(1.5, 0.0),
+    Usage(1.5, 0.0, ["stabilizer"]),
 ]
 
 

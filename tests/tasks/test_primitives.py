@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from prefect_qiskit_runtime import (
     ProgramFailedError,
     RuntimeBackend,
     SyncRuntimeClient,
+    jobs as program_tasks,
     list_programs,
     primitives as tasks,
 )
@@ -33,6 +35,7 @@ IDEAL, NOISY = "aer_simulator", "fake_manila"
 RECORDING = RuntimeBackend(name=IDEAL, unsupported_options="record")
 run_sampler, submit_sampler = tasks.run_sampler.fn, tasks.submit_sampler.fn
 run_estimator, submit_estimator = tasks.run_estimator.fn, tasks.submit_estimator.fn
+submit_program = program_tasks.submit_program.fn
 
 
 def rotation() -> QuantumCircuit:
@@ -387,3 +390,71 @@ def test_the_client_without_prefect_runs_them_by_their_ids() -> None:
 def test_they_are_not_listed_among_the_programs() -> None:
     ids = {program.id for program in list_programs.fn(backend=IDEAL, limit=None)}
     assert ids.isdisjoint({"sampler", "estimator"})
+
+
+# --- simulation methods --------------------------------------------------------------------
+
+BY_STATES = RuntimeBackend.model_validate(
+    {"name": IDEAL, "simulation": {"method": "matrix_product_state", "bond_dimension": 64}}
+)
+SIMULATING = """
+def main(backend, user_messenger, qubits):
+    from qiskit import QuantumCircuit
+    circuit = QuantumCircuit(qubits)
+    circuit.ry(0.3, 0)
+    for qubit in range(qubits - 1):
+        circuit.cx(qubit, qubit + 1)
+    (result,) = backend.estimator().run([(circuit, "Z" + "I" * (qubits - 1))]).result()
+    return float(result.data.evs), backend.options.max_memory_mb, result.metadata["path"]
+"""
+
+
+def test_the_simulation_method_of_the_block_and_of_the_call_are_used() -> None:
+    pub = (bell(), ["ZZ", "XX"])
+
+    def methods(backend: RuntimeBackend | str, simulator: dict[str, Any] | None = None) -> Any:
+        options = None if simulator is None else {"simulator": simulator}
+        (result,) = run_estimator([pub], backend=backend, options=options)
+        assert result.data.evs == pytest.approx([1, 1], abs=1e-9)
+        return result.metadata["simulation_methods"], result.metadata["path"]
+
+    assert methods(IDEAL) == (["statevector"], "exact")
+    assert methods(BY_STATES) == (["matrix_product_state"], "approximate")
+    assert methods(BY_STATES, {"method": "stabilizer"}) == (["stabilizer"], "exact")
+    assert methods(IDEAL, {"method": "density_matrix"}) == (["density_matrix"], "exact")
+
+
+def test_provenance_has_the_requested_settings_and_the_methods_that_were_used() -> None:
+    job = submit_estimator([(bell(), "ZZ")], backend=BY_STATES)
+    job.result()
+
+    provenance = job.provenance()
+
+    assert provenance.options["primitive"]["simulator"] == {
+        "method": "matrix_product_state",
+        "bond_dimension": 64,
+    }
+    assert provenance.simulation_methods == ["matrix_product_state"]
+
+
+def test_a_program_has_the_simulation_of_its_block_or_its_call() -> None:
+    with SyncRuntimeClient() as client:
+        program_id = client.upload_program(SIMULATING, name="simulating")
+    options = {"simulation": {"method": "automatic", "max_memory_mb": 900}}
+
+    job = submit_program(program_id, {"qubits": 60}, backend=BY_STATES, options=options)
+    value, memory_mb, path = job.result()
+
+    assert value == pytest.approx(np.cos(0.3), abs=1e-9)
+    assert (memory_mb, path) == (900, "exact")
+    assert job.provenance().simulation_methods == ["matrix_product_state"]
+    assert job.provenance().options["job"]["simulation"] == {"max_memory_mb": 900}
+    limited = submit_program(program_id, {"qubits": 3}, backend=BY_STATES).result()
+    assert tuple(limited[1:]) == (None, "approximate")
+
+
+def test_a_missing_gpu_ends_the_job_with_the_devices_that_there_are() -> None:
+    gpu = RuntimeBackend.model_validate({"name": IDEAL, "simulation": {"device": "GPU"}})
+
+    with pytest.raises(ProgramFailedError, match="device 'GPU' is not available"):
+        run_sampler([bell(measured=True)], backend=gpu)
