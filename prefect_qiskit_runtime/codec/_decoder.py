@@ -208,6 +208,16 @@ def _decode_sparse(obj: dict[str, Any]) -> Any:
     return sparse.load_npz(io.BytesIO(base64.standard_b64decode(obj["__value__"])))
 
 
+def _decode_noise_model(obj: dict[str, Any]) -> Any:
+    try:
+        import qiskit_aer  # noqa: F401
+    except ModuleNotFoundError:
+        return obj["__value__"]  # as qiskit-ibm-runtime without Aer
+    from prefect_qiskit_runtime.codec.noise_models import read_noise_model
+
+    return read_noise_model(obj["__value__"])
+
+
 def _decode_to_json(obj: dict[str, Any]) -> Any:
     return obj["__value__"]
 
@@ -236,6 +246,7 @@ _HANDLERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "ParameterVector": _decode_vector,
     "settings": _decode_settings,
     "spmatrix": _decode_sparse,
+    "NoiseModel": _decode_noise_model,
     "to_json": _decode_to_json,
     "_json": _decode_json_object,
 }
