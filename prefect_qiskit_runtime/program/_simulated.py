@@ -204,7 +204,7 @@ class SimulatedBackend(BackendV2):
     def _started(self, circuits: list[QuantumCircuit], options: dict[str, Any]) -> Any:
         """Start compiled circuits; a parameter that the simulator would not bind is bound here."""
         binds = options.get("parameter_binds")
-        if binds and not binds_right(circuits):
+        if binds and not (binds_right(circuits) and _have_all(circuits, binds)):
             circuits = bound_one_by_one(circuits, binds)
             options = {name: value for name, value in options.items() if name != "parameter_binds"}
         return self._simulator.run(circuits, **options)
@@ -221,6 +221,15 @@ class SimulatedBackend(BackendV2):
             for name, value in options.items()
             if value is not defaults.get(name) and value != defaults.get(name)
         }
+
+
+def _have_all(circuits: list[QuantumCircuit], binds: Any) -> bool:
+    """Return whether circuits have all bound parameters.
+
+    Compiling loses those in code that never runs, and the simulator then returns a single result.
+    """
+    pairs = zip(circuits, binds, strict=False)
+    return all(set(columns) <= set(circuit.parameters) for circuit, columns in pairs)
 
 
 class NarrowedJob(JobV1):
