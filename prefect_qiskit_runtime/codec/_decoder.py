@@ -352,6 +352,16 @@ def _decode_bindings(obj: dict[str, Any]) -> Any:
     return BindingsArray(data, shape=value.get("shape"))
 
 
+def _decode_noise_model(obj: dict[str, Any]) -> Any:
+    try:
+        import qiskit_aer  # noqa: F401
+    except ModuleNotFoundError:
+        return obj["__value__"]  # as qiskit-ibm-runtime without Aer
+    from prefect_qiskit_runtime.codec.noise_models import read_noise_model
+
+    return read_noise_model(obj["__value__"])
+
+
 def _decode_to_json(obj: dict[str, Any]) -> Any:
     return obj["__value__"]
 
@@ -382,6 +392,7 @@ _HANDLERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "ParameterVector": _decode_vector,
     "settings": _decode_settings,
     "spmatrix": _decode_sparse,
+    "NoiseModel": _decode_noise_model,
     "to_json": _decode_to_json,
     "_json": _decode_json_object,
 }

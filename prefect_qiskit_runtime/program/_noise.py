@@ -7,12 +7,12 @@ the error. A circuit in other gates runs without noise and without an error.
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prefect_qiskit_runtime.codec.circuit_walk import blocks_of, walk
+from prefect_qiskit_runtime.codec.noise_models import read_noise_model
 from prefect_qiskit_runtime.program._flat import FLOW_NAMES
 
 if TYPE_CHECKING:
@@ -50,13 +50,8 @@ class NoiseOfJob:
         """
         if given is None:
             return cls()
-        from qiskit_aer.noise import NoiseModel
-
-        with warnings.catch_warnings():
-            # Deprecated in Aer, without another way to read what clients send.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            model: Any = NoiseModel.from_dict(dict(given)) if isinstance(given, Mapping) else given
-            described = given if isinstance(given, Mapping) else model.to_dict()
+        model: Any = read_noise_model(given) if isinstance(given, Mapping) else given
+        described = given if isinstance(given, Mapping) else model.to_dict()
         backend.set_options(noise_model=model)
         return cls._read(described, model.basis_gates)
 

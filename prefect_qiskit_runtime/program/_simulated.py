@@ -308,7 +308,9 @@ class SimulatedBackend(BackendV2):
 
     def _started(self, circuits: list[QuantumCircuit], options: dict[str, Any]) -> Any:
         """Start compiled circuits; a parameter that the simulator would not bind is bound here."""
-        return self._methods.start(circuits, options, keeps_binds=binds_right(circuits))
+        binds = options.get("parameter_binds")
+        keeps_binds = binds_right(circuits) and (not binds or _have_all(circuits, binds))
+        return self._methods.start(circuits, options, keeps_binds=keeps_binds)
 
     def _count(self, *, circuits: int, shots: int) -> None:
         with self._usage_lock:
@@ -324,6 +326,15 @@ class SimulatedBackend(BackendV2):
             for name, value in options.items()
             if value is not defaults.get(name) and value != defaults.get(name)
         }
+
+
+def _have_all(circuits: list[QuantumCircuit], binds: Any) -> bool:
+    """Return whether circuits have all bound parameters.
+
+    Compiling loses those in code that never runs, and the simulator then returns a single result.
+    """
+    pairs = zip(circuits, binds, strict=False)
+    return all(set(columns) <= set(circuit.parameters) for circuit, columns in pairs)
 
 
 class NarrowedJob(JobV1):

@@ -90,8 +90,8 @@ class ExecutorCall:
         read = read_options("executor", asked)
         if unsupported == "refuse":
             read.require_supported()
-        if hasattr(read.noise_model, "to_dict"):
-            simulator["noise_model"] = read.noise_model.to_dict(serializable=True)
+        if read.noise_model is not None:
+            simulator["noise_model"] = _plain_noise_model(read.noise_model)
         inputs = quantum_program_inputs(
             self.program,
             execution=options.get("execution", {}),
@@ -157,3 +157,11 @@ class ExecutorCall:
         """
         _, of_the_job = split_options(plain_options(self.options))
         return RuntimeOptions.read(of_the_job)
+
+
+def _plain_noise_model(given: Any) -> dict[str, Any]:
+    """Return a noise model, or the dict of one, as plain JSON."""
+    from prefect_qiskit_runtime.codec.noise_models import read_noise_model
+
+    model = read_noise_model(given) if isinstance(given, Mapping) else given
+    return model.to_dict(serializable=True)

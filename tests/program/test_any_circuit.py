@@ -17,7 +17,8 @@ from qiskit.circuit import Clbit, QuantumCircuit
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit.quantum_info import SparsePauliOp
 
-from prefect_qiskit_runtime.program import ProgramBackend
+from prefect_qiskit_runtime import codec
+from prefect_qiskit_runtime.program import ProgramBackend, UserMessenger
 from prefect_qiskit_runtime.program.primitives import Request, run_estimator, run_sampler
 from prefect_qiskit_runtime.program.transpiled import PubTranspiler
 from tests.program.quantum_programs import execute_item
@@ -29,8 +30,8 @@ from .reference import Noise, Reference
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "8"))
 SHOTS = 1000
 POINTS = np.array([[0.7, -1.3], [2.9, 0.4]])
-# Two points, five tests, at most 32 outcomes of five bits, some ways each.
-COMPARISONS = EXAMPLES * len(POINTS) * 5 * 4 * 32
+# Two points, six tests, at most 32 outcomes of five bits, some ways each.
+COMPARISONS = EXAMPLES * len(POINTS) * 6 * 4 * 32
 OBSERVABLES = ["ZII", "IXZ", "YIY", "XZX"]
 
 
@@ -195,6 +196,35 @@ def test_any_circuit_transpiled_for_a_device_is_the_same_circuit_with_its_noise(
 
     check_samples(circuit, from_sampler(noisy, circuit, rows), wanted)
     check_run(isa, from_run(noisy, isa, rows), wanted)
+
+
+def from_program(backend: ProgramBackend, circuit: QuantumCircuit, rows: Any) -> dict[str, Any]:
+    """What an uploaded program gets that compiles a circuit and samples it."""
+
+    def main(backend: ProgramBackend, user_messenger: UserMessenger, *, circuit: Any, rows: Any):
+        job = backend.sampler(shots=SHOTS, seed=9).run([(circuit, rows)])
+        user_messenger.publish({"circuit": circuit})
+        return job.result()
+
+    published: list[str] = []
+    messenger = UserMessenger(sink=lambda text, _final: published.append(text))
+    inputs = codec.decode(codec.encode_inputs({"circuit": circuit, "rows": rows}))
+    data = codec.decode(codec.encode(main(backend, messenger, **inputs)))[0].data
+    assert codec.fingerprint(codec.decode(published[0])) == codec.fingerprint({"circuit": circuit})
+    return {name: data[name].to_bool_array(order="little") for name in data}
+
+
+@fewer_examples
+@given(circuit=circuits(loops=False))
+def test_programs_and_quantum_programs_on_a_device_give_samples_of_the_reference_with_its_noise(
+    noisy, noise, circuit
+):
+    rows = rows_for(circuit)
+    (isa,) = transpiled(noisy, circuit)
+    wanted = [reference.probabilities() for reference in values_of(isa, noise)]
+
+    check_samples(isa, from_program(noisy, isa, rows), wanted)
+    check_samples(isa, execute_item(noisy, isa, rows, shots=SHOTS, seed_simulator=6), wanted)
 
 
 @fewer_examples

@@ -330,3 +330,16 @@ def test_names_of_gates_do_not_end_the_process(ideal):
     circuit.measure_all()
 
     assert sum(ideal.run(circuit, shots=10).result().get_counts().values()) == 10
+
+
+def test_a_parameter_in_a_loop_that_never_runs_still_gives_a_result_for_each_value(ideal):
+    circuit = QuantumCircuit(1, 1)
+    angle = Parameter("angle")
+    with circuit.for_loop(range(0)):
+        circuit.rx(angle, 0)
+    circuit.x(0)
+    circuit.measure(0, 0)
+
+    result = ideal.run(circuit, shots=10, parameter_binds=[{angle: [0.1, 0.2]}]).result()
+
+    assert [result.get_counts(row) for row in range(2)] == [{"1": 10}] * 2

@@ -10,6 +10,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit.circuit.library import UnitaryGate
 from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error
+from qiskit_aer.primitives import EstimatorV2
 
 from prefect_qiskit_runtime.program.legacy.primitives import run_legacy_sampler
 from prefect_qiskit_runtime.program.primitives import Request, run_estimator, run_sampler
@@ -124,3 +125,15 @@ def test_clients_before_2024_find_the_note_in_the_log(ideal, caplog):
 
     (message,) = [each.getMessage() for each in caplog.records if each.name == LOGGER]
     assert message.startswith("circuits[0]: No gate of circuit ")
+
+
+@pytest.mark.parametrize(("gate", "expected"), [("sx", 1.0), ("h", 0.5)])
+def test_rotations_into_the_measured_basis_have_the_noise_of_h_and_sdg_only(ideal, gate, expected):
+    plus = QuantumCircuit(1)
+    plus.ry(np.pi / 2, 0)
+    noise = noise_of(gate)
+    (result,) = run_estimator(ideal, request((plus, ["X"]), noise))
+    assert result.data.evs == pytest.approx([expected], abs=0.1)
+    # Aer's own estimator has no noise in them at all, with any model.
+    aer = EstimatorV2(options={"backend_options": {"noise_model": noise}})
+    assert aer.run([(plus, ["X"])]).result()[0].data.evs == pytest.approx([1.0], abs=1e-9)
