@@ -118,10 +118,12 @@ browser: $(READY)  ## The UI of `make serve` in a real browser: forms, progress,
 	@tests/browser/install_chromium.sh
 	SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/python -m pytest tests/browser
 
-fuzz: $(READY)  ## Many requests to a real service, against its OpenAPI document; many random circuits, against a reference; many damaged texts, through the decoder
+fuzz: $(READY)  ## Random circuits, requests, damaged texts and changed answers of IBM, in large numbers
 	FUZZ_EXAMPLES=300 $(BIN)/python -m pytest tests/service/test_openapi.py tests/program/test_any_circuit.py --timeout 3600
 	FUZZ_EXAMPLES=2000 $(BIN)/python -m pytest tests/codec/test_random_circuits.py --timeout 3600
 	FUZZ_EXAMPLES=20000 $(BIN)/python -m pytest tests/codec/test_decoder_fuzz.py --timeout 3600
+	FUZZ_EXAMPLES=2000 $(BIN)/python -m pytest tests/ibm/test_any_answer.py --timeout 3600
+	FUZZ_EXAMPLES=100 $(BIN)/python -m pytest tests/ibm/test_calls_with_any_answer.py --timeout 3600
 
 # The wheel has them beside the client of that time; none of it is installed into an environment.
 $(PUBLISHED): tests/ibm_clients/published.txt $(READY)

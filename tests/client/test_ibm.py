@@ -16,6 +16,7 @@ from prefect_qiskit_runtime.errors import (
     ConfigurationError,
     ConflictError,
     NotFoundError,
+    ProtocolError,
     RateLimitedError,
     ServiceUnavailableError,
 )
@@ -451,3 +452,78 @@ def test_the_variables_of_ibms_client_name_its_other_services(
 def test_what_looks_like_a_crn_and_is_none_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="not a cloud resource name"):
         IbmAccount(KEY).api_url("crn:v1:mine")
+
+
+# Side fields: what is null, missing, new or of another type breaks nothing else -----------------
+
+
+async def test_a_device_without_a_queue_length_breaks_no_listing(wire: Wire, api: IbmApi) -> None:
+    fez = {"name": "ibm_fez", "qubits": 156, "queue_length": 7, "status": {"name": "online"}}
+    odd = {"name": "ibm_odd", "qubits": None, "queue_length": None, "status": None}
+    wire.on("GET /api/v1/backends", answer({"devices": [fez, odd]}))
+    known, unknown = await api.list_backends()
+    assert (known.queue_length, known.qubits, known.operational) == (7, 156, True)
+    assert (unknown.queue_length, unknown.qubits, unknown.operational) == (None, None, False)
+
+
+async def test_a_device_without_a_name_is_an_error_that_names_the_field(
+    wire: Wire, api: IbmApi
+) -> None:
+    wire.on("GET /api/v1/backends", answer({"devices": [{"name": "ibm_fez"}, {"qubits": 5}]}))
+    with pytest.raises(ProtocolError, match=r"Cannot list backends: .*devices\.1\.name: Field"):
+        await api.list_backends()
+
+
+@pytest.mark.parametrize("state", ["pending_inactive", "pending_closed", "invented", None, 7])
+async def test_any_state_of_a_session_can_be_listed(wire: Wire, api: IbmApi, state: object) -> None:
+    wire.on("GET /api/v1/sessions", answer({"sessions": [{"id": "s1", "state": state}]}))
+    (session,) = await api.list_sessions()
+    known = {"pending_inactive", "pending_closed"}
+    assert session.state == (state if state in known else "unknown")
+    assert session.takes_jobs is (state != "pending_closed")
+
+
+async def test_null_fields_of_a_job_are_the_same_as_missing_ones(wire: Wire, api: IbmApi) -> None:
+    fields = dict.fromkeys(["usage", "tags", "created", "program", "backend", "cost", "private"])
+    state = {"status": "Failed", "reason_code": None, "reasonCode": 1305}
+    wire.on(JOB, answer({"id": "j1", **fields, "state": state}))
+    info = await api.get_job("j1")
+    assert (info.state.reason_code, info.tags, info.usage) == (1305, [], None)
+    assert (info.backend, info.program.id, info.created) == ("unknown", "unknown", None)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"state": {"status": "Queued"}}, "id: Field required"),
+        ({"id": "j1", "state": {"status": "Lost"}}, r"state\.status: Input should be 'Queued'"),
+        ({"id": "j1"}, "state: Field required"),
+    ],
+)
+async def test_a_job_without_its_id_or_its_state_is_an_error_that_names_it(
+    wire: Wire, api: IbmApi, body: object, field: str
+) -> None:
+    wire.on(JOB, answer(body))
+    with pytest.raises(ProtocolError, match=f"Cannot get job j1: .*{field}"):
+        await api.get_job("j1")
+
+
+@pytest.mark.parametrize(
+    ("usage", "partial", "final"),
+    [
+        ({"qpu_charge_time_seconds": 20, "status": "complete"}, 20, 20),
+        ({"qpu_charge_time_seconds": 5, "status": "pending"}, 5, None),
+        ({"quantum_seconds": 20, "seconds": 25}, 20, 20),
+        ({}, None, None),
+        (None, None, None),
+    ],
+)
+async def test_usage_is_read_in_both_forms_and_is_none_until_it_is_final(
+    wire: Wire, usage: object, partial: float | None, final: float | None
+) -> None:
+    wire.on("GET /jobs/j1", answer(job("Completed")))
+    wire.on("GET /jobs/j1/metrics", answer({"usage": usage}))
+    async with RuntimeClient(wire.url, "t", channel=None) as client:
+        ended = await client.job("j1")
+        assert await ended.usage() == final
+        assert await ended.usage(partial=True) == partial

@@ -20,7 +20,9 @@ from prefect_qiskit_runtime import (
     run_sampler,
 )
 from prefect_qiskit_runtime.client import Spending
+from prefect_qiskit_runtime.client._api import BackendCalls
 from prefect_qiskit_runtime.evaluation import budget
+from prefect_qiskit_runtime.models import InstanceUsage
 from prefect_qiskit_runtime.testing import OfflineService
 from tests.evaluation.line import set_pace
 from tests.simulated_ibm import ibm_backend
@@ -129,6 +131,31 @@ async def test_a_flow_run_stops_at_its_limit(cloud: OfflineService) -> None:
         key = ArtifactFilter(key=ArtifactFilterKey(any_=["spent-here"]))
         (artifact,) = await client.read_artifacts(artifact_filter=key)
     assert "2 jobs on the ibm service have used 20.0 s of QPU time" in str(artifact.description)
+
+
+@pytest.mark.usefixtures("no_line")
+async def test_usage_that_ibm_has_not_calculated_yet_counts_as_estimated(
+    cloud: OfflineService,
+) -> None:
+    cloud.clear()
+    cloud.add("job_usage", pending=True)
+    with pytest.raises(
+        BudgetExceededError, match=r"has not reported the usage of \w+, \w+ yet: 4\.7 s"
+    ):
+        await sampling(backend_of(cloud, max_qpu_seconds_per_flow_run=2.5 * ESTIMATE), 4)
+    assert submissions(cloud) == 2
+
+
+async def test_a_limit_of_an_instance_whose_usage_is_unknown_refuses_in_words(
+    cloud: OfflineService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unknown(_api: object) -> InstanceUsage:
+        return InstanceUsage()
+
+    monkeypatch.setattr(BackendCalls, "usage", unknown)
+    with pytest.raises(BudgetExceededError, match="usage_consumed_seconds"):
+        await sample(backend_of(cloud, max_qpu_seconds_of_instance=601))
+    assert submissions(cloud) == 0
 
 
 @pytest.mark.usefixtures("no_line")
