@@ -126,7 +126,7 @@ def service_environment(settings: Settings) -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items() if _INHERITED.fullmatch(name)}
     environment["PYTHONPATH"] = os.pathsep.join(_import_path())
     environment["PYTHONUNBUFFERED"] = "1"
-    for name, value in settings.model_dump(mode="json").items():
+    for name, value in settings.model_dump(mode="json", exclude_none=True).items():
         environment[f"PREFECT_QISKIT_RUNTIME_{name.upper()}"] = str(value)
     return environment
 

@@ -28,8 +28,7 @@ _BIT_BYTES = 256
 _PARAMETER_BYTES = 256
 
 _DEEPEST = 64
-# Deeper expressions of either kind overflow the stack of Qiskit's compiled code (10,000 pass,
-# 14,000 do not).
+# Deeper expressions overflow the stack of Qiskit's compiled code (10,000 pass, 14,000 do not).
 _LONGEST_EXPRESSION = 8000
 _LARGEST_CLASSICAL_EXPRESSION = 8 * 1024
 _LONGEST_SYMPY_TEXT = 64 * 1024

@@ -424,3 +424,9 @@ def test_a_limit_that_the_system_cannot_take_is_refused(
     monkeypatch.setenv(f"PREFECT_QISKIT_RUNTIME_{name.upper()}", "9" * 30)
     with pytest.raises(ConfigurationError, match=f"{name.upper()} is wrong"):
         RuntimeClient()
+
+
+def test_the_service_gets_each_setting_and_none_that_is_not_set() -> None:
+    environment = service_environment(Settings(retention_days=7))
+    assert environment["PREFECT_QISKIT_RUNTIME_RETENTION_DAYS"] == "7.0"
+    assert "PREFECT_QISKIT_RUNTIME_RETENTION_BYTES_PER_USER" not in environment
