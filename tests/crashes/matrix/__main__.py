@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from contextvars import copy_context
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +29,8 @@ from tests.crashes.matrix.cells import FOREIGN, WORKS, Cell, deployed, pairs, wh
 from tests.crashes.matrix.page import PAGE, page
 from tests.crashes.matrix.running import ROOT, Outcome, PointNotReached, Stage
 
+# A kill may lock the SQLite of Prefect's server for a minute or two, for all its flows.
+WORKERS_OF_A_SERVER = 2
 OUTCOMES = ROOT / ".run" / "crashes" / "outcomes.jsonl"
 
 
@@ -64,28 +67,34 @@ def run(left: list[Cell], workers: int, seconds: float) -> None:
     OUTCOMES.parent.mkdir(parents=True, exist_ok=True)
     until, lock, ending = time.monotonic() + seconds, threading.Lock(), threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ending.set())
+    cells = iter(left)
 
-    def run_one(cell: Cell) -> None:
-        if ending.is_set() or time.monotonic() >= until:
-            return
-        try:
-            outcome = stage.run(cell)
-        except PointNotReached as error:
-            print("NOT RUN", error, flush=True)
-            return
-        with lock, OUTCOMES.open("a") as outcomes:
-            outcomes.write(json.dumps({"cell": str(cell), **asdict(outcome)}) + "\n")
-        print("ok " if outcome.is_good else "BAD", outcome.paid, cell, outcome.error, flush=True)
+    def next_cell() -> Cell | None:
+        with lock:
+            return None if ending.is_set() or time.monotonic() >= until else next(cells, None)
 
-    with (
-        tempfile.TemporaryDirectory(prefix="crash-matrix-") as folder,
-        prefect_test_harness(server_startup_timeout=120),
-        Stage(Path(folder)) as stage,
-        ThreadPoolExecutor(workers) as pool,
-    ):
-        # With the settings of this thread, which say where Prefect's server is.
-        running = [pool.submit(copy_context().run, run_one, cell) for cell in left]
-        for one in running:
+    def work(stage: Stage) -> None:
+        while (cell := next_cell()) is not None:
+            try:
+                outcome = stage.run(cell)
+            except PointNotReached as error:
+                print("NOT RUN", error, flush=True)
+                continue
+            with lock, OUTCOMES.open("a") as outcomes:
+                outcomes.write(json.dumps({"cell": str(cell), **asdict(outcome)}) + "\n")
+            verdict = "ok " if outcome.is_good else "BAD"
+            print(verdict, outcome.paid, cell, outcome.error, flush=True)
+
+    with ExitStack() as stack, ThreadPoolExecutor(workers) as pool:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="crash-matrix-"))
+        working = []
+        for number in range(min(workers, len(left))):
+            if number % WORKERS_OF_A_SERVER == 0:
+                stack.enter_context(prefect_test_harness(server_startup_timeout=120))
+                stage = stack.enter_context(Stage(Path(folder) / str(number)))
+            # With the present settings of this thread, which say where Prefect's server is.
+            working.append(pool.submit(copy_context().run, work, stage))
+        for one in working:
             one.result()
 
 
