@@ -1,6 +1,6 @@
 """Run the crash matrix and write its page.
 
-    python -m tests.crashes.matrix [--whole] [--workers N] [--minutes N] [--only TEXT]
+    python -m tests.crashes.matrix [--whole] [--again] [--workers N] [--minutes N] [--only TEXT]
 
 Without `--whole` each point meets each fault in one of the ways. Outcomes are kept in
 `.run/crashes/outcomes.jsonl`: cells that are there are not run again, `--again` forgets them. A run
@@ -29,7 +29,7 @@ from tests.crashes.matrix.cells import FOREIGN, WORKS, Cell, deployed, pairs, wh
 from tests.crashes.matrix.page import PAGE, page
 from tests.crashes.matrix.running import ROOT, Outcome, PointNotReached, Stage
 
-# A kill may lock the SQLite of Prefect's server for a minute or two, for all its flows.
+# Now and then the SQLite of a Prefect server is locked for a minute, for all flows that use it.
 WORKERS_OF_A_SERVER = 2
 OUTCOMES = ROOT / ".run" / "crashes" / "outcomes.jsonl"
 
@@ -38,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Run the crash matrix and write its page.")
     parser.add_argument("--whole", action="store_true", help="each point, fault and way")
     parser.add_argument("--again", action="store_true", help="forget what was run")
-    parser.add_argument("--workers", type=int, default=8, help="cells at a time")
+    parser.add_argument("--workers", type=int, default=8, help="cells at a time; most wait")
     parser.add_argument("--minutes", type=float, default=24 * 60.0, help="start no cell after this")
     parser.add_argument("--only", default="", help="cells with this in their name")
     asked = parser.parse_args()
