@@ -239,7 +239,12 @@ class Transport:
 
 
 def open_http(
-    url: str, verify: Verify, proxies: Proxies | None, *, headers: Mapping[str, str] | None = None
+    url: str,
+    verify: Verify,
+    proxies: Proxies | None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    timeout_seconds: float = _CONNECT_SECONDS,
 ) -> httpx.AsyncClient:
     """Open a client for one host.
 
@@ -248,6 +253,7 @@ def open_http(
         verify: Whether to verify its certificate, or the path of a certificate to trust.
         proxies: The proxies to use, in addition to those of the environment.
         headers: The headers of each request.
+        timeout_seconds: The timeout of requests that have none.
 
     Raises:
         ConfigurationError: The URL or a proxy is invalid, or the certificate cannot be read.
@@ -269,6 +275,7 @@ def open_http(
         mounts=mounts,
         trust_env=trust_env,
         limits=CONNECTIONS,
+        timeout=timeout_seconds,
     )
 
 

@@ -77,6 +77,18 @@ async def test_threads_with_loops_of_their_own_share_it_too(wire: Wire, api: Ibm
     assert (len(wire.calls(TOKENS)), len(wire.calls(BACKENDS))) == (1, 8)
 
 
+async def test_a_login_without_an_answer_takes_no_longer_than_any_request_may(wire: Wire) -> None:
+    wire.on(TOKENS, hang, answer(token("second")))
+    wire.on(BACKENDS, answer({"devices": []}))
+    account = IbmAccount(KEY, instance=CRN, url=f"{wire.url}/api/v1")
+    async with (
+        asyncio.timeout(20),
+        IbmApi(account, settings=Settings(request_timeout_seconds=1)) as api,
+    ):
+        await api.list_backends()
+    assert [seen.headers["authorization"] for seen in wire.calls(BACKENDS)] == ["Bearer second"]
+
+
 async def test_another_key_gets_a_token_of_its_own(wire: Wire, api: IbmApi) -> None:
     await api.list_backends()
     async with ibm(wire, key="another") as other:

@@ -38,13 +38,15 @@ from prefect_qiskit_runtime.models import Side, Wire
 
 _GRANT_TYPE = "urn:ibm:params:oauth:grant-type:apikey"
 _REFUSED = (400, 401, 403)
-_TIMEOUT_SECONDS = 30.0
+LOGIN_SECONDS = 30.0
+"""How long one login may take, unless the limit of all requests is shorter."""
+
 # Like IBM's SDK, renew a token when a fifth of its lifetime is left.
 _RENEW_AT = 0.8
 _RENEW_AGAIN_SECONDS = 30.0
 
 Connect = Callable[[], httpx.AsyncClient]
-"""Opens a client for the identity service."""
+"""Opens a client for the identity service, with the timeout of a login."""
 
 
 class _Answer(Wire):
@@ -171,7 +173,7 @@ class IamLogin:
         form = {"grant_type": _GRANT_TYPE, "apikey": self._api_key, "response_type": "cloud_iam"}
         asked_at = time.monotonic()
         try:
-            response = await http.post(self._url + call.path, data=form, timeout=_TIMEOUT_SECONDS)
+            response = await http.post(self._url + call.path, data=form)
         except httpx.HTTPError as fault:
             raise error_from_fault(call, self._url, fault) from fault
         if response.status_code in _REFUSED and not is_page(response):

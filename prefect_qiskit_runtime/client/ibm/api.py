@@ -16,7 +16,12 @@ from prefect_qiskit_runtime.client._api import RuntimeApi, no_interim_results, n
 from prefect_qiskit_runtime.client._calls import Page, job_call, read_model, read_page
 from prefect_qiskit_runtime.client._instances import InstanceSearch, choose_instance
 from prefect_qiskit_runtime.client._transport import Authentication, Query, Transport, open_http
-from prefect_qiskit_runtime.client.ibm._login import IamAuth, IamLogin, iam_login
+from prefect_qiskit_runtime.client.ibm._login import (
+    LOGIN_SECONDS,
+    IamAuth,
+    IamLogin,
+    iam_login,
+)
 from prefect_qiskit_runtime.client.ibm._polling import job_poller
 from prefect_qiskit_runtime.errors import (
     ConfigurationError,
@@ -158,7 +163,7 @@ class IbmApi(RuntimeApi):
         _login_of(self.account).forget()
 
     def _auth(self) -> Authentication:
-        return _auth_of(self.account, self._instance)
+        return _auth_of(self.account, self._instance, self._settings)
 
     def _headers(self) -> dict[str, str]:
         return {**super()._headers(), "IBM-API-Version": API_VERSION}
@@ -186,7 +191,7 @@ class _CloudTransport(Transport):
         self._account = account
 
     def _auth(self) -> Authentication:
-        return _auth_of(self._account, None)
+        return _auth_of(self._account, None, self._settings)
 
 
 def _search_of(account: IbmAccount, settings: Settings) -> InstanceSearch:
@@ -200,9 +205,14 @@ def _login_of(account: IbmAccount) -> IamLogin:
     return iam_login(account.iam_url, account.api_key)
 
 
-def _auth_of(account: IbmAccount, instance: str | None) -> IamAuth:
-    url, verify, proxies = account.iam_url, account.verify, account.proxies
-    return IamAuth(_login_of(account), lambda: open_http(url, verify, proxies), instance)
+def _auth_of(account: IbmAccount, instance: str | None, settings: Settings) -> IamAuth:
+    def connect() -> httpx.AsyncClient:
+        timeout_seconds = min(LOGIN_SECONDS, settings.request_timeout_seconds)
+        return open_http(
+            account.iam_url, account.verify, account.proxies, timeout_seconds=timeout_seconds
+        )
+
+    return IamAuth(_login_of(account), connect, instance)
 
 
 def _require_offered(call: Call) -> None:

@@ -11,7 +11,7 @@ import httpx
 
 from prefect_qiskit_runtime.client._accounts import IbmAccount, SavedAccount
 from prefect_qiskit_runtime.client._transport import open_http
-from prefect_qiskit_runtime.client.ibm._login import iam_login
+from prefect_qiskit_runtime.client.ibm._login import LOGIN_SECONDS, iam_login
 from prefect_qiskit_runtime.client.ibm.api import IbmApi
 from prefect_qiskit_runtime.errors import (
     AccessDeniedError,
@@ -74,7 +74,9 @@ async def verify_account(source: IbmAccount | SavedAccount) -> str:
 
 async def _log_in(account: IbmAccount) -> None:
     def connect() -> httpx.AsyncClient:
-        return open_http(account.iam_url, account.verify, account.proxies)
+        return open_http(
+            account.iam_url, account.verify, account.proxies, timeout_seconds=LOGIN_SECONDS
+        )
 
     login = iam_login(account.iam_url, account.api_key)
     login.forget()  # the token of a deleted key stays valid for a while

@@ -1,6 +1,6 @@
 """Run the crash matrix and write its page.
 
-    python -m tests.crashes.matrix [--whole] [--workers N] [--minutes N] [--only TEXT]
+    python -m tests.crashes.matrix [--whole] [--again] [--workers N] [--minutes N] [--only TEXT]
 
 Without `--whole` each point meets each fault in one of the ways. Outcomes are kept in
 `.run/crashes/outcomes.jsonl`: cells that are there are not run again, `--again` forgets them. A run
@@ -17,6 +17,8 @@ import signal
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from contextvars import copy_context
 from dataclasses import asdict
 from pathlib import Path
@@ -27,6 +29,8 @@ from tests.crashes.matrix.cells import FOREIGN, WORKS, Cell, deployed, pairs, wh
 from tests.crashes.matrix.page import PAGE, page
 from tests.crashes.matrix.running import ROOT, Outcome, PointNotReached, Stage
 
+# Now and then the SQLite of a Prefect server is locked for a minute, for all flows that use it.
+WORKERS_OF_A_SERVER = 2
 OUTCOMES = ROOT / ".run" / "crashes" / "outcomes.jsonl"
 
 
@@ -34,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Run the crash matrix and write its page.")
     parser.add_argument("--whole", action="store_true", help="each point, fault and way")
     parser.add_argument("--again", action="store_true", help="forget what was run")
-    parser.add_argument("--workers", type=int, default=2, help="cells at a time")
+    parser.add_argument("--workers", type=int, default=8, help="cells at a time; most wait")
     parser.add_argument("--minutes", type=float, default=24 * 60.0, help="start no cell after this")
     parser.add_argument("--only", default="", help="cells with this in their name")
     asked = parser.parse_args()
@@ -62,49 +66,36 @@ def run(left: list[Cell], workers: int, seconds: float) -> None:
     """Run cells, some at a time, and keep their outcomes."""
     OUTCOMES.parent.mkdir(parents=True, exist_ok=True)
     until, lock, ending = time.monotonic() + seconds, threading.Lock(), threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ending.set())
+    cells = iter(left)
 
-    def next_cell(*, deployed_first: bool) -> Cell | None:
+    def next_cell() -> Cell | None:
         with lock:
-            if not left or time.monotonic() >= until or ending.is_set():
-                return None
-            # Stable: among those of one kind, in their order.
-            cell = min(left, key=lambda one: (one.way.by == "process") is deployed_first)
-            left.remove(cell)
-            return cell
+            return None if ending.is_set() or time.monotonic() >= until else next(cells, None)
 
-    def work(stage: Stage, *, deployed_first: bool) -> None:
-        with stage:
-            while (cell := next_cell(deployed_first=deployed_first)) is not None:
-                try:
-                    outcome = stage.run(cell)
-                except PointNotReached as error:
-                    print("NOT RUN", error, flush=True)
-                    continue
-                with lock, OUTCOMES.open("a") as outcomes:
-                    outcomes.write(json.dumps({"cell": str(cell), **asdict(outcome)}) + "\n")
-                verdict = "ok " if outcome.is_good else "BAD"
-                print(verdict, outcome.paid, cell, outcome.error, flush=True)
+    def work(stage: Stage) -> None:
+        while (cell := next_cell()) is not None:
+            try:
+                outcome = stage.run(cell)
+            except PointNotReached as error:
+                print("NOT RUN", error, flush=True)
+                continue
+            with lock, OUTCOMES.open("a") as outcomes:
+                outcomes.write(json.dumps({"cell": str(cell), **asdict(outcome)}) + "\n")
+            verdict = "ok " if outcome.is_good else "BAD"
+            print(verdict, outcome.paid, cell, outcome.error, flush=True)
 
-    with (
-        tempfile.TemporaryDirectory(prefix="crash-matrix-") as folder,
-        prefect_test_harness(server_startup_timeout=120),
-    ):
-        # With the settings of this thread, which say where Prefect's server is. Deployments on one
-        # stage, as long as there are others: runners and workers keep Prefect's server busy also
-        # while they have nothing to do.
-        threads = [
-            threading.Thread(
-                target=copy_context().run,
-                args=[work, Stage(Path(folder) / str(number))],
-                kwargs={"deployed_first": number == 0},
-            )
-            for number in range(min(workers, len(left)))
-        ]
-        for thread in threads:
-            thread.start()
-        signal.signal(signal.SIGTERM, lambda *_: ending.set())
-        for thread in threads:
-            thread.join()
+    with ExitStack() as stack, ThreadPoolExecutor(workers) as pool:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="crash-matrix-"))
+        working = []
+        for number in range(min(workers, len(left))):
+            if number % WORKERS_OF_A_SERVER == 0:
+                stack.enter_context(prefect_test_harness(server_startup_timeout=120))
+                stage = stack.enter_context(Stage(Path(folder) / str(number)))
+            # With the present settings of this thread, which say where Prefect's server is.
+            working.append(pool.submit(copy_context().run, work, stage))
+        for one in working:
+            one.result()
 
 
 if __name__ == "__main__":

@@ -55,10 +55,9 @@ class Account:
                 self.program_id = programs.get("publishing") or client.upload_program(
                     PROGRAM, name="publishing"
                 )
-        service.clear()
-        self.leave_line()
 
     def close(self) -> None:
+        self.leave_line()
         self._http.close()
 
     def leave_line(self) -> None:

@@ -1,4 +1,4 @@
-"""The same flows with prefect-qiskit, run by `host.py` in the environment of that client."""
+"""The same work with prefect-qiskit, in the environment of that client."""
 
 from __future__ import annotations
 
@@ -8,19 +8,13 @@ from prefect_qiskit.runtime import QuantumRuntime
 from prefect_qiskit.vendors.ibm_quantum import IBMQuantumCredentials
 from qiskit import QuantumCircuit
 
-ORDER: dict[str, Any] = {}
 
-
-def begin(order: dict[str, Any]) -> None:
-    ORDER.update(order)
-
-
-def work() -> dict[str, int]:
-    url = ORDER["url"]
+def work(order: dict[str, Any]) -> dict[str, int]:
+    url = order["url"]
     credentials = IBMQuantumCredentials.model_validate(
         {
-            "api_key": ORDER["token"],
-            "crn": ORDER["crn"],
+            "api_key": order["token"],
+            "crn": order["crn"],
             "auth_url": url,
             "runtime_url": f"{url}/api/v1/",
         }

@@ -31,12 +31,15 @@ from prefect.settings import (
 )
 from prefect.states import AwaitingRetry
 
+Work = Callable[[dict[str, Any]], Any]
+"""What a flow does for an order, with one of the clients."""
+
 
 def main(client: str) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # libraries print, and must not answer
     # The client, and what a flow run imports on its way.
-    work = importlib.import_module(client)
+    work = importlib.import_module(client).work
     for name in ("prefect.task_engine", "prefect.utilities.visualization", "pydantic.v1"):
         importlib.import_module(name)
     asyncio.run(anyio.sleep(0))
@@ -51,7 +54,7 @@ def main(client: str) -> None:
         print(json.dumps(answer), file=answers, flush=True)
 
 
-def fork(work: Any, order: dict[str, Any]) -> int:
+def fork(work: Work, order: dict[str, Any]) -> int:
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -68,10 +71,9 @@ def fork(work: Any, order: dict[str, Any]) -> int:
     return pid
 
 
-def run(work: Any, order: dict[str, Any]) -> None:
+def run(work: Work, order: dict[str, Any]) -> None:
     """Run one flow run, a new one or one that has crashed; its results are noted in a file."""
-    work.begin(order)
-    flow = flows_of(work.work)[order["flow"]]
+    flow = flows_of(lambda: work(order))[order["flow"]]
     settings: dict[Any, Any] = {
         PREFECT_LOCAL_STORAGE_PATH: Path(order["storage"]),
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,  # its thread is joined, which takes a second

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -35,43 +36,51 @@ AFTER_REPORT = b"prefect.flow_runs.worker - Check whether"  # a worker logs it a
 Order = dict[str, Any]
 
 
-class BareProcesses:
-    """Processes without anything around them, forked by `host.py`."""
+class Forker:
+    """The process of `host.py` that has imported a client; many cells use it at a time."""
 
     def __init__(self, client: str, environment: dict[str, str]) -> None:
         python = sys.executable if client == "ours" else str(FOREIGN_PYTHON)
+        self._command = [python, str(FOLDER / "host.py"), client]
+        self._environment = environment
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+
+    def ask(self, order: Order) -> dict[str, Any]:
+        with self._lock:
+            if self._process is None:
+                pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+                self._process = subprocess.Popen(self._command, env=self._environment, **pipes)
+            assert self._process.stdin is not None and self._process.stdout is not None
+            print(json.dumps(order), file=self._process.stdin, flush=True)
+            return json.loads(self._process.stdout.readline())
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.communicate()
+
+
+class BareProcesses:
+    """Processes without anything around them."""
+
+    def __init__(self, forker: Forker) -> None:
+        self._forker = forker
         self._pid = 0
-        self._process = subprocess.Popen(
-            [python, str(FOLDER / "host.py"), client],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-            text=True,
-        )
 
     def start(self, order: Order) -> None:
-        self._pid = self._ask({"run": order})["pid"]
+        self._pid = self._forker.ask({"run": order})["pid"]
 
     def status(self) -> int | None:
-        return self._ask({"poll": self._pid})["status"]
+        return self._forker.ask({"poll": self._pid})["status"]
 
     def kill(self, *, is_whole: bool = False) -> None:
         os.kill(self._pid, signal.SIGKILL)
-
-    def close(self) -> None:
-        self._process.communicate()
-
-    def _ask(self, order: Order) -> dict[str, Any]:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        print(json.dumps(order), file=self._process.stdin, flush=True)
-        return json.loads(self._process.stdout.readline())
 
 
 class DeployedProcesses:
     """Processes that a runner, or a worker of a process pool, starts for runs of deployments."""
 
     def __init__(self, environment: dict[str, str], folder: Path, *, is_worker: bool) -> None:
-        folder.mkdir(parents=True)
         self._name = f"crashes-{uuid4().hex[:8]}"
         self._folder = folder
         self._is_worker = is_worker

@@ -1,4 +1,4 @@
-"""The flows that the matrix kills, written with this package and run by `host.py`."""
+"""The work that the matrix kills, written with this package."""
 
 from __future__ import annotations
 
@@ -21,17 +21,15 @@ from prefect_qiskit_runtime import (
 from prefect_qiskit_runtime.client._stream import ResultStream
 from prefect_qiskit_runtime.records import records
 
-ORDER: dict[str, Any] = {}
 
-
-def begin(order: dict[str, Any]) -> None:
-    ORDER.update(order)
+def work(order: dict[str, Any]) -> Any:
     # A time-out then takes only seconds.
     defaults = ResultStream.__init__.__kwdefaults__
     assert defaults is not None
     defaults["silence_seconds"] = 3.0
     if "die_at_record" in order:
         _die_at_record(**order["die_at_record"])
+    return _run_the_program(order) if order["program"] else _run_the_sampler(order)
 
 
 def _die_at_record(beginning: str, moment: str) -> None:
@@ -49,22 +47,21 @@ def _die_at_record(beginning: str, moment: str) -> None:
     records.Records.write = dying
 
 
-def seen(job_id: str, interim: int) -> None:
-    note(ORDER, f"interim {interim}")
+def _run_the_program(order: dict[str, Any]) -> float:
+    def seen(job_id: str, interim: int) -> None:
+        note(order, f"interim {interim}")
 
-
-def run_the_program() -> float:
     credentials = RuntimeServiceCredentials.model_validate(
-        {"url": ORDER["url"], "token": ORDER["token"]}
+        {"url": order["url"], "token": order["token"]}
     )
     backend = RuntimeBackend(service="team", credentials=credentials, retry_delay_seconds=0.1)
     with runtime_session(backend) as session:
-        return run_program(ORDER["program"], {}, backend=backend, callback=seen, session=session)
+        return run_program(order["program"], {}, backend=backend, callback=seen, session=session)
 
 
-def run_the_sampler() -> dict[str, int]:
+def _run_the_sampler(order: dict[str, Any]) -> dict[str, int]:
     credentials = IBMQuantumCredentials.model_validate(
-        {"api_key": ORDER["token"], "url": f"{ORDER['url']}/api/v1"}
+        {"api_key": order["token"], "url": f"{order['url']}/api/v1"}
     )
     backend = RuntimeBackend(name="aer_simulator", service="ibm", credentials=credentials)
     coins = QuantumCircuit(8)  # two runs hardly ever give the same counts
@@ -72,7 +69,3 @@ def run_the_sampler() -> dict[str, int]:
     coins.measure_all()
     result: Any = run_sampler([coins], backend=backend, shots=20)
     return result[0].data.meas.get_counts()
-
-
-def work() -> Any:
-    return run_the_program() if ORDER["program"] else run_the_sampler()

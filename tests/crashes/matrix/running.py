@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, closing
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from prefect_qiskit_runtime.testing import OfflineService, offline_service
 from tests.crashes.matrix.account import Account
 from tests.crashes.matrix.cells import Cell
-from tests.crashes.matrix.hosts import FOLDER, ROOT, BareProcesses, DeployedProcesses
+from tests.crashes.matrix.hosts import FOLDER, ROOT, BareProcesses, DeployedProcesses, Forker
 from tests.flow_processes import flow_environment
 from tests.proxy import Proxy
 
-DEADLINE_SECONDS = 150.0
+T = TypeVar("T")
+
+DEADLINE_SECONDS = 240.0  # prefect-qiskit waits a minute for a login without an answer, twice
 # On a busy machine the SQLite of Prefect's server is locked for a minute at a time.
 DEPLOYED_DEADLINE_SECONDS = 420.0
 LATE_SECONDS = 1.5
 REFUSING_SECONDS = 0.7
 PATIENCE = {
-    "PREFECT_QISKIT_RUNTIME_SUBMISSION_GRACE_SECONDS": "3",
-    "PREFECT_QISKIT_RUNTIME_REQUEST_TIMEOUT_SECONDS": "2",
+    "PREFECT_QISKIT_RUNTIME_SUBMISSION_GRACE_SECONDS": "4",
+    "PREFECT_QISKIT_RUNTIME_REQUEST_TIMEOUT_SECONDS": "3",
     "PREFECT_LOGGING_TO_API_ENABLED": "false",  # the logs of two hundred flows are not read
     "PYTHONPATH": os.pathsep.join([str(ROOT), str(FOLDER)]),
     "NO_PROXY": "*",
@@ -64,15 +69,21 @@ class PointNotReached(AssertionError):
 
 
 class Stage:
-    """The services and hosts on which cells run, one after the other; a context manager."""
+    """The services and hosts of cells, each kept for the next cell; a context manager.
+
+    Threads may run cells at the same time: a service, a runner and a worker has one cell at a time.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._environment = {**flow_environment(), **PATIENCE}
         self._folder = folder
+        self._numbers = itertools.count()
         self._stack = ExitStack()
-        self._services: dict[str | None, OfflineService] = {}
-        self._hosts: dict[tuple[str, str], BareProcesses | DeployedProcesses] = {}
-        self._number = 0
+        self._idle: dict[str | None, list[Any]] = defaultdict(list)
+        self._forkers = {
+            client: self._stack.enter_context(closing(Forker(client, self._environment)))
+            for client in ("ours", "foreign")
+        }
 
     def __enter__(self) -> Self:
         return self
@@ -86,28 +97,41 @@ class Stage:
         Raises:
             PointNotReached: The flow ended before it was killed.
         """
-        self._number += 1
-        folder = self._folder / str(self._number)
-        folder.mkdir(parents=True)
-        if (imitate := cell.work.imitate) not in self._services:
-            service = self._stack.enter_context(offline_service(imitate=imitate))
-            self._services[imitate] = service
-        service = self._services[imitate]
-        if (key := (cell.work.client, cell.way.by)) not in self._hosts:
-            self._hosts[key] = self._stack.enter_context(closing(self._new_host(*key)))
-        service.clear()
-        with ExitStack() as stack:
+        imitate, folder = cell.work.imitate, self._new_folder()
+        with (
+            self._lent(imitate, lambda: offline_service(imitate=imitate)) as service,
+            self._host(cell) as host,
+            ExitStack() as stack,
+        ):
+            service.clear()
             url, proxy = service.url, None
             if cell.fault.is_refused:
                 proxy = stack.enter_context(closing(Proxy(url)))
                 url = proxy.url
             account = stack.enter_context(closing(Account(service, url, is_ibm=imitate == "ibm")))
-            return _Experiment(cell, service, self._hosts[key], folder, account, url, proxy).run()
+            return _Experiment(cell, service, host, folder, account, url, proxy).run()
 
-    def _new_host(self, client: str, by: str) -> BareProcesses | DeployedProcesses:
+    def _host(self, cell: Cell) -> AbstractContextManager[BareProcesses | DeployedProcesses]:
+        by = cell.way.by
         if by == "process":
-            return BareProcesses(client, self._environment)
-        return DeployedProcesses(self._environment, self._folder / by, is_worker=by == "worker")
+            return nullcontext(BareProcesses(self._forkers[cell.work.client]))
+        new = partial(DeployedProcesses, self._environment, is_worker=by == "worker")
+        return self._lent(by, lambda: closing(new(self._new_folder())))
+
+    @contextmanager
+    def _lent(self, kind: str | None, make: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
+        """Yield an idle one of a kind, or else a new one; after an error it is not used again."""
+        try:
+            lent = self._idle[kind].pop()
+        except IndexError:
+            lent = self._stack.enter_context(make())
+        yield lent
+        self._idle[kind].append(lent)
+
+    def _new_folder(self) -> Path:
+        folder = self._folder / str(next(self._numbers))
+        folder.mkdir(parents=True)
+        return folder
 
 
 @dataclass

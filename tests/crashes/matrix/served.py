@@ -27,7 +27,7 @@ def note_result(flow: Flow[..., Any], flow_run: object, state: State[Any]) -> No
     note(ORDER, f"result {json.dumps(state.result())}")
 
 
-FLOWS = flows_of(ours.work)
+FLOWS = flows_of(lambda: ours.work(ORDER))
 evaluating = FLOWS["evaluating"].with_options(on_completion=[note_result])
 parent = FLOWS["parent"].with_options(on_completion=[note_result])
 
@@ -46,5 +46,4 @@ if __name__ == "__main__":
 elif "PREFECT__FLOW_RUN_ID" in os.environ:
     ORDER.update(json.loads(Path(os.environ["CRASH_ORDER"]).read_text()))
     write_to_log(ORDER)
-    ours.begin(ORDER)
     note(ORDER, f"process {os.getpid()}")
