@@ -32,7 +32,6 @@ from prefect_qiskit_runtime.models import (
     ServiceKind,
     Simulation,
 )
-from prefect_qiskit_runtime.program.simulation import SimulationSettings, lay_simulation_over
 from prefect_qiskit_runtime.renamed import old_method
 
 if TYPE_CHECKING:
@@ -273,6 +272,9 @@ class SimulationFields(BaseModel):
     @field_validator("simulation", mode="after")
     @classmethod
     def _consistent_simulation(cls, value: Simulation) -> Simulation:
+        # Imported on use: a Prefect server loads this module for its forms only.
+        from prefect_qiskit_runtime.program.simulation import SimulationSettings
+
         try:
             SimulationSettings.read(value.model_dump(), "simulation")
         except InvalidInputError as exc:
@@ -679,6 +681,10 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
 
     def named_simulation(self) -> dict[str, Any]:
         """Return the settings of the simulation that differ from their defaults."""
+        if self.simulation == Simulation():
+            return {}
+        from prefect_qiskit_runtime.program.simulation import SimulationSettings
+
         return SimulationSettings.read(self.simulation.model_dump()).named
 
     def program_options(self, given: OptionsLike = None) -> RuntimeOptions:
@@ -688,6 +694,11 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
             ConfigurationError: As for `options`, or the settings of the simulation exclude each
                 other, or nothing is simulated.
         """
+        from prefect_qiskit_runtime.program.simulation import (
+            SimulationSettings,
+            lay_simulation_over,
+        )
+
         merged = self.options(given)
         asked = (
             {} if merged.simulation is None else merged.simulation.model_dump(exclude_unset=True)

@@ -42,7 +42,8 @@ def test_the_form_of_a_backend_has_a_group_for_the_simulation() -> None:
     schema = RuntimeBackend.model_json_schema()
     group = schema["definitions" if "definitions" in schema else "$defs"]["Simulation"]
 
-    assert schema["properties"]["simulation"]["title"] == "Simulation"
+    assert schema["properties"]["simulation"]["$ref"].endswith("/Simulation")
+    assert group["title"] == "Simulation"
     assert {name: field["title"] for name, field in group["properties"].items()} == {
         "method": "Method",
         "bond_dimension": "Largest bond dimension",

@@ -26,7 +26,7 @@ _SETTINGS_CLASSES = frozenset({
 _UPSTREAM_TYPES = frozenset({
     "Result", "ObservablesArray", "BitArray", "DataBin", "PubResult", "SamplerPubResult",
     "EstimatorPubResult", "PrimitiveResult", "NoiseLearnerResult", "PauliLindbladMap",
-    "NoiseModel", "ExecutionSpans", "ExecutionSpanCollection", "ExecutionSpan",
+    "ExecutionSpans", "ExecutionSpanCollection", "ExecutionSpan",
     "DoubleSliceSpan", "TwirledSliceSpan", "TwirledSliceSpanV2",
 })
 # fmt: on

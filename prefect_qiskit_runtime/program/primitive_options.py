@@ -204,9 +204,8 @@ def require_known_inputs(inputs: Mapping[str, Any]) -> None:
 
 def known_options() -> frozenset[str]:
     """Return the paths of all options of primitives that this package knows."""
-    return frozenset(
-        f"{section}{name}" for section, names in _OPTIONS.items() for name in names.split()
-    )
+    of_ibm = {f"{section}{name}" for section, names in _OPTIONS.items() for name in names.split()}
+    return frozenset().union(of_ibm, *_SUPPORTED.values())
 
 
 def require_known_options(primitive: PrimitiveName, options: Mapping[str, Any]) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import stat
-from concurrent.futures import ThreadPoolExecutor
+import subprocess
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -272,25 +273,47 @@ ODD = {
 }
 
 
+SAVING_THREE = """
+import sys
+from qiskit_ibm_runtime.accounts import management
+from prefect_qiskit_runtime.client import RuntimeClient
+
+file, instance, number = sys.argv[1:]
+management._DEFAULT_ACCOUNT_CONFIG_JSON_FILE = file
+
+def save(name):
+    RuntimeClient.save_account("key-of-" + name, name=name, instance=instance)
+
+print("ready", flush=True)
+sys.stdin.readline()
+with ThreadPoolExecutor(3) as threads:
+    list(threads.map(save, [f"{number}-{one}" for one in range(3)]))
+"""
+
+
 def test_accounts_that_are_saved_at_the_same_time_are_all_saved(file: Path) -> None:
     """By four processes with three threads each."""
     save("before", channel="ibm_cloud", instance=CRN)
-    processes = multiprocessing.get_context("fork")
-    barrier = processes.Barrier(4)
-
-    def save_three(number: int) -> None:
-        barrier.wait()
-        with ThreadPoolExecutor(3) as threads:
-            saving = [threads.submit(save, f"{number}-{one}", instance=CRN) for one in range(3)]
-        for one in saving:
-            one.result()
-
-    writers = [processes.Process(target=save_three, args=(number,)) for number in range(4)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join(60)
-    assert [writer.exitcode for writer in writers] == [0, 0, 0, 0]
+    with ExitStack() as processes:
+        writers = [
+            processes.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", SAVING_THREE, str(file), CRN, str(number)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for number in range(4)
+        ]
+        for writer in writers:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == "ready\n"
+        for writer in writers:
+            assert writer.stdin is not None
+            writer.stdin.write("\n")
+            writer.stdin.flush()
+    assert [writer.returncode for writer in writers] == [0, 0, 0, 0]
     names = {f"{number}-{one}" for number in range(4) for one in range(3)}
     assert RuntimeClient.saved_accounts().keys() == names | {"before"}
 

@@ -124,7 +124,7 @@ async def test_a_job_that_ran_before_the_client_is_found(
     await client.delete_job(job.job_id)
     with pytest.raises(NotFoundError) as caught:
         await client.job(job.job_id)
-    assert (caught.value.kind, caught.value.identifier) == ("job", job.job_id)
+    assert (caught.value.kind, caught.value.identifier) == ("deleted_job", job.job_id)
 
 
 async def test_a_callback_may_be_a_coroutine_and_may_fail(

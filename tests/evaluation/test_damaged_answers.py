@@ -163,10 +163,12 @@ async def test_a_client_without_prefect_reports_a_private_result_that_was_read_b
 async def test_an_answer_that_is_not_json_is_asked_for_again(
     ibm: Proxy,
     backend: RuntimeBackend,
+    cloud: OfflineService,
     monkeypatch: pytest.MonkeyPatch,
     question: str,
     damage: str,
 ) -> None:
+    cloud.add("job_usage", pending=True)  # otherwise the list of jobs has their usage
     monkeypatch.setattr(_polling, "_BETWEEN_REQUESTS_SECONDS", 0.01)
     limited = backend.model_copy(update={"max_qpu_seconds_per_day": 1e6, "transpile": True})
     assert await count(limited) == {"1": 5}

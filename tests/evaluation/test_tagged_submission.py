@@ -344,6 +344,7 @@ def ibm(cloud: OfflineService, monkeypatch: pytest.MonkeyPatch) -> Iterator[Prox
 async def sample_within_a_budget(ibm: Proxy, cloud: OfflineService) -> None:
     """Call a primitive whose budget needs the metrics of an earlier job."""
     await arun_sampler.fn([flip()], backend=ibm_backend(ibm.url, cloud.token), shots=5)
+    cloud.add("job_usage", pending=True)  # otherwise the list of jobs has their usage
     ibm.seen.clear()
     limited = ibm_backend(
         ibm.url, cloud.token, max_qpu_seconds_per_day=1e6, retry_deadline_seconds=0
@@ -369,9 +370,7 @@ async def test_a_query_that_fails_before_the_submission_is_not_an_unclear_submis
 async def test_an_answer_that_cannot_be_read_before_the_submission_ends_the_call(
     ibm: Proxy, cloud: OfflineService
 ) -> None:
-    ibm.faults.append(
-        Fault(r"GET /api/v1/jobs/\w+/metrics", "before", 200, b'{"usage": 7}', times=1000)
-    )
+    ibm.faults.append(Fault(r"GET /api/v1/jobs/\w+/metrics", "before", 200, b"[7]", times=1000))
     with pytest.raises(ProtocolError, match=r"metrics of job .* The job was not submitted\.$"):
         await sample_within_a_budget(ibm, cloud)
     assert not [request for request in ibm.seen if request.startswith("POST /api/v1/jobs")]

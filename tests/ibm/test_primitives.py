@@ -214,7 +214,7 @@ def test_a_job_is_listed_attached_to_and_read(backend: RuntimeBackend) -> None:
     )
     assert provenance.started_at is not None and provenance.quantum_seconds is not None
     assert job.job_id in {info.id for info in jobs.list_jobs.fn(backend=backend)}
-    assert attached.logs() == ""
+    assert attached.logs() == "Completed\n"
 
 
 def test_backends_are_listed_and_the_least_busy_is_chosen(backend: RuntimeBackend) -> None:

@@ -95,7 +95,8 @@ async def test_the_large_program_of_one_user_deletes_no_jobs_of_another(local) -
     async with local.client() as alice, local.client("bob") as bob:
         program_id = await local.program(alice)
         ids = [await _finished(local, alice, program_id, "1" * 100_000) for _ in range(10)]
-        await local.program(bob, description="x" * 40_000_000)
+        for number in range(9):  # 36 MB: one request has less than 5 MB
+            await local.program(bob, name=f"large-{number}", description="x" * 4_000_000)
         own = [await _finished(local, bob, await local.program(bob))]
         assert await _forget(local, size=10_000_000) == 1
         assert await _listed(alice) == ids

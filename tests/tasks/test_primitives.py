@@ -172,17 +172,19 @@ def test_hundreds_of_parameter_sets_go_in_one_pub() -> None:
 def test_a_circuit_too_wide_for_the_memory_ends_with_the_simulators_figures() -> None:
     wide = QuantumCircuit(60)
     wide.h(range(60))
-    for qubit in range(59):
-        wide.cp(0.3, qubit, qubit + 1)
+    for distance in range(1, 30):
+        for qubit in range(60 - distance):
+            wide.cp(0.3 + 0.01 * distance, qubit, qubit + distance)
     wide.h(range(60))
     wide.measure_all()
 
     with pytest.raises(ProgramFailedError) as raised:
         run_sampler([bell(measured=True), wide], backend=IDEAL)
 
-    assert "pubs[1]: The simulator did not run the circuit: 60 qubits need 16 EiB" in str(
-        raised.value
-    )
+    message = str(raised.value)
+    assert "pubs[1]: The simulator did not run the circuit" in message
+    assert "a state vector of 60 qubits needs 16 EiB" in message
+    assert "bond_dimension=64" in message
 
 
 # --- backends with noise -------------------------------------------------------------------
