@@ -1,6 +1,6 @@
 """The usage of jobs, as measured by the service.
 
-Usage that the service has not reported, or that is not final, is not known, and never counts as 0:
+Usage that the service has not reported, or that is not final, is not known, and is never taken as 0:
 where usage is limited, the expected usage takes its place.
 """
 

@@ -29,7 +29,7 @@ _INTERVAL_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class RetentionLimits:
-    """What is kept.
+    """The limits of what is kept.
 
     Attributes:
         days: Days for which an ended job is kept.

@@ -1,4 +1,4 @@
-"""What programs of other users return is refused in words if it would take too much or run code."""
+"""Results of other users' programs that would take too much or run code are refused in words."""
 
 from __future__ import annotations
 

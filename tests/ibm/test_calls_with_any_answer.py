@@ -24,7 +24,7 @@ from tests.simulated_ibm import ibm_backend
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "6"))
 LONGEST_CALL_SECONDS = 60.0
-# The result is data of the job, and a configuration is no listing of facts but a device.
+# The result is data of the job, and a configuration describes a device, not facts about jobs.
 UNCHANGED = ("/results", "/configuration", "/properties")
 ESSENTIAL = {"id", "state", "status", "jobs"}
 

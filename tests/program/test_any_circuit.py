@@ -199,7 +199,7 @@ def test_any_circuit_transpiled_for_a_device_is_the_same_circuit_with_its_noise(
 
 
 def from_program(backend: ProgramBackend, circuit: QuantumCircuit, rows: Any) -> dict[str, Any]:
-    """What an uploaded program gets that compiles a circuit and samples it."""
+    """The results of an uploaded program that compiles a circuit and samples it."""
 
     def main(backend: ProgramBackend, user_messenger: UserMessenger, *, circuit: Any, rows: Any):
         job = backend.sampler(shots=SHOTS, seed=9).run([(circuit, rows)])

@@ -212,7 +212,7 @@ class JobPoller:
     ) -> set[str]:
         """List pending jobs until all the requested ones are found, or the list ends.
 
-        A list that cannot be read counts as ended: a fault of one job must not end the wait for
+        A list that cannot be read is treated as ended: a fault of one job must not end the wait for
         the others, which are requested by their ids.
         """
         states: dict[str, JobState] = {}

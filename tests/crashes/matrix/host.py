@@ -32,7 +32,7 @@ from prefect.settings import (
 from prefect.states import AwaitingRetry
 
 Work = Callable[[dict[str, Any]], Any]
-"""What a flow does for an order, with one of the clients."""
+"""The flow that serves an order with one of the clients."""
 
 
 def main(client: str) -> None:
