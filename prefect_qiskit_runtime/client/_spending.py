@@ -1,7 +1,7 @@
 """The usage of jobs, as measured by the service.
 
-Usage that the service has not reported, or that is not final, is not known, and is never taken as 0:
-where usage is limited, the expected usage takes its place.
+Usage that the service has not reported, or that is not final, is not known, and is never taken as
+0: where usage is limited, the expected usage takes its place.
 """
 
 from __future__ import annotations
