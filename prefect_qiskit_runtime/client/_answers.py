@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -167,13 +168,36 @@ def _proxy_error(tried: str, what: str, fault: ProxyFault) -> QiskitRuntimeError
     return ServiceUnavailableError(f"{answered}. This may pass: try again.")
 
 
-# The hosts that have answered with JSON in this process.
-_speak_json: set[str] = set()
+class KnownServices:
+    """The hosts that have answered this process, and whether one of their answers was JSON.
+
+    Each call opens a connection, so the connection cannot know it. An embedded service has another
+    port after each start: at most `limit` hosts are remembered, and the first is forgotten first.
+    """
+
+    def __init__(self, limit: int = 256) -> None:
+        self._limit = limit
+        self._speak_json: dict[str, bool] = {}
+        self._lock = threading.Lock()
+
+    def record_answer(self, url: str | httpx.URL, *, is_json: bool = False) -> None:
+        """Record that the service at a URL has answered."""
+        host = _host(url)
+        with self._lock:
+            self._speak_json[host] = is_json or self._speak_json.get(host, False)
+            if len(self._speak_json) > self._limit:
+                del self._speak_json[next(iter(self._speak_json))]
+
+    def has_answered(self, url: str | httpx.URL) -> bool:
+        """Return whether the service at a URL has answered, so its address is correct."""
+        return _host(url) in self._speak_json
+
+    def speaks_json(self, url: str | httpx.URL) -> bool:
+        """Return whether the service at a URL has answered with JSON, as a Runtime service does."""
+        return self._speak_json.get(_host(url), False)
 
 
-def note_json(url: str | httpx.URL) -> None:
-    """Record that the service at a url has answered with JSON, as a Qiskit Runtime service does."""
-    _speak_json.add(_host(url))
+known_services = KnownServices()
 
 
 def malformed(
@@ -191,7 +215,7 @@ def malformed(
         at: Path of the part of the answer that was read, such as `jobs.3`.
     """
     error = _malformed(call, fault, at)
-    is_page = url is not None and _is_no_json(fault) and _host(url) in _speak_json
+    is_page = url is not None and _is_no_json(fault) and known_services.speaks_json(url)
     error.transient = is_page and (call.repeatable or call.method == "GET")
     return error
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from prefect_qiskit_runtime.client._answers import Call, malformed, note_json
+from prefect_qiskit_runtime.client._answers import Call, known_services, malformed
 from prefect_qiskit_runtime.client._transport import Query, Transport
 from prefect_qiskit_runtime.errors import ConfigurationError, ProtocolError
 from prefect_qiskit_runtime.models import JobInfo, ProgramInfo, SessionInfo
@@ -149,7 +149,7 @@ def read_model(call: Call, response: httpx.Response, model: type[Model]) -> Mode
         answer = model.model_validate_json(response.content)
     except ValidationError as exc:
         raise malformed(call, exc, response.url) from exc
-    note_json(response.url)
+    known_services.record_answer(response.url, is_json=True)
     return answer
 
 
@@ -159,7 +159,7 @@ def read_json(call: Call, response: httpx.Response) -> dict[str, Any]:
         body = json.loads(response.content)
     except (ValueError, RecursionError) as exc:
         raise malformed(call, exc, response.url) from exc
-    note_json(response.url)
+    known_services.record_answer(response.url, is_json=True)
     if not isinstance(body, dict):
         raise ProtocolError(f"Cannot {call.doing}: the answer is not a JSON object.")
     return body

@@ -16,7 +16,12 @@ from typing import Self
 import httpx
 from pydantic import ValidationError
 
-from prefect_qiskit_runtime.client._answers import Call, error_from_fault, error_from_response
+from prefect_qiskit_runtime.client._answers import (
+    Call,
+    error_from_fault,
+    error_from_response,
+    known_services,
+)
 from prefect_qiskit_runtime.client._proxies import CONNECTIONS, Proxies
 from prefect_qiskit_runtime.errors import ConfigurationError, QiskitRuntimeError, is_retryable
 from prefect_qiskit_runtime.models import package_version
@@ -62,7 +67,6 @@ _CLOSE_SECONDS = 5.0
 # Faults before any byte was sent: every request may be sent again after them.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _SILENT = (httpx.ReadTimeout, httpx.WriteTimeout)
-_answered: set[str] = set()  # the services that have answered in this process
 Query = Mapping[str, str | int | bool | list[str] | None]
 Verify = bool | str | Path | ssl.SSLContext
 
@@ -111,7 +115,7 @@ class Transport:
     @property
     def has_answered(self) -> bool:
         """Whether the service has answered in this process before, so its address is correct."""
-        return self._url in _answered
+        return known_services.has_answered(self._url)
 
     async def __aenter__(self) -> Self:
         self._http = self._open()
@@ -212,7 +216,7 @@ class Transport:
         auth = self._auth()
         try:
             response = await self._http.send(request, auth=auth, stream=stream)
-            _answered.add(self._url)
+            known_services.record_answer(response.url)
             if response.status_code < 300:
                 return response
             await response.aread()

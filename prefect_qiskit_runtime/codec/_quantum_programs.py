@@ -63,15 +63,8 @@ def quantum_program_inputs(
         )
         return converter.encoder(program, options).model_dump(mode="json")
     except ValueError as exc:
-        raise EncodingError(f"The quantum program cannot be written: {_first_fault(exc)}") from exc
-
-
-def _first_fault(exc: ValueError) -> str:
-    """Return the first fault as one sentence; pydantic's errors have several lines."""
-    if not hasattr(exc, "errors"):
-        return str(exc)
-    fault = exc.errors(include_url=False, include_input=False)[0]  # type: ignore[attr-defined]
-    return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}."
+        fault = seams.first_fault(exc)
+        raise EncodingError(f"The quantum program cannot be written: {fault}") from exc
 
 
 def _on_the_wire(program: Any, *, is_for_ibm: bool) -> Any:

@@ -158,6 +158,19 @@ def primitive_inputs(primitive: str, options: Mapping[str, Any]) -> dict[str, An
     return kind._get_program_inputs(dataclasses.asdict(asked))
 
 
+def first_fault(exc: Exception) -> str:
+    """Return the first fault that the models of qiskit-ibm-runtime found, as one sentence.
+
+    Their errors are pydantic's, which have several lines and repeat the input. Pydantic is not
+    imported here: an image may not contain it.
+    """
+    faults = getattr(exc, "errors", None)
+    if faults is None:
+        return f"{str(exc).rstrip('.')}."
+    fault = faults(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].rstrip('.')}."
+
+
 @functools.cache
 def option_names() -> frozenset[str]:
     """Return the paths of the options of all primitives; empty if they cannot be listed."""

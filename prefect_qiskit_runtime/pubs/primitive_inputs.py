@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from prefect_qiskit_runtime.backend import RuntimeBackend, laid_over
 from prefect_qiskit_runtime.codec import seams
@@ -175,7 +175,7 @@ class PrimitiveCall:
         except (ValueError, TypeError) as exc:
             raise InvalidInputError(
                 f"The options are not valid for the {self.primitive} of qiskit-ibm-runtime"
-                f" {seams.upstream_version()}: {_first_fault(exc)}",
+                f" {seams.upstream_version()}: {seams.first_fault(exc)}",
                 path="$.options",
                 rule="options of qiskit-ibm-runtime",
             ) from exc
@@ -297,14 +297,6 @@ def split_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, An
     if environment:
         primitive["environment"] = environment
     return primitive, given
-
-
-def _first_fault(exc: Exception) -> str:
-    """Return the first fault as one sentence; pydantic's errors have several lines."""
-    if isinstance(exc, ValidationError):
-        fault = exc.errors(include_url=False, include_input=False)[0]
-        return f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].rstrip('.')}."
-    return f"{str(exc).rstrip('.')}."
 
 
 def _coerce_pubs(primitive: PrimitiveName, pubs: Iterable[Any]) -> list[Any]:

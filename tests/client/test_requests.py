@@ -7,6 +7,7 @@ import pickle
 import pytest
 
 from prefect_qiskit_runtime.client import RuntimeApi
+from prefect_qiskit_runtime.client._answers import KnownServices
 from prefect_qiskit_runtime.errors import (
     AccessDeniedError,
     AuthenticationError,
@@ -297,3 +298,17 @@ async def test_a_certificate_is_verified_unless_it_is_given(
         assert await api.job_logs("j1") == "log"
     async with RuntimeApi(wire.url, TOKEN, verify=False) as api:
         assert await api.job_logs("j1") == "log"
+
+
+def test_a_known_service_is_remembered_until_many_others_have_answered() -> None:
+    known = KnownServices(limit=2)
+    known.record_answer("http://a:1/v1", is_json=True)
+    known.record_answer("http://b:1")
+    known.record_answer("http://a:1/other")
+    assert known.has_answered("http://b:1/jobs")
+    assert not known.speaks_json("http://b:1")
+    assert known.speaks_json("http://a:1")
+    known.record_answer("http://c:1")
+    assert not known.has_answered("http://a:1")
+    assert not known.speaks_json("http://a:1")
+    assert known.has_answered("http://c:1")
