@@ -16,14 +16,13 @@ from prefect.blocks.abstract import CredentialsBlock
 from prefect.blocks.core import Block
 from pydantic import BaseModel, Field, HttpUrl, field_validator, model_validator
 
-from prefect_qiskit_runtime.credentials import (
+from prefect_qiskit_runtime.block_fields.fields import (
     LOGO_URL,
     STRICT,
-    IBMQuantumCredentials,
     Referable,
-    RuntimeServiceCredentials,
     StrictFields,
 )
+from prefect_qiskit_runtime.credentials import IBMQuantumCredentials, RuntimeServiceCredentials
 from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError
 from prefect_qiskit_runtime.models import (
     IBM_QUANTUM,

@@ -16,7 +16,12 @@ from prefect.context import FlowRunContext
 from pydantic import Field, HttpUrl, model_validator
 
 from prefect_qiskit_runtime.backend import RuntimeBackend
-from prefect_qiskit_runtime.credentials import LOGO_URL, STRICT, Referable, StrictFields
+from prefect_qiskit_runtime.block_fields.fields import (
+    LOGO_URL,
+    STRICT,
+    Referable,
+    StrictFields,
+)
 from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.twins.sync import blocking, run_sync
 

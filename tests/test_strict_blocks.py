@@ -156,6 +156,14 @@ async def test_a_document_of_another_version_loads_with_a_warning() -> None:
             RuntimeBackend.model_validate({"colour": "red"})
 
 
+def test_only_prefects_reader_of_documents_makes_fields_lenient() -> None:
+    def _from_block_document(fields: dict[str, Any]) -> RuntimeBackend:
+        return RuntimeBackend.model_validate(fields)
+
+    with pytest.raises(ValidationError, match="has no field 'colour'"):
+        _from_block_document({"colour": "red"})
+
+
 # --- options of primitives -----------------------------------------------------------------------
 
 
