@@ -11,16 +11,20 @@ import json
 import logging
 import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 
 from prefect_qiskit_runtime.broker._journal import Journal, Submission
 from prefect_qiskit_runtime.broker._line import BrokerLine, is_for_the_line
 from prefect_qiskit_runtime.broker._session import HardwareSession
-from prefect_qiskit_runtime.client import IbmApi, job_error, read_result, was_sent
+from prefect_qiskit_runtime.client import (
+    IbmApi,
+    explain_deletion,
+    job_error,
+    read_result,
+    was_sent,
+)
 from prefect_qiskit_runtime.errors import (
-    DELETED_JOB,
     ConflictError,
     DecodingError,
     NotFoundError,
@@ -134,7 +138,7 @@ class HardwareCall:
             found = await self._find_earlier(submission)
             own_jobs += found is None
             self.job_id = found or await self._submit(submission)
-            with _deletion_explained(self.job_id):
+            with explain_deletion(self.job_id, " for this evaluation."):
                 state = await self._end_of(self.job_id)
                 if state.status is JobStatus.COMPLETED:
                     text, _ = await read_result(
@@ -311,22 +315,6 @@ class HardwareCall:
         except NotFoundError:
             body = None
         return job_error(info, body, None)
-
-
-@contextmanager
-def _deletion_explained(job_id: str) -> Iterator[None]:
-    """Turn the service's answer that it has no such job into the error of a deleted job."""
-    try:
-        yield
-    except NotFoundError as error:
-        if error.kind != "job" or error.identifier != job_id:
-            raise
-        raise NotFoundError(
-            f"Job {job_id} was deleted in the service, and its result with it. It is not submitted"
-            " again for this evaluation.",
-            kind=DELETED_JOB,
-            identifier=job_id,
-        ) from error
 
 
 def _require_json(text: str) -> None:

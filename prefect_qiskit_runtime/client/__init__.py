@@ -41,7 +41,12 @@ from prefect_qiskit_runtime.client._programs import (
     format_programs,
 )
 from prefect_qiskit_runtime.client._proxies import Proxies
-from prefect_qiskit_runtime.client._results import already_read, read_result
+from prefect_qiskit_runtime.client._results import (
+    already_read,
+    error_of_deleted_job,
+    explain_deletion,
+    read_result,
+)
 from prefect_qiskit_runtime.client._runtime import RuntimeClient
 from prefect_qiskit_runtime.client._sessions import RuntimeClientSession
 from prefect_qiskit_runtime.client._sources import (
@@ -101,7 +106,9 @@ __all__ = [
     "already_read",
     "embedded_api",
     "embedded_status",
+    "error_of_deleted_job",
     "expected_seconds",
+    "explain_deletion",
     "format_program",
     "format_programs",
     "instance_name",

@@ -215,7 +215,7 @@ def malformed(
         at: Path of the part of the answer that was read, such as `jobs.3`.
     """
     error = _malformed(call, fault, at)
-    is_page = url is not None and _is_no_json(fault) and known_services.speaks_json(url)
+    is_page = url is not None and _is_not_json(fault) and known_services.speaks_json(url)
     error.transient = is_page and (call.repeatable or call.method == "GET")
     return error
 
@@ -224,7 +224,7 @@ def _host(url: str | httpx.URL) -> str:
     return httpx.URL(url).netloc.decode()
 
 
-def _is_no_json(fault: Exception | str) -> bool:
+def _is_not_json(fault: Exception | str) -> bool:
     if isinstance(fault, ValidationError):
         faults = fault.errors(include_input=False, include_url=False, include_context=False)
         return faults[0]["type"] == "json_invalid"

@@ -1,12 +1,21 @@
-"""The result of a completed job, fetched again if the answer was empty, cut or garbled."""
+"""The result of a completed job, fetched again if the answer was empty, cut or garbled.
+
+The errors of results that the service no longer has are here too.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
-from prefect_qiskit_runtime.errors import DecodingError, NotFoundError, ProtocolError
+from prefect_qiskit_runtime.errors import (
+    DELETED_JOB,
+    DecodingError,
+    NotFoundError,
+    ProtocolError,
+)
 
 T = TypeVar("T")
 
@@ -69,6 +78,32 @@ def already_read(job_id: str, where: str = "") -> NotFoundError:
         kind="result",
         identifier=job_id,
     )
+
+
+def error_of_deleted_job(job_id: str, where: str) -> NotFoundError:
+    """Return the error of a call whose job was deleted before its result was fetched.
+
+    Args:
+        job_id: The job.
+        where: Where it is not submitted again, as in " for this evaluation."; advice may follow.
+    """
+    return NotFoundError(
+        f"Job {job_id} was deleted in the service, and its result with it. It is not submitted"
+        f" again{where}",
+        kind=DELETED_JOB,
+        identifier=job_id,
+    )
+
+
+@contextmanager
+def explain_deletion(job_id: str, where: str) -> Iterator[None]:
+    """Turn the service's answer that it has no such job into the error of a deleted job."""
+    try:
+        yield
+    except NotFoundError as error:
+        if error.kind not in ("job", DELETED_JOB) or error.identifier != job_id:
+            raise
+        raise error_of_deleted_job(job_id, where) from error
 
 
 def _read(body: bytes, read: Callable[[str], T]) -> tuple[str, T]:

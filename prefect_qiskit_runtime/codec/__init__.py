@@ -4,10 +4,10 @@ It encodes inputs, interim results and results as the JSON that qiskit-ibm-runti
 reads, closes its gaps (parameter expressions, numpy scalars, object arrays, `SparsePauliOp` with
 parameters, Clifford, sets of tuples), and reports the path of any input that has no encoding.
 
-It never pickles; never builds a class named by the text, other than Qiskit's operators and states
-of a list (any other `settings` object stays a dict); never imports Qiskit for values that are plain
-JSON; and never drops a value silently. A text may come from a program of another user: what it
-takes when it is decoded is limited (`_limits`, `_qpy_limits`).
+It never pickles; never builds a class named by the text, except the listed operators and states of
+Qiskit (any other `settings` object stays a dict); never imports Qiskit for values that are plain
+JSON; and never drops a value silently. A text may come from a program of another user:
+the memory and time of decoding are limited (`_limits`, `_qpy_limits`).
 
 Entry points: `encode`, `encode_inputs`, `decode`, `fingerprint` (a short text that identifies a
 value), and for subclassing `RuntimeEncoder` and `RuntimeDecoder`. Quantum programs have a separate

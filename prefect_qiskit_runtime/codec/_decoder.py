@@ -86,7 +86,7 @@ class RuntimeDecoder(json.JSONDecoder):
     The common types are decoded here; known others are left to the decoder of the installed
     qiskit-ibm-runtime, which is imported only then. A dict with an unknown tag is left unchanged.
 
-    The text may come from a program of another user: see `_limits` for what it may take.
+    The text may come from a program of another user: see `_limits` for the limits.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -259,9 +259,9 @@ def _decode_vector(obj: dict[str, Any]) -> Any:
 def _decode_settings(obj: dict[str, Any]) -> Any:
     """Build an operator or state of Qiskit; leave any other object as a dict.
 
-    The class is one of a list and looked up by name in `qiskit.quantum_info`, never imported from
-    the module named in the text: this is safe with text of unknown origin, and finds classes that
-    have moved.
+    The class must be in a list, and is looked up by name in `qiskit.quantum_info`. It is never
+    imported from the module named in the text: this is safe with text of unknown origin, and finds
+    classes that have moved.
     """
     name = str(obj.get("__class__"))
     if not str(obj.get("__module__")).startswith(_SETTINGS_PACKAGE):

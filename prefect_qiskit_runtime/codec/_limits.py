@@ -1,6 +1,6 @@
 """Limits of decoding: a short text must not become gigabytes, or keep a processor busy.
 
-All values of one text share a budget of bytes. What a value will take is charged before it is
+All values of one text share a budget of bytes. The memory of a value is charged before it is
 built: the size of an unpacked array, the bits of a circuit, and for constructors whose time grows
 faster than their input an equivalent of that time.
 """

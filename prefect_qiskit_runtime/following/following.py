@@ -7,11 +7,17 @@ changes the job. A caller that is cancelled cancels its job.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any
 
-from prefect_qiskit_runtime.client import RuntimeApi, job_error, read_result
+from prefect_qiskit_runtime.client import (
+    RuntimeApi,
+    error_of_deleted_job,
+    explain_deletion,
+    job_error,
+    read_result,
+)
 from prefect_qiskit_runtime.codec import Decoders, decode
 from prefect_qiskit_runtime.errors import (
     DELETED_JOB,
@@ -36,6 +42,10 @@ CANCEL_SECONDS = 10.0
 """How long a cancelled caller tries to cancel its job."""
 
 LOG_TAIL_CHARACTERS = 4000
+_NOT_SUBMITTED_AGAIN = (
+    ", in this flow run or a retry of it. To run it again, start another flow run or give the call"
+    " another durable_key."
+)
 _STATE_PHRASES = {
     JobStatus.QUEUED: "is queued",
     JobStatus.RUNNING: "is running",
@@ -89,24 +99,12 @@ async def _follow(
 
 def deleted_job(job_id: str) -> NotFoundError:
     """Return the error of a call whose job was deleted before its result was fetched."""
-    return NotFoundError(
-        f"Job {job_id} was deleted in the service, and its result with it. It is not submitted"
-        " again, in this flow run or a retry of it. To run it again, start another flow run or"
-        " give the call another durable_key.",
-        kind=DELETED_JOB,
-        identifier=job_id,
-    )
+    return error_of_deleted_job(job_id, _NOT_SUBMITTED_AGAIN)
 
 
-@contextmanager
-def deletion_explained(job_id: str) -> Iterator[None]:
+def deletion_explained(job_id: str) -> AbstractContextManager[None]:
     """Turn the service's answer that it has no such job into the error of a deleted job."""
-    try:
-        yield
-    except NotFoundError as error:
-        if error.kind not in ("job", DELETED_JOB) or error.identifier != job_id:
-            raise
-        raise deleted_job(job_id) from error
+    return explain_deletion(job_id, _NOT_SUBMITTED_AGAIN)
 
 
 def _send_end_event(state: JobState, job_id: str, about: Mapping[str, str]) -> None:

@@ -86,7 +86,7 @@ WholeSeconds = Annotated[int, Field(strict=True, ge=0)]
 """A duration in whole seconds."""
 
 
-def _require_no_number(given: Any) -> Any:
+def _refuse_number(given: Any) -> Any:
     if isinstance(given, str | datetime):
         return given
     raise ValueError("a number is not a time of the protocol")
@@ -96,5 +96,5 @@ def _in_utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
-Moment = Annotated[datetime, BeforeValidator(_require_no_number), AfterValidator(_in_utc)]
+Moment = Annotated[datetime, BeforeValidator(_refuse_number), AfterValidator(_in_utc)]
 """A time; in UTC if the service does not name a zone."""

@@ -91,7 +91,7 @@ def require_shots(shots: Any, name: str = "shots") -> None:
         )
 
 
-def require_whole_values(values: Any) -> None:
+def require_unmasked_values(values: Any) -> None:
     """Refuse parameter values whose masked elements would be used like the others.
 
     Args:

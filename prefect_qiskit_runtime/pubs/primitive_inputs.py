@@ -308,7 +308,7 @@ def _coerce_pubs(primitive: PrimitiveName, pubs: Iterable[Any]) -> list[Any]:
     coerced = []
     for index, pub in enumerate(_parts(primitive, pubs)):
         with _naming(index):
-            constructs.require_whole_values(_written_values(primitive, pub))
+            constructs.require_unmasked_values(_written_values(primitive, pub))
             try:
                 coerced.append(coerce(pub))
             # Qiskit raises different errors for different invalid values.

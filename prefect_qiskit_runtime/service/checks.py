@@ -1,6 +1,6 @@
-"""Checks of what users wrote: sources of programs, JSON schemas, and inputs against a schema.
+"""Checks of texts from users: sources of programs, JSON schemas, and inputs against a schema.
 
-All of them can take very long or very much memory: a schema may contain any regular expression,
+Each can take very long or use very much memory: a schema may contain any regular expression,
 and parsing a source needs a thousand times its size. So they run in children of this process, each
 with limits of time and memory that the kernel enforces. `checker` is the service's side.
 

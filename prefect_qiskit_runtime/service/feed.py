@@ -63,7 +63,7 @@ class Feed:
 
     @contextmanager
     def reader(self, job_id: str) -> Iterator[None]:
-        """Register a stream to a client until it has been closed, for `until_unread`."""
+        """Register a stream to a client until it has been closed, for `wait_until_unread`."""
         closed = asyncio.Event()
         self._readers.setdefault(job_id, set()).add(closed)
         try:
@@ -75,7 +75,7 @@ class Feed:
             if not readers:
                 del self._readers[job_id]
 
-    async def until_unread(self, job_id: str, timeout_seconds: float) -> None:
+    async def wait_until_unread(self, job_id: str, timeout_seconds: float) -> None:
         """Wait until the registered streams of a job that has ended are closed, or the timeout."""
         waiting = [asyncio.ensure_future(one.wait()) for one in self._readers.get(job_id, ())]
         if not waiting:

@@ -287,7 +287,7 @@ async def _stop(context: ServiceContext, job: Job) -> bool:
         context.scheduler.sessions.watch(job.session_id)
     # IBM's older clients close their own end when the answer arrives. If the service closes the
     # stream at the same moment, they wait for a stream that they have already dropped.
-    await context.feed.until_unread(job.id, _CLOSING_SECONDS)
+    await context.feed.wait_until_unread(job.id, _CLOSING_SECONDS)
     return True
 
 

@@ -1,7 +1,7 @@
 """The service's own process: its open files, and what other processes can read of it.
 
-Everything here happens once, when a service starts. Jobs' processes are not affected: they are
-executed afresh and get a separate environment and limit of files.
+Everything here happens once, when a service starts. Jobs' processes are not affected: they
+start by `exec`, with a separate environment and limit of files.
 """
 
 from __future__ import annotations

@@ -162,7 +162,7 @@ async def _shrink(
         if total <= max_bytes and bytes_per_user is None:
             return deleted
         users = await store.read(space.space_by_user, sizes)
-        left = SpaceLeft.between(users, total, max_bytes, bytes_per_user)
+        left = SpaceLeft.divide(users, total, max_bytes, bytes_per_user)
         freed = await _delete_largest(store, logs, clock, left)
         deleted += freed
         if not freed:
@@ -187,7 +187,7 @@ class SpaceLeft:
     limit: int | None = None
 
     @classmethod
-    def between(
+    def divide(
         cls, users: Mapping[str, Space], total: int, max_bytes: int, limit: int | None
     ) -> SpaceLeft:
         """Divide the maximum, less what belongs to no user, into equal shares."""

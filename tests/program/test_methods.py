@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import fields
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from qiskit.quantum_info import SparsePauliOp, Statevector
 from qiskit_aer.noise import NoiseModel, amplitude_damping_error
 
 from prefect_qiskit_runtime.errors import InvalidInputError
+from prefect_qiskit_runtime.models import Simulation
 from prefect_qiskit_runtime.program import ProgramBackend
 from prefect_qiskit_runtime.program.primitives import Request, run_estimator, run_sampler
+from prefect_qiskit_runtime.program.simulation import SimulationSettings
 
 WIDTH = 60
 MPS = "matrix_product_state"
@@ -353,3 +356,10 @@ def test_settings_are_checked(ideal, simulator, name, words):
 
     assert words in str(caught.value)
     assert caught.value.path == f"$.options.simulator.{name}"
+
+
+def test_the_settings_of_a_request_are_those_that_a_job_reads():
+    of_job = {each.name: each.default for each in fields(SimulationSettings)}
+    assert {name: field.default for name, field in Simulation.model_fields.items()} == of_job
+    hints, read = get_type_hints(Simulation), get_type_hints(SimulationSettings)
+    assert (hints["method"], hints["device"]) == (read["method"], read["device"])

@@ -136,7 +136,7 @@ async def test_a_limit_per_user_holds_while_the_total_is_small(local) -> None:
 
 def test_a_user_loses_nothing_below_an_equal_share() -> None:
     users = {"alice": Space(4, 4), "bob": Space(100, 0), "carol": Space(40, 40)}
-    left = SpaceLeft.between(users, 144, 90, None)
+    left = SpaceLeft.divide(users, 144, 90, None)
     lost: list[str] = []
     while (user := left.next_user()) is not None:
         lost.append(user)

@@ -128,7 +128,7 @@ class Connections:
         if connection.is_leaving:
             return
         connection.is_leaving = True
-        self.no_stranger(connection)
+        self.remove_stranger(connection)
         self._staying -= 1
         self._per_peer[connection.peer] -= 1
         if not self._per_peer[connection.peer]:
@@ -139,7 +139,7 @@ class Connections:
         self.leave(connection)
         del self._open[connection.number]
 
-    def no_stranger(self, connection: _Connection) -> None:
+    def remove_stranger(self, connection: _Connection) -> None:
         """Remove a connection from the strangers."""
         strangers = self._strangers.get(connection.peer)
         if strangers is not None:
@@ -214,7 +214,7 @@ class _Connection:
 
     def mark_known(self) -> None:
         """Record that a valid token has arrived."""
-        self._connections.no_stranger(self)
+        self._connections.remove_stranger(self)
 
     def close(self, why: str) -> None:
         """Close the connection now; data that was not sent is dropped."""

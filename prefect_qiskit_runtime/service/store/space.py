@@ -96,8 +96,8 @@ def note_time(connection: Connection, now: datetime) -> bool:
     """Write down the time; return False if the clock is not to be trusted yet.
 
     A clock that is more than a week ahead of the time noted last (of the newest job in a database
-    without a noted time) may be wrong. It is trusted once a day has passed by it without its being
-    set back, over restarts of the service.
+    without a noted time) may be wrong. It is trusted once a day has passed by it and it has not
+    been set back; restarts of the service do not matter.
     """
     seen = _noted(connection, "seen_at") or _newest_time(connection) or now
     doubted_from = _noted(connection, "doubted_from")
