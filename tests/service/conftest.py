@@ -207,6 +207,26 @@ def program_body(source: str, **fields: Any) -> str:
     return json.dumps({"name": "program", "data": data, **fields})
 
 
+def upload(client: httpx.Client, source: str = COUNTING, **fields: object) -> str:
+    """Upload a program; return its id."""
+    answer = client.post("/programs", content=program_body(source, **fields))
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"]
+
+
+def submit(client: httpx.Client, program_id: str, **fields: object) -> str:
+    """Submit a job; return its id."""
+    answer = client.post("/jobs", json={"program_id": program_id, **fields})
+    assert answer.status_code == 200, answer.text
+    return answer.json()["id"]
+
+
+def finish(client: httpx.Client, job_id: str) -> dict[str, object]:
+    """Wait for the end of a job; return its state."""
+    client.get(f"/jobs/{job_id}/stream")
+    return client.get(f"/jobs/{job_id}").json()["state"]
+
+
 @dataclass
 class ScriptedExecution:
     """A job whose events the test sends."""

@@ -28,7 +28,7 @@ from prefect_qiskit_runtime.service.http.server import RepeatFilter
 from tests.team import TeamService, start_team
 from tests.waiting import wait_until
 
-from .conftest import COUNTING, program_body
+from .conftest import COUNTING, finish, program_body, submit, upload
 
 SLOWEST_SECONDS = 0.25
 RESULT_OF = """
@@ -116,23 +116,6 @@ def team_with(home: Path, **settings: object) -> Iterator[TeamService]:
         assert "Traceback" not in team.log
     finally:
         team.close()
-
-
-def upload(client: httpx.Client, source: str = COUNTING, **fields: object) -> str:
-    answer = client.post("/programs", content=program_body(source, **fields))
-    assert answer.status_code == 201, answer.text
-    return answer.json()["id"]
-
-
-def submit(client: httpx.Client, program_id: str, **fields: object) -> str:
-    answer = client.post("/jobs", json={"program_id": program_id, **fields})
-    assert answer.status_code == 200, answer.text
-    return answer.json()["id"]
-
-
-def finish(client: httpx.Client, job_id: str) -> dict[str, object]:
-    client.get(f"/jobs/{job_id}/stream")
-    return client.get(f"/jobs/{job_id}").json()["state"]
 
 
 def connect(team: TeamService) -> socket.socket:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from prefect_qiskit_runtime.client import RuntimeClient
 from tests.team import TOKENS, TeamService, running_team, start_team
 from tests.waiting import wait_until
 
-from .conftest import COUNTING, program_body
+from .conftest import COUNTING, finish, submit, upload
 
 
 @pytest.fixture(scope="module")
@@ -37,23 +36,6 @@ def alice(team: TeamService) -> Iterator[httpx.Client]:
 def bob(team: TeamService) -> Iterator[httpx.Client]:
     with team.client("bob") as client:
         yield client
-
-
-def upload(client: httpx.Client, **fields: object) -> str:
-    answer = client.post("/programs", content=program_body(COUNTING, **fields))
-    assert answer.status_code == 201, answer.text
-    return answer.json()["id"]
-
-
-def submit(client: httpx.Client, program_id: str, **fields: object) -> str:
-    answer = client.post("/jobs", json={"program_id": program_id, **fields})
-    assert answer.status_code == 200, answer.text
-    return answer.json()["id"]
-
-
-def finish(client: httpx.Client, job_id: str) -> dict[str, object]:
-    *_, end = client.get(f"/jobs/{job_id}/stream").text.splitlines()
-    return json.loads(end)["state"]
 
 
 def run_serve(*arguments: str) -> subprocess.CompletedProcess[str]:
