@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from prefect_qiskit_runtime.broker._journal import Journal, Submission
 from prefect_qiskit_runtime.broker._line import BrokerLine, is_for_the_line
 from prefect_qiskit_runtime.broker._session import HardwareSession
-from prefect_qiskit_runtime.client import IbmApi, job_error, read_result, was_sent
+from prefect_qiskit_runtime.client import IbmApi, job_error, read_error, read_result, was_sent
 from prefect_qiskit_runtime.errors import (
     DELETED_JOB,
     ConflictError,
@@ -306,11 +306,7 @@ class HardwareCall:
 
     async def _error(self, job_id: str) -> QiskitRuntimeError:
         info: JobInfo = await self._account.api.get_job(job_id)
-        try:
-            body = await self._account.api.job_result(job_id)
-        except NotFoundError:
-            body = None
-        return job_error(info, body, None)
+        return job_error(info, await read_error(self._account.api, job_id), None)
 
 
 @contextmanager

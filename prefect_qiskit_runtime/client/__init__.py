@@ -41,7 +41,13 @@ from prefect_qiskit_runtime.client._programs import (
     format_programs,
 )
 from prefect_qiskit_runtime.client._proxies import Proxies
-from prefect_qiskit_runtime.client._results import already_read, read_result
+from prefect_qiskit_runtime.client._results import (
+    already_read,
+    is_page_of_gateway,
+    page_for_result,
+    read_error,
+    read_result,
+)
 from prefect_qiskit_runtime.client._runtime import RuntimeClient
 from prefect_qiskit_runtime.client._sessions import RuntimeClientSession
 from prefect_qiskit_runtime.client._sources import (
@@ -105,11 +111,14 @@ __all__ = [
     "format_program",
     "format_programs",
     "instance_name",
+    "is_page_of_gateway",
     "job_error",
     "own_image",
+    "page_for_result",
     "read_changes",
     "read_inputs",
     "read_program",
+    "read_error",
     "read_result",
     "read_source",
     "settings_of_environment",

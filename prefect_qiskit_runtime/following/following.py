@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from prefect_qiskit_runtime.client import RuntimeApi, job_error, read_result
+from prefect_qiskit_runtime.client import RuntimeApi, job_error, read_error, read_result
 from prefect_qiskit_runtime.codec import Decoders, decode
 from prefect_qiskit_runtime.errors import (
     DELETED_JOB,
@@ -161,7 +161,7 @@ async def fetch_job_error(api: RuntimeApi, job_id: str) -> JobError | None:
     info = await api.get_job(job_id)
     if info.state.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
         return None
-    body, log = await asyncio.gather(api.job_result(job_id), api.job_logs(job_id))
+    body, log = await asyncio.gather(read_error(api, job_id), api.job_logs(job_id))
     return job_error(info, body, log[-LOG_TAIL_CHARACTERS:] or None)
 
 

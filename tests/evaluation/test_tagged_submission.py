@@ -43,6 +43,7 @@ from tests.team import TOKENS, TeamService
 
 SUBMISSION = r"POST /jobs$"
 BY_TAG = r"GET /jobs\?.*tags=pqr-"
+NO_JOB = b'{"error": {"message": "There is no such job.", "code": 404}}'
 COUNTING = "def main(backend, user_messenger, upto=1):\n    return upto\n"
 
 
@@ -183,7 +184,7 @@ def test_a_clear_refusal_is_reported_at_once(
 def test_a_task_that_is_retried_finds_its_job(
     proxy: Proxy, backend: RuntimeBackend, program: str, count: CountNew
 ) -> None:
-    proxy.faults.append(Fault(r"GET /jobs/\w+/results", "before", 404, times=1))
+    proxy.faults.append(Fault(r"GET /jobs/\w+/results", "before", 404, NO_JOB))
 
     @task(retries=1)
     def evaluating() -> int:
@@ -303,7 +304,7 @@ def main(backend, user_messenger, path):
             client.post("/jobs", json=body).raise_for_status()
         gate.touch()
 
-    proxy.faults.append(Fault(r"GET /jobs/\w+/stream", "before", 404, call=make_twin))
+    proxy.faults.append(Fault(r"GET /jobs/\w+/stream", "before", 404, NO_JOB, call=make_twin))
 
     @flow
     def racing() -> str:
