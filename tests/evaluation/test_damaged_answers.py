@@ -309,7 +309,7 @@ async def test_a_404_of_an_address_that_has_never_answered_with_json_is_reported
 async def test_the_error_of_a_job_is_reported_even_if_it_left_no_text_and_no_log(
     ibm: Proxy, backend: RuntimeBackend, cloud: OfflineService
 ) -> None:
-    cloud.add("job_failure", code=1102)
+    cloud.add("end_job", reason_code=1102)
     none = b'{"errors": [{"code": 1291, "message": "There is no result."}]}'
     ibm.faults.append(Fault(RESULTS, "before", 404, none))
     ibm.faults.append(Fault(r"GET /api/v1/jobs/\w+/logs", "before", 404, b"", times=9))
