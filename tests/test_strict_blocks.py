@@ -62,7 +62,7 @@ def test_a_misspelt_field_of_a_block_is_refused(
     ("options", "misspelt", "close"),
     [
         (RuntimeOptions(), "max_execution_tim", "max_execution_time"),
-        (Simulation(), "methd", "method"),
+        (Simulation(), "bond_dim", "bond_dimension"),
     ],
 )
 def test_a_misspelt_option_is_refused_in_a_copy(
@@ -74,8 +74,10 @@ def test_a_misspelt_option_is_refused_in_a_copy(
 
 
 def test_a_misspelt_option_of_the_simulation_is_refused_with_the_close_name() -> None:
-    with pytest.raises(ConfigurationError, match=r"'simulation.methd': .* Did you mean 'method'"):
-        RuntimeOptions.read({"simulation": {"methd": "stabilizer"}})
+    with pytest.raises(
+        ConfigurationError, match=r"'simulation.bond_dim': .* Did you mean 'bond_dimension'"
+    ):
+        RuntimeOptions.read({"simulation": {"bond_dim": 2}})
 
 
 def test_a_misspelt_field_of_a_block_within_a_block_is_refused() -> None:

@@ -393,6 +393,21 @@ async def test_a_login_that_fails_before_the_submission_is_not_an_unclear_submis
     assert {request.split("?")[0] for request in ibm.seen} == {"POST /identity/token"}
 
 
+def test_a_listing_that_ignores_the_tag_gives_no_result_of_another_job_and_cancels_none(
+    proxy: Proxy, backend: RuntimeBackend, program: str, team: TeamService
+) -> None:
+    others = [submit_program.fn(program, {"upto": 7}, backend=backend).job_id for _ in range(2)]
+    with team.client() as client:
+        listing = client.get("/jobs", params={"program": program, "sort": "ASC"}).content
+    assert all(one.encode() in listing for one in others)
+    proxy.seen.clear()
+    proxy.faults.append(Fault(SUBMISSION, "before", 503))
+    proxy.faults.append(Fault(BY_TAG, "after", 200, listing, times=1000))
+    assert run_program.fn(program, {"upto": 2}, backend=backend) == 2
+    assert posts(proxy) == 2
+    assert not [request for request in proxy.seen if request.endswith("/cancel")]
+
+
 def test_a_submission_that_never_has_a_clear_outcome_ends(
     proxy: Proxy, backend: RuntimeBackend, program: str
 ) -> None:
