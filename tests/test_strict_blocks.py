@@ -25,6 +25,7 @@ from prefect_qiskit_runtime import (
     run_executor,
     run_sampler,
 )
+from prefect_qiskit_runtime.models import Simulation
 from prefect_qiskit_runtime.program.primitive_options import known_options
 from tests.circuits import bell, flip
 from tests.simulated_ibm import ibm_backend
@@ -53,6 +54,30 @@ def test_a_misspelt_field_of_a_block_is_refused(
     built = block(**fields)
     with pytest.raises(AttributeError, match=message):
         setattr(built, misspelt, 1)
+    with pytest.raises(ConfigurationError, match=message):
+        built.model_copy(update={misspelt: 1})
+
+
+@pytest.mark.parametrize(
+    ("options", "misspelt", "close"),
+    [
+        (RuntimeOptions(), "max_execution_tim", "max_execution_time"),
+        (Simulation(), "bond_dim", "bond_dimension"),
+    ],
+)
+def test_a_misspelt_option_is_refused_in_a_copy(
+    options: RuntimeOptions | Simulation, misspelt: str, close: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"'{misspelt}'. Did you mean '{close}'"):
+        options.model_copy(update={misspelt: 1})
+    assert options.model_copy(update={close: 1}) != options
+
+
+def test_a_misspelt_option_of_the_simulation_is_refused_with_the_close_name() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"'simulation.bond_dim': .* Did you mean 'bond_dimension'"
+    ):
+        RuntimeOptions.read({"simulation": {"bond_dim": 2}})
 
 
 def test_a_misspelt_field_of_a_block_within_a_block_is_refused() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
@@ -121,6 +121,16 @@ class StrictFields(BaseModel):
                 # The validators of the whole block run after the value is set.
                 object.__setattr__(self, "__dict__", before)
                 raise
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy the block with changes. As in every pydantic model, their values are not checked.
+
+        Raises:
+            ConfigurationError: The block has no field of such a name.
+        """
+        for name in (update or {}).keys() - type(self).model_fields.keys() - _OF_PREFECT:
+            raise ConfigurationError(self._unknown_field(name))
+        return super().model_copy(update=update, deep=deep)
 
     @classmethod
     def model_validate(cls, obj: Any, **how: Any) -> Self:

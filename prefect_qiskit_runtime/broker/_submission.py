@@ -21,13 +21,13 @@ from prefect_qiskit_runtime.client import (
     IbmApi,
     explain_deletion,
     job_error,
+    read_error,
     read_result,
     was_sent,
 )
 from prefect_qiskit_runtime.errors import (
     ConflictError,
     DecodingError,
-    NotFoundError,
     ProtocolError,
     QiskitRuntimeError,
     RateLimitedError,
@@ -52,6 +52,7 @@ _ATTEMPTS = 3
 _REFUSED_PAUSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 15.0
 _LEAVE_SECONDS = 10.0
+_UNCLEAR_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ class HardwareCall:
         until = time.monotonic() + seconds
         pause_seconds = min(1.0, seconds / 4)
         while True:
-            jobs = await self._account.api.list_jobs(tags=[submission.tag], oldest_first=True)
+            jobs = await self._tagged(submission)
             if jobs:
                 self._note_job(submission, jobs[0].id, jobs[0].session_id)
                 return jobs[0].id
@@ -205,9 +206,14 @@ class HardwareCall:
             ) from error
         return None
 
+    async def _tagged(self, submission: Submission) -> list[JobInfo]:
+        """Return the jobs of a submission, the oldest first."""
+        listed = await self._account.api.list_jobs(tags=[submission.tag], oldest_first=True)
+        return [job for job in listed if job.may_have_tag(submission.tag)]
+
     async def _submit(self, submission: Submission) -> str:
         """Send a request until exactly one job exists for it."""
-        was_unclear = False
+        unclear_since: float | None = None
         while True:
             try:
                 job_id = await self._send_in_turn(submission)
@@ -219,9 +225,25 @@ class HardwareCall:
                 seconds = self._account.settings.submission_grace_seconds
                 if found := await self._look_for(submission, seconds, exc.why):
                     return found
-                was_unclear = True
+                if unclear_since is None:
+                    unclear_since = time.monotonic()
+                else:
+                    self._require_patience(submission, unclear_since, exc.why)
             else:
-                return await self._oldest(submission, job_id) if was_unclear else job_id
+                return job_id if unclear_since is None else await self._oldest(submission, job_id)
+
+    def _require_patience(
+        self, submission: Submission, since: float, error: QiskitRuntimeError
+    ) -> None:
+        """Raise if requests have had unclear outcomes for too long."""
+        if time.monotonic() - since < _UNCLEAR_SECONDS:
+            return
+        raise SubmissionUnclearError(
+            f"{error} Since the first such answer, no request to submit this job had a clear"
+            f" outcome, and no job with the tag {submission.tag} was found at"
+            f" {self._account.api.url}. It is not sent again.",
+            tag=submission.tag,
+        ) from error
 
     async def _send_in_turn(self, submission: Submission) -> str:
         """Send a request once, when the limits of the account allow it.
@@ -241,7 +263,7 @@ class HardwareCall:
 
     async def _oldest(self, submission: Submission, job_id: str) -> str:
         """Return the oldest job with the tag, in case an earlier request created one after all."""
-        jobs = await self._account.api.list_jobs(tags=[submission.tag], oldest_first=True)
+        jobs = await self._tagged(submission)
         for twin in jobs[1:]:
             if not twin.state.status.is_terminal:
                 logger.warning("Job %s is a twin of %s: it is cancelled.", twin.id, jobs[0].id)
@@ -310,11 +332,7 @@ class HardwareCall:
 
     async def _error(self, job_id: str) -> QiskitRuntimeError:
         info: JobInfo = await self._account.api.get_job(job_id)
-        try:
-            body = await self._account.api.job_result(job_id)
-        except NotFoundError:
-            body = None
-        return job_error(info, body, None)
+        return job_error(info, await read_error(self._account.api, job_id), None)
 
 
 def _require_json(text: str) -> None:

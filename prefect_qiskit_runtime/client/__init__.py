@@ -45,6 +45,9 @@ from prefect_qiskit_runtime.client._results import (
     already_read,
     error_of_deleted_job,
     explain_deletion,
+    is_page_of_gateway,
+    page_for_result,
+    read_error,
     read_result,
 )
 from prefect_qiskit_runtime.client._runtime import RuntimeClient
@@ -112,9 +115,12 @@ __all__ = [
     "format_program",
     "format_programs",
     "instance_name",
+    "is_page_of_gateway",
     "job_error",
     "own_image",
+    "page_for_result",
     "read_changes",
+    "read_error",
     "read_inputs",
     "read_program",
     "read_result",

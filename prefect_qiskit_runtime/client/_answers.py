@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import ssl
 import threading
 from collections.abc import Iterable
@@ -77,12 +78,9 @@ def error_from_response(
         secrets: Removed from the message, in case the service echoes them.
     """
     if response.status_code in (401, 403) and is_page(response):
-        return ConfigurationError(
-            f"Cannot {call.doing}: {response.request.url.host} answered {response.status_code} with"
-            " a page that is not an answer of the service, so a firewall or a proxy blocks the"
-            " request. Ask its operator to let requests to this host through, or use another"
-            " network."
-        )
+        return _blocked(call, response)
+    if response.status_code in (404, 410) and not _has_reason(response):
+        return _no_answer_of_the_service(call, response)
     refusal = _Refusal.from_response(response, secrets)
     error = _error(call, response, refusal)
     error.code = refusal.code
@@ -96,9 +94,42 @@ def is_page(response: httpx.Response) -> bool:
     """Return whether the body of a refusal is not JSON, as services write it, but a page."""
     try:
         json.loads(response.content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return bool(response.content.strip())
     return False
+
+
+def _has_reason(response: httpx.Response) -> bool:
+    """Return whether a refusal has the form in which services write it: an object with an error."""
+    try:
+        body = json.loads(response.content)
+    except (ValueError, RecursionError):
+        return False
+    error = _Refusal.error_of(body)
+    return isinstance(error, dict) and error is not body
+
+
+def _blocked(call: Call, response: httpx.Response) -> ConfigurationError:
+    error = ConfigurationError(
+        f"Cannot {call.doing}: {response.request.url.host} answered {response.status_code} with"
+        " a page that is not an answer of the service, so a firewall or a proxy blocks the"
+        " request. Ask its operator to let requests to this host through, or use another"
+        " network."
+    )
+    error.transient = _may_pass(call, response.request.url)
+    return error
+
+
+def _no_answer_of_the_service(call: Call, response: httpx.Response) -> ProtocolError:
+    """Return the error for a 404 or 410 of a gateway, which does not show that nothing is there."""
+    host, status = response.request.url.host, response.status_code
+    error = ProtocolError(
+        f"Cannot {call.doing}: {host} answered {status} without the reason that a Qiskit Runtime"
+        " service adds, so the answer may come from a proxy or a gateway. Is the url right?"
+    )
+    error.transient = _may_pass(call, response.request.url)
+    error.retry_after_seconds = _retry_after_seconds(response)
+    return error
 
 
 def _error(call: Call, response: httpx.Response, refusal: _Refusal) -> QiskitRuntimeError:
@@ -215,9 +246,13 @@ def malformed(
         at: Path of the part of the answer that was read, such as `jobs.3`.
     """
     error = _malformed(call, fault, at)
-    is_page = url is not None and _is_not_json(fault) and known_services.speaks_json(url)
-    error.transient = is_page and (call.repeatable or call.method == "GET")
+    error.transient = url is not None and _is_not_json(fault) and _may_pass(call, url)
     return error
+
+
+def _may_pass(call: Call, url: str | httpx.URL) -> bool:
+    """Return whether an answer that is not one of the service is a passing fault of a question."""
+    return known_services.speaks_json(url) and (call.repeatable or call.method == "GET")
 
 
 def _host(url: str | httpx.URL) -> str:
@@ -270,7 +305,7 @@ class _Refusal:
 
     @classmethod
     def _fields(cls, body: Any) -> dict[str, Any]:
-        error = cls._error_of(body)
+        error = cls.error_of(body)
         if isinstance(error, str):
             return {"message": error}
         if not isinstance(error, dict):
@@ -282,15 +317,16 @@ class _Refusal:
 
     @classmethod
     def _code(cls, body: Any) -> int | None:
-        error = cls._error_of(body)
+        error = cls.error_of(body)
         code = error.get("code") if isinstance(error, dict) else None
         try:
             return None if code is None or isinstance(code, bool) else int(code)
-        except (TypeError, ValueError):  # a name, as gateways send them
+        except (TypeError, ValueError, OverflowError):  # a name, as gateways send them
             return None
 
     @staticmethod
-    def _error_of(body: Any) -> Any:
+    def error_of(body: Any) -> Any:
+        """Return the part of a body that describes the error; the body if no part does."""
         if not isinstance(body, dict):
             return None
         errors = body.get("errors")
@@ -314,7 +350,8 @@ def _without(secrets: Iterable[str], text: str) -> str:
 def _retry_after_seconds(response: httpx.Response) -> float | None:
     value = response.headers.get("Retry-After", "")
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
+        return max(0.0, seconds) if math.isfinite(seconds) else None
     except ValueError:
         pass
     try:

@@ -404,9 +404,12 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
 
     Attributes:
         submissions_per_minute: The rate limit of one account; None for no limit.
+        keeps_private_results: Whether the result of a private job is kept until it is
+            acknowledged, rather than deleted when it is sent.
     """
 
     submissions_per_minute: ClassVar[int | None] = None
+    keeps_private_results: ClassVar[bool] = True
 
     # Programs -----------------------------------------------------------------------------
 

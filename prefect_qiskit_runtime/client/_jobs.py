@@ -14,7 +14,7 @@ from prefect_qiskit_runtime.client._delivery import Deliveries, Delivery, Interi
 from prefect_qiskit_runtime.client._outcome import job_error
 from prefect_qiskit_runtime.client._parameters import InputsLike, ParameterNamespace, read_inputs
 from prefect_qiskit_runtime.client._programs import ProgramsClient
-from prefect_qiskit_runtime.client._results import read_result
+from prefect_qiskit_runtime.client._results import read_error, read_result
 from prefect_qiskit_runtime.codec import Decoders, ResultDecoderLike, decode, encode_inputs
 from prefect_qiskit_runtime.errors import ConfigurationError, ConflictError, JobError
 from prefect_qiskit_runtime.models import (
@@ -422,7 +422,7 @@ class RuntimeClientJob(KnownJob):
         if info.state.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
             return None
         body, log = await asyncio.gather(
-            self._api.job_result(self.job_id), self._api.job_logs(self.job_id)
+            read_error(self._api, self.job_id), self._api.job_logs(self.job_id)
         )
         return job_error(info, body, log[-_LOG_TAIL_CHARACTERS:] or None)
 

@@ -32,7 +32,7 @@ async def read_result(
     """Fetch the result of a completed job and read it; the job is not affected by any error.
 
     An answer that is empty or cannot be read is fetched again a few times. An answer that is the
-    same twice is not damaged: the error of `read` is raised.
+    same twice is not damaged: the error of `read` is raised, unless it is a page of a gateway.
 
     Args:
         api: The service.
@@ -46,22 +46,57 @@ async def read_result(
     Raises:
         DecodingError: `read` failed.
         NotFoundError: The job is private, and its result was read before.
-        ProtocolError: All answers were empty.
+        ProtocolError: All answers were empty or pages of a gateway.
     """
     earlier: int | None = None
     for pause_seconds in () if private else _PAUSES_SECONDS:
         body = await api.job_result(job_id)
         try:
-            if body:
+            if body and not is_page_of_gateway(body):
                 return await asyncio.to_thread(_read, body, read)
         except DecodingError:
             if hash(body) == earlier:
                 raise
             earlier = hash(body)
         await asyncio.sleep(pause_seconds)
-    if body := await api.job_result(job_id):
+    body = await api.job_result(job_id)
+    if body and is_page_of_gateway(body):
+        raise page_for_result(job_id, may_pass=not private)
+    if body:
         return await asyncio.to_thread(_read, body, read)
     raise already_read(job_id) if private else _empty(job_id)
+
+
+async def read_error(api: _Results, job_id: str) -> bytes | None:
+    """Return the error text that a job without a result has left; None if there is none.
+
+    The job must exist: that its result is not found, or was read before, hides no reason of its
+    end.
+    """
+    try:
+        return await api.job_result(job_id)
+    except NotFoundError:
+        return None
+
+
+def is_page_of_gateway(body: bytes) -> bool:
+    """Return whether an answer is HTML or XML, and so cannot be a result, which is JSON."""
+    return body.lstrip()[:1] == b"<"
+
+
+def page_for_result(job_id: str, *, may_pass: bool) -> ProtocolError:
+    """Return the error for a page in place of a result.
+
+    Args:
+        job_id: The job.
+        may_pass: Whether the result may be fetched again without asking the user.
+    """
+    error = ProtocolError(
+        f"Job {job_id} has completed, but the answer is a page of a proxy or a gateway, not its"
+        " result. The job is not affected: fetch its result again later."
+    )
+    error.transient = may_pass
+    return error
 
 
 def already_read(job_id: str, where: str = "") -> NotFoundError:

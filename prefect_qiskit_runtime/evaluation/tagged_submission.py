@@ -216,9 +216,10 @@ class TaggedSubmission:
 
     async def settle_twins(self) -> JobInfo | None:
         """Return the oldest job of the name, and cancel the twins that other processes made."""
-        jobs = await self.policy.ask(
+        listed = await self.policy.ask(
             lambda: self.api.list_jobs(tags=[self.name], oldest_first=True)
         )
+        jobs = [job for job in listed if job.may_have_tag(self.name)]
         for twin in jobs[1:]:
             if not twin.state.status.is_terminal:
                 logger_here().warning(

@@ -16,6 +16,7 @@ from prefect_qiskit_runtime.client import (
     error_of_deleted_job,
     explain_deletion,
     job_error,
+    read_error,
     read_result,
 )
 from prefect_qiskit_runtime.codec import Decoders, decode
@@ -159,7 +160,7 @@ async def fetch_job_error(api: RuntimeApi, job_id: str) -> JobError | None:
     info = await api.get_job(job_id)
     if info.state.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
         return None
-    body, log = await asyncio.gather(api.job_result(job_id), api.job_logs(job_id))
+    body, log = await asyncio.gather(read_error(api, job_id), api.job_logs(job_id))
     return job_error(info, body, log[-LOG_TAIL_CHARACTERS:] or None)
 
 

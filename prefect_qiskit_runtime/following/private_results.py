@@ -11,7 +11,12 @@ from dataclasses import dataclass
 
 from prefect.logging import get_logger
 
-from prefect_qiskit_runtime.client import RuntimeApi, already_read
+from prefect_qiskit_runtime.client import (
+    RuntimeApi,
+    already_read,
+    is_page_of_gateway,
+    page_for_result,
+)
 from prefect_qiskit_runtime.errors import DELETED_JOB, NotFoundError, QiskitRuntimeError
 from prefect_qiskit_runtime.records.records import Records
 from prefect_qiskit_runtime.twins.clean_up import cleaned_up
@@ -35,6 +40,8 @@ class KeptPrivateResults:
         Raises:
             NotFoundError: An earlier call has read the result, which is not in the result storage
                 of this call.
+            ProtocolError: The answer is a page of a gateway, which is not stored. The service may
+                still have the result.
         """
         records, name = Records(), f"result-{job_id}"
         record = await records.read(name)
@@ -53,6 +60,8 @@ class KeptPrivateResults:
 
 async def _keep(api: RuntimeApi, records: Records, name: str, job_id: str) -> bytes:
     body = await _read_once(api, job_id)
+    if is_page_of_gateway(body):
+        raise page_for_result(job_id, may_pass=api.keeps_private_results)
     await records.write(name, {"job_id": job_id, "result": body.decode(errors="backslashreplace")})
     return body
 

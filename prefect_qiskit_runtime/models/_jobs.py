@@ -125,7 +125,10 @@ def _with_quantum_seconds(given: Any) -> Any:
     return usage
 
 
-Usage = Annotated[dict[str, Seconds], BeforeValidator(_with_quantum_seconds)]
+_Times = dict[str, Seconds]
+# The times are read together, before unreadable ones are left out: none replaces another then.
+_read_usage = BeforeValidator(_with_quantum_seconds)
+Usage = Annotated[Side[_Times], _read_usage]
 """The used time by name, without the times that the service does not report.
 
 `seconds` is the wall-clock time while running. `quantum_seconds` is the time on a QPU, 0 on a
@@ -178,12 +181,19 @@ class JobInfo(Wire):
     private: Side[bool] = False
     attempt: Side[int] = 1
     idempotency_key: Side[str | None] = None
-    usage: Side[Usage | None] = None
+    usage: Annotated[Side[_Times | None], _read_usage] = None
     versions: Side[dict[str, str] | None] = None
     simulation: Side[dict[str, Any] | None] = None
     simulation_methods: Side[list[str] | None] = None
     interim_count: Side[int] = 0
     estimated_running_time_seconds: Side[Seconds | None] = None
+
+    def may_have_tag(self, tag: str) -> bool:
+        """Return whether it has a tag; True as well if the service does not report its tags.
+
+        A service or a proxy that ignores the filter of a listing returns jobs of others too.
+        """
+        return not self.tags or tag.lower() in (one.lower() for one in self.tags)
 
     @property
     def quantum_seconds(self) -> float | None:
@@ -225,7 +235,7 @@ class JobMetrics(Wire):
     """
 
     timestamps: Side[dict[str, Moment | None]] = Field(default_factory=dict)
-    usage: Side[Usage] = Field(default_factory=dict)
+    usage: Usage = Field(default_factory=dict)
     qiskit_version: Side[str | None] = None
     versions: Side[dict[str, str]] = Field(default_factory=dict)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -12,7 +12,26 @@ from prefect_qiskit_runtime.errors import ConfigurationError, close_name
 _IBM_OPTION_NAMES = {"backend_name": "backend", "job_tags": "tags"}
 
 
-class Simulation(BaseModel):
+class _Options(BaseModel):
+    """Frozen options. Unknown names are refused, also by `model_copy`, the way to change them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy the options with changes. As in every pydantic model, values are not checked.
+
+        Raises:
+            ConfigurationError: There is no option of such a name.
+        """
+        names = type(self).model_fields
+        for name in (update or {}).keys() - names.keys():
+            raise ConfigurationError(
+                f"{type(self).__name__} has no option {name!r}.{close_name(name, names)}"
+            )
+        return super().model_copy(update=update, deep=deep)
+
+
+class Simulation(_Options):
     """How simulators compute circuits. The rules between the fields are checked where it is used.
 
     Attributes:
@@ -22,8 +41,6 @@ class Simulation(BaseModel):
         max_memory_mb: Memory for the state of a circuit, in MiB; default: the machine's.
         device: Where states are computed.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: Literal[
         "automatic",
@@ -73,7 +90,7 @@ class Simulation(BaseModel):
     )
 
 
-class RuntimeOptions(BaseModel):
+class RuntimeOptions(_Options):
     """Options of one job. Omitted options come from the backend block, then from the program.
 
     IBM's names `backend_name` and `job_tags` are accepted for `backend` and `tags`.
@@ -101,8 +118,6 @@ class RuntimeOptions(BaseModel):
         simulation: How a program's backend simulates. Primitives have it among their own options,
             under "simulator".
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -152,7 +167,9 @@ class RuntimeOptions(BaseModel):
             fault = error.errors(include_url=False, include_input=False)[0]
             place = ".".join(map(str, fault["loc"]))
             is_unknown = fault["type"] == "extra_forbidden"
-            close = close_name(place, cls.model_fields) if is_unknown else ""
+            known = Simulation if place.startswith("simulation.") else cls
+            name = str(fault["loc"][-1]) if fault["loc"] else ""
+            close = close_name(name, known.model_fields) if is_unknown else ""
             raise ConfigurationError(
                 f"{f'Option {place!r}' if place else 'Options'}: {fault['msg']}.{close} The options"
                 f" of a job are {', '.join(cls.model_fields)}."

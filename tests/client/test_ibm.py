@@ -514,6 +514,8 @@ async def test_a_job_without_its_id_or_its_state_is_an_error_that_names_it(
         ({"qpu_charge_time_seconds": 20, "status": "complete"}, 20, 20),
         ({"qpu_charge_time_seconds": 5, "status": "pending"}, 5, None),
         ({"quantum_seconds": 20, "seconds": 25}, 20, 20),
+        ({"quantum_seconds": 0, "status": "pending", "note": "soon"}, None, None),
+        ({"qpu_charge_time_seconds": "20", "quantum_seconds": 0, "status": "complete"}, None, None),
         ({}, None, None),
         (None, None, None),
     ],

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
+from prefect import flow
 
 from prefect_qiskit_runtime import (
     AuthenticationError,
     ConfigurationError,
     DecodingError,
     IBMQuantumCredentials,
+    JobError,
     NotFoundError,
     ProtocolError,
     RuntimeBackend,
@@ -83,10 +85,34 @@ async def test_a_result_that_stays_empty_is_an_error_and_is_not_kept(
 
 
 async def test_a_result_that_stays_garbled_is_an_error(ibm: Proxy, backend: RuntimeBackend) -> None:
-    ibm.faults.append(Fault(RESULTS, "after", 200, PAGE, times=9))
+    ibm.faults.append(Fault(RESULTS, "after", 200, DAMAGED["cut"], times=9))
     with pytest.raises(DecodingError, match="as JSON"):
         await count(backend)
     assert asked(ibm, "/results") == 2  # the second answer is the same
+
+
+async def test_a_page_in_place_of_a_result_may_come_again_and_is_never_the_result(
+    ibm: Proxy, backend: RuntimeBackend
+) -> None:
+    ibm.faults.append(Fault(RESULTS, "after", 200, PAGE, times=2))
+    assert await count(backend) == {"1": 5}
+    assert (asked(ibm, "/results"), asked(ibm, "POST /api/v1/jobs")) == (3, 1)
+
+
+class AsItIs:
+    """A decoder that takes any text."""
+
+    @staticmethod
+    def decode(data: str) -> str:
+        return data
+
+
+async def test_a_page_is_not_the_result_of_a_decoder_that_takes_any_text(proxy: Proxy) -> None:
+    async with RuntimeClient(url=proxy.url, token=TOKENS["alice"]) as client:
+        program_id = await client.upload_program(ANSWERING, {"name": "answering-null"})
+        job = await client.run(program_id, {"answer": 7})
+        proxy.faults.append(Fault(RESULTS, "after", 200, PAGE, times=2))
+        assert await job.result(decoder=AsItIs) == "7"
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
@@ -112,12 +138,19 @@ def test_a_program_that_returns_none_has_a_result(proxy: Proxy) -> None:
 # --- private results -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("damage", ["cut", "garbled", "page"])
+@pytest.mark.parametrize(
+    ("damage", "error"),
+    [("cut", DecodingError), ("garbled", DecodingError), ("page", ProtocolError)],
+)
 async def test_a_damaged_private_result_is_never_fetched_again(
-    ibm: Proxy, backend: RuntimeBackend, prefect_server: None, damage: str
+    ibm: Proxy,
+    backend: RuntimeBackend,
+    prefect_server: None,
+    damage: str,
+    error: type[Exception],
 ) -> None:
     ibm.faults.append(Fault(RESULTS, "after", 200, DAMAGED[damage]))
-    with pytest.raises(DecodingError):
+    with pytest.raises(error):
         await count(backend.model_copy(update={"private": True}))
     assert asked(ibm, "/results") == 1
 
@@ -146,6 +179,22 @@ async def test_a_client_without_prefect_reports_a_private_result_that_was_read_b
         with pytest.raises(NotFoundError, match="has already been read: it was read elsewhere"):
             await job.result()
     assert asked(proxy, "/results") == 1
+
+
+def test_a_page_in_place_of_a_private_result_is_neither_stored_nor_acknowledged(
+    proxy: Proxy, prefect_server: None
+) -> None:
+    credentials = RuntimeServiceCredentials(url=proxy.url, token=TOKENS["alice"])
+    team = RuntimeBackend(service="team", credentials=credentials, private=True)
+    program_id = upload_program.fn(ANSWERING, name="answering-null", backend=team)
+    proxy.faults.append(Fault(RESULTS, "after", 200, PAGE))
+
+    @flow
+    def once() -> int:
+        return run_program(program_id, {"answer": 7}, backend=team)
+
+    assert once() == 7
+    assert asked(proxy, "/results") == 3  # the page, the result, its acknowledgement
 
 
 # --- pages in place of answers -------------------------------------------------------------------
@@ -200,6 +249,75 @@ async def test_a_page_of_an_address_that_has_never_answered_with_json_is_reporte
     assert (caught.value.transient, len(proxy.seen)) == (False, 1)
 
 
+GATEWAYS = {
+    "nginx": b"<html><head><title>404 Not Found</title></head></html>",
+    "traefik": b"404 page not found",
+    "envoy": b"",
+    "kong": b'{"message": "no Route matched with those values"}',
+    "spring": b'{"status": 404, "error": "Not Found", "path": "/api/v1/jobs"}',
+}
+
+
+@pytest.mark.parametrize("status", [404, 410])
+@pytest.mark.parametrize("gateway", GATEWAYS)
+async def test_a_404_of_a_gateway_does_not_show_that_a_job_was_deleted(
+    ibm: Proxy,
+    backend: RuntimeBackend,
+    monkeypatch: pytest.MonkeyPatch,
+    gateway: str,
+    status: int,
+) -> None:
+    monkeypatch.setattr(_polling, "_BETWEEN_REQUESTS_SECONDS", 0.01)
+    ibm.faults.append(Fault(r"GET /api/v1/jobs/\w+\?", "before", status, GATEWAYS[gateway]))
+    ibm.faults.append(Fault(RESULTS, "before", status, GATEWAYS[gateway]))
+    assert await count(backend) == {"1": 5}
+    assert [fault.happened for fault in ibm.faults] == [1, 1]
+    assert asked(ibm, "POST /api/v1/jobs") == 1
+
+
+async def test_a_page_of_a_firewall_during_the_wait_ends_no_call(
+    ibm: Proxy, backend: RuntimeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_polling, "_BETWEEN_REQUESTS_SECONDS", 0.01)
+    ibm.faults.append(Fault(r"GET /api/v1/jobs/\w+\?", "before", 403, PAGE))
+    assert await count(backend) == {"1": 5}
+    assert (ibm.faults[0].happened, asked(ibm, "POST /api/v1/jobs")) == (1, 1)
+
+
+async def test_a_404_of_a_gateway_for_a_submission_leads_to_the_job_that_was_made(
+    ibm: Proxy, backend: RuntimeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_QISKIT_RUNTIME_SUBMISSION_GRACE_SECONDS", "2")
+    ibm.faults.append(Fault(r"POST /api/v1/jobs$", "after", 404, GATEWAYS["nginx"]))
+    assert await count(backend) == {"1": 5}
+    assert asked(ibm, "POST /api/v1/jobs") == 1
+
+
+async def test_a_404_of_an_address_that_has_never_answered_with_json_is_reported_at_once(
+    proxy: Proxy,
+) -> None:
+    proxy.faults.append(Fault("GET /", "before", 404, GATEWAYS["nginx"], times=1000))
+    async with RuntimeClient(url=proxy.url, token=TOKENS["alice"]) as client:
+        with pytest.raises(ProtocolError, match="404 without the reason") as caught:
+            await client.programs()
+    assert (caught.value.transient, len(proxy.seen)) == (False, 1)
+
+
+# --- errors of jobs -------------------------------------------------------------------------------
+
+
+async def test_the_error_of_a_job_is_reported_even_if_it_left_no_text_and_no_log(
+    ibm: Proxy, backend: RuntimeBackend, cloud: OfflineService
+) -> None:
+    cloud.add("end_job", reason_code=1102)
+    none = b'{"errors": [{"code": 1291, "message": "There is no result."}]}'
+    ibm.faults.append(Fault(RESULTS, "before", 404, none))
+    ibm.faults.append(Fault(r"GET /api/v1/jobs/\w+/logs", "before", 404, b"", times=9))
+    with pytest.raises(JobError) as caught:
+        await count(backend)
+    assert caught.value.reason_code == 1102
+
+
 # --- pages of a firewall -------------------------------------------------------------------------
 
 
@@ -210,7 +328,7 @@ async def test_a_page_of_a_firewall_is_not_called_a_wrong_key(
 ) -> None:
     ibm.faults.append(Fault(request_, "before", status, PAGE, times=1000))
     with pytest.raises(ConfigurationError, match="so a firewall or a proxy blocks the request"):
-        await count(backend, transpile=True)
+        await count(backend.model_copy(update={"retry_deadline_seconds": 0}), transpile=True)
     assert isinstance(backend.credentials, IBMQuantumCredentials)
     with pytest.raises(ConfigurationError, match=f"answered {status} with a page") as caught:
         await backend.credentials.averify()

@@ -43,6 +43,7 @@ from tests.team import TOKENS, TeamService
 
 SUBMISSION = r"POST /jobs$"
 BY_TAG = r"GET /jobs\?.*tags=pqr-"
+NO_JOB = b'{"error": {"message": "There is no such job.", "code": 404}}'
 COUNTING = "def main(backend, user_messenger, upto=1):\n    return upto\n"
 
 
@@ -183,7 +184,7 @@ def test_a_clear_refusal_is_reported_at_once(
 def test_a_task_that_is_retried_finds_its_job(
     proxy: Proxy, backend: RuntimeBackend, program: str, count: CountNew
 ) -> None:
-    proxy.faults.append(Fault(r"GET /jobs/\w+/results", "before", 404, times=1))
+    proxy.faults.append(Fault(r"GET /jobs/\w+/results", "before", 404, NO_JOB))
 
     @task(retries=1)
     def evaluating() -> int:
@@ -303,7 +304,7 @@ def main(backend, user_messenger, path):
             client.post("/jobs", json=body).raise_for_status()
         gate.touch()
 
-    proxy.faults.append(Fault(r"GET /jobs/\w+/stream", "before", 404, call=make_twin))
+    proxy.faults.append(Fault(r"GET /jobs/\w+/stream", "before", 404, NO_JOB, call=make_twin))
 
     @flow
     def racing() -> str:
@@ -390,6 +391,21 @@ async def test_a_login_that_fails_before_the_submission_is_not_an_unclear_submis
             await api.submit_job("sampler", "{}", backend="aer_simulator")
     assert not was_sent(caught.value)
     assert {request.split("?")[0] for request in ibm.seen} == {"POST /identity/token"}
+
+
+def test_a_listing_that_ignores_the_tag_gives_no_result_of_another_job_and_cancels_none(
+    proxy: Proxy, backend: RuntimeBackend, program: str, team: TeamService
+) -> None:
+    others = [submit_program.fn(program, {"upto": 7}, backend=backend).job_id for _ in range(2)]
+    with team.client() as client:
+        listing = client.get("/jobs", params={"program": program, "sort": "ASC"}).content
+    assert all(one.encode() in listing for one in others)
+    proxy.seen.clear()
+    proxy.faults.append(Fault(SUBMISSION, "before", 503))
+    proxy.faults.append(Fault(BY_TAG, "after", 200, listing, times=1000))
+    assert run_program.fn(program, {"upto": 2}, backend=backend) == 2
+    assert posts(proxy) == 2
+    assert not [request for request in proxy.seen if request.endswith("/cancel")]
 
 
 def test_a_submission_that_never_has_a_clear_outcome_ends(

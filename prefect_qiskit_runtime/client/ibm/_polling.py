@@ -271,7 +271,7 @@ class JobPoller:
 
     def _note_fault(self, fault: QiskitRuntimeError) -> None:
         self._faults += 1
-        asked_seconds = fault.retry_after_seconds or 0.0
+        asked_seconds = min(fault.retry_after_seconds or 0.0, _GIVE_UP_SECONDS)
         self._earliest_at = max(self._earliest_at, _now() + asked_seconds)
 
     def _fail(self, waiting: list[_Waiting], failure: Exception) -> None:

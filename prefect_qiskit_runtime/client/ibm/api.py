@@ -26,6 +26,7 @@ from prefect_qiskit_runtime.client.ibm._polling import job_poller
 from prefect_qiskit_runtime.errors import (
     ConfigurationError,
     NotFoundError,
+    ProtocolError,
     QiskitRuntimeError,
     SessionClosedError,
 )
@@ -54,6 +55,7 @@ class IbmApi(RuntimeApi):
 
     kind: ClassVar[ServiceKind] = IBM_QUANTUM
     submissions_per_minute: ClassVar[int | None] = 5
+    keeps_private_results: ClassVar[bool] = False
 
     def __init__(
         self, account: IbmAccount | SavedAccount, *, settings: Settings | None = None
@@ -151,7 +153,7 @@ class IbmApi(RuntimeApi):
         """Return the log of a job; empty if IBM has none."""
         try:
             return await super().job_logs(job_id)
-        except NotFoundError:
+        except (NotFoundError, ProtocolError):
             await self.get_job(job_id)  # raises if it is the job that is missing
             return ""
 
