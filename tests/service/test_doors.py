@@ -590,6 +590,35 @@ def test_equal_lines_of_the_log_are_limited_and_counted() -> None:
     assert is_logged("refused") == "refused"
 
 
+def test_a_listener_without_its_spare_file_closes_no_file_of_others() -> None:
+    script = """
+import asyncio, os, resource
+from prefect_qiskit_runtime.service.http.connections import ConnectionLimits, Connections
+from prefect_qiskit_runtime.service.http.server import listen
+
+async def main():
+    listener = Connections(ConnectionLimits(9, 9, 9.0)).listener(listen("127.0.0.1", 0))
+    listener.setblocking(False)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (listener._spare, hard))
+    try:
+        listener.accept()
+    except OSError as exc:
+        print(exc.strerror)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    other = os.open(os.devnull, os.O_RDONLY)
+    listener.close()
+    os.fstat(other)
+    print("open")
+
+asyncio.run(main())
+"""
+    reported = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert reported.stdout == "Too many open files\nopen\n"
+
+
 def test_the_limit_of_open_files_is_raised_for_the_service_and_not_for_programs() -> None:
     script = """
 import resource, subprocess, sys
