@@ -210,6 +210,40 @@ def test_a_connection_whose_head_does_not_arrive_is_closed(tmp_path: Path) -> No
         assert slow.recv(1) == b""
 
 
+def test_an_endless_head_is_refused(tmp_path: Path) -> None:
+    with team_with(tmp_path / "home") as team, connect(team) as connection:
+        before = peak_mebibytes(team)
+        connection.sendall(b"GET /jobs HTTP/1.1\r\nHost: localhost\r\n")
+        with pytest.raises(ConnectionError):
+            for _ in range(1000):
+                connection.sendall(b"X: " + b"x" * 100_000 + b"\r\n")
+        assert peak_mebibytes(team) - before < 50
+
+
+def test_the_parser_that_limits_heads_is_used_even_if_httptools_is_installed() -> None:
+    script = """
+import sys, types
+sys.modules["httptools"] = types.ModuleType("httptools")
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from prefect_qiskit_runtime.service.faults.connections import Connections as Breakable
+from prefect_qiskit_runtime.service.http.connections import ConnectionLimits
+from prefect_qiskit_runtime.service.http.server import Server, listen
+
+for http in (None, Breakable().protocol()):
+    limits = ConnectionLimits(9, 9, 9.0)
+    server = Server(None, listen("127.0.0.1", 0), limits=limits, http=http)
+    print(issubclass(server.config.http, H11Protocol))
+"""
+    reported = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert reported.stdout == "True\nTrue\n"
+
+
 def test_a_body_that_does_not_arrive_is_answered(tmp_path: Path) -> None:
     with team_with(tmp_path / "home", request_body_seconds=0.3) as team, connect(team) as slow:
         slow.sendall(HALF_OPEN["a head without its body"])
