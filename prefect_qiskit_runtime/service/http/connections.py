@@ -247,7 +247,8 @@ class _Listener(socket.socket):
         super().__init__(family, kind, protocol, fileno=listening.detach())
         self._connections = connections
         # Given up to accept and close a connection when no more files can be opened. Without it,
-        # the waiting connection would keep the event loop busy. -1 if another thread took its place.
+        # the waiting connection would keep the event loop busy. It is -1 if another file took its
+        # place.
         self._spare = os.open(os.devnull, os.O_RDONLY)
 
     def accept(self) -> tuple[socket.socket, Any]:
