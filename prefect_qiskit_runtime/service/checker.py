@@ -49,9 +49,7 @@ class Checker:
 
     async def warm(self) -> None:
         """Start the process before its first check."""
-        async with self._starting:
-            if self._process is None or self._process.returncode is not None:
-                await self._start()
+        await self._running()
 
     async def check_inputs(
         self, user: str, program_id: str, schema: dict[str, Any], params: bytes
@@ -87,6 +85,15 @@ class Checker:
         """End the process."""
         async with self._starting:
             await self._end()
+
+    async def _running(self) -> tuple[asyncio.subprocess.Process, socket.socket]:
+        """Return the process and the socket to it; start it if it has ended."""
+        async with self._starting:
+            if self._process is None or self._process.returncode is not None:
+                await self._start()
+            assert self._process is not None  # noqa: S101 - set by `_start`
+            assert self._control is not None  # noqa: S101 - set by `_start`
+            return self._process, self._control
 
     async def _replace(self, stuck: asyncio.subprocess.Process) -> None:
         """End a process that does not answer, unless another request has already done so."""
@@ -180,20 +187,17 @@ class Checker:
     async def _hand_over(self, head: bytes, request: socket.socket) -> asyncio.subprocess.Process:
         """Give the process the socket of a request; start the process if it has ended."""
         for _ in range(_ATTEMPTS):
-            await self.warm()
+            process, control = await self._running()
             try:
-                # Both are set by `warm`.
-                assert self._control is not None  # noqa: S101
-                assert self._process is not None  # noqa: S101
-                socket.send_fds(self._control, [head], [request.fileno()])
+                socket.send_fds(control, [head], [request.fileno()])
             except BlockingIOError as exc:
                 raise ServiceUnavailableError(
                     "Too many programs and inputs are being checked now. Nothing was stored."
                 ) from exc
             except ConnectionError:
-                await self._process.wait()
+                await process.wait()
             else:
-                return self._process
+                return process
         raise ServiceUnavailableError(
             "The process that checks programs and inputs ended twice. Nothing was stored."
         )
