@@ -21,9 +21,9 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -521,6 +521,12 @@ def children_of(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def signal_all(pids: Iterable[int], number: int) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):  # a child whose check has just ended
+            os.kill(pid, number)
+
+
 async def is_refused(client: httpx.AsyncClient, program_id: str) -> bool:
     """Return whether inputs that break the rule for `n` are refused for that reason."""
     answer = await client.post("/jobs", json={"program_id": program_id, "params": {"n": "x"}})
@@ -531,8 +537,7 @@ async def test_the_check_after_the_death_of_the_waiting_child_is_made_at_once(lo
     async with local.client() as client:
         schema = with_schema({"properties": {"n": {"type": "integer"}}})
         program_id = await local.program(client, **schema)
-        for child in children_of(local.context.checker._process.pid):
-            os.kill(child, signal.SIGKILL)
+        signal_all(children_of(local.context.checker._process.pid), signal.SIGKILL)
         begin = time.monotonic()
         assert await is_refused(client, program_id)
         assert time.monotonic() - begin < local.context.settings.check_seconds
@@ -544,13 +549,11 @@ async def test_checks_that_waited_for_a_process_that_was_killed_are_made_by_the_
         program_id = await local.program(client, **schema)
         checker = local.context.checker
         process, waiting = checker._process, children_of(checker._process.pid)
-        for stopped in (process.pid, *waiting):
-            os.kill(stopped, signal.SIGSTOP)
+        signal_all((process.pid, *waiting), signal.SIGSTOP)
         asked = [asyncio.create_task(is_refused(client, program_id)) for _ in range(2)]
         while not unread_bytes(checker._control):
             await asyncio.sleep(0)
-        for killed in (process.pid, *waiting):
-            os.kill(killed, signal.SIGKILL)
+        signal_all((process.pid, *waiting), signal.SIGKILL)
         assert await asyncio.gather(*asked) == [True, True]
 
 
@@ -574,8 +577,7 @@ async def test_a_checker_that_is_stuck_is_replaced_once_for_all_that_wait() -> N
     checker = Checker(Settings(check_seconds=0.1))
     await checker.warm()
     stuck, waiting = checker._process, children_of(checker._process.pid)
-    for stopped in (stuck.pid, *waiting):
-        os.kill(stopped, signal.SIGSTOP)
+    signal_all((stuck.pid, *waiting), signal.SIGSTOP)
     schema = {"properties": {"n": {"type": "integer"}}}
     checks = (checker.check_inputs(user, "p", schema, b'{"n": 1}') for user in ("alice", "bob"))
     try:
@@ -584,8 +586,7 @@ async def test_a_checker_that_is_stuck_is_replaced_once_for_all_that_wait() -> N
         assert await checker.check_inputs("alice", "p", schema, b'{"n": 1}') is None
         assert stuck.returncode == -signal.SIGKILL
     finally:
-        for stopped in waiting:
-            os.kill(stopped, signal.SIGKILL)
+        signal_all(waiting, signal.SIGKILL)
         await checker.close()
 
 
