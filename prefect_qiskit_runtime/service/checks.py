@@ -42,7 +42,7 @@ __all__ = [
 LIMITS = struct.Struct("!dQ")
 """The head of a check, sent with its socket: seconds of computing time, and bytes of memory."""
 
-WAIT_FACTOR = 5
+WAIT_FACTOR = 10
 """A check that gets too little of the processor ends after this many times its computing time."""
 
 FAULT = "fault"
