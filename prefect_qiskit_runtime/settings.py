@@ -169,8 +169,8 @@ class Settings(BaseSettings):
         default=5.0,
         gt=0,
         description=(
-            "How long the service may take to check a source, a JSON schema, or inputs against a"
-            " schema; one second more for each 20 MB. A check that takes longer is refused."
+            "Computing time for the check of a source, a JSON schema, or inputs against a schema;"
+            " one second more for each 20 MB. What takes longer is refused."
         ),
     )
     check_memory_bytes: int = Field(

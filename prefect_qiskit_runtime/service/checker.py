@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 
 from prefect_qiskit_runtime.errors import InvalidInputError, ServiceUnavailableError
 from prefect_qiskit_runtime.models import ProgramSpec
-from prefect_qiskit_runtime.service.checks import LIMITS, OUT_OF_MEMORY
+from prefect_qiskit_runtime.service.checks import FAULT, LIMITS, OUT_OF_MEMORY, WAIT_FACTOR
 from prefect_qiskit_runtime.settings import Settings
 
 __all__ = ["Checker"]
@@ -26,6 +26,8 @@ _AT_ONCE_PER_USER = 2
 _BYTES_PER_SECOND = 20 * 1000**2
 _MEMORY_PER_BYTE = 12
 _GRACE_SECONDS = 5.0
+_ATTEMPTS = 2
+_OUT_OF_TIME = "time"
 _READ_BYTES = 64 * 1024
 _INHERITED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "HOME", "TZ")
 
@@ -47,9 +49,7 @@ class Checker:
 
     async def warm(self) -> None:
         """Start the process before its first check."""
-        async with self._starting:
-            if self._process is None or self._process.returncode is not None:
-                await self._start()
+        await self._running()
 
     async def check_inputs(
         self, user: str, program_id: str, schema: dict[str, Any], params: bytes
@@ -83,6 +83,26 @@ class Checker:
 
     async def close(self) -> None:
         """End the process."""
+        async with self._starting:
+            await self._end()
+
+    async def _running(self) -> tuple[asyncio.subprocess.Process, socket.socket]:
+        """Return the process and the socket to it; start it if it has ended."""
+        async with self._starting:
+            if self._process is None or self._process.returncode is not None:
+                await self._start()
+            assert self._process is not None  # noqa: S101 - set by `_start`
+            assert self._control is not None  # noqa: S101 - set by `_start`
+            return self._process, self._control
+
+    async def _replace(self, stuck: asyncio.subprocess.Process) -> None:
+        """End a process that does not answer, unless another request has already done so."""
+        async with self._starting:
+            if self._process is stuck:
+                logger.warning("The process that checks programs and inputs is replaced")
+                await self._end()
+
+    async def _end(self) -> None:
         if self._control is not None:
             self._control.close()
             self._control = None
@@ -98,65 +118,86 @@ class Checker:
         memory_bytes = self._memory_bytes + _MEMORY_PER_BYTE * size
         lane = self._lanes.setdefault(user, asyncio.Semaphore(_AT_ONCE_PER_USER))
         async with lane:
-            begin = asyncio.get_running_loop().time()
-            answer = await self._ask(LIMITS.pack(seconds, memory_bytes), (line, body), seconds)
-            took = asyncio.get_running_loop().time() - begin
-        if answer is None and took >= seconds:
+            answer = await self._answer(LIMITS.pack(seconds, memory_bytes), (line, body), seconds)
+        if answer.get(_OUT_OF_TIME):
             raise InvalidInputError(
-                f"{what} could not be checked within {seconds:.1f} s, and nothing was stored."
-                " A pattern or schema that takes so long must be simplified.",
+                f"{what} could not be checked within {seconds:.1f} s of computing time, and"
+                " nothing was stored. A pattern or schema that takes so long must be simplified.",
                 rule=f"checked within {self._seconds:g} s",
             )
-        if answer is None or answer.get("problem") == OUT_OF_MEMORY:
+        if answer.get(OUT_OF_MEMORY):
             raise InvalidInputError(
                 f"{what} could not be checked: the check needed more than"
                 f" {memory_bytes // 1000**2} MB of memory. Nothing was stored.",
                 rule=f"checked with {self._memory_bytes // 1000**2} MB",
             )
+        if FAULT in answer:
+            raise InvalidInputError(
+                f"{what} could not be checked: the check ended with {answer[FAULT]}. Nothing was"
+                " stored.",
+                rule="can be checked",
+            )
         if "error" in answer:
             error = answer["error"]
             raise InvalidInputError(error["message"], path=error["path"], rule=error["rule"])
 
-    async def _ask(
+    async def _answer(
         self, head: bytes, parts: tuple[bytes, ...], seconds: float
-    ) -> dict[str, Any] | None:
-        """Send a request; return its answer, None if the check ended without one."""
+    ) -> dict[str, Any]:
+        """Return the answer to a request. One that was lost with a process is sent again, once.
+
+        Raises:
+            ServiceUnavailableError: No process can be started, or the machine is too busy.
+        """
+        loop = asyncio.get_running_loop()
+        for _ in range(_ATTEMPTS):
+            begin = loop.time()
+            text = await self._ask(head, parts, seconds)
+            if text:
+                return json.loads(text)
+            took = loop.time() - begin
+            if took >= seconds * WAIT_FACTOR:
+                raise ServiceUnavailableError(
+                    f"The check was not finished after {took:.0f} s, because the machine is busy."
+                    " Nothing was stored."
+                )
+            if took >= seconds:
+                return {_OUT_OF_TIME: True}
+        return {FAULT: "a crash of its process"}
+
+    async def _ask(self, head: bytes, parts: tuple[bytes, ...], seconds: float) -> bytes:
+        """Send a request; return the text of its answer, empty if the check ended without one."""
         loop = asyncio.get_running_loop()
         with _connected_pair() as (ours, theirs):
-            await self._hand_over(head, theirs)
+            process = await self._hand_over(head, theirs)
             theirs.close()
             text = b""
             try:
-                async with asyncio.timeout(seconds + _GRACE_SECONDS):
-                    for part in parts:
-                        await loop.sock_sendall(ours, part)
-                    ours.shutdown(socket.SHUT_WR)
+                async with asyncio.timeout(seconds * WAIT_FACTOR + _GRACE_SECONDS):
+                    await _send(ours, parts)
                     while data := await loop.sock_recv(ours, _READ_BYTES):
                         text += data
             except ConnectionError:
-                return None
+                return b""
             except TimeoutError:  # the kernel ends checks earlier: the process is stuck
-                logger.warning("The process that checks programs and inputs is replaced")
-                await self.close()
-                return None
-        return json.loads(text) if text else None
+                await self._replace(process)
+                return b""
+        return text
 
-    async def _hand_over(self, head: bytes, request: socket.socket) -> None:
+    async def _hand_over(self, head: bytes, request: socket.socket) -> asyncio.subprocess.Process:
         """Give the process the socket of a request; start the process if it has ended."""
-        for _ in range(2):
-            await self.warm()
+        for _ in range(_ATTEMPTS):
+            process, control = await self._running()
             try:
-                assert self._control is not None  # noqa: S101 - set by `warm`
-                socket.send_fds(self._control, [head], [request.fileno()])
+                socket.send_fds(control, [head], [request.fileno()])
             except BlockingIOError as exc:
                 raise ServiceUnavailableError(
                     "Too many programs and inputs are being checked now. Nothing was stored."
                 ) from exc
             except ConnectionError:
-                assert self._process is not None  # noqa: S101 - set by `warm`
-                await self._process.wait()
+                await process.wait()
             else:
-                return
+                return process
         raise ServiceUnavailableError(
             "The process that checks programs and inputs ended twice. Nothing was stored."
         )
@@ -184,6 +225,15 @@ class Checker:
             raise _shortage(exc) from exc
         finally:
             theirs.close()
+
+
+async def _send(request: socket.socket, parts: tuple[bytes, ...]) -> None:
+    """Send a request; a check that runs out of memory answers before it has read everything."""
+    loop = asyncio.get_running_loop()
+    with suppress(BrokenPipeError, ConnectionResetError):
+        for part in parts:
+            await loop.sock_sendall(request, part)
+        request.shutdown(socket.SHUT_WR)
 
 
 @contextmanager

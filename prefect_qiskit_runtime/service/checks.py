@@ -21,6 +21,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,14 +29,29 @@ from typing import Any, NoReturn
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.models import check_inputs, compile_schema
 
-__all__ = ["LIMITS", "OUT_OF_MEMORY", "check_schema", "check_source", "serve"]
+__all__ = [
+    "FAULT",
+    "LIMITS",
+    "OUT_OF_MEMORY",
+    "WAIT_FACTOR",
+    "check_schema",
+    "check_source",
+    "serve",
+]
 
 LIMITS = struct.Struct("!dQ")
-"""The head of a check, sent with its socket: seconds, and bytes of memory."""
+"""The head of a check, sent with its socket: seconds of computing time, and bytes of memory."""
 
+WAIT_FACTOR = 10
+"""A check that gets too little of the processor ends after this many times its computing time."""
+
+FAULT = "fault"
 OUT_OF_MEMORY = "memory"
+"""Keys of an answer: the type of an error that no check expects; too little memory."""
+
 _READ_BYTES = 1024**2
 _NICE = 5
+_RETRY_SECONDS = 0.05
 _TAKEN, _ENDED = b"t", b"e"
 
 
@@ -100,14 +116,25 @@ def serve(control: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the children
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     gc.freeze()
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    for ending in (signal.SIGALRM, signal.SIGPROF):
+        signal.signal(ending, signal.SIG_DFL)
+    while (state := _fork_child(control)) != _ENDED:
+        if state != _TAKEN:  # the child was killed while it waited
+            time.sleep(_RETRY_SECONDS)
+
+
+def _fork_child(control: socket.socket) -> bytes:
+    """Fork a child and return its report; it is empty if the child died without one."""
+    # A new pipe for each child: its end is seen only if no other process can write to it.
     reading, writing = os.pipe()
-    state = _TAKEN
-    while state == _TAKEN:
-        if os.fork() == 0:
-            os.close(reading)
-            _wait_and_check(control, writing)
-        state = os.read(reading, 1)
+    if os.fork() == 0:
+        os.close(reading)
+        _wait_and_check(control, writing)
+    os.close(writing)
+    try:
+        return os.read(reading, 1)
+    finally:
+        os.close(reading)
 
 
 def _warm_up() -> None:
@@ -138,13 +165,16 @@ def _wait_and_check(control: socket.socket, states: int) -> NoReturn:
 def _check(request: socket.socket, seconds: float, memory_bytes: int) -> None:
     """Answer one request within its limits. Beyond its time, the kernel ends the process."""
     with request:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        signal.setitimer(signal.ITIMER_REAL, seconds * WAIT_FACTOR)
         os.nice(_NICE)  # other users' requests come first
         resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
         try:
             answer = _answer(request)
         except MemoryError:
-            answer = {"problem": OUT_OF_MEMORY}
+            answer = {OUT_OF_MEMORY: True}
+        except Exception as exc:  # noqa: BLE001 - the message of the error may contain a value
+            answer = {FAULT: type(exc).__name__}
         with contextlib.suppress(OSError):  # the service may have stopped waiting
             request.sendall(json.dumps(answer).encode())
 

@@ -6,25 +6,35 @@ idle and asks small questions meanwhile. His slowest answer is the measure.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import ctypes
+import fcntl
 import logging
+import os
 import resource
+import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from prefect_qiskit_runtime.errors import ServiceUnavailableError
+from prefect_qiskit_runtime.service.checker import Checker, _connected_pair
+from prefect_qiskit_runtime.service.checks import LIMITS
 from prefect_qiskit_runtime.service.http.server import RepeatFilter
+from prefect_qiskit_runtime.settings import Settings
 from tests.team import TeamService, start_team
 from tests.waiting import wait_until
 
@@ -181,6 +191,40 @@ def test_a_connection_whose_head_does_not_arrive_is_closed(tmp_path: Path) -> No
         slow.sendall(b"GET /version HT")  # the second request of the connection
         assert silent.recv(1) == b""
         assert slow.recv(1) == b""
+
+
+def test_an_endless_head_is_refused(tmp_path: Path) -> None:
+    with team_with(tmp_path / "home") as team, connect(team) as connection:
+        before = peak_mebibytes(team)
+        connection.sendall(b"GET /jobs HTTP/1.1\r\nHost: localhost\r\n")
+        with pytest.raises(ConnectionError):
+            for _ in range(1000):
+                connection.sendall(b"X: " + b"x" * 100_000 + b"\r\n")
+        assert peak_mebibytes(team) - before < 50
+
+
+def test_the_parser_that_limits_heads_is_used_even_if_httptools_is_installed() -> None:
+    script = """
+import sys, types
+sys.modules["httptools"] = types.ModuleType("httptools")
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from prefect_qiskit_runtime.service.faults.connections import Connections as Breakable
+from prefect_qiskit_runtime.service.http.connections import ConnectionLimits
+from prefect_qiskit_runtime.service.http.server import Server, listen
+
+for http in (None, Breakable().protocol()):
+    limits = ConnectionLimits(9, 9, 9.0)
+    server = Server(None, listen("127.0.0.1", 0), limits=limits, http=http)
+    print(issubclass(server.config.http, H11Protocol))
+"""
+    reported = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert reported.stdout == "True\nTrue\n"
 
 
 def test_a_body_that_does_not_arrive_is_answered(tmp_path: Path) -> None:
@@ -456,6 +500,99 @@ async def test_a_checker_that_was_killed_is_replaced(local) -> None:
         assert answer.json()["error"]["path"] == "$.n"
 
 
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def signal_all(pids: Iterable[int], number: int) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):  # a child whose check has just ended
+            os.kill(pid, number)
+
+
+async def is_refused(client: httpx.AsyncClient, program_id: str) -> bool:
+    """Return whether inputs that break the rule for `n` are refused for that reason."""
+    answer = await client.post("/jobs", json={"program_id": program_id, "params": {"n": "x"}})
+    return (answer.status_code, answer.json()["error"].get("path")) == (400, "$.n")
+
+
+async def test_the_check_after_the_death_of_the_waiting_child_is_made_at_once(local) -> None:
+    async with local.client() as client:
+        schema = with_schema({"properties": {"n": {"type": "integer"}}})
+        program_id = await local.program(client, **schema)
+        signal_all(children_of(local.context.checker._process.pid), signal.SIGKILL)
+        begin = time.monotonic()
+        assert await is_refused(client, program_id)
+        assert time.monotonic() - begin < local.context.settings.check_seconds
+
+
+async def test_checks_that_waited_for_a_process_that_was_killed_are_made_by_the_next(local) -> None:
+    async with local.client() as client:
+        schema = with_schema({"properties": {"n": {"type": "integer"}}})
+        program_id = await local.program(client, **schema)
+        checker = local.context.checker
+        process, waiting = checker._process, children_of(checker._process.pid)
+        signal_all((process.pid, *waiting), signal.SIGSTOP)
+        asked = [asyncio.create_task(is_refused(client, program_id)) for _ in range(2)]
+        while not unread_bytes(checker._control):
+            await asyncio.sleep(0)
+        signal_all((process.pid, *waiting), signal.SIGKILL)
+        assert await asyncio.gather(*asked) == [True, True]
+
+
+async def test_the_limit_of_a_check_is_computing_time_so_that_a_busy_machine_refuses_none() -> None:
+    checker = Checker(Settings())
+    loop = asyncio.get_running_loop()
+    with _connected_pair() as (ours, theirs):
+        await checker._hand_over(LIMITS.pack(0.5, 10**9), theirs)
+        theirs.close()
+        with pytest.raises(TimeoutError):  # the check waits for its text, which takes no computing
+            async with asyncio.timeout(1.0):
+                await loop.sock_recv(ours, 1)
+        text = b'{"kind": "program", "schemas": {}, "has_source": false}\n'
+        await loop.sock_sendall(ours, text)
+        ours.shutdown(socket.SHUT_WR)
+        assert await loop.sock_recv(ours, 100) == b"{}"
+    await checker.close()
+
+
+async def test_a_checker_that_is_stuck_is_replaced_once_for_all_that_wait() -> None:
+    checker = Checker(Settings(check_seconds=0.1))
+    await checker.warm()
+    stuck, waiting = checker._process, children_of(checker._process.pid)
+    signal_all((stuck.pid, *waiting), signal.SIGSTOP)
+    schema = {"properties": {"n": {"type": "integer"}}}
+    checks = (checker.check_inputs(user, "p", schema, b'{"n": 1}') for user in ("alice", "bob"))
+    try:
+        answers = await asyncio.gather(*checks, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [ServiceUnavailableError] * 2
+        assert await checker.check_inputs("alice", "p", schema, b'{"n": 1}') is None
+        assert stuck.returncode == -signal.SIGKILL
+    finally:
+        signal_all(waiting, signal.SIGKILL)
+        await checker.close()
+
+
+async def test_a_check_that_raises_is_not_reported_as_a_lack_of_memory(local) -> None:
+    async with local.client() as client:
+        schema = with_schema({"properties": {"n": {"multipleOf": 0.1}}})
+        program_id = await local.program(client, **schema)
+        content = f'{{"program_id": "{program_id}", "params": {{"n": NaN}}}}'
+        inputs = await client.post("/jobs", content=content)
+        program = await client.post(
+            "/programs", content=program_body(COUNTING, **with_schema({"$schema": {}}))
+        )
+    for answer, kind in ((inputs, "ValueError"), (program, "TypeError")):
+        assert answer.status_code == 400
+        assert f"the check ended with {kind}. Nothing" in answer.json()["error"]["message"]
+
+
+def unread_bytes(control: socket.socket) -> int:
+    """Return the number of bytes that were sent and not received yet."""
+    count = fcntl.ioctl(control, termios.TIOCOUTQ, struct.pack("i", 0))
+    return struct.unpack("i", count)[0]
+
+
 def test_equal_lines_of_the_log_are_limited_and_counted() -> None:
     now = 0.0
     limit = RepeatFilter(lambda: now)
@@ -469,6 +606,35 @@ def test_equal_lines_of_the_log_are_limited_and_counted() -> None:
     now = 61.0
     assert is_logged("refused") == "refused [left out before: 2 equal lines]"
     assert is_logged("refused") == "refused"
+
+
+def test_a_listener_without_its_spare_file_closes_no_file_of_others() -> None:
+    script = """
+import asyncio, os, resource
+from prefect_qiskit_runtime.service.http.connections import ConnectionLimits, Connections
+from prefect_qiskit_runtime.service.http.server import listen
+
+async def main():
+    listener = Connections(ConnectionLimits(9, 9, 9.0)).listener(listen("127.0.0.1", 0))
+    listener.setblocking(False)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (listener._spare, hard))
+    try:
+        listener.accept()
+    except OSError as exc:
+        print(exc.strerror)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    other = os.open(os.devnull, os.O_RDONLY)
+    listener.close()
+    os.fstat(other)
+    print("open")
+
+asyncio.run(main())
+"""
+    reported = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert reported.stdout == "Too many open files\nopen\n"
 
 
 def test_the_limit_of_open_files_is_raised_for_the_service_and_not_for_programs() -> None:

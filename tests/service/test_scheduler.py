@@ -198,6 +198,7 @@ async def test_a_job_that_was_put_back_can_be_cancelled(local) -> None:
         await _is_put_back(local, client, job_id, 1)
         assert (await client.post(f"/jobs/{job_id}/cancel")).status_code == 204
         assert (await _state(client, job_id))["status"] == "Cancelled"
+        assert not local.context.scheduler._put_back
 
 
 async def test_a_job_whose_process_is_lost_with_the_fork_server_is_interrupted(local) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,9 @@ from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.exc import IntegrityError
 
 from prefect_qiskit_runtime.errors import ServiceUnavailableError
-from prefect_qiskit_runtime.service.store import Store, StoreError
+from prefect_qiskit_runtime.models import JobStatus
+from prefect_qiskit_runtime.service.store import Store, StoreError, jobs, queue, results, space
+from prefect_qiskit_runtime.service.store.records import DeletedJob, Owner
 from prefect_qiskit_runtime.service.store.tables import metadata
 
 
@@ -151,6 +155,79 @@ async def test_the_migrations_make_the_tables_that_the_statements_use(tmp_path: 
     engine.dispose()
     assert differences == []
     assert interim_key["constrained_columns"] == ["job_id", "seq"]
+
+
+OF_0004 = """
+INSERT INTO programs VALUES
+    (1, 'p', 'alice', '', 'counting', 0, 1, '2026-05-01 10:00:00', '2026-05-01 10:00:00', NULL);
+INSERT INTO program_versions VALUES
+    ('p', 1, 'counts', 60, '{"parameters": {}}', 'def main(): pass', 'hash', '2026-05-01 10:00:00');
+INSERT INTO jobs (number, id, owner, instance, program_id, program_version, backend, image,
+    log_level, max_execution_seconds, private, attempt, idempotency_key, request_hash, state,
+    created_at, started_at, ended_at, usage_seconds, versions, hardware) VALUES
+    (1, 'ended', 'alice', '', 'p', 1, 'aer_simulator', 'python:/usr/bin/python3', 'WARNING', 60, 0,
+     1, 'key-1', 'request-1', 'Completed', '2026-05-01 10:00:00', '2026-05-01 10:00:01',
+     '2026-05-01 10:00:02.5', 1.5, '{"qiskit": "2.1"}', NULL),
+    (2, 'queued', 'bob', '', 'p', 1, 'ibm_device', 'python:/usr/bin/python3', 'WARNING', 60, 0,
+     1, NULL, 'request-2', 'Queued', '2026-05-01 11:00:00', NULL, NULL, NULL, NULL,
+     '{"key": "evaluation-number-1", "mode": "job"}');
+INSERT INTO job_inputs VALUES ('ended', CAST('{"n": 1}' AS BLOB)), ('queued', CAST('{}' AS BLOB));
+INSERT INTO job_results VALUES ('ended', '"done"');
+INSERT INTO interim_results VALUES ('ended', 0, '"first"'), ('ended', 1, '"second"');
+INSERT INTO job_tags VALUES ('ended', 0, 'tag');
+"""
+
+
+@pytest.mark.parametrize("revision", ["0004", "0005"])
+async def test_a_filled_database_of_an_older_version_is_migrated(
+    tmp_path: Path, revision: str
+) -> None:
+    path = tmp_path / "runtime.db"
+    _create_filled(path, revision)
+    store = Store.open(path)
+    ended, queued = [await store.read(jobs.get_job, job_id) for job_id in ("ended", "queued")]
+    assert ended is not None
+    assert (ended.state, ended.tags, ended.interim_count) == (JobStatus.COMPLETED, ("tag",), 2)
+    assert (ended.simulation, ended.simulation_methods) == (None, None)
+    assert ended.versions == {"qiskit": "2.1"}
+    assert await store.read(results.find_result, "ended") == '"done"'
+    assert queued is not None
+    assert queued.hardware == {"key": "evaluation-number-1", "mode": "job"}
+    # What the newer versions added works on the old rows.
+    now = datetime(2026, 6, 1, tzinfo=UTC)
+    assert not await store.write(space.note_time, now)  # 31 days after the newest job
+    sizes = await store.read(space.space_by_user, {})
+    assert {user: size.ended > 0 for user, size in sizes.items()} == {"alice": True, "bob": False}
+    assert await store.read(jobs.oldest_ended, limit=9, before=now) == ["ended"]
+    assert await store.write(jobs.delete_ended_job, "ended", now)
+    deleted = await store.read(jobs.find_deleted, Owner("alice", ""), key="key-1")
+    assert deleted == DeletedJob("ended", "request-1", now)
+    assert await store.read(jobs.get_job, "ended") is None
+    assert await store.write(queue.claim_next, now, slots=1, running=[]) is not None
+    await store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    await Store.open(path).close()  # nothing is left to migrate
+
+
+def _create_filled(path: Path, revision: str) -> None:
+    """Create a database as the version of the package with that revision left it."""
+    from alembic import command
+    from alembic.config import Config
+
+    from prefect_qiskit_runtime.service.store import _migrate
+
+    config = Config()
+    config.set_main_option("script_location", str(_migrate._MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+    engine.dispose()
+    with closing(sqlite3.connect(path)) as raw:
+        raw.executescript(OF_0004)
 
 
 async def test_the_stated_newest_migration_is_the_newest() -> None:

@@ -159,6 +159,7 @@ class Scheduler:
         ended = await self._store.write(statements.end_job, job_id, end, now, was=JobStatus.QUEUED)
         if ended:
             self._desk.take(job_id)
+            del self._put_back[job_id]  # a counter also deletes what it does not have
             logger.info("Job %s %s while queued", job_id, end.state.value.lower())
             self._feed.notify(job_id)
         return ended

@@ -9,7 +9,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from starlette.types import Scope
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 
@@ -28,7 +28,7 @@ class Connections:
         """Return the server's protocol class, extended to register its connections here."""
         transports = self._transports
 
-        class Known(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+        class Known(H11Protocol):
             def connection_made(self, transport: Any) -> None:
                 transports[_address(transport.get_extra_info("peername"))] = transport
                 super().connection_made(transport)

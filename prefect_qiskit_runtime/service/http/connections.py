@@ -247,7 +247,8 @@ class _Listener(socket.socket):
         super().__init__(family, kind, protocol, fileno=listening.detach())
         self._connections = connections
         # Given up to accept and close a connection when no more files can be opened. Without it,
-        # the waiting connection would keep the event loop busy.
+        # the waiting connection would keep the event loop busy. It is -1 if another file took its
+        # place.
         self._spare = os.open(os.devnull, os.O_RDONLY)
 
     def accept(self) -> tuple[socket.socket, Any]:
@@ -268,17 +269,20 @@ class _Listener(socket.socket):
     def close(self) -> None:
         """Close the socket and the spare descriptor."""
         super().close()
-        if self._spare >= 0:
-            os.close(self._spare)
-            self._spare = -1
+        self._give_up_spare()
 
     def _refuse(self) -> None:
         logger.error("No more files can be opened: a connection was refused")
-        os.close(self._spare)
+        self._give_up_spare()
         try:
             super().accept()[0].close()
         finally:
             self._spare = os.open(os.devnull, os.O_RDONLY)
+
+    def _give_up_spare(self) -> None:
+        spare, self._spare = self._spare, -1  # its number may soon belong to another file
+        if spare >= 0:
+            os.close(spare)
 
 
 class _Accepted(socket.socket):

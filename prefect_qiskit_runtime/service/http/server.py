@@ -16,7 +16,7 @@ from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from prefect_qiskit_runtime.service.http.connections import ConnectionLimits, Connections
 
@@ -124,7 +124,8 @@ class Server(uvicorn.Server):
         config = uvicorn.Config(
             app,
             lifespan="off",
-            http=connections.protocol(http or AutoHTTPProtocol),
+            # Not uvicorn's choice: with httptools, if installed, it limits no head of a request.
+            http=connections.protocol(http or H11Protocol),
             ws="websockets-sansio",
             log_config=None,
             access_log=False,
