@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prefect_qiskit_runtime.errors import InvalidInputError
+from prefect_qiskit_runtime.program.constructs import require_few_projectors
 
 if TYPE_CHECKING:
     from qiskit.quantum_info import SparsePauliOp
@@ -53,6 +54,7 @@ def _as_operator(observable: Any) -> SparsePauliOp:
         elif isinstance(observable, str | Pauli):
             observable = SparseObservable(observable)
         if isinstance(observable, SparseObservable):
+            require_few_projectors(label for label, *_ in observable.to_sparse_list())
             return SparsePauliOp.from_sparse_observable(observable)
     except (QiskitError, ValueError, TypeError) as error:
         raise InvalidInputError(

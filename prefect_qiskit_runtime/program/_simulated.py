@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from prefect_qiskit_runtime.program.simulation import SimulationSettings
 
 _WIDE_GATES = frozenset({"ccx", "ccz", "cswap"})
+# Qubits of the ideal simulator's target. Without a number, Qiskit fails for circuits with an
+# initial layout; with a million, transpiling takes 17 s.
+_TARGET_QUBITS = 2000
 
 
 @dataclass(frozen=True)
@@ -120,8 +123,32 @@ class SimulatedBackend(BackendV2):
 
     @property
     def target(self) -> Any:
-        """Instructions, connections and, of a device, their errors."""
-        return self._simulator.target if self._device is None else self._device.target
+        """Instructions, connections and, of a device, their errors.
+
+        That of the ideal simulator has more qubits than a state vector can: wide circuits run
+        by other methods.
+        """
+        return self._wide_target if self._device is None else self._device.target
+
+    @property
+    def num_qubits(self) -> Any:
+        """Number of qubits; of the ideal simulator, those of the largest state vector."""
+        return (self._simulator if self._device is None else self._device).target.num_qubits
+
+    @cached_property
+    def _wide_target(self) -> Any:
+        """The target of the ideal simulator, with all instructions on all qubits.
+
+        Aer's target has measurements and delays on the qubits of the largest state vector only,
+        and transpiling a wider circuit for it fails in Qiskit, or ends the process.
+        """
+        from qiskit.transpiler import Target
+
+        narrow = self._simulator.target
+        target = Target(num_qubits=max(_TARGET_QUBITS, narrow.num_qubits), dt=narrow.dt)
+        for name in narrow.operation_names:
+            target.add_instruction(narrow.operation_from_name(name), name=name)
+        return target
 
     @property
     def operation_names(self) -> list[str]:

@@ -7,7 +7,7 @@ before a job exists, and in the job for clients that do not check.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,9 @@ _LARGEST_PRECISION, _SMALLEST_PRECISION = 1.0, 1e-9
 _MOST_SHOTS = 10**9
 # These decide or change the state by chance, so a circuit with them ends in no single state.
 _NOT_UNITARY = frozenset({"measure", "reset", "if_else", "while_loop", "switch_case", "store"})
+_PROJECTORS = "01+-rl"
+# One term with 16 projectors. Memory and time grow with the number of strings.
+_MOST_STRINGS = 2**16
 # Types of variables that simulators have.
 _VARIABLE_TYPES = frozenset({"Bool", "Uint"})
 
@@ -75,6 +78,28 @@ def require_exact(circuit: QuantumCircuit) -> None:
                 "a precision",
                 rule="exact circuits are unitary",
             )
+
+
+def require_few_projectors(labels: Iterable[str]) -> None:
+    """Refuse an observable that is a sum of too many Pauli strings.
+
+    A term with n projectors (0, 1, +, -, r, l) is a sum of 2**n strings.
+
+    Args:
+        labels: The terms of the observable.
+
+    Raises:
+        InvalidInputError: There are too many strings.
+    """
+    counts = [count for label in labels if (count := sum(map(label.count, _PROJECTORS)))]
+    if sum(2**count for count in counts) > _MOST_STRINGS:
+        raise InvalidInputError(
+            f"An observable has {len(counts)} terms with projectors (0, 1, +, -, r, l), up to "
+            f"{max(counts)} in one. A term with n projectors is a sum of 2**n Pauli strings, and "
+            f"at most {_MOST_STRINGS:,} strings are possible. Sample the circuit in the basis of "
+            "the projectors instead, and count the shots that have their outcome.",
+            rule=f"at most {_MOST_STRINGS} Pauli strings from projectors",
+        )
 
 
 def require_shots(shots: Any, name: str = "shots") -> None:

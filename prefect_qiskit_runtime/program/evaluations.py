@@ -12,6 +12,7 @@ import numpy as np
 from qiskit.quantum_info import SparsePauliOp
 
 from prefect_qiskit_runtime.errors import InvalidInputError
+from prefect_qiskit_runtime.program.constructs import require_few_projectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,5 +98,6 @@ def _operator(terms: tuple[tuple[str, float], ...]) -> SparsePauliOp:
     # Projectors (0, 1, +, -, r, l), which Qiskit allows in observables since 2.0.
     from qiskit.quantum_info import SparseObservable
 
+    require_few_projectors(labels)
     projectors = SparseObservable.from_list(list(terms))
     return SparsePauliOp.from_sparse_observable(projectors.as_paulis())

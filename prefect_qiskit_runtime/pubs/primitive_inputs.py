@@ -80,6 +80,8 @@ class PrimitiveCall:
 
     def _require_simulable(self, block: RuntimeBackend) -> None:
         """Refuse, before a job exists, a PUB that a simulator cannot run as it is written."""
+        import numpy as np
+
         from prefect_qiskit_runtime.program import constructs
         from prefect_qiskit_runtime.program.isa import require_untimed_boxes
 
@@ -88,6 +90,9 @@ class PrimitiveCall:
             with _naming(index):
                 constructs.require_simulable(pub.circuit)
                 constructs.require_shots(getattr(pub, "shots", None))
+                if self.primitive == "estimator":
+                    for observable in np.asarray(pub.observables).ravel():
+                        constructs.require_few_projectors(observable)
                 if imitates_device:
                     require_untimed_boxes(pub.circuit, block.name)
                 if self._is_exact(pub, block):

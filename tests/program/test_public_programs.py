@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from qiskit import transpile
 from qiskit.circuit import Parameter, QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
@@ -164,3 +165,39 @@ def test_programs_check_their_own_results_with_the_same_words(ideal: ProgramBack
     with pytest.raises(InvalidInputError, match=r"60 qubits need .* are available"):
         require_success(result)
     require_success(ideal.run(at_the_top(), shots=10).result())
+
+
+def ladder(width: int) -> QuantumCircuit:
+    circuit = QuantumCircuit(width)
+    circuit.x(0)
+    for qubit in range(width - 1):
+        circuit.cx(qubit, qubit + 1)
+    return circuit
+
+
+def test_the_circuit_runner_compiles_circuits_wider_than_a_state_vector(
+    ideal: ProgramBackend,
+) -> None:
+    circuit = ladder(40)
+    circuit.measure_all()
+
+    result = circuit_runner.main(ideal, MESSENGER, circuits=circuit, shots=10)
+
+    assert result["results"][0]["data"]["counts"] == {hex(2**40 - 1): 10}
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
+def test_circuits_wider_than_a_state_vector_are_transpiled_for_the_target_of_the_ideal_backend(
+    ideal: ProgramBackend, level: int
+) -> None:
+    circuit = ladder(40)
+    circuit.delay(100, 0)
+    circuit.measure_all()
+    with circuit.if_test((circuit.clbits[0], 1)):
+        circuit.ry(0.3, 39)
+
+    compiled = transpile(circuit, target=ideal.target, optimization_level=level)
+
+    assert compiled.num_qubits == 40
+    assert {"measure", "if_else", "delay"} <= set(compiled.count_ops())
+    assert (ideal.num_qubits or 0) < 40

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
 from qiskit.circuit.library import PauliEvolutionGate
 from qiskit.quantum_info import SparsePauliOp
 
 from prefect_qiskit_runtime.errors import InvalidInputError
+from prefect_qiskit_runtime.loops import EstimatorObjective
 from prefect_qiskit_runtime.program import ProgramBackend
 from prefect_qiskit_runtime.program.legacy.primitives import run_legacy_sampler
 from prefect_qiskit_runtime.program.legacy.runner_result import run_circuits
@@ -179,3 +181,30 @@ def test_a_wide_circuit_with_a_gate_that_is_translated_runs(ideal):
     (result,) = ideal.sampler(shots=10).run([circuit]).result()
 
     assert result.data.meas.get_counts() == {"10" * 30: 10}
+
+
+# --- projectors ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shots", [None, 100])
+def test_an_observable_whose_projectors_are_too_many_pauli_strings_is_refused(ideal, shots):
+    pub = (QuantumCircuit(WIDTH), {"0" * WIDTH: 1.0})
+
+    with pytest.raises(InvalidInputError, match=r"2\*\*n Pauli strings, and at most 65,536"):
+        ideal.estimator(shots=shots).run([pub]).result()
+
+
+def test_projectors_on_few_of_many_qubits_have_exact_values(ideal):
+    circuit = chain(clifford=True, measured=False)
+
+    (result,) = ideal.estimator().run([(circuit, {"I" * (WIDTH - 3) + "000": 1.0})]).result()
+
+    assert result.data.evs == pytest.approx(0.5)
+
+
+def test_projectors_of_a_loop_are_counted_before_they_are_expanded():
+    circuit = QuantumCircuit(WIDTH)
+    circuit.ry(Parameter("angle"), 0)
+
+    with pytest.raises(InvalidInputError, match="up to 60 in one"):
+        EstimatorObjective(circuit, "0" * WIDTH)
