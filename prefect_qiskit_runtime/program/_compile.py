@@ -104,12 +104,16 @@ class CircuitCompiler:
             circuit = flattened(circuit)
         if not self._translates or self._is_ready(circuit):
             return circuit
-        if has_flow(circuit):
+        # Passes of Qiskit 2.3 end with a panic if a circuit has matrices beside gates to translate.
+        if has_flow(circuit) or "unitary" in circuit.count_ops():
             return self._translated_one_by_one(circuit)
         return self._passes.run(circuit)
 
     def _translated_one_by_one(self, circuit: QuantumCircuit) -> QuantumCircuit:
-        """Translate each unknown gate separately, because passes do not know marks and jumps."""
+        """Translate each unknown gate separately, so that passes see none of the other operations.
+
+        They do not know marks and jumps.
+        """
         translated: Any = circuit.copy_empty_like()
         known: dict[int, tuple[Any, QuantumCircuit]] = {}
         for instruction in circuit.data:

@@ -236,7 +236,7 @@ def test_circuits_that_were_damaged_on_the_way(value: Any) -> None:
     st.recursive(leaves, containers, max_leaves=10),
     st.sampled_from(["v0.1", "v0.2", "v1.0", "v2.0"]),
 )
-def test_results_of_the_executor_with_any_content(value: Any, version: str) -> None:
+def test_results_of_quantum_programs_with_any_content(value: Any, version: str) -> None:
     result = {"schema_version": version, "data": value, "metadata": value}
     with contextlib.suppress(DecodingError):
         QuantumProgramResultDecoder.decode(json.dumps(result))

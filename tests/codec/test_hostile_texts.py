@@ -229,7 +229,7 @@ def test_a_matrix_that_is_not_compressed_data_is_an_error_of_the_codec() -> None
     assert decode(encode(matrix)).toarray().tolist() == np.eye(3).tolist()
 
 
-def test_results_of_the_executor_hold_no_typed_values_and_no_bombs() -> None:
+def test_results_of_quantum_programs_hold_no_typed_values_and_no_bombs() -> None:
     bomb = {"schema_version": "v0.1", "x": json.loads(hostile.tagged("set", [1]))}
     with pytest.raises(DecodingError, match="with typed values"):
         QuantumProgramResultDecoder.decode(json.dumps(bomb))
