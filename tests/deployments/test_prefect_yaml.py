@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 
 from tests.deployments.conftest import ROOT
 from tests.flow_processes import flow_environment
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
@@ -84,12 +84,6 @@ def test_the_scheduled_ones_are_scheduled(deployed: dict[str, Any]) -> None:
 
 
 SCHEDULED_FLOWS = {"backend_health", "cancel_abandoned_jobs"}
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @pytest.fixture

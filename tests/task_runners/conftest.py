@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+
+from tests.ports import free_port
 
 FLOWS = Path(__file__).parents[2] / "flows"
 BIN = Path(sys.executable).parent
@@ -105,9 +106,3 @@ def start_ray(port: int, folder: Path, stack: ExitStack) -> None:
 def runner(request: pytest.FixtureRequest) -> Any:
     """A task runner of a cluster that is there before the flow."""
     return request.getfixturevalue(f"{request.param}_runner")
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
