@@ -191,7 +191,7 @@ def _combined(operator: str, left: _Quantity, right: _Quantity) -> _Quantity | N
 
 
 class HeldDelays:
-    """Hides delays with parameters from a transpiler, which accepts only numbers.
+    """Hides delays from a transpiler, which accepts only numbers that fit the device's timing.
 
     Each is replaced by a delay with a unique number of samples, and restored afterwards:
     `held.restored(passes.run(held.circuit))`.
@@ -200,8 +200,15 @@ class HeldDelays:
         circuit: The circuit for the transpiler; the given circuit if it has no such delay.
     """
 
-    def __init__(self, circuit: QuantumCircuit) -> None:
-        """Replace the delays with parameters in a copy of a circuit."""
+    def __init__(self, circuit: QuantumCircuit, *, numbers: bool = False) -> None:
+        """Replace the delays with parameters in a copy of a circuit.
+
+        Args:
+            circuit: The circuit.
+            numbers: Whether to replace delays without parameters too. A simulated device runs a
+                delay of any length; Qiskit's scheduling for a device refuses some.
+        """
+        self._numbers = numbers
         self._held: dict[int, _Operation] = {}
         lengths = [
             visit.operation.params[0] for visit in walk(circuit) if _is_delay_in(visit, "dt")
@@ -218,7 +225,9 @@ class HeldDelays:
     def _hold(self, operation: _Operation) -> _Operation | None:
         from qiskit.circuit import Delay
 
-        if type(operation) is not Delay or not hasattr(operation.params[0], "parameters"):
+        if type(operation) is not Delay:
+            return None
+        if not (self._numbers or hasattr(operation.params[0], "parameters")):
             return None
         length = self._first + len(self._held) * _STEP
         self._held[length] = operation

@@ -285,6 +285,6 @@ class EstimatorMeasuring:
         if block.initial_layout is not None and not device.is_simulator:
             settings["initial_layout"] = block.initial_layout
         passes = generate_preset_pass_manager(**settings)
-        (transpiled,) = as_written([circuit], passes.run)
+        (transpiled,) = as_written([circuit], passes.run, simulated=block.kind.takes_seed)
         observable = self.objective.operator.apply_layout(transpiled.layout)
         return encode({"circuit": transpiled, "observable": observable})

@@ -30,7 +30,10 @@ _SEED = 0
 
 
 def as_written(
-    circuits: Sequence[QuantumCircuit], run: Callable[[list[QuantumCircuit]], Any]
+    circuits: Sequence[QuantumCircuit],
+    run: Callable[[list[QuantumCircuit]], Any],
+    *,
+    simulated: bool = False,
 ) -> list[QuantumCircuit]:
     """Transpile circuits so that each gate is what its definition says, not its name.
 
@@ -38,11 +41,12 @@ def as_written(
         circuits: The circuits. They may have boxes, and delays with parameters, which transpilers
             refuse.
         run: Transpiles a list of circuits.
+        simulated: Whether the device is simulated, so that it runs a delay of any length.
 
     Raises:
         InvalidInputError: A gate has no definition.
     """
-    held = [HeldDelays(ready_for_transpiler(circuit)) for circuit in circuits]
+    held = [HeldDelays(ready_for_transpiler(circuit), numbers=simulated) for circuit in circuits]
     transpiled = run([each.circuit for each in held])
     return [each.restored(circuit) for each, circuit in zip(held, transpiled, strict=True)]
 
@@ -93,7 +97,8 @@ class PubTranspiler:
     def _transpiled(self, circuit: QuantumCircuit) -> QuantumCircuit:
         require_known_durations(circuit)
         try:
-            return as_written([circuit], self._passes.run)[0]
+            simulated = self._backend is not None
+            return as_written([circuit], self._passes.run, simulated=simulated)[0]
         except TranspilerError as exc:
             raise InvalidInputError(
                 f"Circuit {circuit.name!r} cannot be transpiled for {self._name}: {exc.message}",

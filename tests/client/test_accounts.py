@@ -275,6 +275,7 @@ ODD = {
 
 SAVING_THREE = """
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from qiskit_ibm_runtime.accounts import management
 from prefect_qiskit_runtime.client import RuntimeClient
 

@@ -162,6 +162,18 @@ def test_a_delay_of_a_constant_expression_has_its_value(reference):
     assert abs(ones(result) - reference) < TOLERANCE
 
 
+@pytest.mark.parametrize(
+    ("duration", "unit"), [(50, "us"), (1500, "ns"), (0.05, "ms"), (225_001, "dt"), (160, "us")]
+)
+def test_a_delay_of_any_length_is_transpiled_for_a_simulated_device(duration, unit):
+    circuit = decaying(duration, unit)
+
+    written = run_sampler([circuit], backend=NOISY, shots=SHOTS, seed=1)
+    transpiled = run_sampler([circuit], backend=NOISY, shots=SHOTS, seed=1, transpile=True)
+
+    assert abs(ones(written) - ones(transpiled)) < TOLERANCE
+
+
 # --- refused by name, before a job -----------------------------------------------------------
 
 
