@@ -7,9 +7,19 @@ from qiskit import QuantumCircuit
 
 def bell(*, measured: bool = False) -> QuantumCircuit:
     """Two qubits that are both 0 or both 1."""
-    circuit = QuantumCircuit(2)
+    circuit = QuantumCircuit(2, name="bell")
     circuit.h(0)
     circuit.cx(0, 1)
     if measured:
         circuit.measure_all()
+    return circuit
+
+
+def ghz() -> QuantumCircuit:
+    """Three qubits that are measured as all 0 or all 1."""
+    circuit = QuantumCircuit(3)
+    circuit.h(0)
+    circuit.cx(0, 1)
+    circuit.cx(1, 2)
+    circuit.measure_all()
     return circuit
