@@ -193,7 +193,7 @@ async def test_a_filled_database_of_an_older_version_is_migrated(
     assert await store.read(results.find_result, "ended") == '"done"'
     assert queued is not None
     assert queued.hardware == {"key": "evaluation-number-1", "mode": "job"}
-    # What the newer versions added works on the old rows.
+    # Columns that newer versions added work with the old rows.
     now = datetime(2026, 6, 1, tzinfo=UTC)
     assert not await store.write(space.note_time, now)  # 31 days after the newest job
     sizes = await store.read(space.space_by_user, {})
