@@ -57,7 +57,7 @@ def ibm() -> IBMQuantumCredentials:
 
 
 class TestEveryBlock(BlockStandardTestSuite):
-    """What Prefect asks of the blocks of its own integrations."""
+    """The requirements of Prefect for the blocks of its own integrations."""
 
     @pytest.fixture(params=BLOCKS, ids=lambda block: block.__name__)
     def block(self, request: pytest.FixtureRequest) -> type[Block]:

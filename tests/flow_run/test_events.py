@@ -55,7 +55,7 @@ def events_of(flow_run_id: str, count: int) -> list[dict[str, Any]]:
         return wait_until(enough, f"{count} events on the server", seconds=DEADLINE_SECONDS)
 
 
-def test_the_life_of_a_job_is_told_with_its_flow_run(counting: str) -> None:
+def test_the_life_of_a_job_is_reported_with_its_flow_run(counting: str) -> None:
     @flow
     def evaluating() -> str:
         run_program(counting, {"upto": 1}, backend=BACKEND)
@@ -70,7 +70,7 @@ def test_the_life_of_a_job_is_told_with_its_flow_run(counting: str) -> None:
         assert one["payload"]["program-id"] == counting
 
 
-def test_a_failure_is_told_by_its_code_alone(service_home: object) -> None:
+def test_a_failure_is_reported_by_its_code_alone(service_home: object) -> None:
     program = upload_program.fn(RAISING, name="raising")
 
     @flow

@@ -56,7 +56,7 @@ async def test_a_failing_operation_leaves_the_others_of_its_group_alone(store: S
     assert await store.read(_values) == list(range(10))
 
 
-async def test_a_full_disk_is_told_and_passes(store: Store) -> None:
+async def test_a_full_disk_is_reported_and_passes(store: Store) -> None:
     def fill(connection: Connection) -> None:
         connection.execute(text("INSERT INTO t VALUES (1)"))
         connection.execute(text("CREATE TABLE large AS SELECT randomblob(100000)"))

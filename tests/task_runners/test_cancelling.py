@@ -1,4 +1,4 @@
-"""What becomes of the jobs in other processes when their flow is cancelled or interrupted."""
+"""Jobs in other processes end when their flow is cancelled or interrupted."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ HYDROGEN = SparsePauliOp(
 LOWEST = -1.857275
 
 
-def test_every_user_finds_them_and_nobody_reads_or_changes_them(
+def test_every_user_finds_them_and_no_user_reads_or_changes_them(
     service: QiskitRuntimeService, bob: QiskitRuntimeService
 ) -> None:
     for user in (service, bob):
