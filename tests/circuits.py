@@ -1,12 +1,12 @@
-"""Small circuits that tests of several rooms run; old clients run `bell` and `ghz` too."""
+"""Small circuits that tests of several rooms run; old clients run those of `ibm_clients` too."""
 
 from __future__ import annotations
 
 from qiskit import QuantumCircuit
 
-from tests.ibm_clients.circuits import bell, ghz
+from tests.ibm_clients.circuits import HYDROGEN, bell, ghz
 
-__all__ = ["bell", "flip", "ghz", "too_wide"]
+__all__ = ["HYDROGEN", "bell", "flip", "ghz", "too_wide"]
 
 
 def flip() -> QuantumCircuit:

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from qiskit import QuantumCircuit
+from qiskit.quantum_info import SparsePauliOp
+
+HYDROGEN = SparsePauliOp(
+    ["II", "IZ", "ZI", "ZZ", "XX"], [-1.052373, 0.397937, -0.397937, -0.011280, 0.180931]
+)
+"""Two qubits of hydrogen at 0.735 angstrom."""
 
 
 def bell(*, measured: bool = False) -> QuantumCircuit:

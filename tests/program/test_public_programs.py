@@ -18,16 +18,6 @@ MESSENGER = UserMessenger(sink=lambda text, is_final: None)
 SHOTS = 4000
 
 
-@pytest.fixture(scope="module")
-def noisy() -> ProgramBackend:
-    return ProgramBackend.from_name("fake_manila")
-
-
-@pytest.fixture(scope="module")
-def ideal() -> ProgramBackend:
-    return ProgramBackend.from_name("aer_simulator")
-
-
 def at_the_top() -> QuantumCircuit:
     circuit = QuantumCircuit(2, 2)
     circuit.x(0)

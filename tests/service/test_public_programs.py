@@ -14,13 +14,10 @@ from qiskit.result import Result
 from qiskit_ibm_runtime import RuntimeDecoder, RuntimeEncoder
 
 from prefect_qiskit_runtime.service import public_programs
-from tests.circuits import ghz
+from tests.circuits import HYDROGEN, ghz
 
 from .test_primitives import submit
 
-HYDROGEN = SparsePauliOp(
-    ["II", "IZ", "ZI", "ZZ", "XX"], [-1.052373, 0.397937, -0.397937, -0.011280, 0.180931]
-)
 LOWEST = float(np.linalg.eigvalsh(HYDROGEN.to_matrix())[0])
 
 
