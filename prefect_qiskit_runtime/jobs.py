@@ -101,8 +101,7 @@ async def arun_program(
     """Run a program and wait for its result, with its interim results along the way.
 
     If the flow run is run again, after a crash or as a retry, the call attaches to the job that it
-    submitted before. If the caller is cancelled, interrupted or times out, the job is
-    cancelled.
+    submitted before. If the caller is cancelled, interrupted or times out, the job is cancelled.
 
     Args:
         program_id: The id returned by `upload_program`.

@@ -170,7 +170,7 @@ class Settings(BaseSettings):
         gt=0,
         description=(
             "Computing time for the check of a source, a JSON schema, or inputs against a schema;"
-            " one second more for each 20 MB. What takes longer is refused."
+            " one second more for each 20 MB. A text that takes longer is refused."
         ),
     )
     check_memory_bytes: int = Field(

@@ -1,4 +1,4 @@
-"""A team service as whoever runs it starts it: the command, in a process of its own."""
+"""A team service as its operator starts it: the command, in a separate process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The serializer and the cache policy that users set on tasks of their own."""
+"""The serializer and the cache policy that users set on their own tasks."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ class TestCircuitInputs:
         def preparing(times: int) -> QuantumCircuit:
             return deepened(circuit(), times)
 
-        # Built anew in each flow run.
+        # Built again in each flow run.
         assert preparing(2).num_parameters == preparing(2).num_parameters == 2
         preparing(3)
         assert calls == [2, 3]

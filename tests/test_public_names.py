@@ -30,7 +30,7 @@ def test_a_star_import_gives_the_public_names() -> None:
 
 def test_each_sync_call_has_its_async_twin() -> None:
     names = set(prefect_qiskit_runtime.__all__)
-    calls = {name for name in names if name.islower()} - {"cancel_on_exit"}  # asks nobody
+    calls = {name for name in names if name.islower()} - {"cancel_on_exit"}  # sends no requests
     sync_calls = {name for name in calls if f"a{name}" in names}
     assert calls == sync_calls | {f"a{name}" for name in sync_calls}
 

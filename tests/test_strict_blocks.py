@@ -289,6 +289,8 @@ async def test_a_saved_block_that_cannot_be_used_can_be_completed() -> None:
     document_id = await RuntimeBackend(name="fake_manila").asave("incomplete", overwrite=True)
     await add_fields(document_id, {"min_num_qubits": 5})
     backend = await RuntimeBackend.aload("incomplete")
+    with pytest.raises(ConfigurationError, match="'incomplete' cannot be used"):
+        backend.require_usable()
     backend.min_num_qubits = None
     backend.require_usable()
 

@@ -16,47 +16,55 @@ _TOKEN_VARIABLE = "PREFECT_QISKIT_RUNTIME_TOKEN_"  # noqa: S105 - the name of a 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
 
 
+_Home = Annotated[Path, typer.Option(help="The service's folder, on a local disk.")]
+_Users = Annotated[
+    list[str],
+    typer.Option(
+        metavar="NAME[:TOKEN]",
+        help="A user; repeat for several. Without a token here, it is read from the variable"
+        f" {_TOKEN_VARIABLE}<NAME>, which process listings do not show.",
+    ),
+]
+_Host = Annotated[str, typer.Option(help="Host name or address to listen on.")]
+_Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for a free one.")]
+_Tls = Annotated[
+    str | None,
+    typer.Option(
+        metavar="self-signed|CERT:KEY",
+        help="Serve over TLS, with a certificate created on first use or from two PEM files.",
+    ),
+]
+_Images = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=PYTHON",
+        help="A Python environment in which jobs may run; repeat for several.",
+    ),
+]
+_FaultMode = Annotated[
+    bool,
+    typer.Option(
+        "--fault-mode",
+        help="Let tests make the service fail, move its clock and read its requests."
+        " On loopback only.",
+    ),
+]
+_Imitate = Annotated[
+    str | None,
+    typer.Option("--as", metavar="ibm", help="In fault mode: behave as IBM's cloud does today."),
+]
+
+
 def serve(
     *,
-    home: Annotated[Path, typer.Option(help="The service's folder, on a local disk.")],
-    user: Annotated[
-        list[str],
-        typer.Option(
-            metavar="NAME[:TOKEN]",
-            help="A user; repeat for several. Without a token here, it is read from the variable"
-            f" {_TOKEN_VARIABLE}<NAME>, which process listings do not show.",
-        ),
-    ],
-    host: Annotated[str, typer.Option(help="Host name or address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for a free one.")] = 8642,
-    tls: Annotated[
-        str | None,
-        typer.Option(
-            metavar="self-signed|CERT:KEY",
-            help="Serve over TLS, with a certificate created on first use or from two PEM files.",
-        ),
-    ] = None,
-    image: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=PYTHON",
-            help="A Python environment in which jobs may run; repeat for several.",
-        ),
-    ] = None,
-    fault_mode: Annotated[
-        bool,
-        typer.Option(
-            "--fault-mode",
-            help="Let tests make the service fail, move its clock and read its requests."
-            " On loopback only.",
-        ),
-    ] = False,
-    imitate: Annotated[
-        str | None,
-        typer.Option(
-            "--as", metavar="ibm", help="In fault mode: behave as IBM's cloud does today."
-        ),
-    ] = None,
+    home: _Home,
+    user: _Users,
+    host: _Host = "127.0.0.1",
+    port: _Port = 8642,
+    tls: _Tls = None,
+    image: _Images = None,
+    fault_mode: _FaultMode = False,
+    imitate: _Imitate = None,
 ) -> None:
     """Run a team service in the foreground until SIGTERM or Ctrl-C.
 

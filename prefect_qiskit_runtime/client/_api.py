@@ -546,14 +546,7 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
         """
         self._require_program(program_id)
         self._require_simulator(options)
-        call = Call(
-            "POST",
-            "/jobs",
-            f"submit a job of program {program_id}" + (f" to {backend}" if backend else ""),
-            kind="program",
-            identifier=program_id,
-            repeatable=self.kind.is_keyed,
-        )
+        call = self._submission(program_id, backend)
         hardware = self._hardware_fields(program_id, hardware_key, hardware_label)
         head = self._job_head(program_id, backend, options or RuntimeOptions(), attempt, hardware)
         # The inputs are inserted unchanged: encoding them again could change them and takes time.
@@ -572,6 +565,16 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
         replayed = response.headers.get("Idempotent-Replayed", "").lower() == "true"
         asked = submitted.backend if submitted.backend != UNKNOWN else backend or UNKNOWN
         return submitted.model_copy(update={"replayed": replayed, "backend": asked})
+
+    def _submission(self, program_id: str, backend: str | None) -> Call:
+        return Call(
+            "POST",
+            "/jobs",
+            f"submit a job of program {program_id}" + (f" to {backend}" if backend else ""),
+            kind="program",
+            identifier=program_id,
+            repeatable=self.kind.is_keyed,
+        )
 
     def _job_head(
         self,

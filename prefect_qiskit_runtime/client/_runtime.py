@@ -98,30 +98,20 @@ class AccountsClient(BackendsClient):
             "plans_preference": None if plans_preference is None else list(plans_preference),
             "tags": None if tags is None else list(tags),
         }
-        with (
-            explained("save the account", filename),
-            changed_accounts(filename) as (path, others),
-        ):
-            seams.account_manager().save(
-                token=token,
-                url=url,
-                instance=instance,
-                channel=channel,
-                filename=str(path),
-                name=name,
-                proxies=seams.saved_proxies(proxies),
-                verify=verify,
-                overwrite=overwrite,
-                set_as_default=set_as_default,
-                # Only given values, since older versions of qiskit-ibm-runtime lack some of them.
-                **{name: value for name, value in given.items() if value is not None},
-            )
-            taken = json.loads(path.read_text("utf-8")).keys() & others.keys()
-            if taken and not overwrite:
-                raise ConfigurationError(
-                    f"An entry named {taken.pop()!r} that Qiskit cannot read already exists in"
-                    f" {file_path(filename)}. overwrite=True replaces it."
-                )
+        _save_entry(
+            filename,
+            overwrite=overwrite,
+            token=token,
+            url=url,
+            instance=instance,
+            channel=channel,
+            name=name,
+            proxies=seams.saved_proxies(proxies),
+            verify=verify,
+            set_as_default=set_as_default,
+            # Only given values, since older versions of qiskit-ibm-runtime lack some of them.
+            **{name: value for name, value in given.items() if value is not None},
+        )
 
     @staticmethod
     def saved_accounts(
@@ -179,6 +169,20 @@ class AccountsClient(BackendsClient):
                 return is_other or seams.account_manager().delete(
                     filename=str(path), name=name, channel=channel
                 )
+
+
+def _save_entry(filename: str | None, *, overwrite: bool, **fields: Any) -> None:
+    with (
+        explained("save the account", filename),
+        changed_accounts(filename) as (path, others),
+    ):
+        seams.account_manager().save(filename=str(path), overwrite=overwrite, **fields)
+        taken = json.loads(path.read_text("utf-8")).keys() & others.keys()
+        if taken and not overwrite:
+            raise ConfigurationError(
+                f"An entry named {taken.pop()!r} that Qiskit cannot read already exists in"
+                f" {file_path(filename)}. overwrite=True replaces it."
+            )
 
 
 def _shown(saved: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
 
@@ -24,7 +23,7 @@ from prefect_qiskit_runtime.client._answers import (
 )
 from prefect_qiskit_runtime.client._proxies import CONNECTIONS, Proxies
 from prefect_qiskit_runtime.errors import ConfigurationError, QiskitRuntimeError, is_retryable
-from prefect_qiskit_runtime.models import package_version
+from prefect_qiskit_runtime.models import is_loopback, package_version
 from prefect_qiskit_runtime.settings import Settings
 from prefect_qiskit_runtime.twins.clean_up import cleaned_up
 
@@ -268,7 +267,7 @@ def open_http(
         raise ConfigurationError(f"{url!r} is not a url: {exc}.") from exc
     trusted = no_tls() if parsed.scheme == "http" else _verification(verify)
     # Requests to this machine must not go through a proxy of the environment.
-    trust_env = not _is_loopback(parsed.host)
+    trust_env = not is_loopback(parsed.host)
     # httpx also reads them, and NO_PROXY; these add the variable to their error messages.
     mounts = Proxies.of_environment().mounts(trusted) if trust_env else {}
     if proxies is not None:
@@ -333,10 +332,3 @@ def _verification(verify: Verify) -> bool | ssl.SSLContext:
         raise ConfigurationError(
             f"Cannot read a certificate from {verify}: {exc}. Give the path of a PEM file."
         ) from exc
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -212,23 +212,21 @@ async def aminimize(
     """
     _check_limits(maxiter, max_evaluations)
     point = _starting_point(start, objective)
-    chosen = read_method(method)
-    has_gradients = _has_gradients(objective, chosen, jac)
-    choice = Choice(
-        chosen, has_gradients, maxiter, tol, seed=seed, options=dict(method_options or {})
-    )
+    optimizer = read_method(method)
+    with_gradients = _has_gradients(objective, optimizer, jac)
+    choice = Choice(optimizer, with_gradients, maxiter, tol, seed, dict(method_options or {}))
     settings = LoopSettings(
         backend=None if backend is None else as_backend(backend),
         name=name,
         durable_key=durable_key,
         seed=seed,
         session=session,
-        gradients=has_gradients,
+        gradients=with_gradients,
         replay_tolerance=replay_tolerance,
         counts_qpu_seconds=max_qpu_seconds is not None,
     )
     limits = Limits(max_evaluations, max_qpu_seconds, None if choice.is_scipy else tol)
-    header = {"method": choice.name, "jac": has_gradients}
+    header = {"method": choice.name, "jac": with_gradients}
     async with await RunningLoop.of(objective, settings, header) as loop:
         return await Minimization(loop, choice, limits, callback).run(point)
 

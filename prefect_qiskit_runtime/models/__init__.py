@@ -39,6 +39,7 @@ from prefect_qiskit_runtime.models._service import (
     ServiceIdentity,
     ServiceKind,
     ServiceStatus,
+    is_loopback,
     package_version,
 )
 from prefect_qiskit_runtime.models._sessions import (
@@ -95,6 +96,7 @@ __all__ = [
     "Wire",
     "check_inputs",
     "compile_schema",
+    "is_loopback",
     "next_step",
     "package_version",
     "read_seconds",

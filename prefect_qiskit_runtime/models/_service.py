@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from importlib import metadata
+from ipaddress import ip_address
 from typing import Literal
 
 from prefect_qiskit_runtime.models._wire import PROTOCOL_VERSION, Wire
@@ -18,6 +19,14 @@ def package_version() -> str:
         return metadata.version("prefect-qiskit-runtime")
     except metadata.PackageNotFoundError:  # imported from a source tree
         return "0.0.0"
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host name or address is this machine's, which no network reaches."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @dataclass(frozen=True)

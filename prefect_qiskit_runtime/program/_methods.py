@@ -150,7 +150,7 @@ class Methods:
     def _form(self, circuit: QuantumCircuit, method: str, noise: Any) -> QuantumCircuit:
         """Return a circuit in the gates of a method.
 
-        With noise it stays as it is: the noise is that of the gates by their names.
+        With noise it is unchanged, because noise belongs to the names of gates.
         """
         if method == STABILIZER:
             form = self._clifford_form(circuit, noise)

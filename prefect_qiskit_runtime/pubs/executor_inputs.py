@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from prefect_qiskit_runtime.backend import RuntimeBackend
 from prefect_qiskit_runtime.codec import (
@@ -13,8 +13,8 @@ from prefect_qiskit_runtime.codec import (
     require_quantum_program,
 )
 from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError
-from prefect_qiskit_runtime.models import RuntimeOptions
 from prefect_qiskit_runtime.program.primitive_options import (
+    PrimitiveName,
     UnsupportedOptions,
     read_options,
     require_known_options,
@@ -42,6 +42,7 @@ class ExecutorCall:
     program: Any
     options: PrimitiveOptionsLike
     seed: int | None
+    primitive: ClassVar[PrimitiveName] = "executor"
 
     def __len__(self) -> int:
         """Return the number of items of the program."""
@@ -148,15 +149,6 @@ class ExecutorCall:
     def primitive_options(self) -> dict[str, Any]:
         """Return the options of the executor, without those of its job."""
         return split_options(plain_options(self.options))[0]
-
-    def job_options(self) -> RuntimeOptions:
-        """Return the options of the job.
-
-        Raises:
-            ConfigurationError: An option has an invalid value.
-        """
-        _, of_the_job = split_options(plain_options(self.options))
-        return RuntimeOptions.read(of_the_job)
 
 
 def _plain_noise_model(given: Any) -> dict[str, Any]:

@@ -204,15 +204,6 @@ class PrimitiveCall:
             options["default_precision"] = self.precision
         return options
 
-    def job_options(self) -> RuntimeOptions:
-        """Return the options of the job.
-
-        Raises:
-            ConfigurationError: An option has an invalid value.
-        """
-        _, of_the_job = split_options(plain_options(self.options))
-        return RuntimeOptions.read(of_the_job)
-
 
 def _with_simulation(options: dict[str, Any], below: Mapping[str, Any]) -> dict[str, Any]:
     """Return options of a primitive, laid over the settings of a simulation.
@@ -302,6 +293,16 @@ def split_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, An
     if environment:
         primitive["environment"] = environment
     return primitive, given
+
+
+def job_options(options: PrimitiveOptionsLike) -> RuntimeOptions:
+    """Return the options of the job of a call, from the options of its primitive.
+
+    Raises:
+        ConfigurationError: An option has an invalid value.
+    """
+    _, of_the_job = split_options(plain_options(options))
+    return RuntimeOptions.read(of_the_job)
 
 
 def _coerce_pubs(primitive: PrimitiveName, pubs: Iterable[Any]) -> list[Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from prefect_qiskit_runtime.backend import BackendLike, RuntimeBackend, as_backend
 from prefect_qiskit_runtime.evaluation.request import Request
 from prefect_qiskit_runtime.pubs.executor_inputs import ExecutorCall
 from prefect_qiskit_runtime.pubs.preparation import ProgramPreparation, PubPreparation
-from prefect_qiskit_runtime.pubs.primitive_inputs import PrimitiveCall
-from prefect_qiskit_runtime.pubs.splitting import SplitLike, parts_of
+from prefect_qiskit_runtime.pubs.primitive_inputs import PrimitiveCall, job_options
+from prefect_qiskit_runtime.pubs.splitting import CallT, SplitLike, parts_of
 from prefect_qiskit_runtime.sessions import SessionLike, in_session, opened
 
 
@@ -27,40 +28,8 @@ async def pub_requests(
     """
     block = as_backend(backend)
     call = await asyncio.to_thread(call.completed_by, block)
-    return [
-        await _pub_request(part_call, part, block, session, durable_key)
-        for part_call, part in await asyncio.to_thread(parts_of, call, split, block)
-    ]
-
-
-async def _pub_request(
-    call: PrimitiveCall,
-    part: range | None,
-    block: RuntimeBackend,
-    session: SessionLike,
-    durable_key: str | None,
-) -> Request:
-    inputs = await asyncio.to_thread(call.inputs_on, block)
-    assert call.primitive != "executor"  # noqa: S101 - for the type checker
-    prepare = PubPreparation(
-        call.primitive,
-        inputs,
-        call.primitive_options(),
-        block,
-        bool(call.transpile),
-        first_pub=0 if part is None else part.start,
-    )
-    return Request(
-        call.primitive,
-        inputs,
-        block,
-        block.options(in_session(call.job_options(), session)),
-        durable_key,
-        prepare=prepare,
-        settings=prepare.settings,
-        session=opened(session),
-        part=part,
-    )
+    bare = await _bare_requests(call, block, session, durable_key, split)
+    return [_with_prepared_pubs(part_call, request) for part_call, request in bare]
 
 
 async def program_requests(
@@ -76,29 +45,52 @@ async def program_requests(
         EncodingError: The program is not a quantum program.
         InvalidInputError: An option is not supported.
     """
-    block = as_backend(backend)
+    bare = await _bare_requests(call, as_backend(backend), session, durable_key, split)
+    return [_with_prepared_program(part_call, request) for part_call, request in bare]
+
+
+async def _bare_requests(
+    call: CallT,
+    block: RuntimeBackend,
+    session: SessionLike,
+    durable_key: str | None,
+    split: SplitLike,
+) -> list[tuple[CallT, Request]]:
+    """Return the call of each job with its request, without the preparation for a backend."""
     return [
-        await _program_request(part_call, part, block, session, durable_key)
+        (
+            part_call,
+            Request(
+                part_call.primitive,
+                await asyncio.to_thread(part_call.inputs_on, block),
+                block,
+                block.options(in_session(job_options(part_call.options), session)),
+                durable_key,
+                session=opened(session),
+                part=part,
+            ),
+        )
         for part_call, part in await asyncio.to_thread(parts_of, call, split, block)
     ]
 
 
-async def _program_request(
-    call: ExecutorCall,
-    part: range | None,
-    block: RuntimeBackend,
-    session: SessionLike,
-    durable_key: str | None,
-) -> Request:
-    inputs = await asyncio.to_thread(call.inputs_on, block)
-    return Request(
-        "executor",
-        inputs,
-        block,
-        block.options(in_session(call.job_options(), session)),
-        durable_key,
-        prepare=ProgramPreparation(call.program, inputs, call.primitive_options(), block),
-        session=opened(session),
-        part=part,
+def _with_prepared_pubs(call: PrimitiveCall, request: Request) -> Request:
+    assert call.primitive != "executor"  # noqa: S101 - for the type checker
+    prepare = PubPreparation(
+        call.primitive,
+        request.inputs,
+        call.primitive_options(),
+        request.backend,
+        bool(call.transpile),
+        first_pub=0 if request.part is None else request.part.start,
+    )
+    return replace(request, prepare=prepare, settings=prepare.settings)
+
+
+def _with_prepared_program(call: ExecutorCall, request: Request) -> Request:
+    options = call.primitive_options()
+    return replace(
+        request,
+        prepare=ProgramPreparation(call.program, request.inputs, options, request.backend),
         written_circuits=tuple(item.circuit for item in call.program.items),
     )

@@ -11,12 +11,12 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 from socket import socket
 from typing import TYPE_CHECKING, Literal
 
 from prefect_qiskit_runtime.errors import ConfigurationError
+from prefect_qiskit_runtime.models import is_loopback
 from prefect_qiskit_runtime.models.embedded_home import EmbeddedHome, network_file_system
 from prefect_qiskit_runtime.service.access_tokens import Authenticator
 from prefect_qiskit_runtime.service.assembly import (
@@ -125,7 +125,7 @@ async def _serve(
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, ending.set)
     url = _url(options.host, listener.getsockname()[1], tls)
-    if tls is None and not _is_loopback(options.host):
+    if tls is None and not is_loopback(options.host):
         logger.warning("Tokens and results cross the network unencrypted: see --tls.")
     faults = _fault_mode(options)
     async with open_service(_parts(options, settings, folders, faults), settings) as context:
@@ -149,7 +149,7 @@ async def _serve(
 def _check_fault_mode(options: TeamOptions) -> None:
     if options.imitate is not None and not options.fault_mode:
         raise ConfigurationError(f"--as {options.imitate} requires --fault-mode.")
-    if options.fault_mode and not _is_loopback(options.host):
+    if options.fault_mode and not is_loopback(options.host):
         raise ConfigurationError(
             f"Fault mode is for tests on one machine, not for {options.host}: listen on"
             " 127.0.0.1, or omit --fault-mode."
@@ -230,10 +230,3 @@ def _tls_files(options: TeamOptions, root: Path) -> TlsFiles | None:
 def _url(host: str, port: int, tls: TlsFiles | None) -> str:
     name = "localhost" if host in _WILDCARDS else f"[{host}]" if ":" in host else host
     return f"{'http' if tls is None else 'https'}://{name}:{port}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,7 +1,7 @@
 """A proxy in a separate process: CONNECT and plain requests, for one user and password.
 
 It goes to one address on this machine, whatever is asked for, and prints what it was asked, and
-the status of its own answer if it let nothing through.
+the status of its answer if it let nothing through.
 """
 
 from __future__ import annotations

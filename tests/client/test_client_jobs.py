@@ -366,7 +366,7 @@ async def test_jobs_of_a_session_are_asked_for(wire: Wire) -> None:
     assert wire.seen[0].query["session_id"] == ["s"]
 
 
-async def test_ten_jobs_are_listed_unless_told_otherwise(wire: Wire) -> None:
+async def test_ten_jobs_are_listed_by_default(wire: Wire) -> None:
     wire.on("GET /jobs", answer({"jobs": [], "count": 0}))
     async with RuntimeClient(wire.url, TOKEN) as client:
         await client.jobs()

@@ -178,7 +178,7 @@ async def test_a_service_that_holds_its_home_and_does_not_answer_is_reported(
                 await ask(hasty)
 
 
-async def test_windows_is_told_what_to_use(
+async def test_windows_is_refused_with_what_to_use(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedded_module.sys, "platform", "win32")
@@ -376,7 +376,7 @@ async def test_the_token_of_a_home_is_made_once(tmp_path: Path) -> None:
     assert json.dumps(tokens[0]).isascii()
 
 
-async def test_an_emptied_token_is_made_anew(tmp_path: Path) -> None:
+async def test_an_emptied_token_is_made_again(tmp_path: Path) -> None:
     home = EmbeddedHome(tmp_path)
     home.token_path.touch()
     token = home.read_or_create_token()

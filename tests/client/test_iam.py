@@ -27,7 +27,7 @@ def token(value: str, expires_in: float = 3600) -> dict[str, object]:
 
 
 @pytest.fixture(autouse=True)
-def nobody_is_logged_in() -> Iterator[None]:
+def without_saved_logins() -> Iterator[None]:
     _login._logins.cache_clear()
     yield
     gc.collect()  # an error that was not retrieved is reported in the test that left it

@@ -39,7 +39,7 @@ SEARCH = "POST /v3/resources/search"
 
 
 @pytest.fixture(autouse=True)
-def nobody_is_logged_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def without_saved_logins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("IAM_URL", "GLOBAL_SEARCH_URL", "GLOBAL_CATALOG_URL"):
         monkeypatch.delenv(name, raising=False)
     _login._logins.cache_clear()

@@ -201,7 +201,7 @@ async def test_a_question_without_an_answer_in_time_is_asked_once_more(wire: Wir
     assert len(wire.seen) == 2
 
 
-async def test_nobody_there_is_a_passing_fault(unused_port: int) -> None:
+async def test_a_refused_connection_is_a_passing_fault(unused_port: int) -> None:
     settings = Settings(request_timeout_seconds=0.1)
     async with RuntimeApi(f"http://127.0.0.1:{unused_port}", TOKEN, settings=settings) as api:
         with pytest.raises(ServiceUnavailableError, match="Is the service running"):
@@ -263,7 +263,7 @@ async def test_no_result_is_none(wire: Wire, api: RuntimeApi) -> None:
     assert await api.job_result("j1") == b"null"
 
 
-async def test_a_proxy_of_the_environment_is_not_told_what_is_local(
+async def test_a_proxy_of_the_environment_sees_no_local_requests(
     wire: Wire, monkeypatch: pytest.MonkeyPatch, unused_port: int
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{unused_port}")

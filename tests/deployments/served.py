@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-import time
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,11 @@ def note(what: object) -> None:
     """Write a line that the test reads, however this process ends."""
     with Path(os.environ["SERVED_NOTES"]).open("a") as notes:
         notes.write(f"{flow_run.id} {what}\n")
+
+
+def hang() -> None:
+    """Wait until the flow run is interrupted or its process killed; limited if the test fails."""
+    threading.Event().wait(LONG["wait"])
 
 
 def backend() -> RuntimeBackend:
@@ -77,7 +82,7 @@ def submitting(program: str) -> None:
         next(job.stream())
         note(f"session {session.session_id}")
         running(job.job_id, None)
-        time.sleep(600)
+        hang()
 
 
 @flow(**cancel_on_exit(BLOCK, crashed=True))
@@ -86,7 +91,7 @@ def hooked(program: str) -> None:
     job = submit_program(program, LONG, backend=backend())
     next(job.stream())
     running(job.job_id, None)
-    time.sleep(600)
+    hang()
 
 
 @flow(**cancel_on_exit())
@@ -94,7 +99,7 @@ def by_parameter(program: str, block: RuntimeBackend) -> None:
     job = submit_program(program, LONG, backend=block)
     next(job.stream())
     running(job.job_id, None)
-    time.sleep(600)
+    hang()
 
 
 @flow

@@ -10,10 +10,12 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -124,14 +126,42 @@ def test_what_a_page_shows_works(
 ARCHITECTURE = ROOT / "docs" / "explanation" / "architecture.md"
 
 
+PICTURE = ROOT / "docs" / "images" / "rooms.svg"
+SVG = "{http://www.w3.org/2000/svg}"
+CALLERS_PROCESS_ENDS = 610  # its frame in the picture; a service is to the right
+
+
+def modules_and_rooms() -> set[str]:
+    package = ROOT / "prefect_qiskit_runtime"
+    modules = {path.stem for path in package.glob("*.py")} - {"__init__"}
+    return modules | {path.parent.name for path in package.glob("*/__init__.py")}
+
+
 def test_the_map_of_the_package_shows_every_module_and_no_other():
     page = ARCHITECTURE.read_text()
     section = page[page.index("## Rooms") : page.index("## Where a change goes")]
-    shown = set(re.findall(r"`(\w+)`", section))
-    package = ROOT / "prefect_qiskit_runtime"
-    modules = {path.stem for path in package.glob("*.py")} - {"__init__"}
-    rooms = {path.parent.name for path in package.glob("*/__init__.py")}
-    assert shown == modules | rooms
+    assert set(re.findall(r"`(\w+)`", section)) == modules_and_rooms()
+
+
+def test_the_picture_of_the_package_shows_every_module_and_room():
+    texts = [text.text or "" for text in ElementTree.parse(PICTURE).iter(f"{SVG}text")]
+    assert modules_and_rooms() - set(re.findall(r"\w+", " ".join(texts))) == set()
+
+
+def test_rooms_of_the_picture_import_only_rooms_below_them_or_to_their_right():
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    contracts = pyproject["tool"]["importlinter"]["contracts"]
+    layers = [re.findall(r"\w+", layer) for layer in contracts[0]["layers"]]
+    floors = {name: floor for floor, names in enumerate(layers) for name in names}
+    titles = [
+        (float(text.get("y", 0)), float(text.get("x", 0)), text.text or "")
+        for text in ElementTree.parse(PICTURE).iter(f"{SVG}text")
+        if text.get("font-weight") == "bold" and float(text.get("x", 0)) < CALLERS_PROCESS_ENDS
+    ]
+    names = [name for *_, title in sorted(titles) for name in re.findall(r"\w+", title)]
+    rooms = [name for name in names if name in floors]
+    assert {"pubs", "block_fields", "client", "errors"} < set(rooms)
+    assert rooms == sorted(rooms, key=lambda name: floors[name])
 
 
 def test_places_to_look_into_exist():

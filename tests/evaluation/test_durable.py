@@ -161,7 +161,7 @@ def test_two_subflows_of_one_name_have_jobs_of_their_own(program: str) -> None:
     assert len(set(results)) == 2
 
 
-def test_a_remembered_task_leaves_its_job_to_nobody_else(program: str) -> None:
+def test_a_remembered_task_leaves_its_job_to_no_other_task(program: str) -> None:
     stop, results = Once(), []
 
     @task(persist_result=True)

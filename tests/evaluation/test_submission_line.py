@@ -98,7 +98,7 @@ async def test_places_that_the_dead_have_left_come_back(backend: RuntimeBackend)
 
 
 @pytest.mark.usefixtures("prefect_server")
-async def test_one_fault_of_prefects_api_costs_nobody_the_place_in_line(
+async def test_one_fault_of_prefects_api_costs_no_place_in_line(
     cloud: OfflineService, backend: RuntimeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(submission_line, "_AWAY_SECONDS", 0.1)

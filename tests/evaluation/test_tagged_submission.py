@@ -321,7 +321,7 @@ def main(backend, user_messenger, path):
     assert newer.state.status in ("Cancelled", "Completed")  # it may end before it is cancelled
 
 
-def test_a_service_that_nobody_answers_at_fails_soon(
+def test_a_service_that_never_answers_fails_soon(
     team: TeamService, proxy: Proxy, backend: RuntimeBackend, program: str
 ) -> None:
     proxy.close()

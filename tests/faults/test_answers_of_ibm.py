@@ -183,7 +183,7 @@ async def test_a_job_of_a_backend_that_goes_offline_waits_for_it(
     assert num_jobs(cloud) == 1
 
 
-def test_a_session_that_has_lapsed_is_opened_anew(
+def test_a_session_that_has_lapsed_is_opened_again(
     cloud: OfflineService, backend: RuntimeBackend
 ) -> None:
     with runtime_session(backend, max_time=600) as session:

@@ -87,7 +87,7 @@ def test_and_not_for_ever(cloud: OfflineService, backend: RuntimeBackend) -> Non
     assert (caught.value.code, caught.value.transient) == (1012, True)
 
 
-def test_a_limit_that_does_not_pass_is_told_at_once(
+def test_a_limit_that_does_not_pass_is_reported_at_once(
     cloud: OfflineService, backend: RuntimeBackend
 ) -> None:
     cloud.add("usage_limit")

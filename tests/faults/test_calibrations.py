@@ -153,7 +153,7 @@ def test_ibms_own_client_gets_the_same_calibration(ibms_client: Any) -> None:
 
 @pytest.mark.usefixtures("calibrated")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_ibms_own_client_is_told_that_there_is_none(ibms_client: Any) -> None:
+def test_ibms_own_client_learns_that_there_is_none(ibms_client: Any) -> None:
     from qiskit.providers.exceptions import QiskitBackendNotFoundError
 
     with pytest.raises(QiskitBackendNotFoundError):

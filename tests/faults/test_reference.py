@@ -1,4 +1,4 @@
-"""The reference of the fault mode says of every scenario what its model says.
+"""The reference of the fault mode describes every scenario as its model does.
 
 Run this file to write the tables again.
 """

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
 from datetime import datetime
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -19,6 +20,7 @@ from prefect_qiskit_runtime.client import IbmAccount, IbmApi
 from prefect_qiskit_runtime.client.ibm import _polling
 from prefect_qiskit_runtime.models import EndEvent, JobStatus, StatusEvent
 from prefect_qiskit_runtime.testing import OfflineService
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -120,6 +122,10 @@ async def test_three_hours_in_a_queue_cost_few_requests(
     assert 200 < len(cloud.requests("GET", "/jobs*")) < 400
 
 
+def _has_requests(cloud: OfflineService, count: int) -> bool:
+    return len(cloud.requests("GET", "/jobs")) >= count
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_a_thousand_jobs_are_waited_for_with_a_request_a_second(
@@ -130,8 +136,8 @@ async def test_a_thousand_jobs_are_waited_for_with_a_request_a_second(
         streams = [statuses(opened, job_id) for job_id in ids]
         first = await asyncio.gather(*(anext(stream) for stream in streams))
         assert set(first) == {JobStatus.QUEUED}
-        while len(cloud.requests("GET", "/jobs")) < 15:  # three times all pages
-            await asyncio.sleep(0.5)
+        three_times_all_pages = partial(_has_requests, cloud, 15)
+        await asyncio.to_thread(wait_until, three_times_all_pages, "15 requests", seconds=500)
         for stream in streams:
             await stream.aclose()
     assert cloud.requests("GET", "/jobs/*") == []

@@ -66,7 +66,7 @@ def test_the_reaper_cancels_jobs_of_flow_runs_that_will_not_return(
 
 
 @pytest.mark.parametrize("state", [Running(), Completed(), Crashed()], ids=lambda s: s.name)
-def test_the_reaper_leaves_jobs_that_somebody_may_come_back_for(
+def test_the_reaper_leaves_jobs_that_a_flow_run_may_come_back_for(
     left: tuple[UUID, str], state: State
 ) -> None:
     flow_run_id, job_id = left
@@ -76,7 +76,7 @@ def test_the_reaper_leaves_jobs_that_somebody_may_come_back_for(
     assert is_pending(job_id)
 
 
-def test_the_reaper_cancels_jobs_of_deleted_flow_runs_only_if_told_to(
+def test_the_reaper_cancels_jobs_of_deleted_flow_runs_only_on_request(
     left: tuple[UUID, str],
 ) -> None:
     flow_run_id, job_id = left

@@ -26,6 +26,7 @@ from prefect_qiskit_runtime import (
     run_program,
     upload_program,
 )
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -36,7 +37,6 @@ DEADLINE_SECONDS = 30
 
 def events_of(flow_run_id: str, count: int) -> list[dict[str, Any]]:
     """The events of the jobs of a flow run; they reach the server a while later."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
     # The server gives fifty at most, so those of other tests are left out there.
     of_this_run = {"id": [f"prefect.flow-run.{flow_run_id}"]}
     query = {
@@ -47,14 +47,15 @@ def events_of(flow_run_id: str, count: int) -> list[dict[str, Any]]:
         }
     }
     with get_client(sync_client=True) as client:
-        while True:
+
+        def enough() -> list[dict[str, Any]] | None:
             found = client._client.post("/events/filter", json=query).json()["events"]
-            if len(found) >= count or time.monotonic() > deadline:
-                return found
-            time.sleep(0.2)
+            return found if len(found) >= count else None
+
+        return wait_until(enough, f"{count} events on the server", seconds=DEADLINE_SECONDS)
 
 
-def test_the_life_of_a_job_is_told_with_its_flow_run(counting: str) -> None:
+def test_the_life_of_a_job_is_reported_with_its_flow_run(counting: str) -> None:
     @flow
     def evaluating() -> str:
         run_program(counting, {"upto": 1}, backend=BACKEND)
@@ -69,7 +70,7 @@ def test_the_life_of_a_job_is_told_with_its_flow_run(counting: str) -> None:
         assert one["payload"]["program-id"] == counting
 
 
-def test_a_failure_is_told_by_its_code_alone(service_home: object) -> None:
+def test_a_failure_is_reported_by_its_code_alone(service_home: object) -> None:
     program = upload_program.fn(RAISING, name="raising")
 
     @flow

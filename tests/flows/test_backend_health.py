@@ -64,7 +64,7 @@ def test_a_noisy_backend_is_measured_and_its_calibration_read(rows: dict[str, An
     assert noisy["one_qubit_error_median"] < noisy["two_qubit_error_median"]
 
 
-def test_a_backend_that_fell_behind_its_history_is_told_of(rows: dict[str, Any]) -> None:
+def test_a_backend_that_fell_behind_its_history_is_reported(rows: dict[str, Any]) -> None:
     assert rows["fake_manila"]["verdict"] == "degraded"
     query = {"filter": {"event": {"prefix": ["qiskit-runtime.backend."]}}}
 

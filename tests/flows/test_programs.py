@@ -33,7 +33,7 @@ def test_the_schemas_are_schemas(metadata, name, part):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_metadata_has_no_fields_that_nobody_reads(metadata, name):
+def test_metadata_has_no_unknown_fields(metadata, name):
     assert ProgramMetadata(**metadata(name)).model_dump(exclude_unset=True) == metadata(name)
 
 

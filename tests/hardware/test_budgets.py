@@ -89,7 +89,9 @@ async def test_who_does_not_resume_it_gets_the_error(cloud: Cloud, vqe: str) -> 
 
 
 @pytest.mark.usefixtures("prefect_server")
-async def test_outside_of_flows_nobody_is_asked(cloud: Cloud, vqe: str, tmp_path: Path) -> None:
+async def test_outside_of_flows_no_approval_is_requested(
+    cloud: Cloud, vqe: str, tmp_path: Path
+) -> None:
     cloud.service.add("job_usage", seconds=10)
     backend = cloud.backend(hardware_mode="job", at_budget="pause", hardware_max_seconds=5)
     with pytest.raises(ProgramFailedError, match="HardwareBudgetError") as caught:

@@ -18,7 +18,7 @@ def ibm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TeamService]:
 
 
 @pytest.fixture(autouse=True)
-def nobody_is_logged_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def without_saved_logins(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("IAM_URL", "GLOBAL_SEARCH_URL", "GLOBAL_CATALOG_URL"):
         monkeypatch.delenv(name, raising=False)
     _login._logins.cache_clear()

@@ -85,7 +85,7 @@ def test_encrypted_requests_go_through_a_tunnel_with_user_and_password(
 
 @pytest.mark.parametrize("login", ["", "user:wrong@"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_that_refuses_user_and_password_is_told_at_once(
+def test_a_proxy_that_refuses_user_and_password_is_reported_at_once(
     ibm: TeamService, scheme: str, login: str
 ) -> None:
     with proxy_to(ibm) as (process, address):
@@ -98,7 +98,7 @@ def test_a_proxy_that_refuses_user_and_password_is_told_at_once(
     assert f"the proxy {address} answered 407" in str(caught.value)
 
 
-def test_a_host_that_the_proxy_does_not_let_through_is_told_at_once(ibm: TeamService) -> None:
+def test_a_host_that_the_proxy_does_not_let_through_is_reported_at_once(ibm: TeamService) -> None:
     with proxy_to(ibm) as (process, address):
         with pytest.raises(ConfigurationError, match="does not let requests to this host through"):
             list_through(f"http://user:{PASSWORD}@{address}", "https://forbidden.test/api/v1")

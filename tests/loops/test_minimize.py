@@ -142,7 +142,7 @@ def test_spsa_of_one_seed_is_one_trajectory() -> None:
     assert (first.parameters != other.parameters).any()
 
 
-def test_a_noisy_end_is_measured_anew_and_has_its_standard_error() -> None:
+def test_a_noisy_end_is_measured_again_and_has_its_standard_error() -> None:
     result = minimize.fn(noisy([]), [0.0, 0.0], method="COBYLA", maxiter=20)
     assert result.std == 0.01
     assert result.value not in [step.value for step in result.history]

@@ -48,6 +48,6 @@ def test_it_ends_there_again_from_its_records_and_goes_on_with_more(
     assert [step.replayed for step in longer.history] == [True, True, True, False]
 
 
-def test_without_a_backend_nobody_could_be_asked() -> None:
+def test_without_a_backend_no_usage_can_be_requested() -> None:
     with pytest.raises(ConfigurationError, match="max_qpu_seconds need one"):
         minimize.fn(lambda _: 0.0, [0.0], max_qpu_seconds=5)

@@ -51,16 +51,6 @@ fewer_examples = drawn(max(1, EXAMPLES // 4))  # transpiled, on five noisy qubit
 
 
 @pytest.fixture(scope="module")
-def ideal() -> ProgramBackend:
-    return ProgramBackend.from_name("aer_simulator")
-
-
-@pytest.fixture(scope="module")
-def noisy() -> ProgramBackend:
-    return ProgramBackend.from_name("fake_manila")
-
-
-@pytest.fixture(scope="module")
 def noise(noisy) -> Noise:
     from qiskit_aer.noise import NoiseModel
 

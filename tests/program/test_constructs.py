@@ -22,16 +22,6 @@ from .constructs import CONSTRUCTS, PAGE, REFUSED_BY_ALL, REFUSED_BY_DEVICES, ex
 A = Parameter("a")
 
 
-@pytest.fixture(scope="module")
-def ideal() -> ProgramBackend:
-    return ProgramBackend.from_name("aer_simulator")
-
-
-@pytest.fixture(scope="module")
-def noisy() -> ProgramBackend:
-    return ProgramBackend.from_name("fake_manila")
-
-
 def exact(backend: ProgramBackend, circuit: QuantumCircuit, label: str) -> float:
     return float(backend.estimator().run([(circuit, label)]).result()[0].data.evs)
 

@@ -298,7 +298,7 @@ def test_what_is_no_quantum_program_is_named(ideal):
         run(ideal, inputs)
 
 
-def test_an_environment_without_the_schemas_is_told_what_it_lacks(ideal, monkeypatch):
+def test_an_environment_without_the_schemas_is_refused_with_what_it_lacks(ideal, monkeypatch):
     monkeypatch.setattr(_executor_schema, "_HOME", "a_package_that_is_not_there")
     with pytest.raises(ConfigurationError, match=r"install a qiskit-ibm-runtime in it that has"):
         run(ideal, {"schema_version": "v2.0"})

@@ -12,19 +12,10 @@ from qiskit.quantum_info import SparsePauliOp
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program import ProgramBackend, UserMessenger, require_success
 from prefect_qiskit_runtime.runner.programs import circuit_runner, qasm3_runner, vqe
+from tests.circuits import too_wide
 
 MESSENGER = UserMessenger(sink=lambda text, is_final: None)
 SHOTS = 4000
-
-
-@pytest.fixture(scope="module")
-def noisy() -> ProgramBackend:
-    return ProgramBackend.from_name("fake_manila")
-
-
-@pytest.fixture(scope="module")
-def ideal() -> ProgramBackend:
-    return ProgramBackend.from_name("aer_simulator")
 
 
 def at_the_top() -> QuantumCircuit:
@@ -136,18 +127,6 @@ def test_vqe_takes_an_ansatz_with_such_a_gate_and_a_box(name: str) -> None:
     )
 
     assert result["optimal_value"] == pytest.approx(-1, abs=0.15)  # the second qubit is flipped
-
-
-def too_wide() -> QuantumCircuit:
-    """Return a circuit whose qubits a matrix product state would entangle too much."""
-    wide = QuantumCircuit(60)
-    wide.h(range(60))
-    for distance in range(1, 30):
-        for qubit in range(60 - distance):
-            wide.cp(0.3 + 0.01 * distance, qubit, qubit + distance)
-    wide.h(range(60))
-    wide.measure_all()
-    return wide
 
 
 def test_vqe_says_why_the_simulator_did_not_run_a_circuit(ideal: ProgramBackend) -> None:

@@ -79,12 +79,12 @@ def test_jobs_are_exported_as_csv(program: str, jobs: list[str]) -> None:
 
 def test_two_jobs_are_compared(jobs: list[str]) -> None:
     found = json.loads(cli("jobs", "compare", *jobs, "--json"))
-    told = {(one["part"], one["name"]): (one["a"], one["b"], one["change"]) for one in found}
-    assert told["settings", "seeds.seed"] == (1, 2, 1)
-    assert told["results", "energy"] == (0.5, 1.0, 0.5)
-    assert told["results", "shots"] == (10, 10, 0)
-    assert ("spend", "quantum_seconds") in told
-    assert ("settings", "shots") not in told
+    changes = {(one["part"], one["name"]): (one["a"], one["b"], one["change"]) for one in found}
+    assert changes["settings", "seeds.seed"] == (1, 2, 1)
+    assert changes["results", "energy"] == (0.5, 1.0, 0.5)
+    assert changes["results", "shots"] == (10, 10, 0)
+    assert ("spend", "quantum_seconds") in changes
+    assert ("settings", "shots") not in changes
 
 
 def test_a_comparison_is_a_table_for_people(jobs: list[str]) -> None:

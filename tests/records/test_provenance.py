@@ -1,4 +1,4 @@
-"""Where results come from: told with each job, kept with its results, shown in Prefect."""
+"""The origin of results: logged with each job, kept with its results, shown in Prefect."""
 
 from __future__ import annotations
 

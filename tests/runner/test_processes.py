@@ -97,7 +97,9 @@ async def test_job_that_is_killed_within_a_message_gives_no_part_of_it(forked):
     )
     events = aiter(execution)
     assert await _until_interim(events) == "whole"
-    await execution.ended  # until then nobody reads, so that the message cannot become whole
+    await (
+        execution.ended
+    )  # until then the pipe is not read, so that the message cannot become whole
     assert [event async for event in events] == [Exited(None, signal.SIGKILL, False)]
 
 

@@ -34,7 +34,7 @@ SECRETS = {
     "wrong": "a-secret-that-is-wrong-09cd",
     "variable": "a-secret-in-a-variable-31fa",
 }
-# What a login gives: a JSON web token, whoever has issued it.
+# The token of a login: a JSON web token of any issuer.
 ACCESS_TOKEN = re.compile(rb"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{20,}")
 
 
@@ -76,7 +76,7 @@ def saved_blocks(team_url: str, ibm_url: str) -> None:
 
 
 @contextmanager
-def flow_process(home: Path, told: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+def flow_process(home: Path, order: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     variables = {
         "PREFECT_API_URL": str(PREFECT_API_URL.value()),
         "PREFECT_HOME": str(home / "prefect"),
@@ -96,7 +96,7 @@ def flow_process(home: Path, told: dict[str, str]) -> Iterator[subprocess.Popen[
     with process:
         try:
             assert process.stdin is not None
-            process.stdin.write(json.dumps(told) + "\n")
+            process.stdin.write(json.dumps(order) + "\n")
             process.stdin.flush()
             yield process
         finally:
@@ -111,7 +111,7 @@ def started_with(excepted: int) -> Iterator[tuple[str, bytes]]:
         try:
             command = (process / "cmdline").read_bytes()
             environment = (process / "environ").read_bytes()
-        except OSError:  # of somebody else, or it has ended
+        except OSError:  # of another user, or it has ended
             continue
         if int(process.name) != excepted:
             yield f"{process.name} {command[:200]!r}", environment
@@ -132,8 +132,8 @@ def whole_run(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) ->
         with ibm.client() as client:
             client.delete("/fault-mode/scenarios").raise_for_status()
         saved_blocks(team.url, ibm.url)
-        told = {"done": str(done), "team_url": team.url, "wrong": SECRETS["wrong"]}
-        with flow_process(home, told) as process:
+        order = {"done": str(done), "team_url": team.url, "wrong": SECRETS["wrong"]}
+        with flow_process(home, order) as process:
             deadline = time.monotonic() + DEADLINE_SECONDS
             while not done.exists():
                 assert process.poll() is None, (home / "said.txt").read_text()

@@ -1,4 +1,4 @@
-"""A flow's process that uses all three services, well and badly, and shows all that it is told.
+"""A flow's process that uses all three services, well and badly, and prints the messages it gets.
 
 Its secrets come through standard input; what is for `run` is the blocks saved before.
 """
@@ -60,8 +60,8 @@ def main(backend, user_messenger):
 """
 
 
-def told(call: Any, *args: Any, **options: Any) -> None:
-    """Call what fails, and show all that it tells."""
+def print_error_of(call: Any, *args: Any, **options: Any) -> None:
+    """Call a function that fails, and print its error in full."""
     try:
         call(*args, **options)
     except Exception as error:
@@ -83,7 +83,7 @@ def use_programs(backend: RuntimeBackend) -> Any:
     job = submit_program(program, backend=backend)
     create_markdown_artifact(f"{job!r} {job.backend!r} {job.provenance()} {vars(job)}", key="jobs")
     print(job.result(), job.logs(), job.backend, repr(backend.credentials))
-    told(run_program, program, {"fail": True}, backend=backend)
+    print_error_of(run_program, program, {"fail": True}, backend=backend)
     return result
 
 
@@ -93,7 +93,7 @@ def use_primitives(backend: RuntimeBackend) -> list[str]:
         print(run_sampler([bell(measured=True)], backend=backend, session=session))
     job = submitted(backend)
     print(job.result(), job.backend, vars(job), job.info())
-    told(run_sampler, [bell(measured=True)], backend=backend, session="no-such-session")
+    print_error_of(run_sampler, [bell(measured=True)], backend=backend, session="no-such-session")
     return [info.id for info in list_jobs(backend=backend)]
 
 
@@ -111,7 +111,7 @@ def use_wrong_logins(url: str) -> None:
     for login in wrong_logins(url):
         service = "ibm" if isinstance(login, IBMQuantumCredentials) else "team"
         backend = RuntimeBackend(name="aer_simulator", service=service, credentials=login)
-        told(run_sampler, [bell(measured=True)], backend=backend)
+        print_error_of(run_sampler, [bell(measured=True)], backend=backend)
 
 
 @flow(log_prints=True)
@@ -149,7 +149,7 @@ def main() -> None:
     use_a_device(load("device-one"))
     use_wrong_logins(SECRETS["team_url"])
     login = wrong_logins(SECRETS["team_url"])[0]
-    told(fail_with, RuntimeBackend(service="team", credentials=login))
+    print_error_of(fail_with, RuntimeBackend(service="team", credentials=login))
     Path(SECRETS["done"]).touch()
     sys.stdin.readline()  # until its processes were looked at
 

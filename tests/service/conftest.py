@@ -1,4 +1,4 @@
-"""A real service process on a home of its own, and an app in-process with a scripted executor."""
+"""A real service process with its own home, and an app in-process with a scripted executor."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tests.waiting import wait_until
 
 DEADLINE_SECONDS = 60.0
 
-# Publishes numbers, waits where it is told to, and returns something of its inputs.
+# Publishes numbers, waits at a given number, and returns a part of its inputs.
 COUNTING = """
 import os, time
 

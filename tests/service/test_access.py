@@ -44,7 +44,7 @@ def test_the_api_is_there_under_ibms_prefixes(service, prefix) -> None:
     assert answer.status_code == 200 and "jobs" in answer.json()
 
 
-def test_a_listener_proves_that_it_knows_the_token_without_being_told(service) -> None:
+def test_a_listener_proves_that_it_knows_the_token_without_receiving_it(service) -> None:
     nonce = "0123456789abcdef" * 4
     identity = get(service, f"/.well-known/qiskit-runtime?nonce={nonce}").json()
     proof = hmac.new(service.token.encode(), nonce.encode(), hashlib.sha256).hexdigest()

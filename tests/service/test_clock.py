@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -34,15 +35,20 @@ async def test_a_sleeper_wakes_when_the_clock_has_moved() -> None:
     sleeper = asyncio.create_task(clock.sleep(86_400))
     await asyncio.sleep(0)
 
-    clock.advance(86_401)
+    clock.advance(86_399)
+    await asyncio.sleep(0)
+    assert not sleeper.done()
+    clock.advance(2)
 
     async with asyncio.timeout(5):
         await sleeper
 
 
 async def test_the_clock_runs_by_itself() -> None:
+    clock, before = Clock(), time.monotonic()
     async with asyncio.timeout(5):
-        await Clock().sleep(0.001)
+        await clock.sleep(0.001)
+    assert time.monotonic() - before >= 0.001
 
 
 async def test_both_times_move_together() -> None:

@@ -1,4 +1,4 @@
-"""What stands in the log of a job."""
+"""The contents of the log of a job."""
 
 from __future__ import annotations
 

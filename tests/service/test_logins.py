@@ -58,7 +58,7 @@ async def test_ibm_clouds_login_gives_a_token_with_its_times(local) -> None:
 
 
 @pytest.mark.parametrize("token", ["wrong", "", "a.b.c"])
-async def test_a_wrong_token_logs_nobody_in(local, token) -> None:
+async def test_a_wrong_token_is_refused(local, token) -> None:
     async with anyone(local) as client:
         assert (await quantum_login(client, token)).status_code == (401 if token else 400)
         refused = await iam_login(client, token)
@@ -96,7 +96,7 @@ def test_an_access_token_ends_and_opens_only_what_it_is_for() -> None:
             authenticator.identify(access)
 
 
-def test_nobody_signs_for_another() -> None:
+def test_no_user_signs_for_another() -> None:
     forged = jwt.encode({"sub": "alice", "aud": "api", "iat": 0, "exp": 2**40}, "x" * 32)
     unsigned = jwt.encode({"sub": "alice", "aud": "api", "iat": 0, "exp": 2**40}, "", "none")
     for token in (forged, unsigned):
@@ -164,6 +164,6 @@ def test_other_values_come_as_they_are(api, counting) -> None:
     assert api.http.get(f"/jobs/{job_id}/results", headers=LEGACY).json() == {"x": 1}
 
 
-def test_the_kind_of_a_job_is_told(api, counting) -> None:
+def test_the_kind_of_a_job_is_reported(api, counting) -> None:
     job_id = api.submit(counting)
     assert api.http.get(f"/facade/v1/jobs/{job_id}/type").json() == {"type": "RUNTIME"}

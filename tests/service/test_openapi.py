@@ -1,6 +1,6 @@
 """The service answers as its OpenAPI document says, whatever it is sent.
 
-There are few examples here, and the same each time; `make fuzz` sends many, of its own choice.
+There are few examples here, and the same each time; `make fuzz` sends many that it chooses.
 What is added to the document is tested without a change here.
 """
 

@@ -88,7 +88,7 @@ async def test_results_of_other_jobs_stay_acknowledged_or_not(local) -> None:
         assert [(await client.get(path)).text for _ in range(2)] == ["1", "1"]
 
 
-async def test_nobody_acknowledges_anothers_result(local) -> None:
+async def test_no_user_acknowledges_anothers_result(local) -> None:
     async with local.client() as client, local.client("bob") as bob:
         job_id = await ended(local, client, Result("1"))
         assert (await bob.delete(f"/jobs/{job_id}/results")).status_code == 404

@@ -14,12 +14,10 @@ from qiskit.result import Result
 from qiskit_ibm_runtime import RuntimeDecoder, RuntimeEncoder
 
 from prefect_qiskit_runtime.service import public_programs
+from tests.circuits import HYDROGEN, ghz
 
 from .test_primitives import submit
 
-HYDROGEN = SparsePauliOp(
-    ["II", "IZ", "ZI", "ZZ", "XX"], [-1.052373, 0.397937, -0.397937, -0.011280, 0.180931]
-)
 LOWEST = float(np.linalg.eigvalsh(HYDROGEN.to_matrix())[0])
 
 
@@ -39,15 +37,6 @@ def failure_of(api: Any, body: str) -> str:
     state = api.finish(submit(api, body))
     assert state["status"] == "Failed"
     return state["reason"]
-
-
-def ghz() -> QuantumCircuit:
-    circuit = QuantumCircuit(3)
-    circuit.h(0)
-    circuit.cx(0, 1)
-    circuit.cx(1, 2)
-    circuit.measure_all()
-    return circuit
 
 
 async def test_every_user_finds_the_public_programs_and_none_can_change_them(local) -> None:

@@ -103,7 +103,7 @@ async def test_a_session_has_all_that_ibms_clients_read(local) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "status", "told"),
+    ("fields", "status", "message"),
     [
         ({"max_ttl": 28_801}, 400, "this service allows at most 28800 s"),
         ({"max_ttl": 0}, 400, "$.max_ttl"),
@@ -111,11 +111,11 @@ async def test_a_session_has_all_that_ibms_clients_read(local) -> None:
         ({"backend": "no_such"}, 404, "no backend 'no_such'"),
     ],
 )
-async def test_what_is_no_session_is_refused(local, fields, status, told) -> None:
+async def test_what_is_no_session_is_refused(local, fields, status, message) -> None:
     async with local.client() as client:
         answer = await client.post("/sessions", json=fields)
     assert answer.status_code == status
-    assert told in answer.json()["error"]["message"]
+    assert message in answer.json()["error"]["message"]
 
 
 async def test_an_active_session_keeps_its_slot_for_its_own_jobs(local) -> None:
@@ -129,7 +129,7 @@ async def test_an_active_session_keeps_its_slot_for_its_own_jobs(local) -> None:
         assert beside.launch.job_id == others[0]
 
         await _finish(local, in_session)
-        assert _running(local) == {others[0]}  # of two slots one is held, and nobody's for now
+        assert _running(local) == {others[0]}  # the session holds the other slot
         second = await local.job(client, program_id, session_id=session_id)
 
         assert await _next_id(local) == second
@@ -258,7 +258,7 @@ async def test_a_session_that_never_had_a_job_closes_after_half_an_hour(local) -
         assert await _state(client, session_id) == "closed"
 
 
-async def test_a_session_told_to_accept_no_more_finishes_what_it_has(local) -> None:
+async def test_a_session_that_accepts_no_more_jobs_finishes_those_it_has(local) -> None:
     async with local.client() as client:
         program_id, session_id = await local.program(client), await _open(client)
         jobs = [await local.job(client, program_id, session_id=session_id) for _ in range(2)]

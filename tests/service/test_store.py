@@ -56,7 +56,7 @@ async def test_a_failing_operation_leaves_the_others_of_its_group_alone(store: S
     assert await store.read(_values) == list(range(10))
 
 
-async def test_a_full_disk_is_told_and_passes(store: Store) -> None:
+async def test_a_full_disk_is_reported_and_passes(store: Store) -> None:
     def fill(connection: Connection) -> None:
         connection.execute(text("INSERT INTO t VALUES (1)"))
         connection.execute(text("CREATE TABLE large AS SELECT randomblob(100000)"))
@@ -193,7 +193,7 @@ async def test_a_filled_database_of_an_older_version_is_migrated(
     assert await store.read(results.find_result, "ended") == '"done"'
     assert queued is not None
     assert queued.hardware == {"key": "evaluation-number-1", "mode": "job"}
-    # What the newer versions added works on the old rows.
+    # Columns that newer versions added work with the old rows.
     now = datetime(2026, 6, 1, tzinfo=UTC)
     assert not await store.write(space.note_time, now)  # 31 days after the newest job
     sizes = await store.read(space.space_by_user, {})

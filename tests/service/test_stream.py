@@ -41,7 +41,7 @@ class Reader:
         return events
 
 
-async def test_each_state_and_result_is_told_as_it_happens(local) -> None:
+async def test_each_state_and_result_is_reported_as_it_happens(local) -> None:
     async with local.client() as client:
         program_id = await local.program(client)
         blockers = [await local.job(client, program_id) for _ in range(2)]
@@ -94,7 +94,7 @@ async def test_two_streams_at_once_get_everything_each(local) -> None:
             assert seqs == list(range(first, 2000))
 
 
-async def test_a_reader_that_does_not_read_holds_up_nobody(local) -> None:
+async def test_a_reader_that_does_not_read_holds_up_no_other_reader(local) -> None:
     async with local.client() as client:
         job_id = await local.job(client, await local.program(client))
         execution = await local.executor.next()

@@ -1,12 +1,10 @@
-"""What becomes of the jobs in other processes when their flow is cancelled or interrupted."""
+"""Jobs in other processes end when their flow is cancelled or interrupted."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -19,6 +17,7 @@ from prefect.states import Cancelling
 from prefect_qiskit_runtime import JobStatus, list_jobs, run_program, upload_program
 from prefect_qiskit_runtime.flow_run.lineage import flow_tag
 from tests.flow_processes import flow_environment
+from tests.waiting import wait_until
 
 pytest.importorskip("prefect_dask", reason="see make task-runners")
 pytest.importorskip("prefect_ray", reason="see make task-runners")
@@ -53,20 +52,17 @@ def statuses(flow_run_id: str) -> list[JobStatus]:
     return [job.state.status for job in jobs]
 
 
-def until(look: Callable[[], T | None]) -> T:
-    """Look until there is something to see."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (seen := look()):
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.2)
-    return seen
+def wait_for_both(flow_run_id: str, status: JobStatus) -> None:
+    both = f"both jobs {status.value}"
+    wait_until(lambda: statuses(flow_run_id) == [status] * 2, both, seconds=DEADLINE_SECONDS)
 
 
 def test_a_flow_cancelled_in_the_ui_leaves_no_job(sleeping: str, runner: Any) -> None:
     known: list[str] = []
 
     def cancel_when_both_run() -> None:
-        until(lambda: bool(known) and statuses(known[0]) == [JobStatus.RUNNING] * 2)
+        wait_until(lambda: known, "the flow run", seconds=DEADLINE_SECONDS)
+        wait_for_both(known[0], JobStatus.RUNNING)
         with get_client(sync_client=True) as client:
             client.set_flow_run_state(UUID(known[0]), Cancelling())
 
@@ -81,7 +77,7 @@ def test_a_flow_cancelled_in_the_ui_leaves_no_job(sleeping: str, runner: Any) ->
     state = fan_out(return_state=True)
     clicking.join()
     assert not state.is_completed()
-    until(lambda: statuses(known[0]) == [JobStatus.CANCELLED] * 2)
+    wait_for_both(known[0], JobStatus.CANCELLED)
 
 
 def test_an_interrupted_flow_with_the_hook_leaves_no_job(
@@ -99,8 +95,12 @@ def test_an_interrupted_flow_with_the_hook_leaves_no_job(
         ) as process,
     ):
         try:
-            found = until(lambda: flow_run_printed(process, log_path))
-            until(lambda: statuses(found) == [JobStatus.RUNNING] * 2)
+            found = wait_until(
+                lambda: flow_run_printed(process, log_path),
+                "the flow run",
+                seconds=DEADLINE_SECONDS,
+            )
+            wait_for_both(found, JobStatus.RUNNING)
             process.terminate()
             process.wait(DEADLINE_SECONDS)
         finally:

@@ -1,6 +1,6 @@
 """The example flows under task runners whose workers are other processes.
 
-`make task-runners` installs Dask and Ray into an environment of their own, and runs this there.
+`make task-runners` installs Dask and Ray into a separate environment, and runs this there.
 """
 
 from __future__ import annotations

@@ -232,7 +232,7 @@ def test_an_input_that_cannot_be_encoded_is_named_by_its_path(counting: str) -> 
     assert caught.value.path == "$.upto[1].deep"
 
 
-def test_a_mistake_is_told_without_the_insides_of_the_package(counting: str) -> None:
+def test_a_mistake_is_reported_without_the_insides_of_the_package(counting: str) -> None:
     with pytest.raises(EncodingError) as caught:
         submit_program(counting, {"upto": object()}, backend=BACKEND)
     shown = "".join(traceback.format_exception(caught.value))

@@ -27,7 +27,7 @@ from prefect_qiskit_runtime import (
     list_programs,
     primitives as tasks,
 )
-from tests.circuits import bell
+from tests.circuits import bell, too_wide
 
 pytestmark = pytest.mark.usefixtures("service_home")
 
@@ -170,16 +170,8 @@ def test_hundreds_of_parameter_sets_go_in_one_pub() -> None:
 
 
 def test_a_circuit_too_wide_for_the_memory_ends_with_the_simulators_figures() -> None:
-    wide = QuantumCircuit(60)
-    wide.h(range(60))
-    for distance in range(1, 30):
-        for qubit in range(60 - distance):
-            wide.cp(0.3 + 0.01 * distance, qubit, qubit + distance)
-    wide.h(range(60))
-    wide.measure_all()
-
     with pytest.raises(ProgramFailedError) as raised:
-        run_sampler([bell(measured=True), wide], backend=IDEAL)
+        run_sampler([bell(measured=True), too_wide()], backend=IDEAL)
 
     message = str(raised.value)
     assert "pubs[1]: The simulator did not run the circuit" in message

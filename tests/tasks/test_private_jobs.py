@@ -1,4 +1,4 @@
-"""The result of a private job is read once, and kept by whoever reads it."""
+"""The result of a private job is read once, and kept by its reader."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_a_storage_that_fails_leaves_it_with_the_service(
 
 
 @in_flow
-def test_an_acknowledgement_that_fails_is_told_in_the_log(
+def test_an_acknowledgement_that_fails_is_logged(
     proxy: Proxy, backend: RuntimeBackend, program: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     proxy.faults.append(Fault(ACKNOWLEDGED, "before", 403))

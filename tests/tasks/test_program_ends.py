@@ -88,7 +88,7 @@ def test_a_program_that_leaves_without_a_word_has_failed() -> None:
     assert caught.value.reason_code == ReasonCode.PROGRAM_EXITED
 
 
-def test_a_program_that_segfaults_is_told_by_its_signal_and_the_log_shows_where() -> None:
+def test_a_program_that_segfaults_is_reported_by_its_signal_and_the_log_shows_where() -> None:
     with pytest.raises(JobProcessError, match="SIGSEGV") as caught:
         run("""
             import ctypes
@@ -224,7 +224,7 @@ def test_an_input_that_main_does_not_take_is_named() -> None:
         tasks.run_program.fn(program_id, {"shotts": 3}, backend=BACKEND)
 
 
-def test_a_program_that_needs_too_much_memory_is_told_where() -> None:
+def test_a_program_that_needs_too_much_memory_learns_where() -> None:
     with pytest.raises(JobProcessError, match="MemoryError") as caught:
         run("""
             import numpy as np

@@ -24,7 +24,7 @@ def main(backend, user_messenger, upto):
 
 
 @pytest.mark.parametrize("when_noticed", ["at the next submission", "while a job waits"])
-def test_a_session_that_the_service_closes_is_opened_anew(
+def test_a_session_that_the_service_closes_is_opened_again(
     offline: OfflineService, when_noticed: str
 ) -> None:
     backend = offline.backend(retry_delay_seconds=0)
@@ -56,7 +56,7 @@ def test_a_session_that_keeps_closing_ends_the_call(offline: OfflineService) -> 
     assert len(session.earlier_ids) == 2
 
 
-def test_a_plan_without_sessions_is_told_in_one_sentence(offline: OfflineService) -> None:
+def test_a_plan_without_sessions_is_reported_in_one_sentence(offline: OfflineService) -> None:
     offline.add(
         "refuse",
         when={"method": "POST", "path": "/sessions"},

@@ -44,7 +44,7 @@ def queued(offline: OfflineService, program: str) -> RuntimeJob:
 
 
 def of_deployment(served: Flow[..., Any], work_pool_name: str | None = None) -> Any:
-    """Run a flow as a run of a deployment, which nobody serves."""
+    """Run a flow as a run of a deployment that is not served."""
     with get_client(sync_client=True) as client:
         deployment_id = client.create_deployment(
             client.create_flow(served), name=f"in-{work_pool_name}", work_pool_name=work_pool_name
@@ -181,7 +181,7 @@ def test_a_subflow_waits_in_its_process(
     assert "a subflow is started again only by its parent" in caplog.text
 
 
-def test_a_deployment_that_nobody_serves_does_not_start_it_again(
+def test_a_deployment_that_is_not_served_does_not_start_it_again(
     queued: RuntimeJob, caplog: pytest.LogCaptureFixture
 ) -> None:
     @flow

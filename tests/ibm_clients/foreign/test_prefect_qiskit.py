@@ -68,7 +68,7 @@ def test_its_client_runs_a_primitive(client: IBMQuantumPlatformClient) -> None:
     assert metrics.qpu_usage >= 0
 
 
-def test_a_failed_job_is_told_as_its_own_error(client: IBMQuantumPlatformClient) -> None:
+def test_a_failed_job_is_reported_as_its_own_error(client: IBMQuantumPlatformClient) -> None:
     pub = SamplerPub.coerce(bell(measured=True), shots=100)
 
     async def fail() -> None:

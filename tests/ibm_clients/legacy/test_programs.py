@@ -144,7 +144,7 @@ def test_visibility_is_changed_and_changed_back(
 
 
 @pytest.mark.parametrize("call", ["program", "delete_program", "update", "visibility"])
-def test_a_program_that_is_not_there_is_told_as_such(
+def test_a_program_that_is_not_there_is_reported_as_such(
     service: QiskitRuntimeService, call: str
 ) -> None:
     from qiskit_ibm_runtime.exceptions import RuntimeJobNotFound, RuntimeProgramNotFound

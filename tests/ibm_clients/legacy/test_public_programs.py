@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pytest
 import qiskit_ibm_runtime
+from circuits import HYDROGEN, ghz
 from qiskit import QuantumCircuit
 from qiskit.circuit.library import RealAmplitudes
 from qiskit.quantum_info import SparsePauliOp
@@ -24,23 +25,10 @@ not_refused_by_the_client = pytest.mark.skipif(
     reason="qiskit-ibm-runtime 0.11 itself refuses the ids hello-world, vqe and qaoa",
 )
 
-# Two qubits of hydrogen at 0.735 angstrom.
-HYDROGEN = SparsePauliOp(
-    ["II", "IZ", "ZI", "ZZ", "XX"], [-1.052373, 0.397937, -0.397937, -0.011280, 0.180931]
-)
 LOWEST = -1.857275
 
 
-def ghz() -> QuantumCircuit:
-    circuit = QuantumCircuit(3)
-    circuit.h(0)
-    circuit.cx(0, 1)
-    circuit.cx(1, 2)
-    circuit.measure_all()
-    return circuit
-
-
-def test_every_user_finds_them_and_nobody_reads_or_changes_them(
+def test_every_user_finds_them_and_no_user_reads_or_changes_them(
     service: QiskitRuntimeService, bob: QiskitRuntimeService
 ) -> None:
     for user in (service, bob):
