@@ -115,8 +115,10 @@ def test_message_that_never_became_whole_is_not_given(written):
         b"[" * 60_000 + b"\n",
         b'{"v": 1, "type": "interim", "bytes": 1}\n\xff',
         b'{"v": 1, "type": "usage", "bytes": 0}\n',
-        b'{"v": 1, "type": "error", "error_type": "E", "message": "", "reason_code": 90009,'
-        b' "limit": {"scope": "week", "limit_seconds": 1}, "bytes": 0}\n',
+        (
+            b'{"v": 1, "type": "error", "error_type": "E", "message": "", "reason_code": 90009,'
+            b' "limit": {"scope": "week", "limit_seconds": 1}, "bytes": 0}\n'
+        ),
         b"x" * 100_000,
     ],
 )
