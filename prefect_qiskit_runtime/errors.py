@@ -229,7 +229,7 @@ class BudgetExceededError(QiskitRuntimeError):
         backend: str | None = None,
     ) -> None:
         super().__init__(message)
-        self.scope = scope
+        self.scope: BudgetScope = scope
         self.limit_seconds = limit_seconds
         self.used_seconds = used_seconds
         self.estimated_seconds = estimated_seconds
@@ -269,7 +269,7 @@ class HardwareBudgetError(QiskitRuntimeError):
         backend: str | None = None,
     ) -> None:
         super().__init__(message)
-        self.scope = scope
+        self.scope: BudgetScope | None = scope
         self.limit_seconds = limit_seconds
         self.used_seconds = used_seconds
         self.backend = backend
@@ -323,7 +323,7 @@ class JobError(QiskitRuntimeError):
         self.program_id = program_id
         self.backend = backend
         self.session_id = session_id
-        self.scope = scope
+        self.scope: BudgetScope | None = scope
         self.limit_seconds = limit_seconds
         self.used_seconds = used_seconds
         self.reason = reason
@@ -384,8 +384,9 @@ def to_fields(error: QiskitRuntimeError) -> dict[str, Any]:
 def from_fields(fields: dict[str, Any]) -> QiskitRuntimeError:
     """Return the error that `to_fields` described, with its attributes."""
     kind = globals().get(fields["type"])
-    is_known = isinstance(kind, type) and issubclass(kind, QiskitRuntimeError)
-    return _rebuild(kind if is_known else QiskitRuntimeError, fields["message"], fields["state"])
+    if not (isinstance(kind, type) and issubclass(kind, QiskitRuntimeError)):
+        kind = QiskitRuntimeError
+    return _rebuild(kind, fields["message"], fields["state"])
 
 
 def is_retryable(error: BaseException) -> bool:

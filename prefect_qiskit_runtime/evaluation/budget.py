@@ -266,7 +266,8 @@ class HardwareBudget:
         is_asked = self.backend.at_budget == "pause" and access is not None
         if error.reason_code != ReasonCode.HARDWARE_BUDGET or not is_asked:
             return False
-        scope, limit_seconds, used_seconds = error.scope, error.limit_seconds, error.used_seconds
+        scope = error.scope
+        limit_seconds, used_seconds = error.limit_seconds, error.used_seconds
         if scope is None or limit_seconds is None or used_seconds is None:
             logger_here().warning(
                 "Job %s has used up its QPU time, but %s does not report which limit ended it and"
