@@ -37,7 +37,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 __all__ = [
     "AccessDeniedError",
@@ -75,6 +75,11 @@ def _rebuild(cls: type[QiskitRuntimeError], message: str, state: dict[str, Any])
     Exception.__init__(error, message)
     error.__dict__.update(state)
     return error
+
+
+BudgetScope: TypeAlias = Literal["call", "flow run", "day", "instance"]
+"""The jobs that share a limit of QPU time: those of one call (on hardware, of one program), of one
+flow run, of one day of the account, or of the instance in its period."""
 
 
 class QiskitRuntimeError(Exception):
@@ -161,14 +166,19 @@ class SessionClosedError(ConflictError):
     """The session is closed or accepts no more jobs. The job was not made.
 
     Attributes:
-        identifier: The session's id.
+        session_id: The session; None if the service did not name it.
     """
 
     kind = "session"
 
-    def __init__(self, message: str, *, identifier: str | None = None) -> None:
+    def __init__(self, message: str, *, session_id: str | None = None) -> None:
         super().__init__(message)
-        self.identifier = identifier
+        self.session_id = session_id
+
+    @property
+    def identifier(self) -> str | None:
+        """The session's id under its name in the protocol, as in `NotFoundError`."""
+        return self.session_id
 
 
 class LoopDivergedError(QiskitRuntimeError):
@@ -205,22 +215,25 @@ class BudgetExceededError(QiskitRuntimeError):
         limit_seconds: The limit.
         used_seconds: The time already used.
         estimated_seconds: The estimated time of the job.
+        backend: The backend that the job was for; None if not known.
     """
 
     def __init__(
         self,
         message: str,
         *,
-        scope: Literal["call", "flow run", "day", "instance"] = "call",
+        scope: BudgetScope = "call",
         limit_seconds: float = 0.0,
         used_seconds: float = 0.0,
         estimated_seconds: float = 0.0,
+        backend: str | None = None,
     ) -> None:
         super().__init__(message)
-        self.scope = scope
+        self.scope: BudgetScope = scope
         self.limit_seconds = limit_seconds
         self.used_seconds = used_seconds
         self.estimated_seconds = estimated_seconds
+        self.backend = backend
 
 
 class SubmissionUnclearError(QiskitRuntimeError):
@@ -236,7 +249,30 @@ class SubmissionUnclearError(QiskitRuntimeError):
 
 
 class HardwareBudgetError(QiskitRuntimeError):
-    """A program has used up the time on quantum hardware that its job was granted."""
+    """A program has used up the time on quantum hardware that its job was granted.
+
+    Attributes:
+        scope: Scope of the limit: "call" (this program), "flow run", "day" or "instance"; None if
+            the program itself raised the error without one.
+        limit_seconds: The limit.
+        used_seconds: The time used in that scope; None if the service does not report it.
+        backend: The device.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        scope: BudgetScope | None = None,
+        limit_seconds: float | None = None,
+        used_seconds: float | None = None,
+        backend: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.scope: BudgetScope | None = scope
+        self.limit_seconds = limit_seconds
+        self.used_seconds = used_seconds
+        self.backend = backend
 
 
 class ProtocolError(QiskitRuntimeError):
@@ -254,6 +290,11 @@ class JobError(QiskitRuntimeError):
         job_id: The job.
         program_id: The program that it ran.
         backend: The backend that it ran on.
+        session_id: The session that it belonged to, if any.
+        scope: Scope of the limit of QPU time that ended its program (see `HardwareBudgetError`);
+            None if no such limit did, or the service does not report it.
+        limit_seconds: The limit that ended it: of QPU time, or its max_execution_time.
+        used_seconds: The time that had been used under that limit; None if not known.
         reason: The service's reason for the end, in words.
         reason_code: The service's number for the reason (see the table of reason codes in the
             docs).
@@ -268,6 +309,10 @@ class JobError(QiskitRuntimeError):
         job_id: str,
         program_id: str | None = None,
         backend: str | None = None,
+        session_id: str | None = None,
+        scope: BudgetScope | None = None,
+        limit_seconds: float | None = None,
+        used_seconds: float | None = None,
         reason: str | None = None,
         reason_code: int | None = None,
         traceback: str | None = None,
@@ -277,6 +322,10 @@ class JobError(QiskitRuntimeError):
         self.job_id = job_id
         self.program_id = program_id
         self.backend = backend
+        self.session_id = session_id
+        self.scope: BudgetScope | None = scope
+        self.limit_seconds = limit_seconds
+        self.used_seconds = used_seconds
         self.reason = reason
         self.reason_code = reason_code
         self.traceback = traceback
@@ -319,6 +368,25 @@ def close_name(name: str, known: Iterable[str]) -> str:
         or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     )
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def to_fields(error: QiskitRuntimeError) -> dict[str, Any]:
+    """Return an error as a JSON object, for another process: its class, message, attributes."""
+    public = next(kind for kind in type(error).__mro__ if kind.__module__ == __name__)
+    state = {
+        name: value
+        for name, value in vars(error).items()
+        if value is None or isinstance(value, str | int | float) or name == "__notes__"
+    }
+    return {"type": public.__name__, "message": str(error), "state": state}
+
+
+def from_fields(fields: dict[str, Any]) -> QiskitRuntimeError:
+    """Return the error that `to_fields` described, with its attributes."""
+    kind = globals().get(fields["type"])
+    if not (isinstance(kind, type) and issubclass(kind, QiskitRuntimeError)):
+        kind = QiskitRuntimeError
+    return _rebuild(kind, fields["message"], fields["state"])
 
 
 def is_retryable(error: BaseException) -> bool:

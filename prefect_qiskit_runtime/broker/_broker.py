@@ -17,7 +17,7 @@ from prefect_qiskit_runtime.broker._pipe import ProgramPipe
 from prefect_qiskit_runtime.broker._session import HardwareSession
 from prefect_qiskit_runtime.broker._submission import Account, Asked, HardwareCall
 from prefect_qiskit_runtime.client import IbmAccount, IbmApi, settings_of_environment
-from prefect_qiskit_runtime.errors import InvalidInputError, JobError, QiskitRuntimeError
+from prefect_qiskit_runtime.errors import InvalidInputError, QiskitRuntimeError, to_fields
 from prefect_qiskit_runtime.models import PUB_PRIMITIVES, HardwareMode
 
 logger = logging.getLogger(__name__)
@@ -138,11 +138,11 @@ class _Broker:
         try:
             body = await self._device() if call is None else await self._result(header, call)
         except QiskitRuntimeError as exc:
-            await self._pipe.refuse(number, _described(exc))
+            await self._pipe.refuse(number, to_fields(exc))
         except Exception as exc:  # boundary: the program must not wait forever
             logger.exception("A request of %s failed", self._account.label)
             fault = QiskitRuntimeError(f"The broker failed: {type(exc).__name__}.")
-            await self._pipe.refuse(number, _described(fault))
+            await self._pipe.refuse(number, to_fields(fault))
         else:
             await self._pipe.answer(number, body)
 
@@ -158,10 +158,3 @@ class _Broker:
             api.backend_configuration(name), api.backend_properties(name)
         )
         return json.dumps({"configuration": configuration, "properties": properties}).encode()
-
-
-def _described(error: QiskitRuntimeError) -> dict[str, Any]:
-    described: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
-    if isinstance(error, JobError):
-        described |= {"job_id": error.job_id, "reason_code": error.reason_code}
-    return described

@@ -8,7 +8,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from prefect_qiskit_runtime.client import IbmApi, Spending, Spent, expected_seconds
-from prefect_qiskit_runtime.errors import HardwareBudgetError
+from prefect_qiskit_runtime.errors import BudgetScope, HardwareBudgetError
+
+# The words for each scope in a message, and the fields of the block that set the limit.
+_NAMES: dict[BudgetScope, tuple[str, str]] = {
+    "call": ("The program", "hardware_max_seconds or max_qpu_seconds_per_call"),
+    "flow run": ("Its flow run", "max_qpu_seconds_per_flow_run"),
+    "day": ("Today, the account", "max_qpu_seconds_per_day"),
+    "instance": ("The instance", "max_qpu_seconds_of_instance"),
+}
 
 
 @dataclass(frozen=True)
@@ -57,15 +65,14 @@ class Budget:
             HardwareBudgetError: One of the limits is used up.
         """
         limits = self.limits
-        own = "hardware_max_seconds or max_qpu_seconds_per_call"
-        left = self._left("The program", own, limits.max_seconds, Spent(used_seconds))
+        left = self._left("call", limits.max_seconds, Spent(used_seconds))
         if (limit := limits.max_seconds_per_flow_run) is not None:
-            field, used = "max_qpu_seconds_per_flow_run", await self._used_by(tags=[self._label])
-            left = min(left, self._left("Its flow run", field, limit, used))
+            used = await self._used_by(tags=[self._label])
+            left = min(left, self._left("flow run", limit, used))
         if (limit := limits.max_seconds_per_day) is not None:
             midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-            field, used = "max_qpu_seconds_per_day", await self._used_by(created_after=midnight)
-            left = min(left, self._left("Today, the account", field, limit, used))
+            used = await self._used_by(created_after=midnight)
+            left = min(left, self._left("day", limit, used))
         if (limit := limits.max_seconds_of_instance) is not None:
             consumed = (await self._api.usage()).usage_consumed_seconds
             if consumed is None:
@@ -73,10 +80,12 @@ class Budget:
                     f"The usage of the instance of {self._backend} is not known, because the"
                     " answer has no usage_consumed_seconds: its limit"
                     f" (max_qpu_seconds_of_instance) of {limit:g} s cannot be kept. Nothing more is"
-                    " submitted. Try again later, or remove the limit."
+                    " submitted. Try again later, or remove the limit.",
+                    scope="instance",
+                    limit_seconds=limit,
+                    backend=self._backend,
                 )
-            field, used = "max_qpu_seconds_of_instance", Spent(consumed)
-            left = min(left, self._left("The instance", field, limit, used))
+            left = min(left, self._left("instance", limit, Spent(consumed)))
         return left
 
     async def used_by(self, job_ids: list[str]) -> float:
@@ -88,15 +97,20 @@ class Budget:
         spent = await self._spending.seconds(self._api, jobs, expected_seconds)
         return ended_before + spent.seconds
 
-    def _left(self, who: str, field: str, limit: float | None, used: Spent) -> float:
+    def _left(self, scope: BudgetScope, limit: float | None, used: Spent) -> float:
         if limit is None:
             return math.inf
         if used.seconds < limit:
             return limit - used.seconds
+        who, field = _NAMES[scope]
         raise HardwareBudgetError(
             f"{who} has used {used.seconds:.1f} s of {self._backend}; its limit ({field}) is"
             f" {limit:g} s. Nothing more is submitted. Raise it, or make the program do less."
-            f"{used.note}"
+            f"{used.note}",
+            scope=scope,
+            limit_seconds=limit,
+            used_seconds=used.seconds,
+            backend=self._backend,
         )
 
     async def _used_by(self, **which: Any) -> Spent:

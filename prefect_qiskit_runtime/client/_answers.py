@@ -144,7 +144,7 @@ def _error(call: Call, response: httpx.Response, refusal: _Refusal) -> QiskitRun
     if status in (400, 413, 422):
         return InvalidInputError(tried, path=refusal.path, rule=refusal.rule)
     if status == 409 and refusal.kind == SessionClosedError.kind:
-        return SessionClosedError(tried, identifier=refusal.identifier)
+        return SessionClosedError(tried, session_id=refusal.identifier)
     if status == 408 or status >= 500:
         return ServiceUnavailableError(f"{tried} This may pass: try again.")
     kind, advice = _REFUSALS.get(status, (ProtocolError, "Is this a Qiskit Runtime service?"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from prefect_qiskit_runtime.errors import (
     JobCancelledError,
     JobError,
@@ -71,6 +73,8 @@ def job_error(job: JobInfo, body: bytes | None, log_tail: str | None) -> JobErro
         job_id=job.id,
         program_id=job.program.id,
         backend=job.backend,
+        session_id=job.session_id,
+        **_limit_of(job, kind),
         reason=job.state.reason,
         reason_code=job.state.reason_code,
         traceback=traceback,
@@ -84,6 +88,13 @@ def job_error(job: JobInfo, body: bytes | None, log_tail: str | None) -> JobErro
         lines = log_tail.splitlines()[-_NOTED_LOG_LINES:]
         error.add_note("The end of the job's log:\n" + "\n".join(lines))
     return error
+
+
+def _limit_of(job: JobInfo, kind: type[JobError]) -> dict[str, Any]:
+    """Return the fields of an error about the limit that ended a job."""
+    if kind is JobTimedOutError:
+        return {"limit_seconds": job.cost, "used_seconds": (job.usage or {}).get("seconds")}
+    return {} if job.state.limit is None else job.state.limit.model_dump()
 
 
 def _class_of(job: JobInfo, text: str) -> type[JobError]:

@@ -9,12 +9,11 @@ holds the device is counted with the time for which it was active, because that 
 from __future__ import annotations
 
 import asyncio
-import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from prefect import get_client
 from prefect.states import Paused
@@ -28,7 +27,7 @@ from prefect_qiskit_runtime.client import (
     settings_of_environment,
 )
 from prefect_qiskit_runtime.devices.usage_estimate import SUB_JOB_SECONDS
-from prefect_qiskit_runtime.errors import BudgetExceededError, JobError
+from prefect_qiskit_runtime.errors import BudgetExceededError, BudgetScope, JobError
 from prefect_qiskit_runtime.evaluation.request import Request
 from prefect_qiskit_runtime.flow_run.lineage import flow_tag, root_flow_run_id_here
 from prefect_qiskit_runtime.flow_run.logger import logger_here
@@ -84,8 +83,6 @@ async def pause_until_resumed(root_id: uuid.UUID, why: str) -> bool:
                 return False
             await asyncio.sleep(interval_seconds)
 
-
-_Scope = Literal["call", "flow run", "day", "instance"]
 
 # Estimates of the jobs that this process sent, and the usage of the jobs that it has read.
 _estimates: dict[str, float] = {}
@@ -174,7 +171,7 @@ class Budget:
         """Remember the estimate of a job that was sent."""
         _estimates[job_id] = self.estimate_seconds
 
-    async def _check(self, scope: _Scope, limit_seconds: float | None) -> None:
+    async def _check(self, scope: BudgetScope, limit_seconds: float | None) -> None:
         if limit_seconds is None:
             return
         root_id = await root_flow_run_id_here()
@@ -192,10 +189,11 @@ class Budget:
             limit_seconds=limit_seconds,
             used_seconds=used.seconds,
             estimated_seconds=self.estimate_seconds,
+            backend=self.backend.name,
         )
 
     async def _used(
-        self, scope: _Scope, root_id: uuid.UUID | None, limit_seconds: float
+        self, scope: BudgetScope, root_id: uuid.UUID | None, limit_seconds: float
     ) -> Spent | None:
         """Return the time that was used already; None if the limit does not apply."""
         if scope == "call":
@@ -219,13 +217,13 @@ class Budget:
         )
 
 
-_SCOPE_NAMES = {
+_SCOPE_NAMES: dict[BudgetScope, str] = {
     "call": "one call",
     "flow run": "the flow run",
     "day": "one day (UTC) of the account",
     "instance": "the instance",
 }
-_SCOPE_FIELDS = {
+_SCOPE_FIELDS: dict[BudgetScope, str] = {
     "call": "max_qpu_seconds_per_call",
     "flow run": "max_qpu_seconds_per_flow_run",
     "day": "max_qpu_seconds_per_day",
@@ -233,19 +231,14 @@ _SCOPE_FIELDS = {
 }
 
 
-# The broker's message when a limit is used up.
-_ENDED = re.compile(
-    r"[^\n:]+ has used (?P<used>[\d.]+) s of \S+; its limit \((?P<field>[\w ]+)\) is \S+ s"
-)
-_OWN = "hardware_max_seconds or max_qpu_seconds_per_call"
-
-# For the field that the message names: the field of `HardwareAccess`, and the owner of the limit.
-_LIMITS = {
-    _OWN: ("max_seconds", "program"),
-    "max_qpu_seconds_per_flow_run": ("max_seconds_per_flow_run", "flow run"),
-    "max_qpu_seconds_per_day": ("max_seconds_per_day", "day"),
-    "max_qpu_seconds_of_instance": ("max_seconds_of_instance", "instance"),
+# For each scope of a limit, the field of `HardwareAccess` that carries it.
+_HARDWARE_LIMITS: dict[BudgetScope, str] = {
+    "call": "max_seconds",
+    "flow run": "max_seconds_per_flow_run",
+    "day": "max_seconds_per_day",
+    "instance": "max_seconds_of_instance",
 }
+_HARDWARE_FIELDS = {**_SCOPE_FIELDS, "call": "hardware_max_seconds or max_qpu_seconds_per_call"}
 
 
 @dataclass(frozen=True)
@@ -269,23 +262,31 @@ class HardwareBudget:
 
     async def request_extension(self, error: JobError) -> bool:
         """Ask for approval after a program used up its time; return whether time was granted."""
-        ended = _ENDED.search(str(error))
         access = self.backend.hardware_access()
-        if (
-            error.reason_code != ReasonCode.HARDWARE_BUDGET
-            or self.backend.at_budget != "pause"
-            or access is None
-            or ended is None
-        ):
+        is_asked = self.backend.at_budget == "pause" and access is not None
+        if error.reason_code != ReasonCode.HARDWARE_BUDGET or not is_asked:
+            return False
+        scope = error.scope
+        limit_seconds, used_seconds = error.limit_seconds, error.used_seconds
+        if scope is None or limit_seconds is None or used_seconds is None:
+            logger_here().warning(
+                "Job %s has used up its QPU time, but %s does not report which limit ended it and"
+                " how much was used, so no approval is requested. Services before this version do"
+                " not report it: upgrade the service.",
+                error.job_id,
+                self.api.url,
+            )
             return False
         root_id = await root_flow_run_id_here()
-        why = f"Job {error.job_id} has ended: {ended[0].strip()}."
+        why = (
+            f"Job {error.job_id} has ended: {used_seconds:.1f} s of QPU time on {error.backend} are"
+            f" used, and the limit for {_SCOPE_NAMES[scope]} ({_HARDWARE_FIELDS[scope]}) is"
+            f" {limit_seconds:g} s."
+        )
         if root_id is None or not await pause_until_resumed(root_id, why):
             return False
-        name, whose = _LIMITS[ended["field"]]
-        used_seconds = float(ended["used"])
-        limit_seconds = getattr(access, name) or used_seconds
-        grant(root_id, self._whose(whose), limit_seconds, at_least_seconds=used_seconds)
+        once_more = getattr(access, _HARDWARE_LIMITS[scope]) or used_seconds
+        grant(root_id, self._owner(scope), once_more, at_least_seconds=used_seconds)
         self._apply(root_id)
         return True
 
@@ -293,11 +294,11 @@ class HardwareBudget:
         access = self.backend.hardware_access()
         assert access is not None  # noqa: S101 - the callers have checked it
         raised = {
-            name: limit + granted_seconds(root_id, self._whose(whose))
-            for name, whose in _LIMITS.values()
+            name: limit + granted_seconds(root_id, self._owner(scope))
+            for scope, name in _HARDWARE_LIMITS.items()
             if (limit := getattr(access, name)) is not None
         }
         self.api.with_hardware(replace(access, **raised))
 
-    def _whose(self, whose: str) -> str:
-        return f"program {self.evaluation}" if whose == "program" else whose
+    def _owner(self, scope: BudgetScope) -> str:
+        return f"program {self.evaluation}" if scope == "call" else scope

@@ -18,6 +18,7 @@ from prefect_qiskit_runtime.models._jobs import (
     ReasonCode,
     StatusEvent,
     StreamEvent,
+    UsedUpLimit,
 )
 from prefect_qiskit_runtime.models._options import RuntimeOptions, Simulation
 from prefect_qiskit_runtime.models._programs import (
@@ -93,6 +94,7 @@ __all__ = [
     "Simulation",
     "StatusEvent",
     "StreamEvent",
+    "UsedUpLimit",
     "Wire",
     "check_inputs",
     "compile_schema",

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 
+from prefect_qiskit_runtime.errors import BudgetScope
 from prefect_qiskit_runtime.models._wire import UNKNOWN, Moment, Seconds, Side, WholeSeconds, Wire
 
 
@@ -69,8 +70,26 @@ def _code_of_status(status: object) -> int | None:
     return _CODES_OF_STATUSES.get(str(status).lower())
 
 
+class UsedUpLimit(Wire):
+    """The limit of QPU time that ended a program on hardware.
+
+    Attributes:
+        scope: Scope of the limit.
+        limit_seconds: The limit.
+        used_seconds: The time used in that scope; None if not known.
+    """
+
+    scope: BudgetScope
+    limit_seconds: Seconds
+    used_seconds: Side[Seconds | None] = None
+
+
 class JobState(Wire):
-    """A job's state, why it ended, and what to do about it."""
+    """A job's state, why it ended, and what to do about it.
+
+    Attributes:
+        limit: The limit of QPU time that ended it; None if none did, or if not reported.
+    """
 
     @model_validator(mode="before")
     @classmethod
@@ -86,6 +105,7 @@ class JobState(Wire):
         default=None, validation_alias=AliasChoices("reason_code", "reasonCode")
     )
     reason_solution: Side[str | None] = None
+    limit: Side[UsedUpLimit | None] = None
 
     @property
     def ran_too_long(self) -> bool:

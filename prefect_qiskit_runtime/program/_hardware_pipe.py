@@ -12,8 +12,7 @@ import threading
 from concurrent.futures import Future
 from typing import Any
 
-from prefect_qiskit_runtime import errors
-from prefect_qiskit_runtime.errors import JobError, QiskitRuntimeError
+from prefect_qiskit_runtime.errors import QiskitRuntimeError, from_fields
 
 _VERSION = 1
 
@@ -58,7 +57,7 @@ class HardwarePipe:
                 with self._lock:
                     answer = self._waiting.pop(header["id"])
                 if "error" in header:
-                    answer.set_exception(_error_of(header["error"]))
+                    answer.set_exception(from_fields(header["error"]))
                 else:
                     answer.set_result(body)
         with self._lock:
@@ -72,10 +71,3 @@ def _gone() -> QiskitRuntimeError:
         "The broker of the job's hardware has ended: nothing can be submitted any more. The log of"
         " the service reports why."
     )
-
-
-def _error_of(fields: dict[str, Any]) -> Exception:
-    kind = getattr(errors, fields["type"], QiskitRuntimeError)
-    if issubclass(kind, JobError):
-        return kind(fields["message"], job_id=fields["job_id"], reason_code=fields["reason_code"])
-    return kind(fields["message"])

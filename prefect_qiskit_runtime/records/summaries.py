@@ -7,7 +7,6 @@ result that the flow receives.
 from __future__ import annotations
 
 import asyncio
-import re
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -117,20 +116,16 @@ async def _load_or_collect(
 
 
 async def _show(provenance: Provenance) -> None:
+    # Without a key: Prefect lists artifacts with one beside the results that users look for.
     await _create_artifact(
         markdown=f"### Job {provenance.job_id}\n\n{_table(provenance)}",
-        key=_artifact_key(provenance.job_id),
-        description=f"{provenance.program_id} on {provenance.backend}: {provenance.status.value}",
+        description=f"Job {provenance.job_id} of {provenance.program_id} on {provenance.backend}:"
+        f" {provenance.status.value}",
     )
 
 
 async def _create_artifact(**what: str) -> None:
     await over_open_connection(acreate_markdown_artifact, create_markdown_artifact, **what)
-
-
-def _artifact_key(job_id: str) -> str:
-    """Return the key of a job's summary: Prefect accepts lower-case letters, digits and dashes."""
-    return f"qiskit-runtime-job-{re.sub('[^a-z0-9-]', '-', job_id.lower())}"
 
 
 def _table(provenance: Provenance) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
-from prefect_qiskit_runtime.errors import HardwareBudgetError
+from prefect_qiskit_runtime.errors import BudgetScope, HardwareBudgetError
 from prefect_qiskit_runtime.runner import _process
 from prefect_qiskit_runtime.runner._messages import MessageLimitError
 
@@ -34,7 +36,11 @@ class ReasonCode:
 
 
 class JobFailure(Exception):  # noqa: N818 - an end to report, not an error of the runner
-    """The job ended without a result; the message is written for its user."""
+    """The job ended without a result; the message is written for its user.
+
+    Attributes:
+        limit: The limit of QPU time that ended it, as `models.UsedUpLimit`; None if none did.
+    """
 
     def __init__(
         self,
@@ -44,6 +50,7 @@ class JobFailure(Exception):  # noqa: N818 - an end to report, not an error of t
         reason_code: int = ReasonCode.PROGRAM_RAISED,
         traceback_text: str = "",
         exit_code: int = 1,
+        limit: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
         self.error_type = error_type
@@ -51,6 +58,7 @@ class JobFailure(Exception):  # noqa: N818 - an end to report, not an error of t
         self.reason_code = reason_code
         self.traceback_text = _shorten(traceback_text, _TRACEBACK_CHARACTERS)
         self.exit_code = exit_code
+        self.limit = limit
 
 
 def describe(
@@ -85,7 +93,21 @@ def describe(
         reason_code=reason_code,
         traceback_text=format_traceback(exc, filename),
         exit_code=exit_code,
+        limit=_used_up_limit(exc),
     )
+
+
+def _used_up_limit(exc: BaseException) -> dict[str, Any] | None:
+    """Return the limit that an error names, if any: programs may raise it with other values."""
+    if not isinstance(exc, HardwareBudgetError):
+        return None
+    limit: dict[str, Any] = {"scope": getattr(exc, "scope", None)}
+    for name in ("limit_seconds", "used_seconds"):
+        value = getattr(exc, name, None)
+        if isinstance(value, int | float) and math.isfinite(value) and value >= 0:
+            limit[name] = float(value)
+    is_named = limit["scope"] in get_args(BudgetScope) and "limit_seconds" in limit
+    return limit if is_named else None
 
 
 def exit_code_of(exc: SystemExit) -> int:

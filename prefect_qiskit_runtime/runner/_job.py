@@ -66,6 +66,7 @@ def _report(job: _ProgramJob, writer: MessageWriter) -> int:
         message=failure.message,
         reason_code=failure.reason_code,
         traceback=failure.traceback_text,
+        limit=failure.limit,
     )
     sys.stderr.write(failure.traceback_text or f"{failure.error_type}: {failure.message}\n")
     return failure.exit_code

@@ -75,14 +75,24 @@ class MessageWriter:
         _check("The result", len(payload), self._limits.result)
         self._send({"type": "result"}, payload)
 
-    def error(self, *, error_type: str, message: str, reason_code: int, traceback: str) -> None:
-        """Report that the program ended without a result."""
-        header = {
+    def error(
+        self,
+        *,
+        error_type: str,
+        message: str,
+        reason_code: int,
+        traceback: str,
+        limit: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Report that the program ended without a result, and the limit that ended it, if any."""
+        header: dict[str, Any] = {
             "type": "error",
             "error_type": error_type,
             "message": message,
             "reason_code": reason_code,
         }
+        if limit is not None:
+            header["limit"] = dict(limit)
         self._send(header, _encode(traceback))
 
     def usage(

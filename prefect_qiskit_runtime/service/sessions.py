@@ -160,7 +160,7 @@ def check_accepting(connection: Connection, session_id: str, owner: Owner) -> No
     is_closed = session.state is SessionState.CLOSED
     what = "is closed" if is_closed else "accepts no more jobs"
     raise SessionClosedError(
-        f"Session {session_id} {what}. Open another one.", identifier=session_id
+        f"Session {session_id} {what}. Open another one.", session_id=session_id
     )
 
 

@@ -69,6 +69,41 @@ def test_the_error_says_what_and_where_and_crosses_processes() -> None:
     assert error.reason_code == ReasonCode.PROGRAM_RAISED
 
 
+def test_the_error_has_the_session_and_the_limit_that_ended_the_job_as_fields() -> None:
+    job = JobInfo.model_validate(
+        {
+            "id": "j1",
+            "backend": "ibm_device",
+            "session_id": "s1",
+            "state": {
+                "status": "Failed",
+                "reasonCode": ReasonCode.HARDWARE_BUDGET,
+                "limit": {"scope": "flow run", "limit_seconds": 15, "used_seconds": 20.5},
+            },
+        }
+    )
+    error = pickle.loads(pickle.dumps(job_error(job, None, None)))
+    assert (error.backend, error.session_id) == ("ibm_device", "s1")
+    assert (error.scope, error.limit_seconds, error.used_seconds) == ("flow run", 15.0, 20.5)
+
+
+@pytest.mark.parametrize("limit", [None, "15 s", {"scope": "week", "limit_seconds": 15}])
+def test_a_limit_that_cannot_be_read_is_not_known(limit: object) -> None:
+    state = JobState.model_validate(
+        {"status": "Failed", "reasonCode": ReasonCode.HARDWARE_BUDGET, "limit": limit}
+    )
+    error = job_error(JobInfo(id="j1", state=state), None, None)
+    assert (error.scope, error.limit_seconds, error.used_seconds) == (None, None, None)
+
+
+def test_the_error_of_a_job_that_ran_too_long_has_its_time_limit_as_a_field() -> None:
+    job = ended(code=ReasonCode.RAN_TOO_LONG).model_copy(
+        update={"cost": 60, "usage": {"seconds": 61.5}}
+    )
+    error = job_error(job, None, None)
+    assert (error.scope, error.limit_seconds, error.used_seconds) == (None, 60, 61.5)
+
+
 def test_only_an_interrupted_job_may_be_sent_again() -> None:
     assert is_retryable(job_error(ended(code=ReasonCode.INTERRUPTED), None, None))
     assert not is_retryable(job_error(ended(code=ReasonCode.PROGRAM_RAISED), None, None))

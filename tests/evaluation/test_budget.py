@@ -124,8 +124,11 @@ async def test_a_flow_run_stops_at_its_limit(cloud: OfflineService) -> None:
     backend = backend_of(cloud, max_qpu_seconds_per_flow_run=13)
     with pytest.raises(
         BudgetExceededError, match=r"the limit for the flow run is 22 s, of which 20\.0 s"
-    ):
+    ) as caught:
         await sampling(backend_of(cloud, max_qpu_seconds_per_flow_run=22), 3)
+    error = caught.value
+    assert (error.scope, error.limit_seconds, error.used_seconds) == ("flow run", 22, 20.0)
+    assert error.backend == backend.name
     assert await sampling(backend, 2) == 2
     async with get_client() as client:
         key = ArtifactFilter(key=ArtifactFilterKey(any_=["spent-here"]))

@@ -12,9 +12,11 @@ from prefect.states import Cancelled
 
 from prefect_qiskit_runtime import ProgramFailedError, RuntimeBackend, arun_program
 from prefect_qiskit_runtime.broker._budget import Budget, Limits
-from prefect_qiskit_runtime.client import IbmApi
+from prefect_qiskit_runtime.client import IbmApi, job_error
 from prefect_qiskit_runtime.errors import HardwareBudgetError
 from prefect_qiskit_runtime.evaluation import budget as _approval, budget as _hardware_budget
+from prefect_qiskit_runtime.evaluation.budget import HardwareBudget
+from prefect_qiskit_runtime.models import JobInfo, ReasonCode
 
 from .conftest import Cloud
 
@@ -96,7 +98,9 @@ async def test_outside_of_flows_no_approval_is_requested(
     backend = cloud.backend(hardware_mode="job", at_budget="pause", hardware_max_seconds=5)
     with pytest.raises(ProgramFailedError, match="HardwareBudgetError") as caught:
         await arun_program.fn(vqe, {"points": 2}, backend=backend)
-    assert caught.value.reason_code == 90009
+    error = caught.value
+    assert (error.reason_code, error.backend) == (90009, "fake_manila")
+    assert (error.scope, error.limit_seconds, error.used_seconds) == ("call", 5.0, 10.0)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +112,7 @@ async def test_outside_of_flows_no_approval_is_requested(
         {"max_seconds_of_instance": 5},
     ],
 )
-async def test_what_the_broker_says_tells_which_limit_it_was(
+async def test_the_error_of_the_broker_names_the_limit_in_fields(
     cloud: Cloud, limits: dict[str, float]
 ) -> None:
     cloud.service.add("usage_limit", seconds=30)
@@ -116,8 +120,41 @@ async def test_what_the_broker_says_tells_which_limit_it_was(
         budget = Budget(api, "fake_manila", "mine", Limits(60, **limits))
         with pytest.raises(HardwareBudgetError) as caught:
             await budget.left_seconds(30.0)
-    ended = _hardware_budget._ENDED.search(f"Job x failed: HardwareBudgetError: {caught.value}")
-    assert ended is not None
-    (name,) = limits
-    assert _hardware_budget._LIMITS[ended["field"]][0] == name
-    assert float(ended["used"]) >= limits[name]
+    ((name, limit),) = limits.items()
+    assert caught.value.scope is not None
+    assert _hardware_budget._HARDWARE_LIMITS[caught.value.scope] == name
+    assert (caught.value.limit_seconds, caught.value.backend) == (limit, "fake_manila")
+    assert caught.value.used_seconds is not None
+    assert caught.value.used_seconds >= limit
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_a_service_that_does_not_report_the_limit_leads_to_no_pause(
+    cloud: Cloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Services before 0.1 report the code and a sentence."""
+    job = JobInfo.model_validate(
+        {
+            "id": "j1",
+            "backend": "fake_manila",
+            "state": {
+                "status": "Failed",
+                "reasonCode": ReasonCode.HARDWARE_BUDGET,
+                "reason": "HardwareBudgetError: The program has used 10.0 s of fake_manila; its"
+                " limit (hardware_max_seconds or max_qpu_seconds_per_call) is 5 s.",
+            },
+        }
+    )
+    backend = cloud.backend(at_budget="pause", hardware_max_seconds=5)
+
+    @flow
+    async def asking() -> bool:
+        async with IbmApi(cloud.credentials.account().read()) as api:
+            budget = HardwareBudget(api, backend, "an-evaluation")
+            return await budget.request_extension(job_error(job, None, None))
+
+    assert not await asking()
+    assert (
+        f"Job j1 has used up its QPU time, but {cloud.service.url}/api/v1 does not report which"
+        " limit ended it and how much was used, so no approval is requested." in caplog.text
+    )

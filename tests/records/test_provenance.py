@@ -7,7 +7,13 @@ from uuid import UUID
 
 import pytest
 from prefect import flow, get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.artifacts import create_table_artifact
+from prefect.client.schemas.filters import (
+    ArtifactCollectionFilter,
+    ArtifactCollectionFilterFlowRunId,
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+)
 from prefect.client.schemas.objects import Artifact
 from prefect.runtime import flow_run
 
@@ -47,6 +53,12 @@ def artifacts_of(flow_run_id: str) -> list[Artifact]:
         return client.read_artifacts(artifact_filter=which)
 
 
+def shown_job(artifact: Artifact) -> str:
+    """Return the job that an artifact sums up."""
+    heading, _, _ = str(artifact.data).partition("\n")
+    return heading.removeprefix("### Job ")
+
+
 class Jobs:
     """A callback that takes note of its jobs."""
 
@@ -70,10 +82,28 @@ def test_a_job_that_a_flow_waits_for_is_summed_up_in_one_artifact(counting: str)
         return str(flow_run.id)
 
     (artifact,) = artifacts_of(evaluating())
-    assert artifact.key == f"qiskit-runtime-job-{jobs.ids[0]}"
-    assert artifact.description == f"{counting} on {BACKEND}: Completed"
+    assert shown_job(artifact) == jobs.ids[0]
+    assert artifact.description == f"Job {jobs.ids[0]} of {counting} on {BACKEND}: Completed"
     assert f"| Program id | {counting} |" in str(artifact.data)
     assert "| Attempt | 1 |" in str(artifact.data)
+
+
+def test_jobs_do_not_appear_among_the_results_on_prefect_s_artifact_page(counting: str) -> None:
+    @flow
+    def evaluating() -> str:
+        run_program(counting, {"upto": 1}, backend=BACKEND)
+        create_table_artifact([{"value": 1}], key="the-result-of-this-test")
+        return str(flow_run.id)
+
+    run_id = evaluating()
+    which = ArtifactCollectionFilterFlowRunId(any_=[UUID(run_id)])
+    with get_client(sync_client=True) as client:
+        on_the_page = client.read_latest_artifacts(
+            artifact_filter=ArtifactCollectionFilter(flow_run_id=which)
+        )
+    assert [one.key for one in on_the_page] == ["the-result-of-this-test"]
+    on_the_run = artifacts_of(run_id)
+    assert sorted(str(one.key) for one in on_the_run) == ["None", "the-result-of-this-test"]
 
 
 def test_a_job_that_is_waited_for_twice_is_summed_up_once(counting: str) -> None:
@@ -136,7 +166,7 @@ def test_a_sampler_tells_its_shots_and_seed() -> None:
         return str(flow_run.id)
 
     (artifact,) = artifacts_of(sampling())
-    provenance = provenance_of(str(artifact.key).removeprefix("qiskit-runtime-job-"))
+    provenance = provenance_of(shown_job(artifact))
     assert provenance.shots == [10, 20]
     assert provenance.seeds == {"simulator.seed_simulator": 7}
     assert provenance.options["primitive"]["default_shots"] == 20
@@ -168,7 +198,7 @@ def test_a_job_of_ibm_s_tells_its_time_on_the_qpu_and_the_estimate_of_it(
     (artifact,) = artifacts_of(sampling())
     assert "| Quantum seconds | 10.000 |" in str(artifact.data)
     assert f"| Estimated quantum seconds | {ESTIMATE:.3f} |" in str(artifact.data)
-    provenance = provenance_of(str(artifact.key).removeprefix("qiskit-runtime-job-"), at_ibm)
+    provenance = provenance_of(shown_job(artifact), at_ibm)
     assert provenance.quantum_seconds == 10
     assert provenance.estimated_quantum_seconds == pytest.approx(ESTIMATE)
 
@@ -202,7 +232,7 @@ def test_options_that_were_ignored_are_named() -> None:
         return str(flow_run.id)
 
     (artifact,) = artifacts_of(estimating())
-    provenance = provenance_of(str(artifact.key).removeprefix("qiskit-runtime-job-"))
+    provenance = provenance_of(shown_job(artifact))
     assert provenance.options_ignored == ["resilience_level"]
     assert provenance.precision == 0.5
     assert provenance.tags[0] == "ignoring"
@@ -219,9 +249,7 @@ def test_the_jobs_of_earlier_attempts_are_named(offline: OfflineService) -> None
         return str(flow_run.id)
 
     first, second = sorted(artifacts_of(sampling()), key=lambda one: str(one.created))
-    failed, completed = (
-        str(one.key).removeprefix("qiskit-runtime-job-") for one in (first, second)
-    )
+    failed, completed = shown_job(first), shown_job(second)
     provenance = provenance_of(completed, backend)
     assert (provenance.attempt, provenance.earlier_job_ids) == (2, [failed])
     assert provenance.service_url == f"{offline.url}/"
@@ -238,7 +266,7 @@ def test_a_private_job_tells_nothing_of_its_inputs() -> None:
         return str(flow_run.id)
 
     (artifact,) = artifacts_of(sampling())
-    provenance = provenance_of(str(artifact.key).removeprefix("qiskit-runtime-job-"), backend)
+    provenance = provenance_of(shown_job(artifact), backend)
     assert (provenance.private, provenance.shots, provenance.seeds) == (True, None, {})
     assert "primitive" not in provenance.options
     assert "4242" not in str(artifact.data) + provenance.model_dump_json()
@@ -305,4 +333,4 @@ async def test_an_asynchronous_flow_shows_its_jobs_too(counting: str) -> None:
         return str(flow_run.id)
 
     (artifact,) = artifacts_of(await evaluating())
-    assert str(artifact.key).startswith("qiskit-runtime-job-")
+    assert (artifact.key, artifact.type) == (None, "markdown")

@@ -46,6 +46,13 @@ def written() -> bytes:
         reason_code=ReasonCode.PROGRAM_RAISED,
         traceback="Traceback\n  …",
     )
+    messages.error(
+        error_type="HardwareBudgetError",
+        message="used up",
+        reason_code=ReasonCode.HARDWARE_BUDGET,
+        traceback="",
+        limit={"scope": "flow run", "limit_seconds": 5.0, "used_seconds": 10.5},
+    )
     messages.usage(seconds=1.5, quantum_seconds=0.0, simulation_methods=["stabilizer"])
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
@@ -59,6 +66,13 @@ EVENTS = [
     Interim('{"a": "é\\n"}'),
     Result(""),
     ProgramError("ValueError", "größer", ReasonCode.PROGRAM_RAISED, "Traceback\n  …"),
+    ProgramError(
+        "HardwareBudgetError",
+        "used up",
+        ReasonCode.HARDWARE_BUDGET,
+        "",
+        models.UsedUpLimit(scope="flow run", limit_seconds=5, used_seconds=10.5),
+    ),
     Usage(1.5, 0.0, ["stabilizer"]),
 ]
 
@@ -73,8 +87,9 @@ def test_every_message_is_as_the_schema_says(written):
         validator.validate(header)
         types.append(header["type"])
         rest = rest[header["bytes"] :]
-    assert types == ["started", "interim", "result", "error", "usage"]
-    assert types == [variant["properties"]["type"]["const"] for variant in SCHEMA["oneOf"]]
+    assert types == ["started", "interim", "result", "error", "error", "usage"]
+    known = [variant["properties"]["type"]["const"] for variant in SCHEMA["oneOf"]]
+    assert list(dict.fromkeys(types)) == known
 
 
 @pytest.mark.parametrize("size", [1, 7, 100_000])
@@ -100,6 +115,10 @@ def test_message_that_never_became_whole_is_not_given(written):
         b"[" * 60_000 + b"\n",
         b'{"v": 1, "type": "interim", "bytes": 1}\n\xff',
         b'{"v": 1, "type": "usage", "bytes": 0}\n',
+        (
+            b'{"v": 1, "type": "error", "error_type": "E", "message": "", "reason_code": 90009,'
+            b' "limit": {"scope": "week", "limit_seconds": 1}, "bytes": 0}\n'
+        ),
         b"x" * 100_000,
     ],
 )

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from prefect_qiskit_runtime.models import ReasonCode
+from prefect_qiskit_runtime.models import ReasonCode, UsedUpLimit
 from prefect_qiskit_runtime.service.execution.executor import Interim, Result, Started, Usage
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -69,6 +69,34 @@ async def test_exception_is_reported_with_the_frames_of_the_program_only(jobs):
     assert lines[-1] == "ValueError: no inverse"
     assert error.traceback in ended.log
     assert ended.exited.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "limit"),
+    [
+        (
+            "scope='day', limit_seconds=5, used_seconds=7.5",
+            UsedUpLimit(scope="day", limit_seconds=5.0, used_seconds=7.5),
+        ),
+        ("scope='day', limit_seconds=5", UsedUpLimit(scope="day", limit_seconds=5.0)),
+        ("scope='day', limit_seconds=float('nan')", None),
+        ("scope=['week'], limit_seconds=5", None),
+        ("", None),
+    ],
+)
+async def test_a_used_up_budget_is_reported_with_the_limit_that_the_error_names(
+    jobs, fields, limit
+):
+    ended = await jobs.run(
+        f"""
+        from prefect_qiskit_runtime.errors import HardwareBudgetError
+
+        def main(backend, user_messenger):
+            raise HardwareBudgetError("used up", {fields})
+        """
+    )
+    assert (ended.error.message, ended.error.reason_code) == ("used up", 90009)
+    assert ended.error.limit == limit
 
 
 @pytest.mark.parametrize(

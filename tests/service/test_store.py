@@ -178,7 +178,7 @@ INSERT INTO job_tags VALUES ('ended', 0, 'tag');
 """
 
 
-@pytest.mark.parametrize("revision", ["0004", "0005"])
+@pytest.mark.parametrize("revision", ["0004", "0005", "0006"])
 async def test_a_filled_database_of_an_older_version_is_migrated(
     tmp_path: Path, revision: str
 ) -> None:
@@ -188,7 +188,7 @@ async def test_a_filled_database_of_an_older_version_is_migrated(
     ended, queued = [await store.read(jobs.get_job, job_id) for job_id in ("ended", "queued")]
     assert ended is not None
     assert (ended.state, ended.tags, ended.interim_count) == (JobStatus.COMPLETED, ("tag",), 2)
-    assert (ended.simulation, ended.simulation_methods) == (None, None)
+    assert (ended.simulation, ended.simulation_methods, ended.limit) == (None, None, None)
     assert ended.versions == {"qiskit": "2.1"}
     assert await store.read(results.find_result, "ended") == '"done"'
     assert queued is not None

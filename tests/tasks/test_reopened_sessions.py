@@ -51,9 +51,11 @@ def test_a_session_that_keeps_closing_ends_the_call(offline: OfflineService) -> 
     backend = offline.backend(retry_delay_seconds=0, attempts=2)
     program = upload_program.fn(COUNTING, name="counting", backend=backend)
     offline.add("close_session", when={"times": None})
-    with pytest.raises(JobSessionClosedError), runtime_session(backend) as session:
+    with pytest.raises(JobSessionClosedError) as caught, runtime_session(backend) as session:
         run_program.fn(program, {"upto": 1}, backend=backend, session=session)
     assert len(session.earlier_ids) == 2
+    assert caught.value.session_id not in (None, *session.earlier_ids)
+    assert caught.value.backend == backend.name
 
 
 def test_a_plan_without_sessions_is_reported_in_one_sentence(offline: OfflineService) -> None:

@@ -143,7 +143,7 @@ def test_a_session_can_be_closed_and_cancelled_within_its_block(counting: str) -
         assert session.status() is SessionState.CLOSED
         with pytest.raises(SessionClosedError, match=r"is closed\. Open another one\.") as caught:
             run_program(counting, {"upto": 1}, backend=BACKEND, session=session)
-        assert caught.value.identifier == session.session_id
+        assert caught.value.session_id == session.session_id
         session.cancel()
 
 

@@ -135,7 +135,7 @@ class IbmApi(RuntimeApi):
         if not session.takes_jobs:
             raise SessionClosedError(
                 f"{refusal} Session {session_id} accepts no more jobs: open another.",
-                identifier=session_id,
+                session_id=session_id,
             ) from refusal
 
     async def pending_jobs(self, *, limit: int, offset: int) -> tuple[list[JobInfo], int | None]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from prefect_qiskit_runtime.errors import QiskitRuntimeError
+from prefect_qiskit_runtime.models import UsedUpLimit
 
 __all__ = [
     "Event",
@@ -116,12 +117,14 @@ class ProgramError:
     Attributes:
         reason_code: One of `models.ReasonCode`.
         traceback: The program's traceback; empty if it would not help.
+        limit: The limit of QPU time that ended it, if one did.
     """
 
     error_type: str
     message: str
     reason_code: int
     traceback: str
+    limit: UsedUpLimit | None = None
 
 
 @dataclass(frozen=True)

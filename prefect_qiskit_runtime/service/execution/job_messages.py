@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect_qiskit_runtime.errors import ProtocolError, QiskitRuntimeError
+from prefect_qiskit_runtime.models import UsedUpLimit
 from prefect_qiskit_runtime.service.execution.executor import (
     Event,
     Interim,
@@ -144,7 +145,11 @@ _EVENTS: dict[str, Callable[[dict[str, Any], str], Event]] = {
     "interim": lambda _, body: Interim(body),
     "result": lambda _, body: Result(body),
     "error": lambda header, body: ProgramError(
-        _text(header["error_type"]), _text(header["message"]), int(header["reason_code"]), body
+        _text(header["error_type"]),
+        _text(header["message"]),
+        int(header["reason_code"]),
+        body,
+        UsedUpLimit.model_validate(header["limit"]) if "limit" in header else None,
     ),
     "usage": lambda header, _: Usage(
         float(header["seconds"]),

@@ -341,6 +341,7 @@ def _own_end(seen: dict[type[Event], Event]) -> JobEnd:
             _shorten(reason),
             error.reason_code,
             data=error.traceback or reason,
+            limit=error.limit,
         )
     reason, code = _explain_exit(exited) if isinstance(exited, Exited) else ("Unknown", None)
     return JobEnd(JobStatus.FAILED, reason, code, data=reason)

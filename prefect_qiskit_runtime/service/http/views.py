@@ -93,6 +93,8 @@ def state_view(job: Job) -> dict[str, Any]:
             state["reason_code"] = job.reason_code
     if job.reason_solution is not None:
         state["reason_solution"] = job.reason_solution
+    if job.limit is not None:
+        state["limit"] = job.limit.model_dump(exclude_none=True)
     return state
 
 

@@ -19,7 +19,7 @@ from prefect_qiskit_runtime.service.store._writer import GroupCommitWriter
 P = ParamSpec("P")
 T = TypeVar("T")
 
-HEAD_REVISION = "0006"
+HEAD_REVISION = "0007"
 """The newest migration. Stated here so that an up-to-date database starts without Alembic."""
 
 _READERS = 4

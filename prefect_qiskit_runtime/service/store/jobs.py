@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert as insert_or
 
-from prefect_qiskit_runtime.models import JobStatus, ReasonCode
+from prefect_qiskit_runtime.models import JobStatus, ReasonCode, UsedUpLimit
 from prefect_qiskit_runtime.service.store import sessions
 from prefect_qiskit_runtime.service.store.records import (
     DeletedJob,
@@ -238,6 +238,7 @@ def _end(
             reason=end.reason,
             reason_code=end.reason_code,
             reason_solution=end.reason_solution,
+            used_up_limit=None if end.limit is None else end.limit.model_dump(),
             ended_at=now,
             usage_seconds=end.usage_seconds,
             simulation_methods=end.simulation_methods,
@@ -326,6 +327,7 @@ def _job(row: Row[Any], tags: tuple[str, ...]) -> Job:
         reason=row.reason,
         reason_code=row.reason_code,
         reason_solution=row.reason_solution,
+        limit=row.used_up_limit and UsedUpLimit.model_validate(row.used_up_limit),
         created_at=row.created_at,
         started_at=row.started_at,
         ended_at=row.ended_at,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from prefect_qiskit_runtime.models import JobStatus, SessionMode, SessionState
+from prefect_qiskit_runtime.models import JobStatus, SessionMode, SessionState, UsedUpLimit
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ class Job:
     reason: str | None
     reason_code: int | None
     reason_solution: str | None
+    limit: UsedUpLimit | None
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
@@ -133,6 +134,7 @@ class JobEnd:
 
     Attributes:
         reason_solution: Advice in words.
+        limit: The limit of QPU time that ended it, if one did.
         data: The encoded result, or the text of the error; None if there is neither.
         versions: Versions of the libraries that the job ran with, if it started.
         simulation_methods: Methods by which its primitives simulated circuits.
@@ -142,6 +144,7 @@ class JobEnd:
     reason: str | None = None
     reason_code: int | None = None
     reason_solution: str | None = None
+    limit: UsedUpLimit | None = None
     data: str | None = None
     usage_seconds: float | None = None
     quantum_seconds: float | None = None

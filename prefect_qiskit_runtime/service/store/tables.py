@@ -98,6 +98,8 @@ jobs = Table(
     Column("reason", Text),
     Column("reason_code", Integer),
     Column("reason_solution", Text),
+    # The limit of QPU time that ended it: `models.UsedUpLimit`.
+    Column("used_up_limit", JSON(none_as_null=True)),
     Column("created_at", UtcTimestamp, nullable=False),
     Column("started_at", UtcTimestamp),
     Column("ended_at", UtcTimestamp),
