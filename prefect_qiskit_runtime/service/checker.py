@@ -15,7 +15,13 @@ from weakref import WeakValueDictionary
 
 from prefect_qiskit_runtime.errors import InvalidInputError, ServiceUnavailableError
 from prefect_qiskit_runtime.models import ProgramSpec
-from prefect_qiskit_runtime.service.checks import FAULT, LIMITS, OUT_OF_MEMORY, WAIT_FACTOR
+from prefect_qiskit_runtime.service.checks import (
+    FAULT,
+    LIMITS,
+    OUT_OF_MEMORY,
+    VALUES,
+    WAIT_FACTOR,
+)
 from prefect_qiskit_runtime.settings import Settings
 
 __all__ = ["Checker"]
@@ -64,6 +70,16 @@ class Checker:
         order = {"kind": "inputs", "schema": schema, "program": program}
         await self._check(user, order, params, f"The inputs of {program}")
 
+    async def find_values(self, user: str, body: bytes) -> dict[str, tuple[int, int]]:
+        """Return where the text of each value of a JSON object begins and ends, in characters.
+
+        Raises:
+            InvalidInputError: The body is not a JSON object, or exceeds a limit.
+            ServiceUnavailableError: The process cannot be started.
+        """
+        answer = await self._check(user, {"kind": "object"}, body, "The request's body")
+        return {name: (begin, end) for name, (begin, end) in answer[VALUES].items()}
+
     async def check_program(self, user: str, spec: ProgramSpec | None, source: str | None) -> None:
         """Check the schemas and the source of a program.
 
@@ -111,7 +127,9 @@ class Checker:
                 self._process.kill()
             await self._process.wait()
 
-    async def _check(self, user: str, order: Mapping[str, Any], body: bytes, what: str) -> None:
+    async def _check(
+        self, user: str, order: Mapping[str, Any], body: bytes, what: str
+    ) -> dict[str, Any]:
         line = json.dumps(order).encode() + b"\n"
         size = len(line) + len(body)
         seconds = self._seconds + size / _BYTES_PER_SECOND
@@ -140,6 +158,7 @@ class Checker:
         if "error" in answer:
             error = answer["error"]
             raise InvalidInputError(error["message"], path=error["path"], rule=error["rule"])
+        return answer
 
     async def _answer(
         self, head: bytes, parts: tuple[bytes, ...], seconds: float
