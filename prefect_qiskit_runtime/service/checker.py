@@ -13,7 +13,11 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from weakref import WeakValueDictionary
 
-from prefect_qiskit_runtime.errors import InvalidInputError, ServiceUnavailableError
+from prefect_qiskit_runtime.errors import (
+    InvalidInputError,
+    QiskitRuntimeError,
+    ServiceUnavailableError,
+)
 from prefect_qiskit_runtime.models import ProgramSpec
 from prefect_qiskit_runtime.service.checks import (
     FAULT,
@@ -34,6 +38,7 @@ _MEMORY_PER_BYTE = 12
 _GRACE_SECONDS = 5.0
 _ATTEMPTS = 2
 _OUT_OF_TIME = "time"
+_NO_USER = ""
 _READ_BYTES = 64 * 1024
 _INHERITED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "HOME", "TZ")
 
@@ -54,8 +59,11 @@ class Checker:
         self._lanes: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def warm(self) -> None:
-        """Start the process before its first check."""
-        await self._running()
+        """Start the process, and wait until it has imported everything and answers."""
+        try:
+            await self.find_values(_NO_USER, b"{}")
+        except QiskitRuntimeError as exc:  # it is started again for the first check
+            logger.warning("The process that checks programs and inputs is not ready: %s", exc)
 
     async def check_inputs(
         self, user: str, program_id: str, schema: dict[str, Any], params: bytes

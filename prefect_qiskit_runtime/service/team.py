@@ -138,6 +138,7 @@ async def _serve(
                 faults.app(context), listener, limits=limits, tls=tls, http=faults.protocol
             )
         serving = await server.start()
+        await context.checker.warm()
         async with housekeeping(context):
             logger.info("Ready at %s, process %d, home %s", url, os.getpid(), options.home)
             ready(url)

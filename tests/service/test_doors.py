@@ -552,6 +552,21 @@ def test_a_source_over_5_mb_is_refused(quick_checks: TeamService) -> None:
         assert alice.post("/programs", content=program_body(largest * 2)).status_code == 413
 
 
+def test_a_service_is_ready_when_its_checks_are(tmp_path: Path) -> None:
+    team = start_team(tmp_path / "home")
+    try:
+        checkers = [
+            pid
+            for pid in children_of(team.process.pid)
+            if b"prefect_qiskit_runtime.service.checks" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        assert len(checkers) == 1
+        assert len(children_of(checkers[0])) == 1  # it waits for a check
+        assert team.terminate() == 0
+    finally:
+        team.close()
+
+
 async def test_a_checker_that_was_killed_is_replaced(local) -> None:
     async with local.client() as client:
         schema = with_schema({"properties": {"n": {"type": "integer"}}})
