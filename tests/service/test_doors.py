@@ -386,13 +386,15 @@ def small_limits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TeamServi
 
 
 @pytest.mark.slow
-def test_a_result_of_1e9_bytes_fails_with_the_default_limits(tmp_path: Path) -> None:
+def test_results_of_gigabytes_fail_with_the_default_limits(tmp_path: Path) -> None:
     with team_with(tmp_path / "home") as team, Bob(team) as bob, team.client("alice") as alice:
         before = peak_mebibytes(team)
         result = submit(alice, upload(alice, RESULT_OF), params={"size": 10**9})
-        interim = submit(alice, upload(alice, INTERIM_OF), params={"size": 10**9})
-        assert finish(alice, result)["reasonCode"] == 90010
-        assert finish(alice, interim)["reasonCode"] == 90010
+        interim = submit(alice, upload(alice, INTERIM_OF), params={"size": 1_500_000_000})
+        for job_id in (result, interim):
+            assert finish(alice, job_id)["reasonCode"] == 90010
+            assert alice.delete(f"/jobs/{job_id}").status_code == 204
+        assert not list((team.home / "scratch").iterdir())
         assert peak_mebibytes(team) - before < 100
     bob.assert_undisturbed(SLOWEST_SECONDS)
 
