@@ -3,7 +3,8 @@
 An answer is slow because of the service, or because other processes of the machine use its
 processors. The kernel counts how long each thread was ready to run and had to wait. This time is
 subtracted, but only if processes that belong neither to the service nor to the test were busy
-meanwhile: the waits that the service's own jobs and checks cause are never excused.
+meanwhile: the waits that the service's own jobs and checks cause are never excused, nor is the time
+for which one of its threads computes.
 """
 
 from __future__ import annotations
@@ -35,28 +36,33 @@ class Timing:
 
     Attributes:
         seconds: By the clock.
-        waited_seconds: How long threads of the service, or the caller, waited for a processor.
+        waited_seconds: How long threads of the service, and the caller, waited for a processor.
+            Several may wait at once, so it may be too much.
+        computed_seconds: Computing time of the thread of the service that used the most.
         machine_is_busy: Whether other processes used the machine meanwhile.
     """
 
     seconds: float = 0.0
     waited_seconds: float = 0.0
+    computed_seconds: float = 0.0
     machine_is_busy: bool = False
 
     @property
     def of_service(self) -> float:
         """The time that the service is responsible for."""
-        return self.seconds - (self.waited_seconds if self.machine_is_busy else 0.0)
+        if not self.machine_is_busy:
+            return self.seconds
+        return max(self.seconds - self.waited_seconds, self.computed_seconds)
 
 
 @contextmanager
 def timed(service: int) -> Iterator[Timing]:
     """Measure the block, which waits for a service; the values are set at its end."""
     timing, outside = Timing(), _Outside({service, os.getpid()})
-    begin, delay = time.perf_counter(), _delays(service)
+    begin, before = time.perf_counter(), _threads(service)
     yield timing
     timing.seconds = time.perf_counter() - begin
-    timing.waited_seconds = min(timing.seconds, _delays(service) - delay)
+    timing.computed_seconds, timing.waited_seconds = _since(before, service)
     timing.machine_is_busy = outside.was_busy()
 
 
@@ -69,6 +75,7 @@ class Bob:
         self._process: subprocess.Popen[str] | None = None
         self.timings: list[Timing] = []
         self.faults: list[str] = []
+        self.machine_is_busy = False
 
     def __enter__(self) -> Bob:
         from tests.team import TOKENS
@@ -90,8 +97,8 @@ class Bob:
         assert self._outside is not None
         output, _errors = self._process.communicate(timeout=60)  # closes its input, which ends it
         report = json.loads(output)
-        busy = self._outside.was_busy()
-        self.timings = [Timing(seconds, waited, busy) for seconds, waited in report["answers"]]
+        self.machine_is_busy = busy = self._outside.was_busy()
+        self.timings = [Timing(*numbers, machine_is_busy=busy) for numbers in report["answers"]]
         self.faults = report["faults"]
 
     def assert_undisturbed(self, slowest_seconds: float) -> None:
@@ -152,25 +159,39 @@ def _processor_seconds() -> dict[int, float]:
     return {pid: sum(map(int, fields[11:15])) / ticks for pid, fields in _stats()}
 
 
-def _delays(service: int) -> float:
-    """Return how long the threads of a service and this one have waited for a processor.
+_Threads = dict[str, tuple[float, float]]
 
-    A thread that waits for the interpreter's lock is not ready to run. The thread that holds the
-    lock is, so the waits of all threads are added up.
+
+def _threads(service: int) -> _Threads:
+    """Return what the kernel counts of the threads of a service, and of this one.
+
+    These are the seconds of computing, and of waiting for a processor. A thread that waits for the
+    interpreter's lock does neither, but the thread that holds the lock does.
     """
-    tasks = [*Path(f"/proc/{service}/task").iterdir(), Path("/proc/thread-self")]
-    nanoseconds = 0
-    for task in tasks:
+    counted: _Threads = {}
+    for task in (*Path(f"/proc/{service}/task").iterdir(), Path("/proc/thread-self")):
         with suppress(OSError):  # it has just ended, or the kernel does not count
-            nanoseconds += int((task / "schedstat").read_text().split()[1])
-    return nanoseconds / 1e9
+            computed, waited, _ = map(int, (task / "schedstat").read_text().split())
+            counted[str(task)] = (computed / 1e9, waited / 1e9)
+    return counted
+
+
+def _since(before: _Threads, service: int) -> tuple[float, float]:
+    """Return the most computing of one thread of the service, and the waits of all threads."""
+    most, waits = 0.0, 0.0
+    for task, (computed, waited) in _threads(service).items():
+        computed_before, waited_before = before.get(task, (0.0, 0.0))
+        waits += waited - waited_before
+        if not task.endswith("thread-self"):
+            most = max(most, computed - computed_before)
+    return most, waits
 
 
 def _ask_until_input_ends(url: str, token: str, service: int) -> dict[str, Any]:
     import select
 
     address, headers = urlsplit(url), {"Authorization": f"Bearer {token}"}
-    answers: list[tuple[float, float]] = []
+    answers: list[tuple[float, float, float]] = []
     faults: list[str] = []
     connection: http.client.HTTPConnection | None = None
     while not select.select([sys.stdin], [], [], _PAUSE_SECONDS)[0]:
@@ -180,7 +201,7 @@ def _ask_until_input_ends(url: str, token: str, service: int) -> dict[str, Any]:
             connection = http.client.HTTPConnection(
                 address.hostname or "", address.port, timeout=60
             )
-        begin, delay = time.perf_counter(), _delays(service)
+        before, begin = _threads(service), time.perf_counter()
         try:
             connection.request("GET", "/jobs?limit=1", headers=headers)
             answer = connection.getresponse()
@@ -190,11 +211,12 @@ def _ask_until_input_ends(url: str, token: str, service: int) -> dict[str, Any]:
             connection = None
             continue
         seconds = time.perf_counter() - begin
-        answers.append((seconds, min(seconds, _delays(service) - delay)))
+        computed, waited = _since(before, service)
+        answers.append((seconds, waited, computed))
         if answer.status != 200:
             faults.append(str(answer.status))
         if len(answers) == 1:  # warm
-            answers[0] = (0.0, 0.0)
+            answers[0] = (0.0, 0.0, 0.0)
             print("asking", flush=True)
     return {"answers": answers[1:], "faults": faults}
 

@@ -523,8 +523,11 @@ def test_a_schema_that_takes_too_long_is_refused(
         assert finish(bob_too, job_id)["status"] == "Completed"
     bob.assert_undisturbed(SLOWEST_SECONDS)
     for answer in answers:
-        assert answer.status_code == 400
         error = answer.json()["error"]
+        if answer.status_code == 503 and bob.machine_is_busy:
+            assert "because the machine is busy" in error["message"]
+            continue
+        assert answer.status_code == 400
         assert error["rule"] == "checked within 1 s"
         assert "could not be checked within 1.0 s" in error["message"]
 
