@@ -156,6 +156,12 @@ class Settings(BaseSettings):
         le=_LARGEST_LIMIT_BYTES,
         description="All interim results of one job. `publish` raises beyond it.",
     )
+    interim_results: int = Field(
+        default=1_000_000,
+        ge=1,
+        le=2**31 - 1,
+        description="How many interim results one job may have. `publish` raises beyond it.",
+    )
     log_bytes: int = Field(
         default=8 * MEBIBYTE, ge=64 * 1024, description="How much of a job's log is kept."
     )
@@ -169,8 +175,8 @@ class Settings(BaseSettings):
         default=5.0,
         gt=0,
         description=(
-            "Computing time for the check of a source, a JSON schema, or inputs against a schema;"
-            " one second more for each 20 MB. A text that takes longer is refused."
+            "Computing time for the check of a large body, a source, a JSON schema, or inputs"
+            " against a schema; one second more for each 20 MB. Longer checks are refused."
         ),
     )
     check_memory_bytes: int = Field(
@@ -204,6 +210,17 @@ class Settings(BaseSettings):
         description=(
             "How long the service waits for the next part of a request's body; a body of at most"
             " 64 KiB must arrive completely in this time."
+        ),
+    )
+    request_bytes_per_user: int = Field(
+        default=300 * 1000**2,
+        ge=1000**2,
+        le=_LARGEST_LIMIT_BYTES,
+        description=(
+            "How many bytes the bodies of one user's requests may have together while they are"
+            " received and answered; the same for all requests without a valid token. Further"
+            " requests get 429 and are to be sent again. Bodies of at most 64 KiB may exceed it by"
+            " 32 MB."
         ),
     )
     duplicate_program_names: Literal["allow", "refuse"] = Field(

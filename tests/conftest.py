@@ -33,10 +33,23 @@ def main(backend, user_messenger, *, upto, wait_for=None):
     return {"upto": upto, "backend": backend.name}
 '''
 
-# A shell without job control starts background commands (`make test &`) with SIGINT ignored, and
-# Python and its children then ignore it too. The tests that interrupt processes need the default.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+def _forget_ignored_signals() -> None:
+    """Let the processes that the tests start have the default handlers.
+
+    A shell without job control starts background commands (`make test &`) with SIGINT ignored,
+    `nohup` ignores SIGHUP, and processes inherit that. A handler is not inherited.
+    """
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            is_child = number == signal.SIGCHLD
+            signal.signal(number, signal.SIG_DFL if is_child else lambda *_: None)
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+_forget_ignored_signals()
 
 # Before Prefect is imported, which reads it then: what one run keeps, the next does not find.
 os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-home-")

@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,13 +61,19 @@ class TeamService:
         self.process.stdout.close()
 
 
-def start_team(home: Path, *arguments: str, **variables: str) -> TeamService:
-    """Start the service for alice and bob; return once it has said that it is ready."""
+def start_team(
+    home: Path, *arguments: str, starter: Sequence[str] = (), **variables: str
+) -> TeamService:
+    """Start the service for alice and bob, by a command that executes its arguments if given.
+
+    Returns once the service has said that it is ready.
+    """
     users = [f"--user={name}:{token}" for name, token in TOKENS.items()]
     home.parent.mkdir(exist_ok=True)
     with (home.parent / "team.log").open("a") as log:
         process = subprocess.Popen(
             [
+                *starter,
                 *(sys.executable, "-m", "prefect_qiskit_runtime.cli", "serve", "--port", "0"),
                 *("--home", str(home), *users, *arguments),
             ],

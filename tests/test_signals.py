@@ -7,16 +7,24 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-REPORT = """
-import signal, subprocess, sys
+REPORT = (
+    """
+import subprocess, sys
 import tests.conftest
-child = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
-subprocess.run([sys.executable, "-c", child], check=True)
+child = """
+    + repr("""
+import signal
+print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+print([n.name for n in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD)
+       if signal.getsignal(n) is not signal.SIG_DFL])
+""")
+    + """
+subprocess.run([sys.executable, "-c", child], check=True, stdin=None)
 """
+)
 
 
-def test_processes_can_be_interrupted_when_the_tests_run_in_the_background() -> None:
-    command = 'trap "" INT; exec "$0" -c "$1"'
+def report(command: str) -> str:
     reported = subprocess.run(
         ["/bin/sh", "-c", command, sys.executable, REPORT],
         cwd=ROOT,
@@ -25,4 +33,13 @@ def test_processes_can_be_interrupted_when_the_tests_run_in_the_background() -> 
         text=True,
         timeout=60,
     )
-    assert reported.stdout == "True\n"
+    return reported.stdout
+
+
+def test_processes_can_be_interrupted_when_the_tests_run_in_the_background() -> None:
+    assert report('trap "" INT; exec "$0" -c "$1"') == "True\n[]\n"
+
+
+def test_processes_ignore_no_signal_when_the_tests_do_and_have_no_input() -> None:
+    command = 'trap "" HUP INT QUIT TERM CHLD; exec "$0" -c "$1" <&-'
+    assert report(command) == "True\n[]\n"

@@ -37,7 +37,12 @@ def run_and_exit(scratch: Path, pipes: JobPipes, versions: Mapping[str, str]) ->
     """
     job: _process.JobSettings = json.loads((scratch / "job.json").read_text("utf-8"))
     _process.enter(scratch, job, pipes.log)
-    limits = MessageLimits(job["result_bytes"], job["interim_bytes"], job["interim_total_bytes"])
+    limits = MessageLimits(
+        job["result_bytes"],
+        job["interim_bytes"],
+        job["interim_total_bytes"],
+        job["interim_results"],
+    )
     writer = MessageWriter(pipes.messages, limits)
     writer.started(versions)
     begin = time.monotonic()

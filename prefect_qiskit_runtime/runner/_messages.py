@@ -16,21 +16,23 @@ MESSAGES_VERSION = 1
 
 
 class MessageLimits(NamedTuple):
-    """Limits of the service on encoded messages, in bytes.
+    """Limits of the service on the messages of a job; sizes are of encoded messages, in bytes.
 
     Attributes:
         result: The final result.
         interim: One interim result.
         interim_total: All interim results of the job.
+        interim_count: How many interim results the job may have.
     """
 
     result: int
     interim: int
     interim_total: int
+    interim_count: int
 
 
 class MessageLimitError(EncodingError):
-    """A result is larger than the service accepts; it was not sent."""
+    """A result is larger than the service accepts, or one too many; it was not sent."""
 
 
 class MessageWriter:
@@ -40,6 +42,7 @@ class MessageWriter:
         self._descriptor = descriptor
         self._limits = limits
         self._interim_left = limits.interim_total
+        self._count_left = limits.interim_count
         self._owner = os.getpid()
         self._lock = threading.Lock()
 
@@ -51,11 +54,18 @@ class MessageWriter:
         """Send an encoded interim result.
 
         Raises:
-            MessageLimitError: It is too large, or all interim results together are.
+            MessageLimitError: It is too large, all interim results together are, or there are too
+                many of them.
         """
         payload = _encode(data)
         _check("An interim result", len(payload), self._limits.interim)
         with self._lock:
+            if not self._count_left:
+                raise MessageLimitError(
+                    f"An interim result was not sent: a job may publish"
+                    f" {self._limits.interim_count}, and this one has. Publish less often: for"
+                    " example every tenth iteration, or several values at once."
+                )
             if len(payload) > self._interim_left:
                 raise MessageLimitError(
                     f"An interim result of {len(payload)} bytes was not sent: the job's interim"
@@ -63,6 +73,7 @@ class MessageWriter:
                     f" {self._interim_left} are left. Publish less, or less often."
                 )
             self._interim_left -= len(payload)
+            self._count_left -= 1
         self._send({"type": "interim"}, payload)
 
     def result(self, data: str) -> None:

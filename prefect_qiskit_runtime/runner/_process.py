@@ -42,6 +42,7 @@ class JobSettings(TypedDict):
     result_bytes: int
     interim_bytes: int
     interim_total_bytes: int
+    interim_results: int
     threads: int
 
 

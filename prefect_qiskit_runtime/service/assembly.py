@@ -108,6 +108,8 @@ async def open_service(parts: ServiceParts, settings: Settings) -> AsyncIterator
             request_end=parts.request_end,
         )
         stack.push_async_callback(context.checker.close)
+        # Now, so that it starts while this process prepares its routes.
+        stack.push_async_callback(_cancel, asyncio.create_task(context.checker.warm()))
         yield context
 
 
@@ -126,7 +128,7 @@ async def housekeeping(context: ServiceContext, *more: Any) -> AsyncIterator[Non
         ),
     )
     async with AsyncExitStack() as tasks:
-        for work in (context.checker.warm(), _warm(context), tidying, *more):
+        for work in (_warm(context), tidying, *more):
             tasks.push_async_callback(_cancel, asyncio.create_task(work))
         yield
 

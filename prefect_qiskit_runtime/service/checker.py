@@ -13,9 +13,19 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from weakref import WeakValueDictionary
 
-from prefect_qiskit_runtime.errors import InvalidInputError, ServiceUnavailableError
+from prefect_qiskit_runtime.errors import (
+    InvalidInputError,
+    QiskitRuntimeError,
+    ServiceUnavailableError,
+)
 from prefect_qiskit_runtime.models import ProgramSpec
-from prefect_qiskit_runtime.service.checks import FAULT, LIMITS, OUT_OF_MEMORY, WAIT_FACTOR
+from prefect_qiskit_runtime.service.checks import (
+    FAULT,
+    LIMITS,
+    OUT_OF_MEMORY,
+    VALUES,
+    WAIT_FACTOR,
+)
 from prefect_qiskit_runtime.settings import Settings
 
 __all__ = ["Checker"]
@@ -28,6 +38,7 @@ _MEMORY_PER_BYTE = 12
 _GRACE_SECONDS = 5.0
 _ATTEMPTS = 2
 _OUT_OF_TIME = "time"
+_NO_USER = ""
 _READ_BYTES = 64 * 1024
 _INHERITED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "HOME", "TZ")
 
@@ -48,8 +59,11 @@ class Checker:
         self._lanes: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def warm(self) -> None:
-        """Start the process before its first check."""
-        await self._running()
+        """Start the process, and wait until it has imported everything and answers."""
+        try:
+            await self.find_values(_NO_USER, b"{}")
+        except QiskitRuntimeError as exc:  # it is started again for the first check
+            logger.warning("The process that checks programs and inputs is not ready: %s", exc)
 
     async def check_inputs(
         self, user: str, program_id: str, schema: dict[str, Any], params: bytes
@@ -63,6 +77,16 @@ class Checker:
         program = f"program {program_id}"
         order = {"kind": "inputs", "schema": schema, "program": program}
         await self._check(user, order, params, f"The inputs of {program}")
+
+    async def find_values(self, user: str, body: bytes) -> dict[str, tuple[int, int]]:
+        """Return where the text of each value of a JSON object begins and ends, in characters.
+
+        Raises:
+            InvalidInputError: The body is not a JSON object, or exceeds a limit.
+            ServiceUnavailableError: The process cannot be started.
+        """
+        answer = await self._check(user, {"kind": "object"}, body, "The request's body")
+        return {name: (begin, end) for name, (begin, end) in answer[VALUES].items()}
 
     async def check_program(self, user: str, spec: ProgramSpec | None, source: str | None) -> None:
         """Check the schemas and the source of a program.
@@ -111,7 +135,9 @@ class Checker:
                 self._process.kill()
             await self._process.wait()
 
-    async def _check(self, user: str, order: Mapping[str, Any], body: bytes, what: str) -> None:
+    async def _check(
+        self, user: str, order: Mapping[str, Any], body: bytes, what: str
+    ) -> dict[str, Any]:
         line = json.dumps(order).encode() + b"\n"
         size = len(line) + len(body)
         seconds = self._seconds + size / _BYTES_PER_SECOND
@@ -140,6 +166,7 @@ class Checker:
         if "error" in answer:
             error = answer["error"]
             raise InvalidInputError(error["message"], path=error["path"], rule=error["rule"])
+        return answer
 
     async def _answer(
         self, head: bytes, parts: tuple[bytes, ...], seconds: float

@@ -1,4 +1,4 @@
-"""Checks of texts from users: sources of programs, JSON schemas, and inputs against a schema.
+"""Checks of texts from users: large JSON, sources, JSON schemas, and inputs against a schema.
 
 Each can take very long or use very much memory: a schema may contain any regular expression,
 and parsing a source needs a thousand times its size. So they run in children of this process, each
@@ -28,11 +28,13 @@ from typing import Any, NoReturn
 
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.models import check_inputs, compile_schema
+from prefect_qiskit_runtime.service.json_text import find_values
 
 __all__ = [
     "FAULT",
     "LIMITS",
     "OUT_OF_MEMORY",
+    "VALUES",
     "WAIT_FACTOR",
     "check_schema",
     "check_source",
@@ -47,7 +49,9 @@ WAIT_FACTOR = 10
 
 FAULT = "fault"
 OUT_OF_MEMORY = "memory"
-"""Keys of an answer: the type of an error that no check expects; too little memory."""
+VALUES = "values"
+"""Keys of an answer: the type of an error that no check expects; too little memory; where each
+value of an object begins and ends."""
 
 _READ_BYTES = 1024**2
 _NICE = 5
@@ -115,7 +119,7 @@ def serve(control: socket.socket) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the service ends this process
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the children
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    gc.freeze()
+    gc.disable()  # a check is short, and collecting takes most of the time to build many values
     for ending in (signal.SIGALRM, signal.SIGPROF):
         signal.signal(ending, signal.SIG_DFL)
     while (state := _fork_child(control)) != _ENDED:
@@ -195,6 +199,8 @@ def _answer(request: socket.socket) -> dict[str, Any]:
     line, _, rest = body.partition(b"\n")
     order = json.loads(line)
     try:
+        if order["kind"] == "object":
+            return {VALUES: find_values(rest)}
         if order["kind"] == "inputs":
             check_inputs(compile_schema(order["schema"]), json.loads(rest), order["program"])
         else:

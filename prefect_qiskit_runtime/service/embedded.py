@@ -35,7 +35,7 @@ from prefect_qiskit_runtime.service.execution.run import JobFolders
 from prefect_qiskit_runtime.service.http.app import create_app
 from prefect_qiskit_runtime.service.http.connections import ConnectionLimits
 from prefect_qiskit_runtime.service.http.server import Server, listen, until
-from prefect_qiskit_runtime.service.own_process import hide_from_others
+from prefect_qiskit_runtime.service.own_process import hide_from_others, prepare_for_children
 from prefect_qiskit_runtime.service.store.jobs import count_pending
 from prefect_qiskit_runtime.service.store.records import Owner
 from prefect_qiskit_runtime.service.store.sessions import count_open
@@ -70,6 +70,7 @@ def run(options: EmbeddedOptions, settings: Settings) -> None:
     Raises:
         EmbeddedServiceError: Another service holds the home, or the home cannot be used.
     """
+    prepare_for_children()
     hide_from_others()
     home = EmbeddedHome(options.root)
     home.ensure()

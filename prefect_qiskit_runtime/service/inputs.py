@@ -28,8 +28,9 @@ _CHECKED_REQUIREMENTS = ("min_num_qubits", "simulator", "max_shots", "basis_gate
 class InputRules:
     """The schemas of programs.
 
-    Schemas of the service's own programs are simple, and compiled once per version. All others are
-    checked in the checker's process: no rule for which ones are cheap would be short and right.
+    Schemas of the service's own programs are simple, and compiled once per version. All others, and
+    large inputs, are checked in the checker's process: no rule for which schemas are cheap would be
+    short and right.
     """
 
     def __init__(self, checker: Checker) -> None:
@@ -37,13 +38,13 @@ class InputRules:
         self._validators: OrderedDict[tuple[str, int], Validator] = OrderedDict()
 
     async def check(
-        self, program: Program, inputs: Mapping[str, Any], *, params: bytes, user: str
+        self, program: Program, inputs: Mapping[str, Any] | None, *, params: bytes, user: str
     ) -> None:
         """Check the inputs of a job against the schema of its program.
 
         Args:
             program: The program, in the version that the job runs.
-            inputs: The encoded inputs, parsed.
+            inputs: The encoded inputs, parsed; None if they are too large for this process.
             params: Their text; large inputs are checked off the event loop.
             user: The caller.
 
@@ -54,7 +55,7 @@ class InputRules:
         schema = program.content.spec.get("parameters")
         if not schema:
             return
-        if program.owner not in SERVICE_OWNERS:
+        if inputs is None or program.owner not in SERVICE_OWNERS:
             await self._checker.check_inputs(user, program.id, schema, params)
         elif len(params) <= _INLINE_BYTES and (program.id, program.version) in self._validators:
             self._check(program, schema, inputs)

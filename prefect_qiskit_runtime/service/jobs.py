@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
@@ -23,9 +24,10 @@ from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.devices import Chosen, actual_name
 from prefect_qiskit_runtime.service.identifiers import new_id
 from prefect_qiskit_runtime.service.inputs import unchecked_requirements
+from prefect_qiskit_runtime.service.json_text import LARGEST_VALUE_BYTES, JsonObject
 from prefect_qiskit_runtime.service.problem import DeletedJobError, KeyReusedError
 from prefect_qiskit_runtime.service.programs import find_visible
-from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER, JsonObject, validate
+from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER, validate
 from prefect_qiskit_runtime.service.store import jobs as statements
 from prefect_qiskit_runtime.service.store.programs import find_program
 from prefect_qiskit_runtime.service.store.records import (
@@ -129,11 +131,11 @@ class _Sent:
     """A submission's inputs and its identity.
 
     Attributes:
-        inputs: The parsed inputs, for checking.
+        inputs: The parsed inputs, for checking; None if they are too large to be parsed here.
         params: The inputs as sent, for storing.
     """
 
-    inputs: dict[str, Any]
+    inputs: dict[str, Any] | None
     params: bytes
     key: str | None
     request_hash: str
@@ -158,7 +160,14 @@ async def submit(
     inputs, params = _inputs(body)
     _check_key(key)
     # Equal circuits that were built twice have different bytes; the caller's fingerprint is equal.
-    sent = _Sent(inputs, params, key, fingerprint or _request_hash(body, params))
+    if fingerprint is None:  # of 300 MB, it takes a second
+        hash_here = len(params) <= LARGEST_VALUE_BYTES
+        fingerprint = (
+            _request_hash(body, params)
+            if hash_here
+            else await asyncio.to_thread(_request_hash, body, params)
+        )
+    sent = _Sent(inputs, params, key, fingerprint)
     before, program = await context.store.read(_look, key, request.program_id, owner)
     if before is not None:
         return _replay(before, sent.request_hash)
@@ -308,15 +317,17 @@ async def delete(context: ServiceContext, job_id: str, owner: Owner) -> None:
     context.log_path(job.id).unlink(missing_ok=True)
 
 
-def _inputs(body: JsonObject) -> tuple[dict[str, Any], bytes]:
-    """Return the inputs parsed, for checking, and as sent, for storing."""
+def _inputs(body: JsonObject) -> tuple[dict[str, Any] | None, bytes]:
+    """Return the inputs parsed if they are small, for checking, and as sent, for storing."""
+    begin, _ = body.spans.get("params", (0, 0))
     inputs = body.fields.get("params")
-    if inputs is None:
+    is_unparsed = begin > 0 and "params" not in body.fields
+    if inputs is None and not is_unparsed:
         return {}, b"{}"
-    if not isinstance(inputs, dict):
+    if body.body[begin] != ord("{"):
         message = "The inputs (`params`) must be a JSON object."
         raise InvalidInputError(message, path="$.params", rule="type: object")
-    return inputs, body.raw("params").encode()
+    return inputs, body.raw("params")
 
 
 async def _backend(

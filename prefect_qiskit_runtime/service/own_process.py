@@ -1,4 +1,4 @@
-"""The service's own process: its open files, and what other processes can read of it.
+"""The service's own process: its files and signals, and what other processes can read of it.
 
 Everything here happens once, when a service starts. Jobs' processes are not affected: they
 start by `exec`, with a separate environment and limit of files.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import signal
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -16,6 +17,7 @@ from contextlib import suppress
 __all__ = [
     "file_budget",
     "hide_from_others",
+    "prepare_for_children",
     "remove_from_environment",
     "restore_file_limit",
 ]
@@ -25,6 +27,9 @@ _FILES_OF_SERVICE = 192
 _FILES_PER_JOB = 16
 _FEWEST_CONNECTIONS = 32
 _OPEN_MAX = 10_240  # macOS refuses a soft limit above it
+
+# Children that are started with `subprocess` or asyncio do not inherit these.
+_IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}
 
 _FILES_AT_START = resource.getrlimit(resource.RLIMIT_NOFILE)
 
@@ -58,6 +63,24 @@ def restore_file_limit(pid: int) -> None:
     if sys.platform == "linux":
         with suppress(ProcessLookupError):
             resource.prlimit(pid, resource.RLIMIT_NOFILE, _FILES_AT_START)
+
+
+def prepare_for_children() -> None:
+    """Make this process a normal parent, however it was started.
+
+    `nohup`, a shell's background commands and some supervisors start a service with signals ignored
+    or blocked, and its children would inherit that: a job that ignores SIGTERM is not cancelled
+    until it is killed. A handler has the same effect here, and is not inherited.
+    """
+    for number in signal.valid_signals() - _IGNORED_BY_PYTHON:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            is_child = number == signal.SIGCHLD  # ignored, it loses how children ended
+            signal.signal(number, signal.SIG_DFL if is_child else _do_nothing)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _do_nothing(_number: int, _frame: object) -> None:
+    pass
 
 
 def hide_from_others() -> None:

@@ -19,6 +19,7 @@ from prefect_qiskit_runtime.errors import (
     InvalidInputError,
     NotFoundError,
     QiskitRuntimeError,
+    RateLimitedError,
     ServiceUnavailableError,
 )
 
@@ -60,6 +61,10 @@ class SlowRequestError(InvalidInputError):
     """The body of a request did not arrive in time."""
 
 
+class TooManyBytesError(RateLimitedError):
+    """The bodies of a user's requests that are in progress have too many bytes together."""
+
+
 _REPORTED = ("path", "rule", "kind", "identifier", "job_id")
 """Attributes of errors that the answer includes if they are set."""
 
@@ -77,7 +82,10 @@ def error_response(error: QiskitRuntimeError) -> JSONResponse:
     details = {
         name: value for name in _REPORTED if (value := getattr(error, name, None)) is not None
     }
-    return problem_response(_status_of(error), str(error), **details)
+    response = problem_response(_status_of(error), str(error), **details)
+    if error.retry_after_seconds is not None:
+        response.headers["Retry-After"] = f"{error.retry_after_seconds:.0f}"
+    return response
 
 
 def invalid_from(error: ValidationError | RequestValidationError, what: str) -> InvalidInputError:
@@ -124,6 +132,8 @@ def _status_of(error: QiskitRuntimeError) -> int:
         return 422
     if isinstance(error, PayloadTooLargeError):
         return 413
+    if isinstance(error, RateLimitedError):
+        return 429
     if isinstance(error, SlowRequestError):
         return 408
     if isinstance(error, ResultGoneError | DeletedJobError):

@@ -38,7 +38,7 @@ from prefect_qiskit_runtime.service.execution.scheduler import Interference
 from prefect_qiskit_runtime.service.http.app import create_app
 from prefect_qiskit_runtime.service.http.connections import ConnectionLimits
 from prefect_qiskit_runtime.service.http.server import Server, TlsFiles, listen, until
-from prefect_qiskit_runtime.service.own_process import hide_from_others
+from prefect_qiskit_runtime.service.own_process import hide_from_others, prepare_for_children
 from prefect_qiskit_runtime.service.store.records import Owner
 from prefect_qiskit_runtime.settings import Settings
 
@@ -91,6 +91,7 @@ def run(options: TeamOptions, settings: Settings, *, ready: Callable[[str], None
             is requested for an address other than loopback.
     """
     _check_fault_mode(options)
+    prepare_for_children()
     hide_from_others()
     # An existing folder may have wider permissions than the files need.
     os.umask(0o077)
@@ -138,6 +139,7 @@ async def _serve(
                 faults.app(context), listener, limits=limits, tls=tls, http=faults.protocol
             )
         serving = await server.start()
+        await context.checker.warm()
         async with housekeeping(context):
             logger.info("Ready at %s, process %d, home %s", url, os.getpid(), options.home)
             ready(url)

@@ -11,7 +11,11 @@ import prefect_qiskit_runtime
 from prefect_qiskit_runtime import models
 from prefect_qiskit_runtime.errors import ProtocolError
 from prefect_qiskit_runtime.runner._failure import ReasonCode
-from prefect_qiskit_runtime.runner._messages import MessageLimits, MessageWriter
+from prefect_qiskit_runtime.runner._messages import (
+    MessageLimitError,
+    MessageLimits,
+    MessageWriter,
+)
 from prefect_qiskit_runtime.service.execution.executor import (
     Interim,
     ProgramError,
@@ -36,7 +40,7 @@ SCHEMA = json.loads(
 def written() -> bytes:
     """One message of each type, with text beyond ASCII."""
     reader, writer = os.pipe()
-    messages = MessageWriter(writer, MessageLimits(1000, 1000, 1000))
+    messages = MessageWriter(writer, MessageLimits(1000, 1000, 1000, 3))
     messages.started({"python": "3.11.7", "qiskit": "2.6.1"})
     messages.interim('{"a": "é\\n"}')
     messages.result("")
@@ -59,7 +63,7 @@ def written() -> bytes:
         return pipe.read()
 
 
-LIMITS = ServiceLimits(result=1000, interim=100, interim_total=250)
+LIMITS = ServiceLimits(result=1000, interim=100, interim_total=250, interim_count=3)
 
 EVENTS = [
     Started({"python": "3.11.7", "qiskit": "2.6.1"}),
@@ -129,7 +133,7 @@ def test_what_is_no_message_is_refused(data):
 
 def test_an_error_can_be_stored_whatever_its_message_holds():
     reader, writer = os.pipe()
-    MessageWriter(writer, MessageLimits(1000, 1000, 1000)).error(
+    MessageWriter(writer, MessageLimits(1000, 1000, 1000, 3)).error(
         error_type="ValueError", message="half \ud800", reason_code=90001, traceback="\ud800"
     )
     os.close(writer)
@@ -159,8 +163,23 @@ def header(kind: str, size: int) -> bytes:
             (header("interim", 100) + b"x" * 100) * 3,
             "interim results of 300 bytes in total; at most 250",
         ),
+        (header("interim", 0) * 4, "more than 3 interim results, which is the limit"),
     ],
 )
-def test_a_message_over_its_limit_is_refused_by_its_header(data, problem):
+def test_a_message_over_a_limit_is_refused_by_its_header(data, problem):
     with pytest.raises(MessageTooLargeError, match=problem):
         list(MessageParser(LIMITS).feed(data))
+
+
+def test_an_interim_result_over_the_number_of_a_job_is_not_sent():
+    reader, writer = os.pipe()
+    messages = MessageWriter(writer, MessageLimits(1000, 1000, 1000, 3))
+    for _ in range(3):
+        messages.interim("1")
+    with pytest.raises(MessageLimitError, match="a job may publish 3, and this one has"):
+        messages.interim("1")
+    messages.result("1")
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        events = list(MessageParser(LIMITS).feed(pipe.read()))
+    assert events == [Interim("1")] * 3 + [Result("1")]

@@ -1,7 +1,8 @@
 """Requests that must not disturb other users: half-open, oversized, and expensive ones.
 
 Each test starts a team service with two slots. Alice attacks, or a caller without a token; bob is
-idle and asks small questions meanwhile. His slowest answer is the measure.
+idle and asks small questions meanwhile, every tenth on a new connection. His slowest answer is the
+measure (see `bob`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import base64
 import ctypes
 import fcntl
+import json
 import logging
 import os
 import resource
@@ -19,7 +21,6 @@ import struct
 import subprocess
 import sys
 import termios
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -35,9 +36,10 @@ from prefect_qiskit_runtime.service.checker import Checker, _connected_pair
 from prefect_qiskit_runtime.service.checks import LIMITS
 from prefect_qiskit_runtime.service.http.server import RepeatFilter
 from prefect_qiskit_runtime.settings import Settings
-from tests.team import TeamService, start_team
+from tests.team import TOKENS, TeamService, start_team
 from tests.waiting import wait_until
 
+from .bob import Bob, timed
 from .conftest import COUNTING, finish, program_body, submit, upload
 
 SLOWEST_SECONDS = 0.25
@@ -54,14 +56,14 @@ WRITES_PAST_THE_RUNNER = """
 import json, os, sys
 
 def main(backend, user_messenger, kind, size):
+    header = json.dumps({"v": 1, "type": kind, "bytes": size}).encode() + b"\\n"
     for number in range(3, 100):  # the job's own pipe is the one that takes a message
         try:
             if os.readlink(f"/proc/self/fd/{number}").startswith("pipe"):
-                header = {"v": 1, "type": kind, "bytes": size}
-                os.write(number, json.dumps(header).encode() + b"\\n")
+                os.write(number, header)
         except OSError:
             pass
-    block = b"x" * 2**20
+    block = b"x" * 2**20 if size else header * 1000
     while True:
         for number in range(3, 100):
             try:
@@ -69,46 +71,6 @@ def main(backend, user_messenger, kind, size):
             except OSError:
                 pass
 """
-
-
-class Bob:
-    """A second user, who asks for his jobs again and again while the context is open."""
-
-    def __init__(self, team: TeamService) -> None:
-        self._client = team.client("bob")
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._ask)
-        self.slowest = 0.0
-        self.answers = 0
-        self.faults: list[str] = []
-
-    def __enter__(self) -> Bob:
-        assert self._client.get("/jobs").status_code == 200  # warm
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        self._thread.join()
-        self._client.close()
-
-    def _ask(self) -> None:
-        while not self._ending.wait(0.02):
-            begin = time.perf_counter()
-            try:
-                status = self._client.get("/jobs?limit=1").status_code
-            except httpx.HTTPError as exc:
-                self.faults.append(repr(exc))
-            else:
-                self.slowest = max(self.slowest, time.perf_counter() - begin)
-                self.answers += 1
-                if status != 200:
-                    self.faults.append(str(status))
-
-    def assert_undisturbed(self) -> None:
-        assert not self.faults
-        assert self.answers > 0
-        assert self.slowest < SLOWEST_SECONDS, f"{self.slowest:.3f} s"
 
 
 @contextmanager
@@ -132,13 +94,6 @@ def connect(team: TeamService) -> socket.socket:
     url = urlsplit(team.url)
     assert url.hostname is not None
     return socket.create_connection((url.hostname, url.port), timeout=30)
-
-
-def seconds_of_new_connection(team: TeamService) -> float:
-    with team.client("bob") as client:
-        begin = time.perf_counter()
-        assert client.get("/jobs").status_code == 200
-        return time.perf_counter() - begin
 
 
 def read_answer(connection: socket.socket) -> bytes:
@@ -169,13 +124,11 @@ def test_half_open_requests_without_a_token_shut_no_user_out(tmp_path: Path, kin
     with team_with(tmp_path / "home", max_connections=300) as team, ExitStack() as stack:
         log_before = len(team.log)
         with Bob(team) as bob, team.client("alice") as alice:
-            for number in range(1060):
+            for _ in range(1060):
                 half_open = stack.enter_context(connect(team))
                 half_open.sendall(HALF_OPEN[kind])
-                if number % 100 == 99:
-                    assert seconds_of_new_connection(team) < SLOWEST_SECONDS
             ends = [finish(alice, submit(alice, upload(alice))) for _ in range(3)]
-        bob.assert_undisturbed()
+        bob.assert_undisturbed(SLOWEST_SECONDS)
         assert [end["status"] for end in ends] == ["Completed"] * 3
         assert len(team.log) - log_before < 20_000
 
@@ -254,7 +207,7 @@ def test_20_mb_to_the_login_are_refused_unread(tmp_path: Path) -> None:
         assert "8192 bytes" in declared.json()["error"]["message"]
         assert seconds < 5
         assert peak_mebibytes(team) - before < 30
-    bob.assert_undisturbed()
+    bob.assert_undisturbed(SLOWEST_SECONDS)
 
 
 async def test_every_route_limits_its_body(local) -> None:
@@ -282,6 +235,109 @@ async def test_every_route_limits_its_body(local) -> None:
     assert len(refused) > 20
 
 
+def begin_upload(team: TeamService, user: str | None, size: int, *, chunked: bool = False):
+    """Open a connection and send the head of a submission, and the first bytes of its body."""
+    upload = connect(team)
+    token = "" if user is None else f"Authorization: Bearer {TOKENS[user]}\r\n"
+    length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {size}"
+    head = f"POST /jobs HTTP/1.1\r\nHost: localhost\r\n{token}{length}\r\n\r\n"
+    upload.sendall(head.encode() + (f"{size:x}\r\n".encode() if chunked else b"") + b"{")
+    return upload
+
+
+def test_the_bodies_of_one_user_are_limited_together(tmp_path: Path) -> None:
+    with team_with(tmp_path / "home", request_bytes_per_user=1_000_000) as team:
+        with begin_upload(team, "alice", 600_000), begin_upload(team, "alice", 600_000) as second:
+            answer = read_answer(second)
+            assert answer.startswith(b"HTTP/1.1 429 ")
+            assert b"\r\nretry-after: 2\r\n" in answer
+            assert b"have 600000 bytes, and with 600000 more they would exceed 1000000" in answer
+            with begin_upload(team, "alice", 600_000, chunked=True) as third:
+                with suppress(ConnectionError):  # it may be refused while it is sent
+                    third.sendall(b" " * 599_999)
+                assert read_answer(third).startswith(b"HTTP/1.1 429 ")
+            with team.client("alice") as alice, team.client("bob") as bob:
+                small = submit(alice, upload(alice))  # such bodies have a reserve
+                assert bob.post("/jobs", content=b" " * 600_000).status_code == 400
+                assert finish(alice, small)["status"] == "Completed"
+        with team.client("alice") as alice:  # both have left
+            wait_until(
+                lambda: alice.post("/jobs", content=b" " * 900_000).status_code == 400,
+                "the share is free again",
+            )
+            assert alice.post("/jobs", content=b" " * 1_000_001).status_code == 413
+
+
+def test_a_body_without_a_valid_token_is_refused_before_it_takes_memory(tmp_path: Path) -> None:
+    with team_with(tmp_path / "home", request_bytes_per_user=1_000_000) as team:
+        with ExitStack() as stack:
+            uploads = [stack.enter_context(begin_upload(team, None, 900_000)) for _ in range(3)]
+            answers = [read_answer(upload) for upload in uploads]
+        assert [answer[:13] for answer in answers] == [b"HTTP/1.1 401 "] * 3
+
+
+def test_many_large_uploads_of_one_user_disturb_no_other_and_have_a_limit(tmp_path: Path) -> None:
+    size = 50 * 1000**2
+    with team_with(tmp_path / "home") as team, Bob(team) as bob, ExitStack() as stack:
+        before = peak_mebibytes(team)
+        uploads = [stack.enter_context(begin_upload(team, "alice", size)) for _ in range(20)]
+        for refused in uploads[6:]:  # six of them have 300 MB
+            assert read_answer(refused).startswith(b"HTTP/1.1 429 ")
+        rest = b'"program_id": "none", "params": {"text": "' + b"x" * (size - 50)
+        with ThreadPoolExecutor(6) as threads:
+            list(threads.map(lambda upload: upload.sendall(rest), uploads[:6]))
+            missing = size - 1 - len(rest)
+            list(threads.map(lambda up: up.sendall(b'"}}'.rjust(missing, b"x")), uploads[:6]))
+            answers = list(threads.map(read_answer, uploads[:6]))
+        assert [answer[:13] for answer in answers] == [b"HTTP/1.1 404 "] * 6
+        assert peak_mebibytes(team) - before < 900
+    bob.assert_undisturbed(SLOWEST_SECONDS)
+
+
+MANY_VALUES = {
+    "lists": b"[" + b"[]," * 2_000_000 + b"[]]",
+    "numbers": b"[" + b"0.5," * 1_500_000 + b"1]",
+    "objects": b"[" + b'{"a":1},' * 750_000 + b"{}]",
+}
+
+
+@pytest.mark.parametrize("kind", MANY_VALUES)
+def test_inputs_of_a_million_values_delay_no_other_user(tmp_path: Path, kind: str) -> None:
+    with team_with(tmp_path / "home") as team, team.client("alice") as alice:
+        body = b'{"program_id": "%s", "params": {"result": %s}}'
+        body %= upload(alice).encode(), MANY_VALUES[kind]
+        with Bob(team) as bob:
+            submitted = alice.post("/jobs", content=body)
+            assert submitted.status_code == 200
+        assert finish(alice, submitted.json()["id"])["status"] == "Completed"
+        bob.assert_undisturbed(SLOWEST_SECONDS)
+
+
+async def test_a_large_submission_is_read_as_a_small_one(local) -> None:
+    async with local.client() as client:
+        program_id = await local.program(
+            client, spec={"parameters": {"properties": {"n": {"type": "integer"}}}}
+        )
+        filling = "é\\u00e9" * 100_000
+        params = f'{{"n": 1,  "text": "{filling}"}}'
+        body = f'{{"tags":["ü"], "params" : {params}, "program_id":"{program_id}"}}'
+        submitted = await client.post("/jobs", content=body.encode())
+        job = (await client.get(f"/jobs/{submitted.json()['id']}")).json()
+        assert job["params"] == json.loads(params)
+        assert job["tags"] == ["ü"]
+        assert f'"params": {params}' in (await client.get(f"/jobs/{job['id']}")).text
+        refused = {
+            body.replace('"n": 1', '"n": "x"'): (400, "$.n"),
+            body.replace(params, f'"{filling}"'): (400, "$.params"),
+            body.replace('["ü"]', f'["{filling}"]'): (413, "$.tags"),
+            body[:-1]: (400, None),
+            "{" + "".join(f'"{n}":{{}},' for n in range(60_000)) + body[1:]: (400, None),
+        }
+        for wrong, expected in refused.items():
+            answer = await client.post("/jobs", content=wrong.encode())
+            assert (answer.status_code, answer.json()["error"].get("path")) == expected
+
+
 @pytest.mark.parametrize(
     ("source", "inputs", "reason"),
     [
@@ -296,6 +352,8 @@ async def test_every_route_limits_its_body(local) -> None:
             "An interim result has 60002 bytes, and the service accepts",
         ),
         (INTERIM_OF, {"size": 10_000, "count": 30}, "of which"),
+        (INTERIM_OF, {"size": 1, "count": 1001}, "a job may publish 1000, and this one has"),
+        (WRITES_PAST_THE_RUNNER, {"kind": "interim", "size": 0}, "more than 1000 interim results"),
         (WRITES_PAST_THE_RUNNER, {"kind": "result", "size": 10**9}, "of 1000000000 bytes; at most"),
         (WRITES_PAST_THE_RUNNER, {"kind": "interim", "size": 10**9}, "1000000000 bytes; at most"),
     ],
@@ -310,28 +368,35 @@ def test_a_result_over_the_limit_fails_its_job(
         assert state["reasonCode"] == 90010, state
         assert reason in str(state["reason"])
         assert alice.delete(f"/jobs/{job_id}").status_code == 204
-    bob.assert_undisturbed()
+    bob.assert_undisturbed(SLOWEST_SECONDS)
     assert peak_mebibytes(small_limits) - before < 60
 
 
 @pytest.fixture(scope="module")
 def small_limits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TeamService]:
     home = tmp_path_factory.mktemp("small") / "home"
-    limits = {"result_bytes": 100_000, "interim_bytes": 50_000, "interim_total_bytes": 200_000}
+    limits = {
+        "result_bytes": 100_000,
+        "interim_bytes": 50_000,
+        "interim_total_bytes": 200_000,
+        "interim_results": 1000,
+    }
     with team_with(home, **limits) as team:
         yield team
 
 
 @pytest.mark.slow
-def test_a_result_of_1e9_bytes_fails_with_the_default_limits(tmp_path: Path) -> None:
+def test_results_of_gigabytes_fail_with_the_default_limits(tmp_path: Path) -> None:
     with team_with(tmp_path / "home") as team, Bob(team) as bob, team.client("alice") as alice:
         before = peak_mebibytes(team)
         result = submit(alice, upload(alice, RESULT_OF), params={"size": 10**9})
-        interim = submit(alice, upload(alice, INTERIM_OF), params={"size": 10**9})
-        assert finish(alice, result)["reasonCode"] == 90010
-        assert finish(alice, interim)["reasonCode"] == 90010
+        interim = submit(alice, upload(alice, INTERIM_OF), params={"size": 1_500_000_000})
+        for job_id in (result, interim):
+            assert finish(alice, job_id)["reasonCode"] == 90010
+            assert alice.delete(f"/jobs/{job_id}").status_code == 204
+        assert not list((team.home / "scratch").iterdir())
         assert peak_mebibytes(team) - before < 100
-    bob.assert_undisturbed()
+    bob.assert_undisturbed(SLOWEST_SECONDS)
 
 
 def test_jobs_wait_while_the_service_can_open_no_files(tmp_path: Path) -> None:
@@ -451,15 +516,18 @@ def test_a_schema_that_takes_too_long_is_refused(
         body = {"program_id": program_id, "params": {"text": text}}
         with Bob(quick_checks) as bob, ThreadPoolExecutor(4) as threads:
             attacks = [threads.submit(alice.post, "/jobs", json=body) for _ in range(4)]
-            begin = time.perf_counter()
-            job_id = submit(bob_too, his, params={"n": 1})
-            assert time.perf_counter() - begin < SLOWEST_SECONDS
+            with timed(quick_checks.process.pid) as timing:
+                job_id = submit(bob_too, his, params={"n": 1})
+            assert timing.of_service < SLOWEST_SECONDS, timing
             answers = [attack.result() for attack in attacks]
         assert finish(bob_too, job_id)["status"] == "Completed"
-    bob.assert_undisturbed()
+    bob.assert_undisturbed(SLOWEST_SECONDS)
     for answer in answers:
-        assert answer.status_code == 400
         error = answer.json()["error"]
+        if answer.status_code == 503 and bob.machine_is_busy:
+            assert "because the machine is busy" in error["message"]
+            continue
+        assert answer.status_code == 400
         assert error["rule"] == "checked within 1 s"
         assert "could not be checked within 1.0 s" in error["message"]
 
@@ -475,7 +543,7 @@ def test_a_source_that_takes_too_much_to_parse_is_refused(quick_checks: TeamServ
         data = base64.b64encode(source.encode())
         assert alice.put(f"/programs/{program_id}/data", content=data).status_code == 400
         assert finish(alice, submit(alice, program_id))["status"] == "Completed"
-    bob.assert_undisturbed()
+    bob.assert_undisturbed(SLOWEST_SECONDS)
     assert peak_mebibytes(quick_checks) - before < 100
 
 
@@ -487,6 +555,21 @@ def test_a_source_over_5_mb_is_refused(quick_checks: TeamService) -> None:
         assert answer.status_code == 413
         assert "has 5000001 bytes" in answer.json()["error"]["message"]
         assert alice.post("/programs", content=program_body(largest * 2)).status_code == 413
+
+
+def test_a_service_is_ready_when_its_checks_are(tmp_path: Path) -> None:
+    team = start_team(tmp_path / "home")
+    try:
+        checkers = [
+            pid
+            for pid in children_of(team.process.pid)
+            if b"prefect_qiskit_runtime.service.checks" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        assert len(checkers) == 1
+        assert len(children_of(checkers[0])) == 1  # it waits for a check
+        assert team.terminate() == 0
+    finally:
+        team.close()
 
 
 async def test_a_checker_that_was_killed_is_replaced(local) -> None:

@@ -174,6 +174,7 @@ class ForkExecutor:
             "result_bytes": self._settings.result_bytes,
             "interim_bytes": self._settings.interim_bytes,
             "interim_total_bytes": self._settings.interim_total_bytes,
+            "interim_results": self._settings.interim_results,
             "threads": self._threads,
         }
         (launch.scratch / "program.py").write_text(launch.source, "utf-8")

@@ -31,16 +31,22 @@ _TEXT_BYTES = 1024**2
 
 @dataclass(frozen=True)
 class MessageLimits:
-    """Limits on the messages of one job, in bytes: the runner checks them first."""
+    """Limits on the messages of one job, sizes in bytes: the runner checks them first."""
 
     result: int
     interim: int
     interim_total: int
+    interim_count: int
 
     @classmethod
     def from_settings(cls, settings: Settings) -> MessageLimits:
         """Return the limits that the settings set."""
-        return cls(settings.result_bytes, settings.interim_bytes, settings.interim_total_bytes)
+        return cls(
+            settings.result_bytes,
+            settings.interim_bytes,
+            settings.interim_total_bytes,
+            settings.interim_results,
+        )
 
     def largest(self, kind: str) -> int:
         """Return the limit on the body of one message."""
@@ -48,7 +54,7 @@ class MessageLimits:
 
 
 class MessageTooLargeError(QiskitRuntimeError):
-    """A message of a job is larger than the service accepts."""
+    """A message of a job is larger than the service accepts, or one too many."""
 
 
 class MessageParser:
@@ -60,6 +66,7 @@ class MessageParser:
     def __init__(self, limits: MessageLimits) -> None:
         self._limits = limits
         self._interim_bytes = 0
+        self._interim_count = 0
         self._buffer = bytearray()
         self._header: dict[str, Any] | None = None
 
@@ -68,7 +75,7 @@ class MessageParser:
 
         Raises:
             ProtocolError: The bytes are not a job's messages, or have another version.
-            MessageTooLargeError: A message is larger than its limit.
+            MessageTooLargeError: A message is larger than its limit, or one too many.
         """
         self._buffer += data
         position = 0
@@ -101,6 +108,11 @@ class MessageParser:
                 f"a message {kind!r} of {size} bytes; at most {limit} are accepted"
             )
         if kind == "interim":
+            self._interim_count += 1
+            if self._interim_count > self._limits.interim_count:
+                raise MessageTooLargeError(
+                    f"more than {self._limits.interim_count} interim results, which is the limit"
+                )
             self._interim_bytes += size
             if self._interim_bytes > self._limits.interim_total:
                 raise MessageTooLargeError(

@@ -24,8 +24,8 @@ from prefect_qiskit_runtime.service.faults.scenarios import matches
 from prefect_qiskit_runtime.service.http.auth import token_of
 from prefect_qiskit_runtime.service.http.gate import without_prefix
 from prefect_qiskit_runtime.service.instances import crn
+from prefect_qiskit_runtime.service.json_text import parse_object
 from prefect_qiskit_runtime.service.problem import problem_response
-from prefect_qiskit_runtime.service.request_json import parse_object
 from prefect_qiskit_runtime.service.store.records import Owner
 
 MOST_TAGS = 2

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import partial
 
 from fastapi import APIRouter, FastAPI
 from starlette.types import ASGIApp
 
 from prefect_qiskit_runtime.service import problem
 from prefect_qiskit_runtime.service.context import ServiceContext
-from prefect_qiskit_runtime.service.http import openapi
+from prefect_qiskit_runtime.service.http import auth, openapi
 from prefect_qiskit_runtime.service.http.gate import Gate
 from prefect_qiskit_runtime.service.http.routes import (
     backends,
@@ -51,4 +52,5 @@ def create_app(
         app.include_router(service.embedded_router)
     for router in more:
         app.include_router(router)
-    return Gate(app, hosts=hosts, settings=context.settings)
+    user_of = partial(auth.user_of, context.authenticator)
+    return Gate(app, hosts=hosts, user_of=user_of, settings=context.settings)

@@ -9,6 +9,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.requests import HTTPConnection
 
 from prefect_qiskit_runtime.errors import AuthenticationError, ServiceUnavailableError
+from prefect_qiskit_runtime.service.access_tokens import Authenticator
 from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.http.connections import mark_known
 from prefect_qiskit_runtime.service.store.records import Owner
@@ -27,6 +28,15 @@ def token_of(connection: HTTPConnection) -> str | None:
     if scheme.lower() in _SCHEMES and token.strip():
         return token.strip()
     return connection.headers.get("x-access-token")
+
+
+def user_of(authenticator: Authenticator, connection: HTTPConnection) -> str | None:
+    """Return the user of a request; None if its token is missing or invalid."""
+    token = token_of(connection)
+    try:
+        return None if token is None else authenticator.identify(token).user
+    except AuthenticationError:
+        return None
 
 
 def observer(connection: HTTPConnection) -> Owner:

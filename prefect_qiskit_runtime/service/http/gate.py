@@ -1,18 +1,25 @@
-"""The first checks of every request: its host, its path prefix, the size and time of its body."""
+"""The first checks of every request: its host, its path prefix, the size and time of its body.
+
+The bodies of all requests in progress take memory. Each user has a share of it, and so have all
+callers without a valid token together.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prefect_qiskit_runtime.errors import QiskitRuntimeError
 from prefect_qiskit_runtime.service.problem import (
     PayloadTooLargeError,
     SlowRequestError,
+    TooManyBytesError,
     error_response,
     problem_response,
 )
@@ -28,6 +35,8 @@ _PREFIXES = ("/experimental/api/v1", "/experimental", "/api/v1", "/api")
 _SMALL_BYTES = 64 * 1024
 _LOGIN_BYTES = 8 * 1024
 _METADATA_BYTES = 1000**2
+_RESERVE_BYTES = 32 * 1000**2
+_RETRY_SECONDS = 2
 _DRAIN_SECONDS = 2.0
 _DRAIN_BYTES = 32 * 1000**2
 
@@ -39,12 +48,22 @@ class Gate:
         app: The app.
         hosts: Accepted values of `Host`; None for any. This refuses web pages whose host name was
             made to resolve to this machine, because browsers send that name as `Host`.
-        settings: The largest source of a program, and the time limit of bodies.
+        user_of: Returns the user of a request; None without a valid token.
+        settings: The largest source of a program, and the limits of bodies.
     """
 
-    def __init__(self, app: ASGIApp, *, hosts: Collection[str] | None, settings: Settings) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Collection[str] | None,
+        user_of: Callable[[HTTPConnection], str | None],
+        settings: Settings,
+    ) -> None:
         self._app = app
         self._hosts = hosts
+        self._user_of = user_of
+        self._shares = _Shares(settings.request_bytes_per_user)
         self._limits = _Limits(settings.source_bytes)
         self._seconds = settings.request_body_seconds
 
@@ -62,16 +81,30 @@ class Gate:
         if scope["type"] == "websocket":
             await self._app(scope, receive, send)
             return
-        limit = self._limits.of_route(scope["method"], scope["path"])
-        body = _Body(receive, send, limit=limit, seconds=self._seconds, headers=headers)
+        limit = min(
+            self._limits.of_route(scope["method"], scope["path"]), self._shares.largest_body
+        )
+        share = _Share(self._shares, self._sender(scope, headers))
+        body = _Body(receive, send, share, limit=limit, seconds=self._seconds, headers=headers)
+        try:
+            await self._forward(scope, body)
+        finally:
+            share.release()
+
+    async def _forward(self, scope: Scope, body: _Body) -> None:
         try:
             body.check_declared()
-            arrived = limit > _SMALL_BYTES or await body.read_completely()
+            arrived = body.limit > _SMALL_BYTES or await body.read_completely()
         except QiskitRuntimeError as exc:
             await error_response(exc)(scope, body.receive, body.send)
             return
         if arrived:
             await self._app(scope, body.receive, body.send)
+
+    def _sender(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str | None:
+        """Return the user whose share a request's body takes; None if it has no valid token."""
+        has_body = b"content-length" in headers or b"transfer-encoding" in headers
+        return self._user_of(HTTPConnection(scope)) if has_body else None
 
 
 class _Limits:
@@ -96,6 +129,62 @@ class _Limits:
         return _SMALL_BYTES
 
 
+class _Shares:
+    """The bytes of the bodies of requests in progress, by user; None for those without a token."""
+
+    def __init__(self, bytes_per_user: int) -> None:
+        self.largest_body = bytes_per_user
+        self._in_use: Counter[str | None] = Counter()
+
+    def take(self, user: str | None, num_bytes: int, *, most: int) -> None:
+        """Count more bytes of a user.
+
+        Raises:
+            TooManyBytesError: The user would have more than `most`; nothing was counted.
+        """
+        if self._in_use[user] + num_bytes > most:
+            whose = "requests without a valid token" if user is None else "your requests"
+            raise TooManyBytesError(
+                f"The bodies of {whose} that are in progress have {self._in_use[user]} bytes, and"
+                f" with {num_bytes} more they would exceed {most}. Nothing was done: send this one"
+                " again when another is finished.",
+                retry_after_seconds=_RETRY_SECONDS,
+            )
+        self._in_use[user] += num_bytes
+
+    def give_back(self, user: str | None, num_bytes: int) -> None:
+        """Stop counting bytes of a user."""
+        self._in_use[user] -= num_bytes
+        if not self._in_use[user]:
+            del self._in_use[user]
+
+
+class _Share:
+    """The bytes of one request's body, counted until it is answered."""
+
+    def __init__(self, shares: _Shares, user: str | None) -> None:
+        self.user = user
+        self._shares = shares
+        self._num_bytes = 0
+
+    def grow(self, num_bytes: int) -> None:
+        """Count a body of so many bytes; small ones may use a reserve.
+
+        Raises:
+            TooManyBytesError: The user has too many bytes in progress.
+        """
+        reserve = _RESERVE_BYTES if num_bytes <= _SMALL_BYTES else 0
+        more = num_bytes - self._num_bytes
+        if more > 0:
+            self._shares.take(self.user, more, most=self._shares.largest_body + reserve)
+            self._num_bytes = num_bytes
+
+    def release(self) -> None:
+        """Stop counting them."""
+        self._shares.give_back(self.user, self._num_bytes)
+        self._num_bytes = 0
+
+
 class _Body:
     """The body of one request, received within limits of size and time."""
 
@@ -103,6 +192,7 @@ class _Body:
         self,
         receive: Receive,
         send: Send,
+        share: _Share,
         *,
         limit: int,
         seconds: float,
@@ -110,7 +200,8 @@ class _Body:
     ) -> None:
         self._receive = receive
         self._send = send
-        self._limit = limit
+        self._share = share
+        self.limit = limit
         self._seconds = seconds
         length = headers.get(b"content-length", b"0")
         self._declared = int(length) if length.isdigit() else 0
@@ -122,13 +213,16 @@ class _Body:
         self._closes = False
 
     def check_declared(self) -> None:
-        """Refuse a body that declares more bytes than its route accepts.
+        """Refuse a body that declares more bytes than its route accepts, or its user may send.
 
         Raises:
-            PayloadTooLargeError: It does.
+            PayloadTooLargeError: Its route does not accept so many.
+            TooManyBytesError: Other requests of the user are in progress.
         """
-        if self._declared > self._limit:
-            raise _too_large(self._limit)
+        if self._declared > self.limit:
+            raise _too_large(self.limit)
+        if self._share.user is not None:  # others are refused before their body is received
+            self._share.grow(self._declared)
 
     async def read_completely(self) -> bool:
         """Receive a small body before the app is called; return False if the client left.
@@ -138,6 +232,7 @@ class _Body:
         Raises:
             PayloadTooLargeError: The body is larger than its route accepts.
             SlowRequestError: The body did not arrive in time.
+            TooManyBytesError: The user has too many bytes in progress.
         """
         if not self._declared and not self._is_chunked:
             return True
@@ -156,6 +251,7 @@ class _Body:
         Raises:
             PayloadTooLargeError: The body is larger than its route accepts.
             SlowRequestError: The part did not arrive in time.
+            TooManyBytesError: The user has too many bytes in progress.
         """
         if self._parts is not None:
             parts, self._parts = self._parts, None
@@ -172,8 +268,9 @@ class _Body:
             ) from exc
         self._received += len(message.get("body", b""))
         self._complete = not message.get("more_body", False)
-        if self._received > self._limit:
-            raise _too_large(self._limit)
+        if self._received > self.limit:
+            raise _too_large(self.limit)
+        self._share.grow(self._received)
         return message
 
     async def send(self, message: Message) -> None:
@@ -189,13 +286,14 @@ class _Body:
         last = message["type"] == "http.response.body" and not message.get("more_body", False)
         if self._closes and last:
             await self._send({**message, "more_body": True})
+            self._share.release()  # the rest is not kept
             await self._drop_rest()
             message = {"type": "http.response.body", "body": b""}
         await self._send(message)
 
     def _next_deadline(self) -> float:
         now = asyncio.get_running_loop().time()
-        if self._deadline is None or self._limit > _SMALL_BYTES:
+        if self._deadline is None or self.limit > _SMALL_BYTES:
             self._deadline = now + self._seconds
         return self._deadline
 

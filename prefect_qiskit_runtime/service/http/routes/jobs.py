@@ -67,7 +67,7 @@ async def submit_job(
     idempotency_fingerprint: Annotated[str | None, Header(min_length=32, max_length=128)] = None,
 ) -> JSONResponse:
     """Submit a job; the same key returns the same job, and 410 after that job was deleted."""
-    body = await read_object(request)
+    body = await read_object(request, context.checker, owner.user, unparsed=["params"])
     submitted = await jobs.submit(context, owner, body, idempotency_key, idempotency_fingerprint)
     answer = submission_view(submitted.job)
     if submitted.warnings:

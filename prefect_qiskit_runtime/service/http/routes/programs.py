@@ -28,7 +28,9 @@ router = APIRouter(prefix="/programs")
 )
 async def upload_program(request: Request, context: Context, owner: Caller) -> Response:
     """Upload a program."""
-    upload = await read_model(request, programs.ProgramUpload, "program")
+    upload = await read_model(
+        request, programs.ProgramUpload, "program", checker=context.checker, user=owner.user
+    )
     source = await _decode(context, upload.data)
     await context.checker.check_program(owner.user, upload.spec, source)
     content = await asyncio.to_thread(
@@ -124,7 +126,13 @@ async def update_metadata(
     program_id: str, request: Request, context: Context, owner: Caller
 ) -> Response:
     """Change a program's metadata."""
-    change = await read_model(request, programs.ProgramChange, "change of a program")
+    change = await read_model(
+        request,
+        programs.ProgramChange,
+        "change of a program",
+        checker=context.checker,
+        user=owner.user,
+    )
     await context.store.read(programs.find_owned, program_id, owner)
     await context.checker.check_program(owner.user, change.spec, None)
     await context.store.write(
