@@ -1,8 +1,8 @@
 """Noise models of Aer as dicts, and from the dicts that `NoiseModel.to_dict` writes.
 
-That dict has the errors of gates and readout only. Basis gates and the relaxation of idle qubits are
-added to its list of errors, under separate types: a reader that does not know them fails, and does
-not simulate other noise.
+That dict has the errors of gates and readout only. Basis gates and the relaxation of idle qubits
+are added to its list of errors, under separate types: a reader that does not know them fails, and
+does not simulate other noise.
 
 Aer's own reader is deprecated, and does not read each of them: matrices that went through JSON
 (`serializable=True`), which errors of Kraus operators and unitaries have, and errors with gates
