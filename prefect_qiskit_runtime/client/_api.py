@@ -8,7 +8,7 @@ import json
 import re
 import secrets
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,15 +35,19 @@ from prefect_qiskit_runtime.client._instances import InstanceSearch
 from prefect_qiskit_runtime.client._stream import ResultStream
 from prefect_qiskit_runtime.client._transport import Query, Transport
 from prefect_qiskit_runtime.errors import (
+    AccessDeniedError,
     ConfigurationError,
     ConflictError,
     InvalidInputError,
     NotFoundError,
+    ProtocolError,
     QiskitRuntimeError,
 )
 from prefect_qiskit_runtime.models import (
+    BASELINE_CAPABILITIES,
     OUR_SERVICE,
     PRIMITIVES,
+    SIMULATION_METHOD,
     UNKNOWN,
     BackendStatus,
     EndEvent,
@@ -59,6 +63,7 @@ from prefect_qiskit_runtime.models import (
     ProgramMetadata,
     ProgramUploaded,
     RuntimeOptions,
+    ServiceIdentity,
     ServiceKind,
     ServiceStatus,
     SessionInfo,
@@ -66,6 +71,7 @@ from prefect_qiskit_runtime.models import (
     Side,
     StreamEvent,
     Wire,
+    package_version,
 )
 from prefect_qiskit_runtime.twins.clean_up import cleaned_up
 
@@ -539,6 +545,7 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
             hardware_label: Tag of these hardware submissions; None for the id of the job.
 
         Raises:
+            ConfigurationError: The service is older than an option and would ignore it.
             NotFoundError: The program, the backend or the session does not exist.
             SessionClosedError: The session accepts no more jobs.
             InvalidInputError: The inputs break the program's schema (see `path` and `rule`) or
@@ -547,6 +554,7 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
         self._require_program(program_id)
         self._require_simulator(options)
         call = self._submission(program_id, backend)
+        await self._require_capabilities(call, options)
         hardware = self._hardware_fields(program_id, hardware_key, hardware_label)
         head = self._job_head(program_id, backend, options or RuntimeOptions(), attempt, hardware)
         # The inputs are inserted unchanged: encoding them again could change them and takes time.
@@ -614,6 +622,46 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
                 "The option simulation cannot be used with IBM Quantum: its jobs run on devices,"
                 " and nothing is simulated."
             )
+
+    async def _require_capabilities(self, call: Call, options: RuntimeOptions | None) -> None:
+        """Raise if the service is older than an option of a job, which it would ignore.
+
+        The answer is not kept, because a service can be replaced by an older release.
+        """
+        needed = _needed_capabilities(options)
+        if not needed:
+            return
+        release, names = await self._capabilities()
+        for name, wanted in needed.items():
+            if name not in names:
+                raise ConfigurationError(
+                    f"Cannot {call.doing} with {wanted}: the service at {self.url} ({release}) has"
+                    f" no capability {name!r} and would ignore it. Nothing was submitted."
+                    f" {self._how_to_upgrade()} Or leave the option out."
+                )
+
+    async def _capabilities(self) -> tuple[str, Sequence[str]]:
+        """Return the release of the service, and the names of what it can do.
+
+        If it publishes nothing that can be read, as behind a proxy, it has the baseline.
+        """
+        call = Call(
+            "GET",
+            "/.well-known/qiskit-runtime",
+            "read the capabilities of the service",
+            repeatable=True,
+        )
+        try:
+            identity = read_model(call, await self.request(call), ServiceIdentity)
+        except (AccessDeniedError, NotFoundError, ProtocolError):
+            return "an unknown release", BASELINE_CAPABILITIES
+        return f"prefect-qiskit-runtime {identity.package_version}", identity.capabilities
+
+    def _how_to_upgrade(self) -> str:
+        return (
+            "Its administrator can upgrade it to the release of this client,"
+            f" {package_version()}, or a later one."
+        )
 
     def _require_program(self, program_id: str) -> None:
         """Raise if this kind of service cannot have the program."""
@@ -792,6 +840,17 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
         """
         call = Call("POST", "/service/shutdown", "stop the service")
         await self.request(call, query={"only_if_idle": only_if_idle})
+
+
+def _needed_capabilities(options: RuntimeOptions | None) -> dict[str, str]:
+    """Return the capabilities beyond the baseline that a job needs, and which option needs them."""
+    if options is None or options.simulation is None:
+        return {}
+    settings = options.simulation.model_dump(exclude_defaults=True)
+    if not settings:
+        return {}
+    named = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+    return {SIMULATION_METHOD: f"the option simulation ({named})"}
 
 
 def _with_cost(metadata: Mapping[str, Any]) -> dict[str, Any]:

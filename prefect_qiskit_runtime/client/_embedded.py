@@ -205,6 +205,12 @@ class EmbeddedApi(RuntimeApi):
     def _default_image(self) -> str:
         return own_image()
 
+    def _how_to_upgrade(self) -> str:
+        return (
+            "It is of an older release and still has jobs: once they have ended, the next call"
+            " starts the service of this release."
+        )
+
     async def _before_send(self) -> None:
         if time.monotonic() >= self._trusted_until:
             await self._locate()

@@ -242,9 +242,20 @@ def _encode_scipy(o: Any) -> Any:
     return _tagged("spmatrix", base64.standard_b64encode(buffer.getvalue()).decode("ascii"))
 
 
+def _encode_noise(o: Any) -> Any:
+    from qiskit_aer.noise import NoiseModel
+
+    from prefect_qiskit_runtime.codec.noise_models import describe_noise_model
+
+    return (
+        _tagged("NoiseModel", describe_noise_model(o)) if isinstance(o, NoiseModel) else _NOT_MINE
+    )
+
+
 _BY_LIBRARY: tuple[tuple[str, Callable[[Any], Any]], ...] = (
     ("numpy", _encode_numpy),
     ("qiskit.circuit", _encode_qiskit),
+    ("qiskit_aer.noise", _encode_noise),
     ("scipy.sparse", _encode_scipy),
 )
 

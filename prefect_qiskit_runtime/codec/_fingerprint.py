@@ -69,6 +69,10 @@ class _FormEncoder(RuntimeEncoder):
             if form is not None:
                 return form
         encoded = super()._form(o)
+        if isinstance(encoded, Mapping) and encoded.get("__type__") == "NoiseModel":
+            from prefect_qiskit_runtime.codec.noise_models import without_ids
+
+            return {**encoded, "__value__": without_ids(encoded["__value__"])}
         # The order of a set of objects depends on their memory addresses.
         if isinstance(encoded, Mapping) and encoded.get("__type__") == "set":
             return {"__type__": "set", "__value__": sorted(map(fingerprint, encoded["__value__"]))}

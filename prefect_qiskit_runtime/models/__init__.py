@@ -34,8 +34,11 @@ from prefect_qiskit_runtime.models._programs import (
 from prefect_qiskit_runtime.models._reason_codes import NO_SESSIONS_IN_PLAN, NextStep, next_step
 from prefect_qiskit_runtime.models._schemas import check_inputs, compile_schema
 from prefect_qiskit_runtime.models._service import (
+    BASELINE_CAPABILITIES,
+    CAPABILITIES,
     IBM_QUANTUM,
     OUR_SERVICE,
+    SIMULATION_METHOD,
     Discovery,
     ServiceIdentity,
     ServiceKind,
@@ -53,6 +56,8 @@ from prefect_qiskit_runtime.models._sessions import (
 from prefect_qiskit_runtime.models._wire import PROTOCOL_VERSION, UNKNOWN, Side, Wire
 
 __all__ = [
+    "BASELINE_CAPABILITIES",
+    "CAPABILITIES",
     "IBM_QUANTUM",
     "LONGEST_SESSION_SECONDS",
     "NO_SESSIONS_IN_PLAN",
@@ -60,6 +65,7 @@ __all__ = [
     "PRIMITIVES",
     "PROTOCOL_VERSION",
     "PUB_PRIMITIVES",
+    "SIMULATION_METHOD",
     "UNKNOWN",
     "BackendStatus",
     "Discovery",

@@ -9,7 +9,9 @@ from importlib import metadata
 from ipaddress import ip_address
 from typing import Literal
 
-from prefect_qiskit_runtime.models._wire import PROTOCOL_VERSION, Wire
+from pydantic import Field
+
+from prefect_qiskit_runtime.models._wire import PROTOCOL_VERSION, Side, Wire
 
 
 @cache
@@ -78,6 +80,26 @@ IBM_QUANTUM = ServiceKind(
 """IBM's cloud: devices, without programs and interim results since 2024."""
 
 
+SIMULATION_METHOD = "simulation-method"
+
+BASELINE_CAPABILITIES = (
+    "programs",
+    "keyed-submission",
+    "key-fingerprint",
+    "interim-results",
+    "stream",
+    "private-acknowledgement",
+    "sessions",
+    "primitive-extensions",
+    "session-list",
+    "hardware",
+)
+"""The capabilities of a service that does not publish its list."""
+
+CAPABILITIES = (*BASELINE_CAPABILITIES, "key-tombstones", "timed-instructions", SIMULATION_METHOD)
+"""What this release of the service can do, by name. A name never changes its meaning."""
+
+
 class Discovery(Wire):
     """The discovery file, by which clients find the embedded service of a home. No token in it.
 
@@ -100,12 +122,14 @@ class ServiceIdentity(Wire):
 
     Attributes:
         proof: Hex HMAC-SHA256 of the caller's nonce, keyed with the token; None without a nonce.
+        capabilities: Names of what the service can do. A service without the list has the baseline.
     """
 
     product: Literal["prefect-qiskit-runtime"]
     protocol_version: int
     package_version: str
     proof: str | None = None
+    capabilities: Side[list[str]] = Field(default_factory=lambda: list(BASELINE_CAPABILITIES))
 
 
 class ServiceStatus(Wire):

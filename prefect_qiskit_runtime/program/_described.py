@@ -60,13 +60,15 @@ def status_of(backend: Any) -> Any:
     return _Status(**fields)
 
 
-def simulator_configuration(simulator: Any) -> Any:
+def simulator_configuration(simulator: Any, num_qubits: int) -> Any:
     """Return the configuration of the ideal simulator, with the fields that IBM's simulators had.
 
     Args:
         simulator: An `AerSimulator`.
+        num_qubits: The number of qubits, which is more than memory has for a state vector.
     """
     configuration = copy.copy(simulator.configuration())
+    configuration.n_qubits = num_qubits
     if getattr(configuration, "max_experiments", None) is None:
         configuration.max_experiments = _CIRCUITS_PER_JOB_OF_IBM
     if getattr(configuration, "supported_instructions", None) is None:

@@ -60,7 +60,7 @@ class NoiseOfJob:
         everywhere: set[str] = set()
         local: set[tuple[str, tuple[int, ...]]] = set()
         for error in described.get("errors", ()):
-            names = frozenset(error["operations"]) - _NOT_GATES
+            names = frozenset(error.get("operations", ())) - _NOT_GATES
             if "gate_qubits" in error:
                 places = [tuple(qubits) for qubits in error["gate_qubits"]]
                 local |= {(name, place) for name in names for place in places}

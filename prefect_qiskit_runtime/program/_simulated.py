@@ -7,10 +7,12 @@ import importlib
 import threading
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import permutations
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from qiskit.circuit import QuantumCircuit
 from qiskit.providers import BackendV2, JobV1
+from qiskit.transpiler import CouplingMap
 
 from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError, NotFoundError
 from prefect_qiskit_runtime.program import _described
@@ -27,8 +29,6 @@ from prefect_qiskit_runtime.program.isa import require_isa
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from qiskit.transpiler import CouplingMap
 
     from prefect_qiskit_runtime.program.simulation import SimulationSettings
 
@@ -53,6 +53,16 @@ class Usage:
     shots: int = 0
     quantum_seconds: float = 0.0
     simulation_methods: frozenset[str] = frozenset()
+
+
+class _AllPairs(CouplingMap):
+    """A map that connects all qubits. In a condition it is false, like None.
+
+    For a map that is true, Qiskit lays circuits out on all qubits of the target.
+    """
+
+    def __bool__(self) -> bool:
+        return False
 
 
 class SimulatedBackend(BackendV2):
@@ -132,8 +142,12 @@ class SimulatedBackend(BackendV2):
 
     @property
     def num_qubits(self) -> Any:
-        """Number of qubits; of the ideal simulator, those of the largest state vector."""
-        return (self._simulator if self._device is None else self._device).target.num_qubits
+        """Number of qubits of `target`: the widest circuit that it is compiled for.
+
+        Memory for a state vector does not limit it on the ideal simulator, which runs wide
+        circuits by other methods. `run` refuses a circuit that no method can simulate.
+        """
+        return self.target.num_qubits
 
     @cached_property
     def _wide_target(self) -> Any:
@@ -163,20 +177,20 @@ class SimulatedBackend(BackendV2):
 
     @property
     def coupling_map(self) -> CouplingMap | None:
-        """Which qubits are connected: all of them, on the ideal simulator.
+        """Which qubits are connected: on the ideal simulator, all of the largest state vector.
 
-        The target of the ideal simulator says None for this, and `AerSimulator.from_backend`,
-        with which Aer's primitives take a backend, needs the pairs. Before Qiskit 2.0 it is None
-        here as well: there `transpile` compiles for both the map and the target, and its levels 2
-        and 3 fail if only one of them has pairs (measured with 0.45, 1.0 to 1.4).
+        Its other qubits are connected as well, but a list of the pairs of 2000 qubits takes
+        seconds. The target of the ideal simulator says None for this, and
+        `AerSimulator.from_backend`, with which Aer's primitives take a backend, needs the pairs.
+        Before Qiskit 2.0 it is None here as well: there `transpile` compiles for both the map and
+        the target, and its levels 2 and 3 fail if only one of them has pairs (measured with 0.45,
+        1.0 to 1.4).
         """
         if self._device is not None:
             return self._device.coupling_map
         if _qiskit_is_before_2():
             return None
-        from qiskit.transpiler import CouplingMap
-
-        return CouplingMap.from_full(self.num_qubits)
+        return _AllPairs(list(permutations(range(self._simulator.target.num_qubits), 2)))
 
     @property
     def max_circuits(self) -> None:
@@ -196,7 +210,7 @@ class SimulatedBackend(BackendV2):
     def configuration(self) -> Any:
         """Return the configuration, as programs written for older backends request it."""
         if self._device is None:
-            return _described.simulator_configuration(self._simulator)
+            return _described.simulator_configuration(self._simulator, self.num_qubits)
         configuration = _described.device_configuration(self._device)
         configuration.backend_name = str(self.name)
         return configuration

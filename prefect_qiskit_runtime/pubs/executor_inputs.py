@@ -153,7 +153,11 @@ class ExecutorCall:
 
 def _plain_noise_model(given: Any) -> dict[str, Any]:
     """Return a noise model, or the dict of one, as plain JSON."""
-    from prefect_qiskit_runtime.codec.noise_models import read_noise_model
+    from prefect_qiskit_runtime.codec.noise_models import (
+        describe_noise_model,
+        read_noise_model,
+        without_ids,
+    )
 
     model = read_noise_model(given) if isinstance(given, Mapping) else given
-    return model.to_dict(serializable=True)
+    return without_ids(describe_noise_model(model, is_plain=True))

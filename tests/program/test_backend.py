@@ -31,8 +31,9 @@ def test_it_is_a_backend_with_a_name_and_qubits():
     assert isinstance(ideal, BackendV2)
     assert (ideal.name, ideal.is_ideal, ideal.max_circuits) == ("aer_simulator", True, None)
     assert (noisy.name, noisy.is_ideal, noisy.num_qubits) == ("fake_manila", False, 5)
-    assert ideal.num_qubits >= 20
-    assert ideal.coupling_map.distance(0, ideal.num_qubits - 1) == 1
+    assert ideal.num_qubits == ideal.target.num_qubits == 2000
+    assert ideal.coupling_map.size() >= 20
+    assert ideal.coupling_map.distance(0, ideal.coupling_map.size() - 1) == 1
 
 
 @pytest.mark.parametrize("name", ["fake_nowhere", "ibm_torino", "FakeManilaV2"])

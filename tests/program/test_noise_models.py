@@ -12,6 +12,9 @@ from qiskit.circuit.library import UnitaryGate
 from qiskit_aer.noise import NoiseModel, ReadoutError, depolarizing_error
 from qiskit_aer.primitives import EstimatorV2
 
+from prefect_qiskit_runtime.codec import decode, encode
+from prefect_qiskit_runtime.codec.noise_models import describe_noise_model
+from prefect_qiskit_runtime.program._noise import NoiseOfJob
 from prefect_qiskit_runtime.program.legacy.primitives import run_legacy_sampler
 from prefect_qiskit_runtime.program.primitives import Request, run_estimator, run_sampler
 from tests.circuits import bell
@@ -137,3 +140,11 @@ def test_rotations_into_the_measured_basis_have_the_noise_of_h_and_sdg_only(idea
     # Aer's own estimator has no noise in them at all, with any model.
     aer = EstimatorV2(options={"backend_options": {"noise_model": noise}})
     assert aer.run([(plus, ["X"])]).result()[0].data.evs == pytest.approx([1.0], abs=1e-9)
+
+
+def test_circuits_are_transpiled_to_the_basis_gates_of_a_noise_model_that_was_sent(ideal):
+    noise = NoiseModel(basis_gates=["cz", "rz", "sx", "x"])
+    noise.add_all_qubit_quantum_error(depolarizing_error(0.1, 1), ["sx"])
+
+    for given in (noise, describe_noise_model(noise, is_plain=True), decode(encode(noise))):
+        assert NoiseOfJob.use(ideal, given).basis == ("cz", "rz", "sx", "x")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from qiskit import transpile
 from qiskit.circuit import Parameter, QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
+from qiskit.transpiler import generate_preset_pass_manager
 
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program import ProgramBackend, UserMessenger, require_success
@@ -179,4 +181,33 @@ def test_circuits_wider_than_a_state_vector_are_transpiled_for_the_target_of_the
 
     assert compiled.num_qubits == 40
     assert {"measure", "if_else", "delay"} <= set(compiled.count_ops())
-    assert (ideal.num_qubits or 0) < 40
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
+@pytest.mark.parametrize("angle", [np.pi / 2, 2.0], ids=["clifford", "other"])
+def test_a_program_transpiles_circuits_wider_than_a_state_vector_for_its_backend(
+    ideal: ProgramBackend, angle: float, level: int
+) -> None:
+    circuit = QuantumCircuit(60)
+    circuit.ry(angle, 0)
+    for qubit in range(59):
+        circuit.cx(qubit, qubit + 1)
+    circuit.measure_all()
+
+    compiled = transpile(circuit, ideal, optimization_level=level)
+    counts = ideal.run(compiled, shots=200).result().get_counts()
+
+    assert compiled.num_qubits == 60
+    assert set(counts) == {"0" * 60, "1" * 60}
+
+
+def test_a_transpiled_circuit_has_no_more_qubits_than_before(ideal: ProgramBackend) -> None:
+    assert generate_preset_pass_manager(2, backend=ideal).run(ladder(3)).num_qubits == 3
+    assert [each.num_qubits for each in transpile([ladder(3), ladder(4)], ideal)] == [3, 4]
+
+
+def test_basis_gates_of_the_caller_hold_for_wide_circuits_too(ideal: ProgramBackend) -> None:
+    with pytest.warns(UserWarning, match="along with `backend`"):
+        compiled = transpile(ladder(60), ideal, basis_gates=["cz", "rz", "sx"])
+
+    assert set(compiled.count_ops()) == {"cz", "rz", "sx"}

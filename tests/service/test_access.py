@@ -5,12 +5,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
 
+from prefect_qiskit_runtime.models import BASELINE_CAPABILITIES
 from prefect_qiskit_runtime.service.http import gate
+
+PROTOCOL = Path(__file__).parents[2] / "docs" / "reference" / "protocol.md"
 
 
 def get(service, path: str, **headers: str) -> httpx.Response:
@@ -51,6 +56,15 @@ def test_a_listener_proves_that_it_knows_the_token_without_receiving_it(service)
     assert identity["product"] == "prefect-qiskit-runtime"
     assert identity["proof"] == proof
     assert get(service, "/.well-known/qiskit-runtime").json()["proof"] is None
+
+
+def test_the_service_publishes_the_capabilities_of_the_documentation(service) -> None:
+    published = get(service, "/.well-known/qiskit-runtime").json()["capabilities"]
+    text = PROTOCOL.read_text("utf-8").partition("### Capabilities")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \|.*\| (yes|no)", text, re.MULTILINE)
+
+    assert published == [name for name, _ in rows]
+    assert [name for name, is_old in rows if is_old == "yes"] == list(BASELINE_CAPABILITIES)
 
 
 @pytest.mark.parametrize("nonce", ["", "zz", "ab", "ab" * 100])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from prefect_qiskit_runtime.program import ProgramBackend
+
 LEGACY = {"X-Qx-Client-Application": "qiskit-ibm-runtime/0.15.1"}
 
 
@@ -11,6 +13,11 @@ def test_a_listing_has_the_number_of_qubits_under_both_names(api) -> None:
     devices = api.http.get("/backends").json()["devices"]
     assert {device["name"]: device["physical_qubits"] for device in devices}["fake_manila"] == 5
     assert all(device["physical_qubits"] == device["qubits"] for device in devices)
+
+
+def test_the_ideal_simulator_has_the_qubits_of_the_backend_of_a_program(api) -> None:
+    published = api.http.get("/backends/aer_simulator/configuration").json()["n_qubits"]
+    assert published == ProgramBackend.from_name("aer_simulator").num_qubits
 
 
 @pytest.mark.parametrize("name", ["aer_simulator", "ibmq_qasm_simulator"])

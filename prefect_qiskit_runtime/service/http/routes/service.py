@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 
 from prefect_qiskit_runtime.errors import ConflictError
 from prefect_qiskit_runtime.models import (
+    CAPABILITIES,
     PROTOCOL_VERSION,
     JobStatus,
     ServiceIdentity,
@@ -39,6 +40,7 @@ async def identify(
         protocol_version=PROTOCOL_VERSION,
         package_version=package_version(),
         proof=proof,
+        capabilities=list(CAPABILITIES),
     ).model_dump(mode="json")
 
 
