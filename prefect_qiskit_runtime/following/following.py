@@ -56,6 +56,11 @@ _STATE_PHRASES = {
 }
 
 
+def _phrase_of(status: JobStatus) -> str:
+    unknown = f"has the status {status.value!r}, which this version does not know: waiting for more"
+    return _STATE_PHRASES.get(status, unknown)
+
+
 async def follow(
     api: RuntimeApi, job_id: str, delivery: InterimDelivery, about: Mapping[str, str] | None = None
 ) -> EndEvent:
@@ -82,10 +87,10 @@ async def _follow(
     async for event in api.stream(job_id, delivery.next_seq):
         if isinstance(event, InterimEvent):
             await delivery(event)
-        elif isinstance(event, StatusEvent) and event.status is not seen:
+        elif isinstance(event, StatusEvent) and event.status != seen:
             seen = event.status
             # In order with the callbacks, which may run in another thread.
-            await deliver(logger.info, "Job %s %s.", job_id, _STATE_PHRASES[seen])
+            await deliver(logger.info, "Job %s %s.", job_id, _phrase_of(seen))
             if seen is JobStatus.RUNNING and about is not None:
                 send_state_event(seen, job_id, about)
         elif isinstance(event, EndEvent):

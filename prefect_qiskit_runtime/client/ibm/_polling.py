@@ -79,7 +79,7 @@ class _Waiting:
     def hear(self, state: JobState) -> None:
         """Record the state of the job, and send it to the caller if it is new."""
         self.heard_at = _now()
-        if state.status is not self.status:
+        if state.status != self.status:
             self.status, self.since = state.status, _now()
             self.send(state)
 
