@@ -38,7 +38,9 @@ class ReasonCode:
 
 
 # Services may add a reason to a status: "Cancelled - Ran too long", "Failed: no memory".
-_WITH_REASON = re.compile(r"(?P<status>[a-z]+)(?:\s+-|\s*[:(])(?P<reason>.*)", re.I | re.S)
+_WITH_REASON = re.compile(
+    r"(?P<status>[a-z]+)(?:\s+-|\s*[:(])(?P<reason>.*)", re.IGNORECASE | re.DOTALL
+)
 
 
 class JobStatus(StrEnum):
