@@ -9,7 +9,8 @@ QiskitRuntimeError
 ├── AuthenticationError       the token was refused: log in again
 ├── AccessDeniedError         the token is valid, but the user may not perform the action
 ├── NotFoundError             no such program, job, session or backend (for this user); of a job
-│                             that was deleted, `kind` is "deleted_job": never submitted again
+│                             that was deleted, `kind` is "deleted_job", of one that IBM accepted
+│                             and never showed, "unseen_job": neither is submitted again
 ├── ConflictError             the state or the name of the object forbids the action
 │   └── SessionClosedError    the session accepts no more jobs: open another
 ├── ServiceUnavailableError   no reply, or a temporary fault (transient): retry
@@ -138,12 +139,16 @@ DELETED_JOB = "deleted_job"
 """`NotFoundError.kind` of a job that existed and was deleted."""
 
 
+UNSEEN_JOB = "unseen_job"
+"""`NotFoundError.kind` of a job that the service accepted and has not shown since."""
+
+
 class NotFoundError(QiskitRuntimeError):
     """The object does not exist for this user.
 
     Attributes:
-        kind: Kind of the object: "program", "job", "deleted_job", "session", "backend", "image",
-            "result" or "page".
+        kind: Kind of the object: "program", "job", "deleted_job", "unseen_job", "session",
+            "backend", "image", "result" or "page".
         identifier: The id or name in the request.
     """
 

@@ -143,7 +143,7 @@ class HardwareCall:
                 state = await self._end_of(self.job_id)
                 if state.status is JobStatus.COMPLETED:
                     text, _ = await read_result(
-                        self._account.api, self.job_id, _require_json, private=False
+                        self._account.api, self.job_id, _require_json, is_sent_once=False
                     )
                     return text.encode()
             if found is None and not await self._may_follow(state, own_jobs):

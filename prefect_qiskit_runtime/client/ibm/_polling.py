@@ -19,7 +19,12 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Protocol
 
-from prefect_qiskit_runtime.errors import ProtocolError, QiskitRuntimeError, is_retryable
+from prefect_qiskit_runtime.errors import (
+    NotFoundError,
+    ProtocolError,
+    QiskitRuntimeError,
+    is_retryable,
+)
 from prefect_qiskit_runtime.models import (
     EndEvent,
     JobInfo,
@@ -250,6 +255,10 @@ class JobPoller:
         try:
             job = await jobs.ask_job(job_id)
         except QiskitRuntimeError as fault:
+            if isinstance(fault, NotFoundError) and is_retryable(fault):
+                for one in waiting:  # a new job is not visible yet
+                    one.alone_at = _now() + one.pause_seconds()
+                return
             if is_retryable(fault):
                 raise
             self._fail(waiting, fault)  # the fault concerns this job only
