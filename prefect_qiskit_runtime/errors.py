@@ -210,6 +210,8 @@ class BudgetExceededError(QiskitRuntimeError):
         limit_seconds: The limit.
         used_seconds: The time already used.
         estimated_seconds: The estimated time of the job.
+        is_usage_known: Whether the service has reported the used time; if not, the limit is assumed
+            to be used up.
     """
 
     def __init__(
@@ -220,12 +222,14 @@ class BudgetExceededError(QiskitRuntimeError):
         limit_seconds: float = 0.0,
         used_seconds: float = 0.0,
         estimated_seconds: float = 0.0,
+        is_usage_known: bool = True,
     ) -> None:
         super().__init__(message)
         self.scope = scope
         self.limit_seconds = limit_seconds
         self.used_seconds = used_seconds
         self.estimated_seconds = estimated_seconds
+        self.is_usage_known = is_usage_known
 
 
 class SubmissionUnclearError(QiskitRuntimeError):
