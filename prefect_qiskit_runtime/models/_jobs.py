@@ -205,8 +205,9 @@ class JobInfo(Wire):
         if not isinstance(given, dict) or _code_of_status(given.get("status")) is None:
             return given
         state = given.get("state")
-        is_text = isinstance(state, dict) and isinstance(state.get("status"), str)
-        if is_text and state["status"].strip().lower() == JobStatus.CANCELLED.value.lower():
+        if not isinstance(state, dict) or not isinstance(text := state.get("status"), str):
+            return given
+        if text.strip().lower() == JobStatus.CANCELLED.value.lower():
             return {**given, "state": {**state, "status": given["status"]}}
         return given
 
