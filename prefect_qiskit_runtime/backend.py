@@ -14,13 +14,14 @@ from uuid import UUID
 from prefect import get_client
 from prefect.blocks.abstract import CredentialsBlock
 from prefect.blocks.core import Block
-from pydantic import BaseModel, Field, HttpUrl, field_validator, model_validator
+from pydantic import BaseModel, Field, HttpUrl, field_validator
 
 from prefect_qiskit_runtime.block_fields.fields import (
     LOGO_URL,
     STRICT,
     Referable,
     StrictFields,
+    is_loading_document,
 )
 from prefect_qiskit_runtime.credentials import IBMQuantumCredentials, RuntimeServiceCredentials
 from prefect_qiskit_runtime.errors import ConfigurationError, InvalidInputError
@@ -256,6 +257,18 @@ def laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def _inconsistency_of(simulation: Simulation) -> str | None:
+    """Return what is wrong with settings of a simulation taken together; None if nothing is."""
+    # Imported on use: a Prefect server loads this module for its forms only.
+    from prefect_qiskit_runtime.program.simulation import SimulationSettings
+
+    try:
+        SimulationSettings.read(simulation.model_dump(), "simulation")
+    except InvalidInputError as exc:
+        return str(exc)
+    return None
+
+
 class SimulationFields(BaseModel):
     """How simulators compute circuits, in a separate class so that its place in forms is fixed."""
 
@@ -271,13 +284,9 @@ class SimulationFields(BaseModel):
     @field_validator("simulation", mode="after")
     @classmethod
     def _consistent_simulation(cls, value: Simulation) -> Simulation:
-        # Imported on use: a Prefect server loads this module for its forms only.
-        from prefect_qiskit_runtime.program.simulation import SimulationSettings
-
-        try:
-            SimulationSettings.read(value.model_dump(), "simulation")
-        except InvalidInputError as exc:
-            raise ValueError(str(exc)) from exc
+        fault = None if is_loading_document() else _inconsistency_of(value)
+        if fault is not None:
+            raise ValueError(fault)
         return value
 
 
@@ -513,11 +522,6 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
         ),
     )
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> RuntimeBackend:
-        self.require_fitting(self._faults())
-        return self
-
     def require_usable(self) -> None:
         """Check that jobs can run on this backend.
 
@@ -527,9 +531,7 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
         Raises:
             ConfigurationError: The fields do not fit together, or a secret is masked.
         """
-        for fault in self._faults():
-            name = f" {self._block_document_name!r}" if self._block_document_name else ""
-            raise ConfigurationError(f"The RuntimeBackend block{name} cannot be used: {fault}")
+        super().require_usable()
         for login in (self.credentials, self.hardware_credentials):
             if login is not None:
                 login.require_secrets()
@@ -592,6 +594,10 @@ class RuntimeBackend(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
         return None
 
     def _fault_of_simulation(self) -> str | None:
+        if self.simulation == Simulation():
+            return None
+        if (fault := _inconsistency_of(self.simulation)) is not None:
+            return fault
         named = self.named_simulation()
         if named and (not self.kind.takes_seed or self.hardware_credentials is not None):
             return (

@@ -5,10 +5,11 @@ Creating, loading and saving them does not use the network. The embedded service
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 from prefect.blocks.abstract import CredentialsBlock
-from pydantic import AnyHttpUrl, Field, HttpUrl, SecretStr, model_validator
+from pydantic import AnyHttpUrl, Field, HttpUrl, SecretStr
 
 from prefect_qiskit_runtime.block_fields.fields import (
     LOGO_URL,
@@ -17,6 +18,7 @@ from prefect_qiskit_runtime.block_fields.fields import (
     SecretFields,
     StrictFields,
 )
+from prefect_qiskit_runtime.errors import ConfigurationError
 from prefect_qiskit_runtime.renamed import old_method
 from prefect_qiskit_runtime.twins.sync import blocking
 
@@ -174,21 +176,18 @@ class IBMQuantumCredentials(  # pyright: ignore[reportIncompatibleMethodOverride
         description="Whether to check certificates. Disable for tests only.",
     )
 
-    @model_validator(mode="after")
-    def _one_source(self) -> IBMQuantumCredentials:
+    def _faults(self) -> Iterator[str]:
         if self.api_key is not None and (self.account_name or self.account_file):
-            raise ValueError(
-                "Set either api_key, or account_name and account_file, to choose one account."
-            )
+            yield "Set either api_key, or account_name and account_file, to choose one account."
         if self.url is not None and self.api_key is None:
-            raise ValueError(
-                "url needs api_key: an account that is saved or set in variables has its own url."
-            )
+            yield "url needs api_key: an account that is saved or set in variables has its own url."
         if self.proxy_url is not None:
             from prefect_qiskit_runtime.client import Proxies
 
-            Proxies.everywhere(self.proxy_url.get_secret_value())
-        return self
+            try:
+                Proxies.everywhere(self.proxy_url.get_secret_value())
+            except ConfigurationError as error:
+                yield f"proxy_url is wrong: {error}"
 
     def connect(self) -> IbmApi:
         """The service's endpoints, logged in; an async context manager."""
@@ -221,8 +220,14 @@ class IBMQuantumCredentials(  # pyright: ignore[reportIncompatibleMethodOverride
         return RuntimeClient.from_ibm_account(self.account())
 
     def account(self) -> IbmAccount | SavedAccount:
-        """Which account is meant; a saved one is read when a connection is opened."""
+        """Which account is meant; a saved one is read when a connection is opened.
+
+        Raises:
+            ConfigurationError: The block was saved with fields that do not fit together, or a
+                secret is masked.
+        """
         self.require_secrets()
+        self.require_usable()
         from prefect_qiskit_runtime.client import IbmAccount, Proxies, SavedAccount
 
         proxies = None

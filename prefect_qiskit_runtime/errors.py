@@ -9,7 +9,8 @@ QiskitRuntimeError
 ├── AuthenticationError       the token was refused: log in again
 ├── AccessDeniedError         the token is valid, but the user may not perform the action
 ├── NotFoundError             no such program, job, session or backend (for this user); of a job
-│                             that was deleted, `kind` is "deleted_job": never submitted again
+│                             that was deleted, `kind` is "deleted_job", of one that IBM accepted
+│                             and never showed, "unseen_job": neither is submitted again
 ├── ConflictError             the state or the name of the object forbids the action
 │   └── SessionClosedError    the session accepts no more jobs: open another
 ├── ServiceUnavailableError   no reply, or a temporary fault (transient): retry
@@ -143,12 +144,16 @@ DELETED_JOB = "deleted_job"
 """`NotFoundError.kind` of a job that existed and was deleted."""
 
 
+UNSEEN_JOB = "unseen_job"
+"""`NotFoundError.kind` of a job that the service accepted and has not shown since."""
+
+
 class NotFoundError(QiskitRuntimeError):
     """The object does not exist for this user.
 
     Attributes:
-        kind: Kind of the object: "program", "job", "deleted_job", "session", "backend", "image",
-            "result" or "page".
+        kind: Kind of the object: "program", "job", "deleted_job", "unseen_job", "session",
+            "backend", "image", "result" or "page".
         identifier: The id or name in the request.
     """
 
@@ -216,6 +221,8 @@ class BudgetExceededError(QiskitRuntimeError):
         used_seconds: The time already used.
         estimated_seconds: The estimated time of the job.
         backend: The backend that the job was for; None if not known.
+        is_usage_known: Whether the service has reported the used time; if not, the limit is assumed
+            to be used up.
     """
 
     def __init__(
@@ -227,6 +234,7 @@ class BudgetExceededError(QiskitRuntimeError):
         used_seconds: float = 0.0,
         estimated_seconds: float = 0.0,
         backend: str | None = None,
+        is_usage_known: bool = True,
     ) -> None:
         super().__init__(message)
         self.scope: BudgetScope = scope
@@ -234,6 +242,7 @@ class BudgetExceededError(QiskitRuntimeError):
         self.used_seconds = used_seconds
         self.estimated_seconds = estimated_seconds
         self.backend = backend
+        self.is_usage_known = is_usage_known
 
 
 class SubmissionUnclearError(QiskitRuntimeError):

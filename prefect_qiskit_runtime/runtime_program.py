@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.blocks.abstract import JobBlock
 from prefect.context import FlowRunContext
-from pydantic import Field, HttpUrl, model_validator
+from pydantic import Field, HttpUrl
 
 from prefect_qiskit_runtime.backend import RuntimeBackend
 from prefect_qiskit_runtime.block_fields.fields import (
@@ -147,11 +147,6 @@ class RuntimeProgram(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
         ),
     )
 
-    @model_validator(mode="after")
-    def _one_program(self) -> RuntimeProgram:
-        self.require_fitting(self._faults())
-        return self
-
     def _faults(self) -> Iterator[str]:
         if (self.program_id is None) == (self.source is None):
             yield "Give either program_id or source, to say which program to run."
@@ -162,9 +157,7 @@ class RuntimeProgram(  # pyright: ignore[reportIncompatibleMethodOverride] - Pre
         Raises:
             ConfigurationError: The block was saved with fields that do not fit together.
         """
-        for fault in self._faults():
-            name = f" {self._block_document_name!r}" if self._block_document_name else ""
-            raise ConfigurationError(f"The RuntimeProgram block{name} cannot be used: {fault}")
+        self.require_usable()
         if self.program_id is not None:
             return self.program_id
         assert self.source is not None  # noqa: S101 - the validator has seen to it

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -282,6 +284,72 @@ async def test_a_saved_block_that_cannot_be_used_says_so_in_the_state_of_the_flo
     )
     assert fault in state.message
     assert len(state.message.splitlines()) == 1
+
+
+UNFITTING: list[tuple[Block, dict[str, Any], Callable[[Any], Any], str]] = [
+    (
+        IBMQuantumCredentials(api_key=SecretStr("k")),
+        {"account_name": "mine"},
+        lambda block: block.account(),
+        "Set either api_key, or account_name and account_file, to choose one account.",
+    ),
+    (
+        IBMQuantumCredentials(),
+        {"url": "https://own.example.org"},
+        lambda block: block.get_client(),
+        "url needs api_key: an account that is saved or set in variables has its own url.",
+    ),
+    (
+        IBMQuantumCredentials(),
+        {"proxy_url": "gopher://user:hidden@proxy"},
+        lambda block: block.connect(),
+        "proxy_url is wrong: ",
+    ),
+    (
+        RuntimeProgram(program_id="p"),
+        {"source": "program.py"},
+        lambda block: block.upload(),
+        "Give either program_id or source, to say which program to run.",
+    ),
+    (
+        RuntimeBackend(),
+        {"default_shots": 5, "default_precision": 0.1},
+        lambda block: block.connect(),
+        "default_shots and default_precision exclude each other",
+    ),
+    (
+        RuntimeBackend(),
+        {"simulation": {"method": "statevector", "bond_dimension": 5}},
+        lambda block: block.connect(),
+        "bond_dimension limits matrix product states",
+    ),
+]
+
+
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.parametrize(("block", "fields", "use", "fault"), UNFITTING)
+async def test_a_saved_block_with_contradictory_fields_loads_and_names_them_when_it_is_used(
+    block: Any, fields: dict[str, Any], use: Callable[[Any], Any], fault: str
+) -> None:
+    await add_fields(await block.asave("unfitting", overwrite=True), fields)
+    loaded = await type(block).aload("unfitting")
+    with pytest.raises(ConfigurationError) as caught:
+        await asyncio.to_thread(use, loaded)
+    says = f"The {type(block).__name__} block 'unfitting' cannot be used: "
+    assert str(caught.value).startswith(says + fault)
+    assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_a_backend_with_a_login_whose_fields_contradict_each_other_names_the_login() -> None:
+    login = IBMQuantumCredentials(api_key=SecretStr("k"))
+    document_id = await login.asave("twofold", overwrite=True)
+    backend = RuntimeBackend(name="ibm_fez", service="ibm", credentials=login)
+    await backend.asave("with-twofold", overwrite=True)
+    await add_fields(document_id, {"account_name": "mine"})
+    loaded = await RuntimeBackend.aload("with-twofold")
+    with pytest.raises(ConfigurationError, match=r"^The IBMQuantumCredentials block .*Set either"):
+        loaded.require_usable()
 
 
 @pytest.mark.usefixtures("prefect_server")

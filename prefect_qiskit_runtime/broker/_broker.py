@@ -15,7 +15,7 @@ from prefect_qiskit_runtime.broker._journal import Journal
 from prefect_qiskit_runtime.broker._line import BrokerLine
 from prefect_qiskit_runtime.broker._pipe import ProgramPipe
 from prefect_qiskit_runtime.broker._session import HardwareSession
-from prefect_qiskit_runtime.broker._submission import Account, Asked, HardwareCall
+from prefect_qiskit_runtime.broker._submission import Account, Asked, HardwareCall, Patience
 from prefect_qiskit_runtime.client import IbmAccount, IbmApi, settings_of_environment
 from prefect_qiskit_runtime.errors import InvalidInputError, QiskitRuntimeError, to_fields
 from prefect_qiskit_runtime.models import PUB_PRIMITIVES, HardwareMode
@@ -89,6 +89,8 @@ async def run(
                 session=session,
                 line=BrokerLine(api, order.journal.parent),
                 settings=settings_of_environment(),
+                patience=Patience.within(order.limits.max_execution_seconds),
+                note=pipe.note,
             )
             broker = _Broker(account, pipe)
             serving = asyncio.create_task(broker.serve())

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
-import logging
 import os
 import random
 import time
@@ -29,8 +28,6 @@ from prefect_qiskit_runtime.client import (
     wait_for_room,
 )
 from prefect_qiskit_runtime.errors import QiskitRuntimeError, RateLimitedError
-
-logger = logging.getLogger(__name__)
 
 _MINUTE_SECONDS = 61.0  # counted from the answer to a submission, which arrived before it
 _LONGEST_PAUSE_SECONDS = 2.0
@@ -50,14 +47,22 @@ class BrokerLine:
         self._path = folder / f"line-{instance_name(api)}.json"
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[Sending]:
-        """Wait until one more submission is within the limits; the `with` block sends it."""
+    async def turn(self, report: Callable[[str], object]) -> AsyncIterator[Sending]:
+        """Wait until one more submission is within the limits; the `with` block sends it.
+
+        Args:
+            report: Receives the reason for a wait, as a sentence.
+        """
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             await _lock(descriptor)
             line = _LineFile(descriptor)
-            await wait_for_room(lambda: line.most_pending, self._pending, _say_full)
-            await line.wait_for_pace(self._api.submissions_per_minute or 0)
+            await wait_for_room(
+                lambda: line.most_pending,
+                self._pending,
+                lambda is_first: is_first and report(_FULL),
+            )
+            await line.wait_for_pace(self._api.submissions_per_minute or 0, report)
             try:
                 yield Sending(line, self._pending)
             finally:
@@ -107,10 +112,10 @@ class _LineFile:
         known = self._said.get("most_pending")
         return known["jobs"] if known is not None and known["until"] > time.time() else 0
 
-    async def wait_for_pace(self, per_minute: int) -> None:
+    async def wait_for_pace(self, per_minute: int, report: Callable[[str], object]) -> None:
         """Wait until one more submission is allowed within this minute, and count it."""
         while (wait_seconds := self._wait_seconds(per_minute)) > 0:
-            logger.info("The next submission to this instance is in %.0f s.", wait_seconds)
+            report(f"The next submission to this instance is in {wait_seconds:.0f} s.")
             await asyncio.sleep(wait_seconds)
         self._submissions.append(time.time())
         self._write()
@@ -159,6 +164,4 @@ async def _lock(descriptor: int) -> None:
             return
 
 
-def _say_full(is_first: bool) -> None:
-    if is_first:
-        logger.info("The account has as many pending jobs as it may: waiting until one has ended.")
+_FULL = "The account has as many pending jobs as it may: waiting until one has ended."

@@ -42,6 +42,11 @@ class ProgramPipe:
             self._writer.close()
             return None
 
+    def note(self, text: str) -> None:
+        """Send a sentence for the log of the program's job; no request is answered by it."""
+        line = json.dumps({"v": _VERSION, "note": text, "bytes": 0}).encode() + b"\n"
+        self._writer.write(line)  # whole: a message is never written in parts
+
     async def answer(self, number: int, body: bytes) -> None:
         """Answer a request."""
         await self._send({"id": number}, body)

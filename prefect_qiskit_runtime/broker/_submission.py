@@ -11,8 +11,10 @@ import json
 import logging
 import random
 import time
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from prefect_qiskit_runtime.broker._journal import Journal, Submission
 from prefect_qiskit_runtime.broker._line import BrokerLine, is_for_the_line
@@ -48,6 +50,11 @@ from prefect_qiskit_runtime.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
+_REPORT_SECONDS = 10.0
+"""How long before the program's time limit a wait ends."""
+
 _ATTEMPTS = 3
 _REFUSED_PAUSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 15.0
@@ -71,6 +78,28 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class Patience:
+    """How long a request of a program may wait until a job exists for it.
+
+    The service ends a program at its time limit. The wait ends a little earlier, so that the
+    program's job reports what it was waiting for.
+
+    Attributes:
+        ends_at: The end, by `time.monotonic`.
+        limit_seconds: The time limit of the program.
+    """
+
+    ends_at: float
+    limit_seconds: int
+
+    @classmethod
+    def within(cls, limit_seconds: int) -> Patience:
+        """Return the patience of a program that starts now."""
+        kept_seconds = min(_REPORT_SECONDS, limit_seconds / 2)
+        return cls(time.monotonic() + limit_seconds - kept_seconds, limit_seconds)
+
+
+@dataclass(frozen=True)
 class Account:
     """The account, device and session for which jobs are submitted.
 
@@ -82,6 +111,8 @@ class Account:
         session: The session of the jobs.
         line: The queue in which each submission waits for its turn.
         settings: The settings, such as the handling of unclear outcomes.
+        patience: How long a request may wait until a job exists for it.
+        note: Writes a sentence into the log of the program's job.
     """
 
     api: IbmApi
@@ -91,6 +122,8 @@ class Account:
     session: HardwareSession
     line: BrokerLine
     settings: Settings
+    patience: Patience
+    note: Callable[[str], object]
 
 
 class _NoJobError(Exception):
@@ -118,6 +151,9 @@ class HardwareCall:
         self._account = account
         self._asked = asked
         self._post: asyncio.Task[str] | None = None
+        self._waiting_for = ""
+        self._refusal = ""
+        self._reported: set[str] = set()
         self.job_id: str | None = None
 
     async def result(self) -> bytes:
@@ -143,7 +179,7 @@ class HardwareCall:
                 state = await self._end_of(self.job_id)
                 if state.status is JobStatus.COMPLETED:
                     text, _ = await read_result(
-                        self._account.api, self.job_id, _require_json, private=False
+                        self._account.api, self.job_id, _require_json, is_sent_once=False
                     )
                     return text.encode()
             if found is None and not await self._may_follow(state, own_jobs):
@@ -220,7 +256,7 @@ class HardwareCall:
             except _NoJobError as exc:
                 if not _is_unclear(exc.why):
                     self._account.journal.refused(submission)
-                    await self._wait_after(exc)
+                    await self._in_time(self._wait_after(exc))
                     continue
                 seconds = self._account.settings.submission_grace_seconds
                 if found := await self._look_for(submission, seconds, exc.why):
@@ -251,7 +287,9 @@ class HardwareCall:
         Raises:
             _NoJobError: It was refused, or had no answer.
         """
-        async with self._account.line.turn() as sending:
+        async with AsyncExitStack() as turn:
+            place = self._account.line.turn(self._report_wait)
+            sending = await self._in_time(turn.enter_async_context(place))
             session_id, limit = await self._account.session.enter()
             self._account.journal.intend(submission)
             self._post = asyncio.ensure_future(self._send(submission, session_id, limit))
@@ -260,6 +298,35 @@ class HardwareCall:
             except QiskitRuntimeError as exc:
                 await sending.note(exc)
                 raise _NoJobError(exc, session_id) from exc
+
+    async def _in_time(self, wait: Awaitable[T]) -> T:
+        """Wait for a turn, or after a refusal, until shortly before the program's time limit.
+
+        Raises:
+            ServiceUnavailableError: The time is over; the message says what was waited for.
+        """
+        patience = self._account.patience
+        left_seconds = max(0.0, patience.ends_at - time.monotonic())
+        try:
+            async with asyncio.timeout(left_seconds):
+                return await wait
+        except TimeoutError as exc:
+            reasons = [one for one in (self._refusal, self._waiting_for) if one]
+            why = " ".join(reasons) or "Other submissions to this instance came first."
+            raise ServiceUnavailableError(
+                f"No job was submitted to {self._account.backend} before the time limit of the"
+                f" program (max_execution_time={patience.limit_seconds} s) was nearly over. It was"
+                f" waiting because of this: {why} Run the program again later, or with a higher"
+                " max_execution_time."
+            ) from exc
+
+    def _report_wait(self, why: str) -> None:
+        """Write why a submission waits into the logs, once for each reason."""
+        if why not in self._reported:
+            self._reported.add(why)
+            self._account.note(f"Waiting to submit a job to {self._account.backend}: {why}")
+            logger.info("%s waits: %s", self._account.label, why)
+        self._waiting_for = "" if why == self._refusal else why
 
     async def _oldest(self, submission: Submission, job_id: str) -> str:
         """Return the oldest job with the tag, in case an earlier request created one after all."""
@@ -306,12 +373,13 @@ class HardwareCall:
                 raise refusal
             await self._account.session.lapsed(refused.session_id)
             return
+        self._refusal = f"A submission was refused for now: {refusal}"
         if is_for_the_line(refusal):
-            logger.info("A submission was refused for now: %s", refusal)
+            self._report_wait(self._refusal)
             return
         if not is_retryable(refusal) and next_step(refusal.code) is not NextStep.WAIT:
             raise refusal
-        logger.info("A submission was refused for now: %s", refusal)
+        self._report_wait(self._refusal)
         pause_seconds = refusal.retry_after_seconds or _REFUSED_PAUSE_SECONDS
         await asyncio.sleep(pause_seconds * random.uniform(1.0, 1.1))  # noqa: S311 - jitter
 

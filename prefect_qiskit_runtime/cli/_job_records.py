@@ -114,7 +114,7 @@ async def _results(api: RuntimeApi, a: Provenance, b: Provenance) -> tuple[Any, 
 
     if any(one.private or one.status is not JobStatus.COMPLETED for one in (a, b)):
         return None
-    found = [await read_result(api, one.job_id, decode, private=False) for one in (a, b)]
+    found = [await read_result(api, one.job_id, decode, is_sent_once=False) for one in (a, b)]
     return found[0][1], found[1][1]
 
 

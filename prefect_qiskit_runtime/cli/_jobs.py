@@ -142,7 +142,8 @@ def result(job_id: JobId) -> None:
         job, _, error = await _inspect(api, job_id)
         if error is not None:
             raise error
-        return (await read_result(api, job_id, str, private=job.private))[0]
+        once = api.sends_once(private=job.private)
+        return (await read_result(api, job_id, str, is_sent_once=once))[0]
 
     typer.echo(ask(wait))
 

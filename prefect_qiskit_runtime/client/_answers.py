@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from prefect_qiskit_runtime.client._proxies import ProxyFault, causes
 from prefect_qiskit_runtime.errors import (
+    DELETED_JOB,
     AccessDeniedError,
     AuthenticationError,
     ConfigurationError,
@@ -57,6 +58,8 @@ class Call:
         kind: The kind of object that is missing after a 404 (see `NotFoundError.kind`).
         identifier: The id or name of that object.
         repeatable: Whether sending it twice has the same effect as sending it once.
+        waits_for_object: Whether it is sent again while an object that was made a moment ago is
+            not visible yet.
     """
 
     method: str
@@ -65,6 +68,7 @@ class Call:
     kind: str = "page"
     identifier: str | None = None
     repeatable: bool = False
+    waits_for_object: bool = True
 
 
 def error_from_response(
@@ -138,6 +142,8 @@ def _error(call: Call, response: httpx.Response, refusal: _Refusal) -> QiskitRun
     if status in (404, 410):
         # A submission names a program and a backend: the service may report which is missing.
         kind, identifier = refusal.kind or call.kind, refusal.identifier or call.identifier
+        if kind == "job" and status == 410 and call.path == f"/jobs/{identifier}":
+            kind = DELETED_JOB
         return NotFoundError(tried, kind=kind, identifier=identifier)
     if status == 429:
         return RateLimitedError(tried)

@@ -568,6 +568,7 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
                 await self._require_open_session(options.session_id, refusal)
             raise
         submitted = read_model(call, response, JobSubmitted)
+        self._note_submitted(submitted.id)
         if hardware is not None:
             await self.hand_over_credentials(submitted.id)
         replayed = response.headers.get("Idempotent-Replayed", "").lower() == "true"
@@ -671,6 +672,9 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
     async def _require_open_session(self, session_id: str, refusal: QiskitRuntimeError) -> None:
         """Raise if the job was refused because of a closed session; ours report that directly."""
 
+    def _note_submitted(self, job_id: str) -> None:
+        """Record the id of a job that was submitted; ours show a job at once."""
+
     def _default_image(self) -> str | None:
         """Return the image of a job without one; None lets the service choose."""
         return None
@@ -743,6 +747,10 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
         call = job_call("GET", job_id, "get the result of", "/results", repeatable=True)
         headers = {"Result-Acknowledgement": "explicit"}
         return (await self.request(call, headers=headers)).content or None
+
+    def sends_once(self, *, private: bool) -> bool:
+        """Return whether the service deletes the result of a job when it sends it."""
+        return private and not self.keeps_private_results
 
     async def acknowledge_result(self, job_id: str) -> None:
         """Confirm that the result of a private job is stored, so that the service deletes it.

@@ -58,7 +58,10 @@ class Delivery:
         if not self.include_final or state.status is not JobStatus.COMPLETED:
             return
         text, result = await read_result(
-            self.api, self.job_id, self.decoders.decode_final, private=self.private
+            self.api,
+            self.job_id,
+            self.decoders.decode_final,
+            is_sent_once=self.api.sends_once(private=self.private),
         )
         await self._call("the final result", lambda _: result, text)
 

@@ -309,7 +309,10 @@ class RuntimeClientJob(KnownJob):
                 raise error
         return (
             await read_result(
-                self._api, self.job_id, decoders.decode_final, private=self._known().private
+                self._api,
+                self.job_id,
+                decoders.decode_final,
+                is_sent_once=self._api.sends_once(private=self._known().private),
             )
         )[1]
 

@@ -6,6 +6,7 @@ The errors of results that the service no longer has are here too.
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
@@ -27,7 +28,7 @@ class _Results(Protocol):
 
 
 async def read_result(
-    api: _Results, job_id: str, read: Callable[[str], T], *, private: bool
+    api: _Results, job_id: str, read: Callable[[str], T], *, is_sent_once: bool
 ) -> tuple[str, T]:
     """Fetch the result of a completed job and read it; the job is not affected by any error.
 
@@ -38,18 +39,19 @@ async def read_result(
         api: The service.
         job_id: The job, which must have completed.
         read: Converts the encoded text; called in a thread.
-        private: Whether the result can be read only once: it is then fetched only once.
+        is_sent_once: Whether the service deletes the result when it sends it, as IBM's does for
+            private jobs (see `RuntimeApi.sends_once`): it is then fetched only once.
 
     Returns:
         The encoded text, and the value that `read` returned.
 
     Raises:
-        DecodingError: `read` failed.
-        NotFoundError: The job is private, and its result was read before.
+        DecodingError: `read` failed. The message says so if the result cannot be fetched again.
+        NotFoundError: The result is sent only once, and was read before.
         ProtocolError: All answers were empty or pages of a gateway.
     """
     earlier: int | None = None
-    for pause_seconds in () if private else _PAUSES_SECONDS:
+    for pause_seconds in () if is_sent_once else _PAUSES_SECONDS:
         body = await api.job_result(job_id)
         try:
             if body and not is_page_of_gateway(body):
@@ -61,10 +63,13 @@ async def read_result(
         await asyncio.sleep(pause_seconds)
     body = await api.job_result(job_id)
     if body and is_page_of_gateway(body):
-        raise page_for_result(job_id, may_pass=not private)
-    if body:
+        raise page_for_result(job_id, may_pass=not is_sent_once)
+    if not body:
+        raise already_read(job_id) if is_sent_once else _empty(job_id)
+    try:
         return await asyncio.to_thread(_read, body, read)
-    raise already_read(job_id) if private else _empty(job_id)
+    except DecodingError as error:
+        raise (_lost(job_id, error) if is_sent_once else error) from error
 
 
 async def read_error(api: _Results, job_id: str) -> bytes | None:
@@ -149,6 +154,17 @@ def _read(body: bytes, read: Callable[[str], T]) -> tuple[str, T]:
             f"The result ({len(body)} bytes) is not UTF-8 text: {exc.reason} at byte {exc.start}."
         ) from exc
     return text, read(text)
+
+
+def _lost(job_id: str, error: DecodingError) -> DecodingError:
+    """Return the error of a result that cannot be read and is not sent again."""
+    text = (
+        f"{error} Job {job_id} is private, and its service sends the result only once: it cannot be"
+        " fetched again. The job is not sent again automatically."
+    )
+    clearer = copy.copy(error)
+    clearer.args = (text,)
+    return clearer
 
 
 def _empty(job_id: str) -> ProtocolError:

@@ -78,10 +78,12 @@ class Spent:
         seconds: All of them, including those that are assumed.
         assumed: The seconds that are assumed for ended jobs and for sessions whose usage the
             service has not reported, by their ids.
+        is_known: Whether the assumed seconds are an upper limit; if not, nothing is known.
     """
 
     seconds: float
     assumed: Mapping[str, float] = field(default_factory=dict)
+    is_known: bool = True
 
     @property
     def note(self) -> str:

@@ -88,6 +88,8 @@ class ResultStream:
             try:
                 async with aclosing(self._one_connection()) as events:
                     async for event in events:
+                        if isinstance(event, EndEvent):
+                            self._require_known_end(event)
                         yield event
                         if isinstance(event, EndEvent):
                             return
@@ -130,12 +132,22 @@ class ResultStream:
             self._next_seq = event.seq + 1
             self._failures = self._gaps = 0
         elif isinstance(event, StatusEvent):
-            if event.status is self._status:
+            if event.status == self._status:
                 return False
             self._status = event.status
         else:
             self._failures = 0
         return True
+
+    def _require_known_end(self, event: EndEvent) -> None:
+        """Raise if a job has ended in a state that is neither a success nor a failure here."""
+        if not event.state.status.is_terminal:
+            raise ProtocolError(
+                f"Cannot stream job {self._job_id}: the service reports its end with the status"
+                f" {event.state.status.value!r}, which this version of prefect-qiskit-runtime does"
+                " not know, so it is not treated as a success. Look at the job in the service, or"
+                " use the version of the service."
+            )
 
     def _count_gap(self) -> None:
         self._gaps += 1

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -99,6 +99,8 @@ class Budget:
         backend: The block with the limits.
         record: The preparation record of the job, with the estimate.
         max_execution_seconds: The execution time limit of the job.
+        approved: The scopes whose used time is not known and for which a person has approved the
+            next job. Such an approval is for one job, because it grants no known amount.
     """
 
     api: RuntimeApi
@@ -106,6 +108,7 @@ class Budget:
     backend: RuntimeBackend
     record: Mapping[str, Any]
     max_execution_seconds: int | None
+    approved: set[str] = field(default_factory=set)
 
     @classmethod
     def from_request(
@@ -155,6 +158,8 @@ class Budget:
     async def request_approval(self, error: BudgetExceededError) -> None:
         """Wait until a user resumes the flow run, which grants the amount of the limit once more.
 
+        If the used time is not known, it grants one job.
+
         Raises:
             BudgetExceededError: The given error, if the block does not ask for approval or the
                 flow run was not resumed.
@@ -164,12 +169,17 @@ class Budget:
             raise error
         if not await pause_until_resumed(root_id, str(error)):
             raise error
+        if not error.is_usage_known:
+            self.approved.add(error.scope)
+            logger_here().info("The flow run was resumed: one job is sent.")
+            return
         needed_seconds = error.used_seconds + error.estimated_seconds - error.limit_seconds
         grant(root_id, error.scope, error.limit_seconds, at_least_seconds=needed_seconds)
 
     def note(self, job_id: str) -> None:
         """Remember the estimate of a job that was sent."""
         _estimates[job_id] = self.estimate_seconds
+        self.approved.clear()
 
     async def _check(self, scope: BudgetScope, limit_seconds: float | None) -> None:
         if limit_seconds is None:
@@ -177,7 +187,9 @@ class Budget:
         root_id = await root_flow_run_id_here()
         used = await self._used(scope, root_id, limit_seconds)
         allowed_seconds = limit_seconds + granted_seconds(root_id, scope)
-        if used is None or used.seconds + self.estimate_seconds <= allowed_seconds:
+        if used is None or scope in self.approved:
+            return
+        if used.is_known and used.seconds + self.estimate_seconds <= allowed_seconds:
             return
         raise BudgetExceededError(
             f"The job was not sent: it is estimated to use {self.estimate_seconds:.1f} s of QPU"
@@ -190,6 +202,7 @@ class Budget:
             used_seconds=used.seconds,
             estimated_seconds=self.estimate_seconds,
             backend=self.backend.name,
+            is_usage_known=used.is_known,
         )
 
     async def _used(
@@ -200,10 +213,9 @@ class Budget:
             return Spent(0.0)
         if scope == "instance":
             consumed = (await self.policy.ask(self.api.usage)).usage_consumed_seconds
-            if consumed is None:  # unknown: only a person can allow more
-                return Spent(
-                    limit_seconds, {"the instance (usage_consumed_seconds)": limit_seconds}
-                )
+            if consumed is None:  # unknown: only a person can allow a job
+                assumed = {"the instance (usage_consumed_seconds)": limit_seconds}
+                return Spent(limit_seconds, assumed, is_known=False)
             return Spent(consumed)
         if scope == "day":
             midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -56,6 +56,11 @@ _STATE_PHRASES = {
 }
 
 
+def _phrase_of(status: JobStatus) -> str:
+    unknown = f"has the status {status.value!r}, which this version does not know: waiting for more"
+    return _STATE_PHRASES.get(status, unknown)
+
+
 async def follow(
     api: RuntimeApi, job_id: str, delivery: InterimDelivery, about: Mapping[str, str] | None = None
 ) -> EndEvent:
@@ -82,10 +87,10 @@ async def _follow(
     async for event in api.stream(job_id, delivery.next_seq):
         if isinstance(event, InterimEvent):
             await delivery(event)
-        elif isinstance(event, StatusEvent) and event.status is not seen:
+        elif isinstance(event, StatusEvent) and event.status != seen:
             seen = event.status
             # In order with the callbacks, which may run in another thread.
-            await deliver(logger.info, "Job %s %s.", job_id, _STATE_PHRASES[seen])
+            await deliver(logger.info, "Job %s %s.", job_id, _phrase_of(seen))
             if seen is JobStatus.RUNNING and about is not None:
                 send_state_event(seen, job_id, about)
         elif isinstance(event, EndEvent):
@@ -130,8 +135,9 @@ async def fetch_result(
         api: The service.
         job_id: The job.
         status: The final status of the job.
-        decoders: Decode the result. One that cannot be decoded is fetched again, unless private.
-        private: Whether the result can be read only once: it is then stored first.
+        decoders: Decode the result. One that cannot be decoded is fetched again if possible.
+        private: Whether the result can be read only once: it is then stored, on IBM before it is
+            decoded, elsewhere before it is acknowledged.
 
     Raises:
         JobError: The job ended without a result; the class shows the cause.
@@ -140,19 +146,27 @@ async def fetch_result(
             its result was read before.
         ProtocolError: The service sends an empty result.
     """
-    results = KeptPrivateResults(api) if private else api
+    kept = KeptPrivateResults(api) if private else None
     try:
         if status is not JobStatus.COMPLETED:
             error = await fetch_job_error(api, job_id)
             if error is not None:
                 note_end(job_id)
                 raise error
-        return await read_result(results, job_id, decoders.decode_final, private=private)
+        fetched = await read_result(
+            kept or api,
+            job_id,
+            decoders.decode_final,
+            is_sent_once=api.sends_once(private=private),
+        )
+        if kept is not None:
+            await kept.settle(job_id, fetched[0])
     except NotFoundError as missing:
         if missing.kind in ("job", DELETED_JOB) and missing.identifier == job_id:
             with deletion_explained(job_id):
                 await api.get_job(job_id)  # the job may exist even if its result is not found
         raise
+    return fetched
 
 
 async def fetch_job_error(api: RuntimeApi, job_id: str) -> JobError | None:

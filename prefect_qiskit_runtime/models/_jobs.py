@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -9,7 +10,15 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 
 from prefect_qiskit_runtime.errors import BudgetScope
-from prefect_qiskit_runtime.models._wire import UNKNOWN, Moment, Seconds, Side, WholeSeconds, Wire
+from prefect_qiskit_runtime.models._wire import (
+    UNKNOWN,
+    Moment,
+    Seconds,
+    Side,
+    WholeSeconds,
+    Wire,
+    unknown_status,
+)
 
 
 class ReasonCode:
@@ -29,10 +38,18 @@ class ReasonCode:
     MESSAGE_LIMIT = 90010
 
 
+# Services may add a reason to a status: "Cancelled - Ran too long", "Failed: no memory".
+_WITH_REASON = re.compile(
+    r"(?P<status>[a-z]+)(?:\s+-|\s*[:(])(?P<reason>.*)", re.IGNORECASE | re.DOTALL
+)
+
+
 class JobStatus(StrEnum):
     """States of a job, in order. A job ends in one of the last three.
 
-    Qiskit's names are aliases: `JobStatus.DONE is JobStatus.COMPLETED`.
+    Qiskit's names are aliases: `JobStatus.DONE is JobStatus.COMPLETED`. A status that a service has
+    added since, such as "Validating", keeps its text and equals none of these: the job has not
+    ended, as far as this version knows, and certainly has not succeeded.
     """
 
     QUEUED = "Queued"
@@ -52,14 +69,28 @@ class JobStatus(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> JobStatus | None:
-        # Services differ in upper and lower case, and may add a reason: "Cancelled - Ran too long".
-        text = str(value).lower().partition(" - ")[0]
-        return next((one for one in cls if one.value.lower() == text), None)
+        text = value.strip() if isinstance(value, str) else ""
+        if not text:
+            return None
+        named = {one.value.lower(): one for one in cls}
+        if (same := named.get(text.lower())) is not None:
+            return same
+        parts = _WITH_REASON.fullmatch(text)
+        before = None if parts is None else named.get(parts["status"].lower())
+        # "Completed - partially" may not be a success.
+        if before is None or before is JobStatus.COMPLETED:
+            return unknown_status(cls, text)
+        return before
 
     @property
     def is_terminal(self) -> bool:
         """Whether the job has ended."""
         return self in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this version knows the status."""
+        return any(self is one for one in JobStatus)
 
 
 # Reason codes of statuses that contain the reason.
@@ -67,7 +98,16 @@ _CODES_OF_STATUSES = {"cancelled - ran too long": ReasonCode.RAN_TOO_LONG}
 
 
 def _code_of_status(status: object) -> int | None:
-    return _CODES_OF_STATUSES.get(str(status).lower())
+    return _CODES_OF_STATUSES.get(str(status).strip().lower())
+
+
+def _reason_in_status(status: object) -> str | None:
+    """Return the reason that is part of a status, if any."""
+    parts = _WITH_REASON.fullmatch(status.strip()) if isinstance(status, str) else None
+    if parts is None or not JobStatus(status).is_known:
+        return None
+    reason = parts["reason"].strip()
+    return reason.removesuffix(")") if "(" not in reason else reason
 
 
 class UsedUpLimit(Wire):
@@ -94,10 +134,12 @@ class JobState(Wire):
     @model_validator(mode="before")
     @classmethod
     def _read_reason_of_status(cls, given: Any) -> Any:
-        if not isinstance(given, dict) or (code := _code_of_status(given.get("status"))) is None:
+        if not isinstance(given, dict):
             return given
-        stated = given.get("reason_code") or given.get("reasonCode")
-        return {**given, "reason_code": stated or code}
+        code = given.get("reason_code") or given.get("reasonCode")
+        reason = given.get("reason") or _reason_in_status(given.get("status"))
+        code = code or _code_of_status(given.get("status"))
+        return {**given, "reason": reason, "reason_code": code}
 
     status: JobStatus
     reason: Side[str | None] = None
@@ -183,7 +225,9 @@ class JobInfo(Wire):
         if not isinstance(given, dict) or _code_of_status(given.get("status")) is None:
             return given
         state = given.get("state")
-        if isinstance(state, dict) and JobStatus(state.get("status")) is JobStatus.CANCELLED:
+        if not isinstance(state, dict) or not isinstance(text := state.get("status"), str):
+            return given
+        if text.strip().lower() == JobStatus.CANCELLED.value.lower():
             return {**given, "state": {**state, "status": given["status"]}}
         return given
 

@@ -10,7 +10,15 @@ from typing import Any, Literal
 from pydantic import Field
 
 from prefect_qiskit_runtime.errors import ConfigurationError
-from prefect_qiskit_runtime.models._wire import UNKNOWN, Moment, Seconds, Side, WholeSeconds, Wire
+from prefect_qiskit_runtime.models._wire import (
+    UNKNOWN,
+    Moment,
+    Seconds,
+    Side,
+    WholeSeconds,
+    Wire,
+    unknown_status,
+)
 
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _TEXT = re.compile(r"(\d+[dhms]\s*)+")
@@ -54,7 +62,8 @@ class SessionState(StrEnum):
 
     A session is open until its first job starts. It is then active, or inactive after some time
     without a job, until it is closed. The pending states are on the way to the named state. A state
-    that a service has added since is unknown.
+    that a service has added since keeps its text and equals none of these; a state that it does not
+    report is unknown.
     """
 
     OPEN = "open"
@@ -67,9 +76,11 @@ class SessionState(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> SessionState | None:
-        if not isinstance(value, str):
+        text = value.strip() if isinstance(value, str) else ""
+        if not text:
             return None
-        return next((one for one in cls if one.value == value.lower()), cls.UNKNOWN)
+        known = (one for one in cls if one.value == text.lower())
+        return next(known, None) or unknown_status(cls, text)
 
 
 class SessionInfo(Wire):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -23,6 +24,20 @@ PROTOCOL_VERSION = 1
 
 UNKNOWN = "unknown"
 """Value of a text that a service left out, or sent in a form that cannot be read."""
+
+
+OneStatus = TypeVar("OneStatus", bound=StrEnum)
+
+
+def unknown_status(kind: type[OneStatus], text: str) -> OneStatus:
+    """Return a status that a service has added since; it equals none of the known ones.
+
+    It keeps its text, for display, as its name and value. It survives pickling, and two of the same
+    text are equal, but not identical.
+    """
+    status = str.__new__(kind, text)
+    status._name_ = status._value_ = text
+    return status
 
 
 class Wire(BaseModel):

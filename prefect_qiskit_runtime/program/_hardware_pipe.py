@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import threading
 from concurrent.futures import Future
 from typing import Any
@@ -54,6 +55,10 @@ class HardwarePipe:
             while line := stream.readline():
                 header = json.loads(line)
                 body = stream.read(header["bytes"])
+                if "note" in header:
+                    sys.stderr.write(header["note"] + "\n")  # part of the job's log
+                    sys.stderr.flush()
+                    continue
                 with self._lock:
                     answer = self._waiting.pop(header["id"])
                 if "error" in header:

@@ -58,6 +58,27 @@ async def test_events_come_in_order_and_end_with_the_end(wire: Wire, api: Runtim
     assert wire.seen[0].headers["authorization"] == f"Bearer {TOKEN}"
 
 
+async def test_an_unknown_status_is_passed_on_and_is_not_an_end(
+    wire: Wire, api: RuntimeApi
+) -> None:
+    new = {"type": "status", "status": "Validating"}
+    wire.on(STREAM, stream(new, new, RUNNING, end(0, "completed")))
+    events = [event async for event in api.stream("j1")]
+    texts = [event.status.value for event in events if isinstance(event, StatusEvent)]
+    assert texts == ["Validating", "Running"]
+    assert isinstance(events[-1], EndEvent)
+    assert events[-1].state.status is JobStatus.COMPLETED
+
+
+async def test_an_end_with_an_unknown_status_is_not_taken_for_a_success(
+    wire: Wire, api: RuntimeApi
+) -> None:
+    wire.on(STREAM, stream(RUNNING, end(0, "Partially completed")))
+    with pytest.raises(ProtocolError, match=r"^Cannot stream job j1: .*'Partially completed'"):
+        await api.wait_for_job("j1")
+    assert len(wire.calls(STREAM)) == 1
+
+
 async def test_a_stream_starts_at_the_number_that_is_asked_for(wire: Wire, api: RuntimeApi) -> None:
     wire.on(STREAM, stream(interim(7), interim(8), end(9)))
     assert await numbers(api, 7) == [7, 8]

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from prefect import flow, get_client
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas import FlowRun
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from qiskit import QuantumCircuit
 
@@ -184,6 +186,37 @@ async def test_a_session_counts_with_the_time_that_it_is_active(cloud: OfflineSe
     assert json.loads(str(artifact.data))[0]["session"] == session_id
 
 
+async def awaiting_approval(client: PrefectClient, running: asyncio.Task[int]) -> FlowRun:
+    """Return the flow run once it waits for approval."""
+    while True:
+        assert not running.done()
+        for found in await client.read_flow_runs():
+            if found.state_name == "AwaitingApproval":
+                return found
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.usefixtures("no_line")
+async def test_an_approval_while_the_usage_of_the_instance_is_unknown_is_for_one_job(
+    cloud: OfflineService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unknown(_api: object) -> InstanceUsage:
+        return InstanceUsage()
+
+    monkeypatch.setattr(BackendCalls, "usage", unknown)
+    monkeypatch.setenv("PREFECT_QISKIT_RUNTIME_FLOW_STATE_INTERVAL_SECONDS", "0.1")
+    backend = backend_of(cloud, max_qpu_seconds_of_instance=601, at_budget="pause")
+    running = asyncio.create_task(sampling.with_options(name="unknown")(backend, 3))
+    async with get_client() as client:
+        for sent in range(3):
+            paused = await awaiting_approval(client, running)
+            assert "usage_consumed_seconds" in str(paused.state and paused.state.message)
+            assert submissions(cloud) == sent
+            await client.resume_flow_run(paused.id)
+    assert await running == 3
+    assert submissions(cloud) == 3
+
+
 @pytest.mark.usefixtures("no_line")
 async def test_a_flow_run_waits_for_approval(
     cloud: OfflineService, monkeypatch: pytest.MonkeyPatch
@@ -192,12 +225,7 @@ async def test_a_flow_run_waits_for_approval(
     backend = backend_of(cloud, max_qpu_seconds_per_flow_run=5, at_budget="pause")
     running = asyncio.create_task(sampling.with_options(name="approved")(backend, 2))
     async with get_client() as client:
-        paused = None
-        while paused is None:
-            assert not running.done()
-            found = await client.read_flow_runs()
-            paused = next((one for one in found if one.state_name == "AwaitingApproval"), None)
-            await asyncio.sleep(0.05)
+        paused = await awaiting_approval(client, running)
         assert paused.state is not None
         assert "the limit for the flow run is 5 s, of which 10.0 s" in str(paused.state.message)
         assert submissions(cloud) == 1

@@ -22,6 +22,7 @@ from prefect_qiskit_runtime import (
     arun_sampler,
     asubmit_sampler,
     run_program,
+    submit_program,
     upload_program,
 )
 from prefect_qiskit_runtime.client import RuntimeClient
@@ -175,10 +176,64 @@ async def test_a_client_without_prefect_reports_a_private_result_that_was_read_b
     async with RuntimeClient(url=proxy.url, token=TOKENS["alice"]) as client:
         program_id = await client.upload_program(ANSWERING, {"name": "answering-null"})
         job = await client.run(program_id, {"answer": 7}, {"private": True})
-        proxy.faults.append(Fault(RESULTS, "before", 204, b""))
-        with pytest.raises(NotFoundError, match="has already been read: it was read elsewhere"):
+        assert await job.result() == 7
+        await job._api.acknowledge_result(job.job_id)
+        with pytest.raises(NotFoundError, match="is private, and its result can be fetched only"):
             await job.result()
-    assert asked(proxy, "/results") == 1
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_private_result_is_fetched_again_where_it_is_kept_until_acknowledged(
+    proxy: Proxy, prefect_server: None, damage: str
+) -> None:
+    credentials = RuntimeServiceCredentials(url=proxy.url, token=TOKENS["alice"])
+    team = RuntimeBackend(service="team", credentials=credentials, private=True)
+    program_id = upload_program.fn(ANSWERING, name="answering-null", backend=team)
+    proxy.faults.append(Fault(RESULTS, "after", 200, DAMAGED[damage]))
+
+    @flow
+    def once() -> int:
+        return run_program(program_id, {"answer": 7}, backend=team)
+
+    assert once() == 7
+    asked_for = [seen.split(" ")[0] for seen in proxy.seen if seen.endswith("/results")]
+    assert asked_for == ["GET", "GET", "DELETE"]
+
+
+def test_a_private_result_that_stays_damaged_is_neither_stored_nor_acknowledged(
+    proxy: Proxy, prefect_server: None
+) -> None:
+    credentials = RuntimeServiceCredentials(url=proxy.url, token=TOKENS["alice"])
+    team = RuntimeBackend(service="team", credentials=credentials, private=True)
+    program_id = upload_program.fn(ANSWERING, name="answering-null", backend=team)
+    cut = Fault(RESULTS, "after", 200, DAMAGED["cut"], times=2)
+    proxy.faults.append(cut)
+
+    @flow
+    def twice() -> int:
+        job = submit_program(program_id, {"answer": 7}, backend=team)
+        with pytest.raises(DecodingError, match="as JSON"):
+            job.result()
+        assert cut.happened == 2
+        return job.result()
+
+    assert twice() == 7
+    assert sum(seen.startswith("DELETE") for seen in proxy.seen) == 1
+
+
+async def test_the_error_of_a_damaged_private_result_says_that_ibm_does_not_send_it_again(
+    ibm: Proxy, backend: RuntimeBackend, prefect_server: None
+) -> None:
+    ibm.faults.append(Fault(RESULTS, "after", 200, DAMAGED["cut"]))
+    job = await asubmit_sampler.fn(
+        [flip()], backend=backend.model_copy(update={"private": True}), shots=5
+    )
+    with pytest.raises(DecodingError) as caught:
+        await job.aresult()
+    assert f"Job {job.job_id} is private, and its service sends the result only once" in str(
+        caught.value
+    )
+    assert asked(ibm, "/results") == 1
 
 
 def test_a_page_in_place_of_a_private_result_is_neither_stored_nor_acknowledged(
@@ -272,6 +327,30 @@ async def test_a_404_of_a_gateway_does_not_show_that_a_job_was_deleted(
     ibm.faults.append(Fault(RESULTS, "before", status, GATEWAYS[gateway]))
     assert await count(backend) == {"1": 5}
     assert [fault.happened for fault in ibm.faults] == [1, 1]
+    assert asked(ibm, "POST /api/v1/jobs") == 1
+
+
+INVISIBLE = b'{"errors": [{"code": 1291, "message": "Job not found."}]}'
+
+
+async def test_a_job_that_is_not_visible_right_after_its_submission_is_not_taken_for_deleted(
+    ibm: Proxy, backend: RuntimeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_polling, "_BETWEEN_REQUESTS_SECONDS", 0.01)
+    ibm.faults.append(Fault(r"GET /api/v1/jobs/\w+\?", "before", 404, INVISIBLE, times=3))
+    assert await count(backend) == {"1": 5}
+    assert (ibm.faults[0].happened, asked(ibm, "POST /api/v1/jobs")) == (3, 1)
+
+
+async def test_a_job_that_stays_invisible_ends_the_call_with_what_was_tried(
+    ibm: Proxy, backend: RuntimeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_polling, "_BETWEEN_REQUESTS_SECONDS", 0.01)
+    monkeypatch.setenv("PREFECT_QISKIT_RUNTIME_SUBMISSION_GRACE_SECONDS", "1")
+    ibm.faults.append(Fault(r"GET /api/v1/jobs/\w+\?", "before", 404, INVISIBLE, times=1000))
+    with pytest.raises(NotFoundError, match="has not shown it since") as caught:
+        await count(backend)
+    assert caught.value.kind == "unseen_job"
     assert asked(ibm, "POST /api/v1/jobs") == 1
 
 

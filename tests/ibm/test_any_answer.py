@@ -28,7 +28,7 @@ from prefect_qiskit_runtime.client import (
 )
 from prefect_qiskit_runtime.client.ibm import _login, _polling, api as ibm_api
 from prefect_qiskit_runtime.errors import ProtocolError, QiskitRuntimeError
-from prefect_qiskit_runtime.models import JobStatus
+from prefect_qiskit_runtime.models import JobStatus, StatusEvent
 from tests.ibm.api_schema import PRESENT, fault_of
 from tests.ibm.tampering import Change, broken_bodies, changed, changes
 
@@ -406,6 +406,87 @@ def test_an_unreadable_list_of_pending_jobs_never_ends_the_waits_for_its_jobs(
 
         first, second = ask_of(cloud, both, answers)
         assert (first.status, second.status) == (JobStatus.COMPLETED, JobStatus.COMPLETED)
+
+    check()
+
+
+# --- statuses -----------------------------------------------------------------------------------
+
+KNOWN = {one.value.lower() for one in JobStatus}
+NEW_STATUSES = ["Initializing", "Validating", "Done", "Completed with errors", "Completed - partly"]
+new_statuses = st.sampled_from(NEW_STATUSES) | st.text(min_size=1, max_size=30).map(
+    str.strip
+).filter(lambda text: text and re.split(r"\W", text.lower())[0] not in KNOWN)
+OPEN_STATES = ["open", "active", "inactive", "closed", "pending_inactive", "pending_closed"]
+
+
+@st.composite
+def spelt(draw: st.DrawFn, status: JobStatus) -> str:
+    """Draw a spelling of a known status: in any case and, except for a success, with a reason."""
+    text = "".join(draw(st.sampled_from([one.lower(), one.upper()])) for one in status.value)
+    if status is JobStatus.COMPLETED or draw(st.booleans()):
+        return text
+    return draw(st.sampled_from(["{} - {}", "{}: {}", "{} ({})"])).format(text, draw(st.text()))
+
+
+def with_status(status: str, job_id: str = "j1") -> dict[str, Any]:
+    return {**job(job_id, "Running", state={"status": status}), "status": status}
+
+
+def test_a_listing_holds_whatever_the_status_of_a_job_is(cloud: Cloud) -> None:
+    @few
+    @given(status=new_statuses)
+    def check(status: str) -> None:
+        answers = {"GET /jobs": jobs(job("j1"), with_status(status, "j2"), job("j3", "Failed"))}
+        found = [one.state.status for one in ask_of(cloud, lambda api: api.list_jobs(), answers)]
+        assert found == [JobStatus.COMPLETED, status, JobStatus.FAILED]
+        assert (found[1].value, found[1].is_terminal, found[1].is_known) == (status, False, False)
+        assert found[1] not in list(JobStatus)
+        assert ask_of(cloud, spent_by_all, answers) == 3 * 30
+
+    check()
+
+
+def test_known_statuses_are_read_in_any_case_and_with_a_reason(cloud: Cloud) -> None:
+    @few
+    @given(data=st.data())
+    def check(data: st.DataObject) -> None:
+        status = data.draw(st.sampled_from(list(JobStatus)))
+        answers = {"GET /jobs": jobs(with_status(data.draw(spelt(status))))}
+        (found,) = ask_of(cloud, lambda api: api.list_jobs(), answers)
+        assert found.state.status is status
+
+    check()
+
+
+def test_a_wait_goes_on_through_unknown_statuses_to_a_known_end(cloud: Cloud) -> None:
+    @few
+    @given(data=st.data())
+    def check(data: st.DataObject) -> None:
+        new = data.draw(st.lists(new_statuses, min_size=1, max_size=3))
+        end = data.draw(st.sampled_from(list(JobStatus)[2:]))
+        last = with_status(data.draw(spelt(end)))
+
+        async def seen(api: IbmApi) -> list[str]:
+            return [one.status async for one in api.stream("j1") if isinstance(one, StatusEvent)]
+
+        answers = {"GET /jobs/j1": Turns([*map(with_status, new), last])}
+        statuses = ask_of(cloud, seen, answers)
+        changes = [one for one, before in zip(new, [None, *new], strict=False) if one != before]
+        assert statuses == [*changes, end]
+
+    check()
+
+
+def test_a_listing_of_sessions_holds_whatever_their_states_are(cloud: Cloud) -> None:
+    @few
+    @given(state=new_statuses.filter(lambda text: text.lower() not in OPEN_STATES))
+    def check(state: str) -> None:
+        answers = {"GET /sessions": {"sessions": [{**SESSION, "state": state}, SESSION]}}
+        answers["GET /sessions"]["sessions"][1] = {**SESSION, "id": "s2", "state": "CLOSED"}
+        found = ask_of(cloud, lambda api: api.list_sessions(), answers)
+        assert [one.state for one in found] == [state, "closed"]
+        assert found[0].state.value == state
 
     check()
 

@@ -72,6 +72,45 @@ def is_essential(path: Path) -> bool:
     return not path or path[-1] in ESSENTIAL or isinstance(path[-1], int)
 
 
+class Renaming(Tampering):
+    """Reports statuses that no version of the client knows, a few times for each job.
+
+    Known statuses arrive in another case.
+    """
+
+    def __init__(self, statuses: list[str], posts: list[int]) -> None:
+        super().__init__(random.Random(0), lambda _: True, posts)
+        self._statuses = statuses
+
+    def _changed(self, body: Any) -> Any:
+        for job in [body, *body.get("jobs", [])]:
+            if "state" in job and "usage" in job:
+                status = job["state"]["status"].upper()
+                job["state"]["status"] = job["status"] = (
+                    self._statuses.pop() if self._statuses else status
+                )
+        return body
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_call_waits_through_statuses_that_it_does_not_know(
+    cloud: OfflineService, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(_polling, "_BETWEEN_REQUESTS_SECONDS", 0.01)
+    statuses, posts = ["Finished", "Completed - partly", "Initializing"], []
+
+    def renamed(*_args: Any, headers: Any = None, **_kwargs: Any) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=Renaming(statuses, posts), headers=headers)
+
+    monkeypatch.setattr(_transport, "open_http", renamed)
+    backend = ibm_backend(cloud.url, cloud.token, max_qpu_seconds_per_day=600)
+    (result,) = asyncio.run(called(backend))
+    assert result.data.meas.get_counts() == {"1": 5}
+    assert (posts, statuses) == ([200], [])
+    for status in ("Initializing", "Completed - partly", "Finished"):
+        assert f"has the status '{status}', which this version does not know" in caplog.text
+
+
 @pytest.mark.usefixtures("prefect_server")
 @pytest.mark.parametrize("may_lack_anything", [False, True])
 def test_a_call_has_its_result_and_one_job_whatever_ibm_answers(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -124,6 +126,21 @@ async def test_a_job_that_our_client_submitted_is_read(service, submit) -> None:
     np.testing.assert_array_equal(job.inputs["values"], [0, 1, 2])
     assert job.metrics()["timestamps"]["finished"] is not None
     assert service.usage()["usage_limit_reached"] is False
+
+
+async def test_the_usage_of_a_job_is_that_of_the_service(
+    service: QiskitRuntimeService, submit: Callable[..., object], team: TeamService
+) -> None:
+    job = service.job(await submit())
+    job.wait_for_final_state(timeout=60)
+    assert job.metrics()["usage"] == {"qpu_charge_time_seconds": 0.0, "status": "complete"}
+    assert (job.usage(), job.usage(partial=True)) == (0.0, 0.0)
+    # No device can be used here: the time that its job has used is written into the database.
+    with closing(sqlite3.connect(team.home / "runtime.db")) as database, database:
+        used = "UPDATE jobs SET quantum_seconds = 12.5 WHERE id = ?"
+        assert database.execute(used, [job.job_id()]).rowcount == 1
+    assert (job.usage(), job.usage(partial=True)) == (12.5, 12.5)
+    assert job.metrics()["circuits_execution_time_ns"] == 12_500_000_000
 
 
 async def test_a_failed_job_tells_why(service, submit) -> None:

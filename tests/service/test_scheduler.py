@@ -21,6 +21,10 @@ from prefect_qiskit_runtime.service.execution.executor import (
 )
 from prefect_qiskit_runtime.service.store import jobs, results
 
+CHARGED, CIRCUITS = "qpu_charge_time_seconds", "circuits_execution_time_ns"
+OUR_USAGE = {"seconds": 1.5, "quantum_seconds": 0.25}
+PENDING = {CHARGED: 0, "status": "pending"}
+
 
 async def _state(client, job_id: str) -> dict[str, Any]:
     return (await client.get(f"/jobs/{job_id}")).json()["state"]
@@ -59,6 +63,37 @@ async def test_a_completed_job_has_result_metrics_and_versions(local) -> None:
     assert metrics["bss"] == {"seconds": 1.5}
     stamps = metrics["timestamps"]
     assert stamps["created"] <= stamps["running"] <= stamps["finished"]
+
+
+@pytest.mark.parametrize(
+    ("version", "running", "ended", "circuits_ns"),
+    [
+        (None, {"seconds": 0.0, "quantum_seconds": 0.0}, OUR_USAGE, None),
+        ("2026-03-14", {"seconds": 0.0, "quantum_seconds": 0.0}, OUR_USAGE, None),
+        ("2026-03-15", PENDING, {CHARGED: 0.25, "status": "complete"}, None),
+        ("2026-04-15", PENDING, {CHARGED: 0.25, "status": "complete"}, 250_000_000),
+        ("2027-01-01", PENDING, {CHARGED: 0.25, "status": "complete"}, 250_000_000),
+    ],
+)
+async def test_the_usage_has_the_form_of_the_version_that_a_client_names(
+    local, version: str | None, running: object, ended: object, circuits_ns: int | None
+) -> None:
+    headers = {} if version is None else {"IBM-API-Version": version}
+    async with local.client() as client:
+
+        async def usages() -> list[Any]:
+            listed = (await client.get("/jobs", headers=headers)).json()["jobs"][0]
+            job = (await client.get(f"/jobs/{job_id}", headers=headers)).json()
+            metrics = (await client.get(f"/jobs/{job_id}/metrics", headers=headers)).json()
+            assert ("bss" in metrics) is (running != PENDING)
+            return [listed["usage"], job["usage"], metrics["usage"], metrics.get(CIRCUITS)]
+
+        job_id = await local.job(client, await local.program(client))
+        execution = await local.executor.next()
+        assert (await usages())[:3] == [running] * 3
+        execution.send(Started({}), Result("1"), Usage(1.5, 0.25), Exited(0, None, False))
+        await local.ended(job_id)
+        assert await usages() == [ended, ended, ended, circuits_ns]
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from prefect_qiskit_runtime.client._answers import (
 )
 from prefect_qiskit_runtime.client._calls import read_model
 from prefect_qiskit_runtime.client._transport import Authentication, pauses
+from prefect_qiskit_runtime.client.ibm._new_jobs import NewJobs
 from prefect_qiskit_runtime.errors import (
     AuthenticationError,
     QiskitRuntimeError,
@@ -74,10 +75,12 @@ class IamLogin:
 
     Attributes:
         crns: The CRNs of instances that were found with the key, by search criteria.
+        new_jobs: The jobs that were submitted with the key and not seen since.
     """
 
     def __init__(self, url: str, api_key: str) -> None:
         self.crns: dict[object, str] = {}
+        self.new_jobs = NewJobs()
         self._url = url
         self._api_key = api_key
         self._lock = threading.Lock()

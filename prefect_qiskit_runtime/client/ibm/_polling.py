@@ -19,7 +19,12 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Protocol
 
-from prefect_qiskit_runtime.errors import ProtocolError, QiskitRuntimeError, is_retryable
+from prefect_qiskit_runtime.errors import (
+    NotFoundError,
+    ProtocolError,
+    QiskitRuntimeError,
+    is_retryable,
+)
 from prefect_qiskit_runtime.models import (
     EndEvent,
     JobInfo,
@@ -79,7 +84,7 @@ class _Waiting:
     def hear(self, state: JobState) -> None:
         """Record the state of the job, and send it to the caller if it is new."""
         self.heard_at = _now()
-        if state.status is not self.status:
+        if state.status != self.status:
             self.status, self.since = state.status, _now()
             self.send(state)
 
@@ -250,6 +255,10 @@ class JobPoller:
         try:
             job = await jobs.ask_job(job_id)
         except QiskitRuntimeError as fault:
+            if isinstance(fault, NotFoundError) and is_retryable(fault):
+                for one in waiting:  # a new job is not visible yet
+                    one.alone_at = _now() + one.pause_seconds()
+                return
             if is_retryable(fault):
                 raise
             self._fail(waiting, fault)  # the fault concerns this job only

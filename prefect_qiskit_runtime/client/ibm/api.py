@@ -22,6 +22,7 @@ from prefect_qiskit_runtime.client.ibm._login import (
     IamLogin,
     iam_login,
 )
+from prefect_qiskit_runtime.client.ibm._new_jobs import NewJobs
 from prefect_qiskit_runtime.client.ibm._polling import job_poller
 from prefect_qiskit_runtime.errors import (
     ConfigurationError,
@@ -37,6 +38,9 @@ from prefect_qiskit_runtime.models import (
     StreamEvent,
 )
 from prefect_qiskit_runtime.settings import Settings
+
+_INVISIBLE_PAUSE_SECONDS = 1.0
+"""The pause before a job that was submitted a moment ago is asked for again."""
 
 API_VERSION = "2026-04-15"
 """The version of IBM's API that is used here, the same as in qiskit-ibm-runtime 0.51."""
@@ -100,9 +104,41 @@ class IbmApi(RuntimeApi):
         content: bytes | str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx.Response:
-        """Return the answer to a call, as `RuntimeApi` does; reject calls that IBM lacks."""
+        """Return the answer to a call, as `RuntimeApi` does; reject calls that IBM lacks.
+
+        A job that was submitted here and is not visible yet is asked for again until it is.
+        """
         _require_offered(call)
-        return await super().request(call, query=query, content=content, headers=headers)
+        while True:
+            try:
+                response = await super().request(
+                    call, query=query, content=content, headers=headers
+                )
+            except NotFoundError as missing:
+                error = self._explained(call, missing)
+                if error is missing:
+                    raise
+                if not (error.transient and call.waits_for_object):
+                    raise error from missing
+            else:
+                if call.kind == "job" and call.identifier is not None:
+                    self._new_jobs.forget(call.identifier)
+                return response
+            await asyncio.sleep(_INVISIBLE_PAUSE_SECONDS)
+
+    def _explained(self, call: Call, missing: NotFoundError) -> NotFoundError:
+        """Return the error of a 404, which may only mean that a new job is not visible yet."""
+        if call.path != f"/jobs/{call.identifier}" and not call.path.endswith("/cancel"):
+            return missing  # for example a result that a job does not have
+        grace_seconds = self._settings.submission_grace_seconds
+        return self._new_jobs.explain(missing, grace_seconds)
+
+    @property
+    def _new_jobs(self) -> NewJobs:
+        return _login_of(self.account).new_jobs
+
+    def _note_submitted(self, job_id: str) -> None:
+        self._new_jobs.add(job_id)
 
     def stream(self, job_id: str, from_seq: int = 0) -> AsyncGenerator[StreamEvent]:  # noqa: ARG002 - IBM has no interim results
         """Follow a job: its states and its end. IBM has no stream, so it is polled.
@@ -142,11 +178,14 @@ class IbmApi(RuntimeApi):
         """Return a page of the pending jobs, and their total number if known, without retries."""
         query = {"exclude_params": True, "pending": True}
         call = Call("GET", "/jobs", "list pending jobs")
-        return await read_page(self, call, query, Page("jobs", JobInfo, limit, offset))
+        page, total = await read_page(self, call, query, Page("jobs", JobInfo, limit, offset))
+        for job in page:
+            self._new_jobs.forget(job.id)
+        return page, total
 
     async def ask_job(self, job_id: str) -> JobInfo:
         """Return a job as `get_job` does, without retries."""
-        call = job_call("GET", job_id, "get")
+        call = replace(job_call("GET", job_id, "get"), waits_for_object=False)
         return read_model(call, await self.request(call, query={"exclude_params": True}), JobInfo)
 
     async def job_logs(self, job_id: str) -> str:

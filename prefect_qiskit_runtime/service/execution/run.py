@@ -191,6 +191,7 @@ class JobRun:
         try:
             broker = await Broker.start(self._broker_order())
         except BrokerError as exc:
+            self._hardware_seconds = 0.0
             return self._not_started(exc), self._stop
         try:
             end, stop = await self._execute_with(broker)
@@ -296,7 +297,8 @@ class JobRun:
                 quantum_seconds=usage.quantum_seconds,
                 simulation_methods=usage.simulation_methods or None,
             )
-        if self._hardware_seconds is not None:
+        if self._claimed.job.hardware is not None:
+            # The runner measures no device. None if the broker could not report it: not known.
             end = replace(end, quantum_seconds=self._hardware_seconds)
         return end
 

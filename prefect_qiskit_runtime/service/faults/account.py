@@ -17,7 +17,6 @@ from starlette.types import Message, Scope
 from prefect_qiskit_runtime.models import JobStatus
 from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.faults.book import FaultBook, RequestFacts
-from prefect_qiskit_runtime.service.faults.ibm_answers import CHARGED
 from prefect_qiskit_runtime.service.faults.requests import Exchange
 from prefect_qiskit_runtime.service.faults.scenarios import (
     BackendOffline,
@@ -28,6 +27,7 @@ from prefect_qiskit_runtime.service.faults.scenarios import (
     UsageLimit,
     matches,
 )
+from prefect_qiskit_runtime.service.http.views import CHARGED
 from prefect_qiskit_runtime.service.problem import problem_response
 from prefect_qiskit_runtime.service.store import Store
 from prefect_qiskit_runtime.service.store.jobs import page_jobs

@@ -18,10 +18,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from prefect_qiskit_runtime.errors import AuthenticationError, InvalidInputError
 from prefect_qiskit_runtime.models import PRIMITIVES
 from prefect_qiskit_runtime.service.access_tokens import Authenticator, Purpose
-from prefect_qiskit_runtime.service.faults.ibm_answers import VERSION_HEADER, Form, form_of
+from prefect_qiskit_runtime.service.faults.ibm_answers import Form, form_of
 from prefect_qiskit_runtime.service.faults.requests import Exchange
 from prefect_qiskit_runtime.service.faults.scenarios import matches
 from prefect_qiskit_runtime.service.http.auth import token_of
+from prefect_qiskit_runtime.service.http.dialect import VERSION_HEADER
 from prefect_qiskit_runtime.service.http.gate import without_prefix
 from prefect_qiskit_runtime.service.instances import crn
 from prefect_qiskit_runtime.service.json_text import parse_object

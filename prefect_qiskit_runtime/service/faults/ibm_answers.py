@@ -1,8 +1,7 @@
 """The forms of IBM's answers: its fields only, as of the version that a request names.
 
-Two versions of IBM's API differ in the usage of jobs. Until 2026-03-15 it is `quantum_seconds`, and
-`bss` repeats the wall-clock time. Since then it is `qpu_charge_time_seconds`, with a status that is
-"pending" until the value is final. Since 2026-04-15 metrics also have the time of the circuits.
+Two versions of IBM's API differ in the usage of jobs, which the service writes as the request asks.
+Before 2026-03-15, `bss` repeats the wall-clock time, also in jobs.
 """
 
 from __future__ import annotations
@@ -10,16 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from prefect_qiskit_runtime.models import JobStatus
 from prefect_qiskit_runtime.service.faults.scenarios import matches
-
-VERSION_HEADER = "ibm-api-version"
-CHARGED_SINCE = "2026-03-15"
-CIRCUIT_TIMES_SINCE = "2026-04-15"
-
-CHARGED = "qpu_charge_time_seconds"
-
-_NANOSECONDS = 1e9
+from prefect_qiskit_runtime.service.http.views import CHARGED_SINCE
 
 # The fields of each kind of object; other fields of our answers are left out.
 _JOB = (
@@ -39,7 +30,9 @@ _JOB = (
     "private",
     "params",
     "estimated_running_time_seconds",
+    "usage",
 )
+_METRICS = ("timestamps", "qiskit_version", "usage", "bss", "circuits_execution_time_ns")
 _STATE = ("status", "reason", "reason_code", "reasonCode", "reason_solution")
 _DEVICE = ("name", "status", "queue_length", "qubits", "physical_qubits", "is_simulator")
 _STATUS = ("state", "status", "length_queue", "backend_version")
@@ -81,29 +74,17 @@ def _job(job: Any, version: str) -> dict[str, Any]:
     known = {name: value for name, value in _only(_JOB, job).items() if value is not None}
     known["state"] = _only(_STATE, job["state"])
     known["program"] = _only(("id",), job["program"])
-    return known | _times(
-        job["usage"], version, is_final=JobStatus(job["state"]["status"]).is_terminal
-    )
+    if version < CHARGED_SINCE:
+        known["bss"] = {"seconds": job["usage"]["seconds"]}
+    return known
 
 
 def _jobs(body: Any, version: str) -> dict[str, Any]:
     return {**body, "jobs": [_job(job, version) for job in body["jobs"]]}
 
 
-def _metrics(body: Any, version: str) -> dict[str, Any]:
-    known = _only(("timestamps", "qiskit_version"), body)
-    usage, is_final = body["usage"], body["timestamps"]["finished"] is not None
-    if version >= CIRCUIT_TIMES_SINCE:
-        known["circuits_execution_time_ns"] = round(usage["quantum_seconds"] * _NANOSECONDS)
-    return known | _times(usage, version, is_final=is_final)
-
-
-def _times(usage: Mapping[str, float], version: str, *, is_final: bool) -> dict[str, Any]:
-    """Return the fields with the used time."""
-    if version < CHARGED_SINCE:
-        return {"usage": dict(usage), "bss": {"seconds": usage["seconds"]}}
-    charged = usage["quantum_seconds"] if is_final else 0
-    return {"usage": {CHARGED: charged, "status": "complete" if is_final else "pending"}}
+def _metrics(body: Any, version: str) -> dict[str, Any]:  # noqa: ARG001 - as the other forms
+    return _only(_METRICS, body)
 
 
 def _devices(body: Any, version: str) -> dict[str, Any]:  # noqa: ARG001 - as the other forms

@@ -10,6 +10,15 @@ from prefect_qiskit_runtime.models import JobMetrics, ProgramInfo, ProgramSpec, 
 from prefect_qiskit_runtime.service.instances import GROUP, HUB, PROJECT
 from prefect_qiskit_runtime.service.store.records import Job, NewJob, Owner, Program, Session
 
+CHARGED_SINCE = "2026-03-15"
+"""The version of IBM's API since which the usage of a job is `qpu_charge_time_seconds`."""
+
+CIRCUIT_TIMES_SINCE = "2026-04-15"
+"""The version of IBM's API since which metrics have the time of the circuits."""
+
+CHARGED = "qpu_charge_time_seconds"
+_NANOSECONDS = 1e9
+
 # IBM's reason codes: see models.ReasonCode.
 _IBMS_OWN = range(10_000)
 
@@ -33,8 +42,13 @@ def program_view(program: Program, viewer: Owner, *, with_source: bool = False) 
     return info.model_dump(mode="json", exclude_none=True)
 
 
-def job_view(job: Job) -> dict[str, Any]:
-    """Return a job without its inputs."""
+def job_view(job: Job, version: str = "") -> dict[str, Any]:
+    """Return a job without its inputs.
+
+    Args:
+        job: The job.
+        version: The version of IBM's API that the client names, by which its usage is written.
+    """
     return {
         "id": job.id,
         # Three generations of clients read these in different places.
@@ -55,7 +69,7 @@ def job_view(job: Job) -> dict[str, Any]:
         "private": job.private,
         "attempt": job.attempt,
         "idempotency_key": job.idempotency_key,
-        "usage": _usage(job),
+        "usage": _usage(job, version),
         "versions": job.versions,
         "simulation": job.simulation,
         "simulation_methods": job.simulation_methods,
@@ -98,15 +112,14 @@ def state_view(job: Job) -> dict[str, Any]:
     return state
 
 
-def job_text(job: Job, params: bytes | None) -> bytes:
+def job_text(job: Job, params: bytes | None, version: str) -> bytes:
     """Return a job as JSON text, with its inputs inserted exactly as sent."""
-    text = json.dumps(job_view(job)).encode()
+    text = json.dumps(job_view(job, version)).encode()
     return text if params is None else b'%s, "params": %s}' % (text[:-1], params)
 
 
-def metrics_view(job: Job) -> dict[str, Any]:
-    """Return times, usage and versions of a job."""
-    usage = _usage(job)
+def metrics_view(job: Job, version: str) -> dict[str, Any]:
+    """Return times, usage and versions of a job, in the form of a version of IBM's API."""
     versions = job.versions or {}
     metrics = JobMetrics(
         timestamps={
@@ -114,11 +127,15 @@ def metrics_view(job: Job) -> dict[str, Any]:
             "running": job.started_at,
             "finished": job.ended_at,
         },
-        usage=usage,
         qiskit_version=versions.get("qiskit"),
         versions=versions,
     )
-    return {**metrics.model_dump(mode="json"), "bss": {"seconds": usage["seconds"]}}
+    view = {**metrics.model_dump(mode="json"), "usage": _usage(job, version)}
+    if version < CHARGED_SINCE:
+        view["bss"] = {"seconds": _running_seconds(job)}
+    if version >= CIRCUIT_TIMES_SINCE:
+        view["circuits_execution_time_ns"] = round((_quantum_seconds(job) or 0.0) * _NANOSECONDS)
+    return view
 
 
 def session_view(session: Session, now: datetime) -> dict[str, Any]:
@@ -146,11 +163,29 @@ def session_view(session: Session, now: datetime) -> dict[str, Any]:
     }
 
 
-def _usage(job: Job) -> dict[str, float]:
+def _usage(job: Job, version: str) -> dict[str, Any]:
+    """Return the time used by a job, in the form of a version of IBM's API, or else in ours."""
+    quantum_seconds = _quantum_seconds(job)
+    if version >= CHARGED_SINCE:
+        if not job.state.is_terminal or quantum_seconds is None:
+            return {CHARGED: 0, "status": "pending"}
+        return {CHARGED: quantum_seconds, "status": "complete"}
+    seconds = {"seconds": _running_seconds(job)}
+    return seconds if quantum_seconds is None else {**seconds, "quantum_seconds": quantum_seconds}
+
+
+def _running_seconds(job: Job) -> float:
     seconds = job.usage_seconds
     if seconds is None and job.started_at is not None and job.ended_at is not None:
         seconds = (job.ended_at - job.started_at).total_seconds()
-    return {"seconds": seconds or 0.0, "quantum_seconds": job.quantum_seconds or 0.0}
+    return seconds or 0.0
+
+
+def _quantum_seconds(job: Job) -> float | None:
+    """Return the time on a device; None if a job on hardware has ended and it is not known."""
+    if job.quantum_seconds is None and job.hardware is not None and job.started_at is not None:
+        return None
+    return job.quantum_seconds or 0.0
 
 
 def _legacy_status(job: Job) -> str:

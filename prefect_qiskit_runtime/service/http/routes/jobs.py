@@ -19,7 +19,7 @@ from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.devices import actual_name
 from prefect_qiskit_runtime.service.http import private_results
 from prefect_qiskit_runtime.service.http.auth import Caller, Context
-from prefect_qiskit_runtime.service.http.dialect import FollowsLinks, IsIbms
+from prefect_qiskit_runtime.service.http.dialect import ApiVersion, FollowsLinks, IsIbms
 from prefect_qiskit_runtime.service.http.openapi import (
     TEXT,
     answers,
@@ -112,25 +112,30 @@ async def list_jobs(
     context: Context,
     owner: Caller,
     listing: Annotated[_Listing, Depends()],
+    version: ApiVersion,
     tags: Annotated[list[str] | None, Query()] = None,
 ) -> dict[str, Any]:
     """List the caller's jobs, by default newest first."""
     if listing.provider is not None and not is_ours(*listing.provider.split("/")):
         return {"jobs": [], "count": 0}
     page, count = await context.store.read(statements.page_jobs, owner, listing.filter(tags or []))
-    return {"jobs": [job_view(job) for job in page], "count": count}
+    return {"jobs": [job_view(job, version) for job in page], "count": count}
 
 
 @router.get("/{job_id}", responses=answers(JobInfo))
 async def get_job(
-    job_id: str, context: Context, owner: Caller, exclude_params: bool = False
+    job_id: str,
+    context: Context,
+    owner: Caller,
+    version: ApiVersion,
+    exclude_params: bool = False,
 ) -> Response:
     """Return a job, with its inputs as sent unless it is private."""
     job = await jobs.find(context, job_id, owner)
     params = None
     if not exclude_params and not job.private:
         params = await context.store.read(results.find_inputs, job_id)
-    return Response(job_text(job, params), media_type="application/json")
+    return Response(job_text(job, params, version), media_type="application/json")
 
 
 @router.get(
@@ -211,9 +216,11 @@ async def get_logs(job_id: str, context: Context, owner: Caller) -> Response:
 
 
 @router.get("/{job_id}/metrics", responses=answers(JobMetrics))
-async def get_metrics(job_id: str, context: Context, owner: Caller) -> dict[str, Any]:
+async def get_metrics(
+    job_id: str, context: Context, owner: Caller, version: ApiVersion
+) -> dict[str, Any]:
     """Return times, usage and versions."""
-    return metrics_view(await jobs.find(context, job_id, owner))
+    return metrics_view(await jobs.find(context, job_id, owner), version)
 
 
 @router.put(
