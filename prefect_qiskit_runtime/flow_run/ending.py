@@ -184,8 +184,10 @@ def time_limit_passed() -> str | None:
         *(("flow", context.flow, context) for context in _contexts_here(FlowRunContext)),
     ]
     for kind, run_code, context in limits:
-        seconds = None if run_code is None else run_code.timeout_seconds
-        if seconds is not None and now >= context.start_time + timedelta(seconds=seconds):
+        if run_code is None or run_code.timeout_seconds is None:
+            continue
+        seconds = run_code.timeout_seconds
+        if now >= context.start_time + timedelta(seconds=seconds):
             return f"the time limit of {kind} {run_code.name!r} ({seconds:g} s) has passed"
     return None
 
