@@ -156,8 +156,10 @@ def test_calls_that_wait_for_a_worker_submit_nothing_after_a_cancellation(
 @pytest.mark.parametrize(
     "use",
     [
-        pytest.param(lambda program: run_program(program, {}, backend=BACKEND), id="run"),
-        pytest.param(lambda program: submit_program(program, {}, backend=BACKEND), id="submit"),
+        pytest.param(lambda program: run_program(program, {"upto": 1}, backend=BACKEND), id="run"),
+        pytest.param(
+            lambda program: submit_program(program, {"upto": 1}, backend=BACKEND), id="submit"
+        ),
         pytest.param(lambda _: runtime_session(BACKEND).__enter__(), id="session"),
     ],
 )
