@@ -41,6 +41,7 @@ from prefect_qiskit_runtime.errors import (
     DecodingError as DecodingError,
     EmbeddedServiceError as EmbeddedServiceError,
     EncodingError as EncodingError,
+    FlowRunCancelledError as FlowRunCancelledError,
     InvalidInputError as InvalidInputError,
     JobCancelledError as JobCancelledError,
     JobError as JobError,

@@ -31,6 +31,7 @@ from prefect_qiskit_runtime.errors import (
     NotFoundError,
     QiskitRuntimeError,
 )
+from prefect_qiskit_runtime.flow_run.cancelled import note_jobs_given_up
 from prefect_qiskit_runtime.flow_run.lineage import flow_run_of_tag, flow_tag, root_flow_run_id
 from prefect_qiskit_runtime.flow_run.logger import Logger, logger_here
 from prefect_qiskit_runtime.flow_run.open_sessions import sessions_left_open
@@ -93,7 +94,10 @@ def cancel_on_exit(*blocks: str, crashed: bool = False) -> FlowHooks:
             )
             return
         async with get_client() as client:
-            sessions = sessions_left_open(await client.read_flow_run(flow_run.id))
+            root = await client.read_flow_run(flow_run.id)
+            sessions = sessions_left_open(root)
+            if state.is_crashed():  # before a child sees that its job was cancelled
+                await note_jobs_given_up(client, root)
         why = f"flow run {flow_run.name!r} is {state.name}"
         async for backend in _backends_of(flow_run, blocks, logger):
             await _CleanUp(backend, logger).cancel_left_by(flow_run.id, sessions, why)

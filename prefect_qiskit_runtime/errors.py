@@ -17,6 +17,7 @@ QiskitRuntimeError
 │   └── RateLimitedError      too many requests: wait `retry_after_seconds`
 ├── BudgetExceededError       a limit of QPU time would be exceeded: reduce the job, or raise it
 ├── SubmissionUnclearError    a job may have been made but is not found: look for its tag
+├── FlowRunCancelledError     a flow run around a task in another process was cancelled
 ├── LoopDivergedError         a loop does not repeat its records: undo the change, or rename it
 ├── HardwareBudgetError       a program has used up its QPU time
 ├── ProtocolError             the reply does not follow the protocol: another service or version
@@ -49,6 +50,7 @@ __all__ = [
     "DecodingError",
     "EmbeddedServiceError",
     "EncodingError",
+    "FlowRunCancelledError",
     "HardwareBudgetError",
     "InvalidInputError",
     "JobCancelledError",
@@ -184,6 +186,14 @@ class SessionClosedError(ConflictError):
     def identifier(self) -> str | None:
         """The session's id under its name in the protocol, as in `NotFoundError`."""
         return self.session_id
+
+
+class FlowRunCancelledError(QiskitRuntimeError):
+    """A flow run around a task was cancelled, so its jobs are cancelled and none is submitted.
+
+    Only tasks in other processes than that of their flow raise it. Elsewhere, Prefect's `Abort`
+    ends the run.
+    """
 
 
 class LoopDivergedError(QiskitRuntimeError):

@@ -27,6 +27,7 @@ from prefect_qiskit_runtime.client import LEAVE_SECONDS, RuntimeApi
 from prefect_qiskit_runtime.codec import fingerprint
 from prefect_qiskit_runtime.devices.choice import chosen_name
 from prefect_qiskit_runtime.errors import ConfigurationError, ConflictError, QiskitRuntimeError
+from prefect_qiskit_runtime.flow_run.cancelled import require_not_cancelled
 from prefect_qiskit_runtime.flow_run.claims import claims
 from prefect_qiskit_runtime.flow_run.lineage import Lineage, group_key, lineage_here, submission_key
 from prefect_qiskit_runtime.flow_run.logger import logger_here
@@ -262,6 +263,7 @@ class _Opening:
 
     async def open(self) -> RuntimeSession:
         lineage = await lineage_here(None)
+        await require_not_cancelled(lineage)
         self._keys = None if lineage is None else self._keys_of(lineage)
         info = await self._create()
         self._session = RuntimeSession(
@@ -296,6 +298,7 @@ class _Opening:
 
     async def _open_another(self, closed_id: str) -> str:
         """Open a session to replace one that the service has closed."""
+        await require_not_cancelled(await lineage_here(None), look_again=True)
         info = await self._create()
         await note_opened(info.id)
         await note_closed(closed_id)

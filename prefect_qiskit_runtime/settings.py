@@ -53,7 +53,10 @@ class Settings(BaseSettings):
     flow_state_interval_seconds: float = Field(
         default=5.0,
         gt=0,
-        description="How often a flow that waits for jobs asks Prefect whether it was cancelled.",
+        description=(
+            "How often a flow that waits for jobs asks Prefect whether it was cancelled, and for "
+            "how long a submission relies on the answer."
+        ),
     )
     job_artifacts: int = Field(
         default=50,

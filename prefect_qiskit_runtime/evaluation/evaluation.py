@@ -31,6 +31,7 @@ from prefect_qiskit_runtime.evaluation.placement import Placement
 from prefect_qiskit_runtime.evaluation.request import Request
 from prefect_qiskit_runtime.evaluation.submission_line import SubmissionLine
 from prefect_qiskit_runtime.evaluation.tagged_submission import TaggedSubmission
+from prefect_qiskit_runtime.flow_run.cancelled import require_not_cancelled
 from prefect_qiskit_runtime.flow_run.events import send_job_event
 from prefect_qiskit_runtime.flow_run.lineage import has_seen_end, note_job
 from prefect_qiskit_runtime.flow_run.logger import logger_here
@@ -342,7 +343,9 @@ class Evaluation:
         if self._api.kind.is_keyed:
             may_ask_again = is_met(self._api)
             await self._policy.ask(self.placement.settle, may_ask_again=may_ask_again)
-            submitted = await self._policy.ask(self._post, may_ask_again=may_ask_again)
+            submitted = await self._policy.ask(
+                self._post_unless_cancelled, may_ask_again=may_ask_again
+            )
             identity = self._identity
             if submitted.replayed and is_first and identity and identity.lineage.is_elsewhere:
                 warn_about_shared_job(submitted.id)
@@ -353,6 +356,15 @@ class Evaluation:
         submitted = await tagged.submit()
         self._twins = None if is_first else tagged
         return submitted
+
+    async def _require_not_cancelled(self) -> None:
+        """End this run if a flow run around it was cancelled, before a job is submitted."""
+        lineage = None if self._identity is None else self._identity.lineage
+        await require_not_cancelled(lineage, look_again=bool(self._job_ids))
+
+    async def _post_unless_cancelled(self) -> JobSubmitted:
+        await self._require_not_cancelled()
+        return await self._post()
 
     @property
     def backend_name(self) -> str:
@@ -397,6 +409,7 @@ class Evaluation:
             api=self._api,
             name=self._key,
             prepare=self.placement.settle,
+            require_not_cancelled=self._require_not_cancelled,
             preparation=self.placement.record,
             post=self._post,
             is_first=is_first,
@@ -497,7 +510,12 @@ class Evaluation:
         delivery = InterimDelivery(job_id, callback, decoders, cursor)
         async with (
             job_summaries(api, self._request.backend.with_name(self.backend_name)) as summarise,
-            cancel_with_caller(api, job_id),
+            cancel_with_caller(
+                api,
+                job_id,
+                None if identity is None else identity.lineage,
+                on_cancelled=lambda: summarise(job_id, self.sent),
+            ),
             keep_cursor_saved(identity and identity.records, name, job_id, delivery),
         ):
             end = await self._policy.ask(

@@ -118,6 +118,7 @@ class TaggedSubmission:
         api: The service.
         name: The tag.
         prepare: Prepares the request, unless that is done; called before it is sent.
+        require_not_cancelled: Ends this run if a flow run around it was cancelled.
         preparation: The preparation record. Its estimate is kept for a later process, which finds
             the job and has nothing to prepare.
         post: Sends the request once.
@@ -133,6 +134,7 @@ class TaggedSubmission:
     api: RuntimeApi
     name: str
     prepare: Callable[[], Awaitable[None]]
+    require_not_cancelled: Callable[[], Awaitable[None]]
     preparation: dict[str, Any]
     post: Callable[[], Awaitable[JobSubmitted]]
     is_first: bool
@@ -198,6 +200,7 @@ class TaggedSubmission:
         if self.budget is not None:
             await self.budget.require()
         async with self.line.place():
+            await self.require_not_cancelled()
             intent = {"intended_at": time.time(), "estimate": self.preparation.get("estimate")}
             if self.identity is not None:
                 await EarlierRuns.from_identity(self.identity).note()

@@ -6,8 +6,8 @@ other task runners, and flows that no worker started, are not interrupted at all
 them in the UI. This module watches two things:
 
 * the task runner's own clean-up, which runs while the flow is being interrupted;
-* the state of the flow run, read from Prefect's API every few seconds by one thread for all calls
-  of the process.
+* the states of the flow runs around the calls, read from Prefect's API every few seconds by one
+  thread for all calls of the process.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.logging import get_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from prefect_qiskit_runtime.flow_run.cancelled import cancel_reason, note_state
+from prefect_qiskit_runtime.flow_run.lineage import Lineage
 from prefect_qiskit_runtime.settings import Settings
-
-_CANCELLED = (StateType.CANCELLING, StateType.CANCELLED)
 
 logger = get_logger("prefect_qiskit_runtime")
 
@@ -39,6 +40,7 @@ class FlowEnding:
 
     Attributes:
         reason: Why the call was cancelled, as the end of a sentence; None if it was not.
+        is_run_cancelled: Whether the reason is that a flow run around the call was cancelled.
     """
 
     def __init__(self) -> None:
@@ -47,31 +49,38 @@ class FlowEnding:
         self._task = task
         self._loop = asyncio.get_running_loop()
         self.reason: str | None = None
+        self.is_run_cancelled = False
 
-    def notify(self, reason: str) -> None:
+    def notify(self, reason: str, *, is_run_cancelled: bool = False) -> None:
         """Cancel the call; safe from any thread."""
-        self._loop.call_soon_threadsafe(self._cancel, reason)
+        self._loop.call_soon_threadsafe(self._cancel, reason, is_run_cancelled)
 
-    def _cancel(self, reason: str) -> None:
+    def _cancel(self, reason: str, is_run_cancelled: bool) -> None:
         if self.reason is None and not self._task.done():
-            self.reason = reason
+            self.reason, self.is_run_cancelled = reason, is_run_cancelled
             self._task.cancel()
 
 
 @contextmanager
-def flow_ending() -> Iterator[FlowEnding]:
-    """Cancel the current asyncio task when the flow run around it is ending."""
+def flow_ending(lineage: Lineage | None) -> Iterator[FlowEnding]:
+    """Cancel the current asyncio task when a flow run around it is ending.
+
+    Args:
+        lineage: The place of the call in its flow run.
+    """
     ending = FlowEnding()
-    flow_run_id = _flow_run_id()
-    if flow_run_id is None:
+    own_id = _flow_run_id()
+    if own_id is None:
         yield ending
         return
+    above = () if lineage is None else (UUID(run.run_id) for run in lineage.flow_runs)
+    flow_run_ids = list(dict.fromkeys((own_id, *above)))
     _watch_task_runner()
-    _endings.add(flow_run_id, ending)
+    _endings.add(flow_run_ids, ending)
     try:
         yield ending
     finally:
-        _endings.remove(flow_run_id, ending)
+        _endings.remove(flow_run_ids, ending)
 
 
 def has_waiting_calls() -> bool:
@@ -88,7 +97,10 @@ def _flow_run_id() -> UUID | None:
 
 
 class _Endings:
-    """The calls that wait in this process, by flow run, and the thread that reads the states."""
+    """The calls that wait in this process, by flow run, and the thread that reads the states.
+
+    A call is listed under each flow run around it.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -96,9 +108,10 @@ class _Endings:
         self._thread: threading.Thread | None = None
         self._idle = threading.Event()
 
-    def add(self, flow_run_id: UUID, ending: FlowEnding) -> None:
+    def add(self, flow_run_ids: Sequence[UUID], ending: FlowEnding) -> None:
         with self._lock:
-            self._waiting.setdefault(flow_run_id, []).append(ending)
+            for flow_run_id in flow_run_ids:
+                self._waiting.setdefault(flow_run_id, []).append(ending)
             self._idle.clear()
             if self._thread is None:
                 # The caller's context determines the Prefect API and the login.
@@ -110,12 +123,13 @@ class _Endings:
                 )
                 self._thread.start()
 
-    def remove(self, flow_run_id: UUID, ending: FlowEnding) -> None:
+    def remove(self, flow_run_ids: Sequence[UUID], ending: FlowEnding) -> None:
         with self._lock:
-            waiting = self._waiting[flow_run_id]
-            waiting.remove(ending)
-            if not waiting:
-                del self._waiting[flow_run_id]
+            for flow_run_id in flow_run_ids:
+                waiting = self._waiting[flow_run_id]
+                waiting.remove(ending)
+                if not waiting:
+                    del self._waiting[flow_run_id]
             if not self._waiting:
                 self._idle.set()
 
@@ -123,17 +137,17 @@ class _Endings:
         with self._lock:
             return bool(self._waiting)
 
-    def notify(self, flow_run_id: UUID, reason: str) -> None:
+    def notify(self, flow_run_id: UUID, reason: str, *, is_run_cancelled: bool = False) -> None:
         with self._lock:
             for ending in self._waiting.get(flow_run_id, ()):
-                ending.notify(reason)
+                ending.notify(reason, is_run_cancelled=is_run_cancelled)
 
     def _ask(self) -> None:
         """Read the states until no call is waiting."""
         interval = Settings().flow_state_interval_seconds
         while not self._wait_until_over(interval):
             try:
-                self._ask_once()
+                self._ask_once(interval)
             except Exception:
                 logger.debug("The states of the flow runs could not be read", exc_info=True)
 
@@ -144,7 +158,7 @@ class _Endings:
                 self._thread = None
             return self._thread is None
 
-    def _ask_once(self) -> None:
+    def _ask_once(self, interval: float) -> None:
         with self._lock:
             asked = list(self._waiting)
         with get_client(sync_client=True) as client:
@@ -152,15 +166,39 @@ class _Endings:
                 flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=asked))
             )
         for flow_run in found:
-            if flow_run.state is not None and flow_run.state.type in _CANCELLED:
-                self.notify(flow_run.id, _cancel_reason(flow_run))
+            if note_state(flow_run, interval):
+                self.notify(flow_run.id, cancel_reason(flow_run), is_run_cancelled=True)
 
 
 _endings = _Endings()
 
 
-def _cancel_reason(flow_run: FlowRun) -> str:
-    return f"flow run {flow_run.name!r} was cancelled"
+def time_limit_passed() -> str | None:
+    """Return which time limit around this code has passed, as the end of a sentence.
+
+    Prefect cancels a call that has timed out like any other, so only the clock shows the reason.
+    """
+    now = datetime.now(UTC)
+    limits = [
+        *(("task", context.task, context) for context in _contexts_here(TaskRunContext)),
+        *(("flow", context.flow, context) for context in _contexts_here(FlowRunContext)),
+    ]
+    for kind, run_code, context in limits:
+        if run_code is None or run_code.timeout_seconds is None:
+            continue
+        seconds = run_code.timeout_seconds
+        if now >= context.start_time + timedelta(seconds=seconds):
+            return f"the time limit of {kind} {run_code.name!r} ({seconds:g} s) has passed"
+    return None
+
+
+def _contexts_here(kind: Any) -> Iterator[Any]:
+    """Yield the contexts of a kind around this code, innermost first, as in `lineage`."""
+    context = kind.get()
+    while isinstance(context, kind):
+        yield context
+        token: Any = getattr(context, "_token", None)
+        context = None if token is None else token.old_value
 
 
 def _watch_task_runner() -> None:

@@ -19,6 +19,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from prefect import Task
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext, TaskRunContext
@@ -204,7 +205,7 @@ async def lineage_here(durable_key: str | None) -> Lineage | None:
     ancestry = await _ancestry(flow_run)
     tasks = list(_enclosing_tasks(flow_run.id))
     task_runs = tuple(Run(str(task.task_run.id), task.task_run.run_count) for task in tasks)
-    names = [task.task.name for task in reversed(tasks) if not _is_own(task)]
+    names = [task.task.name for task in reversed(tasks) if not is_own_task(task.task)]
     own = _run_of(flow_run)
     return Lineage(
         name=json.dumps([ancestry.root_id, *ancestry.path, *names, *in_loop])
@@ -310,8 +311,9 @@ def _enclosing_tasks(flow_run_id: UUID) -> Iterator[TaskRunContext]:
         context = None if token is None else token.old_value
 
 
-def _is_own(context: TaskRunContext) -> bool:
-    return str(context.task.fn.__module__).startswith(_OWN_MODULES)
+def is_own_task(task: Task[..., Any]) -> bool:
+    """Return whether a task is one of this package."""
+    return str(task.fn.__module__).startswith(_OWN_MODULES)
 
 
 _seen_ends: dict[str, Run] = {}

@@ -7,18 +7,42 @@ job that no longer exists. Caching is handled in `evaluation.kept_results`, not 
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
+from prefect.context import TaskRunContext
+from prefect.logging import get_logger
 
 from prefect_qiskit_runtime.errors import QiskitRuntimeError
+from prefect_qiskit_runtime.flow_run.lineage import is_own_task
 from prefect_qiskit_runtime.twins.sync import plainly, sync_iterator_twin, sync_twin
 
 T = TypeVar("T")
 P = ParamSpec("P")
+
+
+class _WithoutThreadWarning(logging.Filter):
+    """Drops Prefect's warning that a time limit cannot interrupt a task in a thread.
+
+    The engine warns of each task that starts in a thread with a time limit. It does not apply to
+    the tasks of this package, whose calls can be interrupted (see `twins.sync`): their log would
+    consist of it. It stays in the log of all other tasks.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a record is logged."""
+        if (record.module, record.funcName) != ("task_engine", "run_context"):
+            return True
+        context = TaskRunContext.get()
+        return record.levelno != logging.WARNING or context is None or not is_own_task(context.task)
+
+
+# A filter of a logger sees its own records only, which are those of the engine and of users' tasks.
+get_logger("prefect.task_runs").addFilter(_WithoutThreadWarning())
 
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ changes the job. A caller that is cancelled cancels its job.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any
 
@@ -29,9 +29,10 @@ from prefect_qiskit_runtime.errors import (
     ProtocolError,
     QiskitRuntimeError,
 )
-from prefect_qiskit_runtime.flow_run.ending import flow_ending
+from prefect_qiskit_runtime.flow_run.cancelled import end_if_cancelled
+from prefect_qiskit_runtime.flow_run.ending import flow_ending, time_limit_passed
 from prefect_qiskit_runtime.flow_run.events import send_state_event
-from prefect_qiskit_runtime.flow_run.lineage import note_end
+from prefect_qiskit_runtime.flow_run.lineage import Lineage, note_end
 from prefect_qiskit_runtime.flow_run.logger import logger_here
 from prefect_qiskit_runtime.following.callbacks import InterimDelivery
 from prefect_qiskit_runtime.following.private_results import KeptPrivateResults
@@ -145,6 +146,7 @@ async def fetch_result(
         NotFoundError: The job was deleted, and its `kind` is "deleted_job"; or it is private, and
             its result was read before.
         ProtocolError: The service sends an empty result.
+        prefect.exceptions.Abort: The job was cancelled with a flow run around the call.
     """
     kept = KeptPrivateResults(api) if private else None
     try:
@@ -152,6 +154,8 @@ async def fetch_result(
             error = await fetch_job_error(api, job_id)
             if error is not None:
                 note_end(job_id)
+                if isinstance(error, JobCancelledError):
+                    await end_if_cancelled(f"Job {job_id} was cancelled")
                 raise error
         fetched = await read_result(
             kept or api,
@@ -185,17 +189,29 @@ async def fetch_inputs(api: RuntimeApi, job_id: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def cancel_with_caller(api: RuntimeApi, job_id: str) -> AsyncIterator[None]:
+async def cancel_with_caller(
+    api: RuntimeApi,
+    job_id: str,
+    lineage: Lineage | None = None,
+    on_cancelled: Callable[[], None] = lambda: None,
+) -> AsyncIterator[None]:
     """Cancel the job if its caller is cancelled during the block, so that no job stays behind.
+
+    Args:
+        api: The service.
+        job_id: The job.
+        lineage: The place of the call in its flow run.
+        on_cancelled: Called once the job was cancelled.
 
     Raises:
         JobCancelledError: The flow run around the call is ending.
+        prefect.exceptions.Abort: A flow run around the call was cancelled.
     """
-    with flow_ending() as ending:
+    with flow_ending(lineage) as ending:
         try:
             yield
         except asyncio.CancelledError:
-            reason = ending.reason or "its caller was cancelled"
+            reason = ending.reason or time_limit_passed() or "its caller was cancelled"
             # In a separate task, since the current one is being cancelled. Before anything is
             # logged, since Prefect's handler ends a process whose output is no longer read.
             cancelling = await cleaned_up(cancel_quietly(api, job_id), CANCEL_SECONDS)
@@ -204,9 +220,12 @@ async def cancel_with_caller(api: RuntimeApi, job_id: str) -> AsyncIterator[None
                     "Job %s may still be running: cancelling it takes too long.", job_id
                 )
             elif cancelling.result():
+                on_cancelled()
                 logger_here().warning("Job %s was cancelled, because %s.", job_id, reason)
             if ending.reason is None:
                 raise
+            if ending.is_run_cancelled:
+                await end_if_cancelled(f"Job {job_id} was cancelled")
             raise JobCancelledError(
                 f"Job {job_id} was cancelled, because {reason}.", job_id=job_id
             ) from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -21,14 +22,22 @@ from prefect_qiskit_runtime.artifacts import markdown_table, over_open_connectio
 from prefect_qiskit_runtime.backend import RuntimeBackend
 from prefect_qiskit_runtime.client import RuntimeApi, settings_of_environment
 from prefect_qiskit_runtime.flow_run.events import run_id_here
+from prefect_qiskit_runtime.models import JobInfo
 from prefect_qiskit_runtime.provenance import Provenance
 from prefect_qiskit_runtime.records.provenance import Sent, collect, read_stored, store
 from prefect_qiskit_runtime.records.records import Records
+from prefect_qiskit_runtime.twins.clean_up import cleaned_up
 
 logger = get_logger("prefect_qiskit_runtime")
 
 _LONGEST_SECONDS = 10.0
 """Maximum time that an available result waits for the summary."""
+
+_LONGEST_IF_CANCELLED_SECONDS = 4.0
+"""Maximum time that a cancelled caller waits for it, who also waits for the end of its job."""
+
+_END_SECONDS = 2.0
+_END_PAUSE_SECONDS = 0.1
 
 
 class _Shown:
@@ -72,6 +81,7 @@ async def job_summaries(
     Outside of flow and task runs, the function does nothing.
     """
     begun: set[asyncio.Task[None]] = set()
+    longest_seconds = _LONGEST_SECONDS
 
     def begin(job_id: str, sent: Sent | None) -> None:
         run_id = run_id_here()
@@ -81,15 +91,14 @@ async def job_summaries(
     try:
         yield begin
     except asyncio.CancelledError:
-        for summary in begun:
-            summary.cancel()
+        longest_seconds = _LONGEST_IF_CANCELLED_SECONDS
         raise
     finally:
         if begun:
-            _, late = await asyncio.wait(begun, timeout=_LONGEST_SECONDS)
-            for summary in late:
-                summary.cancel()
-                logger.warning("The summary of a job was left out because it took too long.")
+            await cleaned_up(asyncio.wait(begun), longest_seconds)
+            for summary in begun:
+                if summary.cancel():
+                    logger.warning("The summary of a job was left out because it took too long.")
 
 
 async def _summarise(
@@ -110,9 +119,22 @@ async def _load_or_collect(
     stored = await read_stored(records, job_id)
     if stored is not None:
         return stored
-    provenance = await collect(api, backend, await api.get_job(job_id), sent)
-    await store(records, provenance)
+    info = await _ended(api, job_id)
+    provenance = await collect(api, backend, info, sent)
+    if info.state.status.is_terminal:
+        await store(records, provenance)
     return provenance
+
+
+async def _ended(api: RuntimeApi, job_id: str) -> JobInfo:
+    """Return a job that has ended, or is about to because it was cancelled."""
+    until, pause_seconds = time.monotonic() + _END_SECONDS, _END_PAUSE_SECONDS
+    while True:
+        info = await api.get_job(job_id)
+        if info.state.status.is_terminal or time.monotonic() + pause_seconds > until:
+            return info
+        await asyncio.sleep(pause_seconds)
+        pause_seconds *= 2
 
 
 async def _show(provenance: Provenance) -> None:

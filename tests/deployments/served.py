@@ -15,7 +15,8 @@ from typing import Any
 
 from prefect import flow, get_client, serve
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.runtime import flow_run
+from prefect.deployments import run_deployment
+from prefect.runtime import deployment, flow_run
 
 from flows.cancel_abandoned_jobs import cancel_abandoned_jobs
 from prefect_qiskit_runtime import (
@@ -102,6 +103,26 @@ def by_parameter(program: str, block: RuntimeBackend) -> None:
     hang()
 
 
+@flow(retries=2)
+def retried_child(program: str, parent_id: str) -> None:
+    """Note its job as the one of its parent, too, which the test starts."""
+    child_id = flow_run.id
+
+    def running_below(job_id: str, interim: object) -> None:
+        with Path(os.environ["SERVED_NOTES"]).open("a") as notes:
+            notes.write(f"{parent_id} child {child_id}\n{parent_id} job {job_id}\n")
+
+    run_program(program, LONG, backend=backend(), callback=running_below)
+
+
+@flow(**cancel_on_exit(BLOCK, crashed=True))
+def parent_of_deployed(program: str) -> None:
+    """Wait for a flow run of another deployment, in a process that Prefect does not end with it."""
+    note(f"pid {os.getpid()}")
+    parameters = {"program": program, "parent_id": flow_run.id}
+    run_deployment(f"retried-child/{deployment.name}", parameters=parameters, poll_interval=1)
+
+
 @flow
 def giving_back(program: str, check_after_seconds: float) -> str:
     note(f"pid {os.getpid()}")
@@ -122,6 +143,8 @@ FLOWS = [
     submitting,
     hooked,
     by_parameter,
+    retried_child,
+    parent_of_deployed,
     giving_back,
     cancel_abandoned_jobs,
 ]

@@ -62,6 +62,22 @@ def test_a_flow_run_cancelled_on_the_server_cancels_its_jobs(
     run.wait_for_state("Cancelled")
 
 
+@pytest.mark.parametrize(
+    "end", [pytest.param(cancel, id="cancelled"), pytest.param(kill, id="SIGKILL", marks=slow)]
+)
+def test_a_child_of_a_deployment_does_not_submit_its_cancelled_job_again(
+    service: OfflineService, start: StartRun, end: Callable[[ServedRun], datetime]
+) -> None:
+    run = start("parent_of_deployed")
+    job_ids = run.wait_for_notes("job")
+    child = ServedRun(UUID(run.wait_for_notes("child")[0]), run.notes_path)
+    end(run)
+    child.wait_for_state("Cancelled", "Failed", "Crashed")
+    assert child.state.name == "Cancelled"
+    jobs = list_jobs.fn(backend=service.backend(), tags=[flow_tag(run.flow_run_id)])
+    assert [(job.id, job.state.status) for job in jobs] == [(job_ids[0], JobStatus.CANCELLED)]
+
+
 @slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("way", ["serve", "work"])
