@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
-from qiskit.circuit import ClassicalRegister, Gate, IfElseOp, Parameter, QuantumRegister
+from qiskit.circuit import (
+    ClassicalRegister,
+    Gate,
+    IfElseOp,
+    Parameter,
+    ParameterVector,
+    QuantumRegister,
+)
 from qiskit.circuit.classical import expr, types
 from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.quantum_info import Statevector
@@ -321,6 +330,36 @@ def test_circuits_that_differ_in_a_block_or_a_label_are_not_the_same():
     assert is_same(with_block("x", "l"), with_block("x", "l"))
     assert not is_same(with_block("x", "l"), with_block("y", "l"))
     assert not is_same(with_block("x", "l"), with_block("x", "m"))
+
+
+def test_circuits_that_differ_in_a_global_phase_are_not_the_same():
+    def turned(phase: object) -> QuantumCircuit:
+        return QuantumCircuit(1, name="one", global_phase=phase)
+
+    assert is_same(turned(A + 0.25), turned(A + 0.25))
+    assert not is_same(turned(A + 0.25), turned(A + 0.26))
+    assert not is_same(turned(A + 0.25), turned(Parameter("a") + 0.25))
+    assert not is_same(turned(A + 0.25), turned(0.25))
+
+
+def test_a_global_phase_of_hundreds_of_parameters_costs_a_loop_no_time(ideal):
+    # Qiskit expands expressions to compare them: 8 s in each evaluation.
+    angles = ParameterVector("angle", 200)
+    circuit = QuantumCircuit(2, global_phase=sum(angles, 0) / 2)
+    for angle in angles:
+        circuit.cry(angle, 0, 1)
+    compiled = ideal.compiler.compiled(circuit)
+
+    began = time.process_time()
+    assert ideal.compiler.compiled(circuit) is compiled
+    assert time.process_time() - began < 1
+
+    # Rebuilt circuits often get the memory address, hence the id, of those before them.
+    for _ in range(5):
+        del circuit
+        circuit = QuantumCircuit(2, global_phase=sum(angles, 0) / 2)
+        ideal.compiler.compiled(circuit)
+    assert time.process_time() - began < 3
 
 
 def test_names_of_gates_do_not_end_the_process(ideal):
