@@ -382,3 +382,38 @@ def test_a_parameter_in_a_loop_that_never_runs_still_gives_a_result_for_each_val
     result = ideal.run(circuit, shots=10, parameter_binds=[{angle: [0.1, 0.2]}]).result()
 
     assert [result.get_counts(row) for row in range(2)] == [{"1": 10}] * 2
+
+
+@pytest.mark.parametrize("values", [np.array([0.3 + 0.5j]), [0.3 + 0.5j], {A: 0.5j}, {"a": [1j]}])
+def test_complex_parameter_values_are_refused_instead_of_cut_to_their_real_part(ideal, values):
+    circuit = QuantumCircuit(1)
+    circuit.rx(A, 0)
+    measured = circuit.measure_all(inplace=False)
+    message = r"A parameter value is .*j.*\. Parameter values are real numbers\."
+
+    with pytest.raises(InvalidInputError, match=message):
+        ideal.sampler().run([(measured, values)])
+    with pytest.raises(InvalidInputError, match=message):
+        ideal.estimator().run([(circuit, "Z", values)])
+    with pytest.raises(InvalidInputError, match=r"pubs\[0\]: " + message):
+        run_sampler(ideal, Request([(measured, values)], {}, "refuse", False, {}))
+    with pytest.raises(InvalidInputError, match=r"pubs\[0\]: " + message):
+        run_estimator(ideal, Request([(circuit, "Z", values)], {}, "refuse", False, {}))
+
+
+def test_backend_run_refuses_complex_binds(ideal):
+    circuit = QuantumCircuit(1)
+    circuit.rx(A, 0)
+    circuit.measure_all()
+
+    with pytest.raises(InvalidInputError, match="A parameter value is"):
+        ideal.run(circuit, parameter_binds=[{A: np.array([0.3 + 0.5j])}])
+
+
+@pytest.mark.parametrize("shots", [None, 100])
+def test_the_estimator_takes_a_circuit_without_qubits(ideal, shots):
+    empty = QuantumCircuit(global_phase=A)
+
+    result = ideal.estimator(shots=shots).run([(empty, {"": 2.5}, [[0.1], [0.2]])]).result()
+
+    assert result[0].data.evs.tolist() == [2.5, 2.5]
