@@ -16,7 +16,7 @@ from qiskit.circuit import (
     QuantumRegister,
 )
 from qiskit.circuit.classical import expr, types
-from qiskit.circuit.library import get_standard_gate_name_mapping
+from qiskit.circuit.library import CUGate, RYGate, get_standard_gate_name_mapping
 from qiskit.quantum_info import Statevector
 from qiskit_aer import AerSimulator
 
@@ -111,14 +111,14 @@ def binds_right(simulator: AerSimulator, gate: Gate, place: int) -> bool:
     circuit.append(gate.base_class(*angles), circuit.qubits)
     for qubit in circuit.qubits:
         circuit.ry(0.7, qubit)
-    saving = circuit.copy()
-    saving.save_statevector()
+    expected = circuit.copy()
+    circuit.save_statevector()  # not in a copy, which would hide that Aer changes the circuit
     rows = [0.0, 0.5, 2.2]
-    result = simulator.run(saving, parameter_binds=[{A: rows}]).result()
+    result = simulator.run(circuit, parameter_binds=[{A: rows}]).result()
     if len(result.results) != len(rows):
         return False
     states = [np.asarray(result.data(row)["statevector"]) for row in range(len(rows))]
-    wanted = [Statevector(circuit.assign_parameters([value])).data for value in rows]
+    wanted = [Statevector(expected.assign_parameters([value])).data for value in rows]
     return all(np.isclose(abs(np.vdot(*pair)), 1) for pair in zip(states, wanted, strict=True))
 
 
@@ -143,6 +143,30 @@ def test_backend_run_binds_parameters_in_blocks(ideal):
     result = ideal.run(circuit, shots=10, parameter_binds=[{A: [0.0, np.pi]}]).result()
 
     assert result.get_counts() == [{"0": 10}, {"1": 10}]
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_a_controlled_u_is_bound_and_the_given_circuit_keeps_its_parameter(ideal, place):
+    angles: list = [0.3, 1.1, -0.7, 0.9]
+    angles[place] = A
+    circuit = QuantumCircuit(2)
+    circuit.append(RYGate(A), [1])
+    circuit.h(0)
+    circuit.append(CUGate(*angles), [0, 1])
+    circuit.h([0, 1])
+    expected = circuit.copy()
+    circuit.measure_all()  # in place: Aer changes only circuits that are not copies
+    values = np.array([[0.4], [2.5]])
+
+    sampled = ideal.sampler(shots=4000, seed=1).run([(circuit, values)]).result()[0].data.meas
+    job = ideal.run(circuit, parameter_binds=[{A: [0.4, 2.5]}], shots=4000, seed_simulator=2)
+
+    for row, value in enumerate(values):
+        weights = Statevector(expected.assign_parameters(value)).probabilities_dict()
+        for counts in (sampled[row].get_counts(), job.result().get_counts(row)):
+            for key, weight in weights.items():
+                assert counts.get(key, 0) / 4000 == pytest.approx(weight, abs=0.045)
+    assert circuit.data[2].operation.params == angles
 
 
 def test_parameter_binds_without_values_are_refused(ideal):
