@@ -34,8 +34,8 @@ BINDABLE_GATES = frozenset(
 # Other gates with angles: they are translated into bindable gates, so that a batch can be bound.
 _UNBINDABLE_GATES = frozenset(
     {
-        "crx", "cry", "crz", "cp", "cu", "cu1", "cu2", "cu3", "mcphase", "mcr", "mcrx", "mcry", "mcrz",
-        "mcp", "mcu", "mcu1", "mcu2", "mcu3",
+        "crx", "cry", "crz", "cp", "cu", "cu1", "cu2", "cu3", "mcphase", "mcr", "mcrx", "mcry",
+        "mcrz", "mcp", "mcu", "mcu1", "mcu2", "mcu3",
     }
 )  # fmt: skip
 
@@ -65,7 +65,12 @@ class CircuitCompiler:
     """
 
     def __init__(
-        self, simulator: Any, *, translate: bool = True, without: frozenset[str] = frozenset()
+        self,
+        simulator: Any,
+        *,
+        translate: bool = True,
+        without: frozenset[str] = frozenset(),
+        noisy: bool = False,
     ) -> None:
         """Create a compiler.
 
@@ -74,9 +79,12 @@ class CircuitCompiler:
             translate: Whether gates that the simulator does not know are translated; otherwise
                 only blocks and boxes are.
             without: Further gates that are translated although the simulator knows them.
+            noisy: Whether gates have noise by their names: those that the simulator knows then
+                stay, with parameters that it does not bind too.
         """
         self._simulator = simulator
         self._translates = translate
+        self._noisy = noisy
         known = {*simulator.operation_names, "barrier", *FLOW_NAMES}
         self._known_names = frozenset(known - without)
         self._avoided = _UNBINDABLE_GATES | without
@@ -115,7 +123,9 @@ class CircuitCompiler:
             return False
         if any(needs_flattening(each.operation) for each in _unusual(circuit)):
             return False
-        return not circuit.parameters or has_bindable_gates(circuit) or has_flow(circuit)
+        if self._noisy or not circuit.parameters:
+            return True
+        return has_bindable_gates(circuit) or has_flow(circuit)
 
     def _translate(self, circuit: QuantumCircuit) -> QuantumCircuit:
         if any(needs_flattening(each.operation) for each in _unusual(circuit)):
@@ -123,7 +133,7 @@ class CircuitCompiler:
         if not self._translates or self._is_ready(circuit):
             return circuit
         # Passes of Qiskit 2.3 end with a panic if a circuit has matrices beside gates to translate.
-        if has_flow(circuit) or "unitary" in circuit.count_ops():
+        if self._noisy or has_flow(circuit) or "unitary" in circuit.count_ops():
             return self._translated_one_by_one(circuit)
         return self._passes_for(circuit).run(circuit)
 

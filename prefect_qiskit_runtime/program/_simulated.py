@@ -266,10 +266,19 @@ class SimulatedBackend(BackendV2):
             job, [memory for memory, n in zip(given, counts, strict=True) for _ in range(n)]
         )
 
-    @cached_property
+    @property
     def compiler(self) -> CircuitCompiler:
         """Makes of circuits what the simulator runs."""
+        has_noise_model = self._device is None and not self.is_ideal
+        return self._noisy_compiler if has_noise_model else self._compiler
+
+    @cached_property
+    def _compiler(self) -> CircuitCompiler:
         return CircuitCompiler(self._simulator, translate=self._device is None)
+
+    @cached_property
+    def _noisy_compiler(self) -> CircuitCompiler:
+        return CircuitCompiler(self._simulator, noisy=True)
 
     @cached_property
     def _simulator(self) -> Any:

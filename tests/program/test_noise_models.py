@@ -137,3 +137,31 @@ def test_rotations_into_the_measured_basis_have_the_noise_of_h_and_sdg_only(idea
     # Aer's own estimator has no noise in them at all, with any model.
     aer = EstimatorV2(options={"backend_options": {"noise_model": noise}})
     assert aer.run([(plus, ["X"])]).result()[0].data.evs == pytest.approx([1.0], abs=1e-9)
+
+
+@pytest.mark.parametrize("gate", ["crx", "cp", "cu"])
+def test_a_gate_has_its_noise_with_a_parameter_as_with_a_number(ideal, gate):
+    noise = NoiseModel()
+    noise.add_all_qubit_quantum_error(depolarizing_error(0.6, 2), [gate])
+    angle = Parameter("a")
+    circuit = QuantumCircuit(2)
+    circuit.x(1)
+    getattr(circuit, gate)(*[angle, 0.1, 0.2, 0.3][: 4 if gate == "cu" else 1], 0, 1)
+
+    (result,) = run_estimator(ideal, request((circuit, "ZI", [[0.7], [2.0]]), noise))
+
+    # The control is 0, so the gate does nothing but its noise.
+    assert result.data.evs == pytest.approx([-0.4, -0.4], abs=0.06)
+    assert "notes" not in result.metadata
+
+
+def test_gates_beside_one_that_is_translated_keep_their_noise(ideal):
+    circuit = QuantumCircuit(2)
+    circuit.x(0)
+    circuit.x(0)  # an optimizer would remove both, and their noise
+    circuit.ryy(0.0, 0, 1)
+    circuit.iswap(0, 1)
+
+    (result,) = run_estimator(ideal, request((circuit, "ZI"), noise_of("x", error=0.5)))
+
+    assert result.data.evs == pytest.approx(0.25, abs=0.06)
