@@ -190,10 +190,15 @@ def _content(operation: Instruction) -> dict[str, Any]:
         except NotImplementedError:  # no settings, or they contain a user's function
             settings = operation.definition  # converted to its form by the encoder
         return {**form, "synthesis": [type(synthesis).__name__, settings]}
-    is_described = type(operation).__name__ in _DESCRIBED_BY_PARAMETERS
+    is_described = type(operation).__name__ in _DESCRIBED_BY_PARAMETERS or _is_timed(operation)
     if not is_described and operation.definition is not None:
         form["definition"] = _circuit(operation.definition)
     return form
+
+
+def _is_timed(operation: Instruction) -> bool:
+    """Return whether a gate is an evolution for a parameter, of which Qiskit has no definition."""
+    return type(operation).__name__ == "HamiltonianGate" and operation.is_parameterized()
 
 
 def _duration(value: Any, unit: str | None) -> Any:

@@ -169,7 +169,9 @@ class _Carrier:
         carried = carried_delay(operation) if self._carries_delays else None
         if carried is not None:
             return carried
-        if _is_faithful(operation) or self._survives(operation):
+        if not _is_timed_evolution(operation) and (
+            _is_faithful(operation) or self._survives(operation)
+        ):
             return None
         if getattr(operation, "base_op", None) is not None:
             return self._rebased(operation)
@@ -228,6 +230,8 @@ class _Carrier:
 
 def _definition(operation: _Operation) -> QuantumCircuit:
     """Return a circuit equivalent to an operation."""
+    if _is_timed_evolution(operation):
+        return _diagonal_evolution(operation)
     definition = getattr(operation, "definition", None)
     if definition is not None and definition.num_qubits == operation.num_qubits:
         return definition
@@ -242,6 +246,34 @@ def _definition(operation: _Operation) -> QuantumCircuit:
         f"the operation {operation.name!r} of class {type(operation).__name__} cannot be read "
         "back from QPY, and has no definition to send instead: transpile the circuit first"
     )
+
+
+def _is_timed_evolution(operation: _Operation) -> bool:
+    """Return whether a gate is the evolution under a small matrix for a time with parameters."""
+    is_small = operation.num_qubits <= _MATRIX_QUBITS
+    is_hamiltonian = _home_of(type(operation)) == (True, "HamiltonianGate")
+    return is_hamiltonian and is_small and operation.is_parameterized()
+
+
+def _diagonal_evolution(operation: _Operation) -> QuantumCircuit:
+    """Return the evolution under a matrix for a time that is a parameter.
+
+    Qiskit defines it for numbers only. In the basis of its eigenvectors, the Hamiltonian is a sum
+    of commuting Z strings, so the product formula of their evolution is exact.
+    """
+    import numpy as np
+    from qiskit.circuit import QuantumCircuit
+    from qiskit.circuit.library import PauliEvolutionGate
+    from qiskit.quantum_info import SparsePauliOp
+
+    matrix, time = operation.params
+    energies, vectors = np.linalg.eigh(np.asarray(matrix))
+    circuit = QuantumCircuit(operation.num_qubits)
+    circuit.unitary(vectors.conj().T, circuit.qubits)
+    terms = SparsePauliOp.from_operator(np.diag(energies))
+    circuit.append(PauliEvolutionGate(terms, time), circuit.qubits)
+    circuit.unitary(vectors, circuit.qubits)
+    return circuit
 
 
 def _matrix(operation: _Operation) -> Any | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prefect_qiskit_runtime.codec.circuit_walk import blocks_of
 from prefect_qiskit_runtime.errors import InvalidInputError
@@ -21,24 +21,40 @@ if TYPE_CHECKING:
     from qiskit.circuit import QuantumCircuit
 
 _KEPT_CIRCUITS = 16
-# As Aer has it for its stabilizer method, the one for the widest circuits.
-_WIDEST = 10_000
+# Widths of the targets to translate for. The last is that of Aer's stabilizer method, the one for
+# the widest circuits; preparing passes for it takes 30 ms.
+_WIDTHS = (64, 10_000)
 
 # The gates whose parameters Aer binds correctly (tested with the installed Aer, for all its gates).
-# In other gates `parameter_binds` has no effect, and the result is wrong without an error.
+# In other gates `parameter_binds` has no effect, and the result is wrong without an error. In "cu",
+# Aer even sets the angles of the given circuit to 0.
 BINDABLE_GATES = frozenset(
-    {"cu", "p", "r", "rx", "rxx", "ry", "ryy", "rz", "rzx", "rzz", "u", "u1", "u2", "u3"}
+    {"p", "r", "rx", "rxx", "ry", "ryy", "rz", "rzx", "rzz", "u", "u1", "u2", "u3"}
 )
 # Other gates with angles: they are translated into bindable gates, so that a batch can be bound.
 _UNBINDABLE_GATES = frozenset(
     {
-        "crx", "cry", "crz", "cp", "cu1", "cu2", "cu3", "mcphase", "mcr", "mcrx", "mcry", "mcrz",
-        "mcp", "mcu", "mcu1", "mcu2", "mcu3",
+        "crx", "cry", "crz", "cp", "cu", "cu1", "cu2", "cu3", "mcphase", "mcr", "mcrx", "mcry",
+        "mcrz", "mcp", "mcu", "mcu1", "mcu2", "mcu3",
     }
 )  # fmt: skip
 
 # Replaces `has_control_flow_op`, which the Qiskit of old images does not have.
 _CONTROL_FLOW = frozenset({"if_else", "while_loop", "for_loop", "switch_case", "box"})
+
+
+class _Kept(NamedTuple):
+    """A translated circuit.
+
+    Attributes:
+        given: Refers to the given circuit: another one can get its id after it is deleted.
+        copied: A copy of it at the time of the translation.
+        translated: The translation.
+    """
+
+    given: weakref.ref[QuantumCircuit]
+    copied: QuantumCircuit
+    translated: QuantumCircuit
 
 
 class CircuitCompiler:
@@ -49,7 +65,12 @@ class CircuitCompiler:
     """
 
     def __init__(
-        self, simulator: Any, *, translate: bool = True, without: frozenset[str] = frozenset()
+        self,
+        simulator: Any,
+        *,
+        translate: bool = True,
+        without: frozenset[str] = frozenset(),
+        noisy: bool = False,
     ) -> None:
         """Create a compiler.
 
@@ -58,13 +79,17 @@ class CircuitCompiler:
             translate: Whether gates that the simulator does not know are translated; otherwise
                 only blocks and boxes are.
             without: Further gates that are translated although the simulator knows them.
+            noisy: Whether gates have noise by their names: those that the simulator knows then
+                stay, with parameters that it does not bind too.
         """
         self._simulator = simulator
         self._translates = translate
+        self._noisy = noisy
         known = {*simulator.operation_names, "barrier", *FLOW_NAMES}
         self._known_names = frozenset(known - without)
         self._avoided = _UNBINDABLE_GATES | without
-        self._compiled: OrderedDict[int, tuple[QuantumCircuit, QuantumCircuit]] = OrderedDict()
+        self._passes: dict[int, Any] = {}
+        self._compiled: OrderedDict[int, _Kept] = OrderedDict()
 
     def compiled(self, circuit: QuantumCircuit) -> QuantumCircuit:
         """Return a circuit of the simulator's gates; the same circuit if it needs no change.
@@ -77,12 +102,13 @@ class CircuitCompiler:
         # Circuits can change in place, so identity is not enough: the circuit must still equal
         # the copy that was translated (0.4 ms for 700 gates).
         kept = self._compiled.get(id(circuit))
-        if kept is not None and is_same(kept[0], circuit):
+        if kept is not None and kept.given() is circuit and is_same(kept.copied, circuit):
             self._compiled.move_to_end(id(circuit))
-            return kept[1]
+            return kept.translated
         translated = self._translate(circuit)
         # Deep: definitions and blocks can change in place as well.
-        self._compiled[id(circuit)] = (copy.deepcopy(circuit), translated)
+        copied = copy.deepcopy(circuit)
+        self._compiled[id(circuit)] = _Kept(weakref.ref(circuit), copied, translated)
         self._compiled.move_to_end(id(circuit))
         while len(self._compiled) > _KEPT_CIRCUITS:
             self._compiled.popitem(last=False)
@@ -97,7 +123,9 @@ class CircuitCompiler:
             return False
         if any(needs_flattening(each.operation) for each in _unusual(circuit)):
             return False
-        return not circuit.parameters or has_bindable_gates(circuit) or has_flow(circuit)
+        if self._noisy or not circuit.parameters:
+            return True
+        return has_bindable_gates(circuit) or has_flow(circuit)
 
     def _translate(self, circuit: QuantumCircuit) -> QuantumCircuit:
         if any(needs_flattening(each.operation) for each in _unusual(circuit)):
@@ -105,9 +133,9 @@ class CircuitCompiler:
         if not self._translates or self._is_ready(circuit):
             return circuit
         # Passes of Qiskit 2.3 end with a panic if a circuit has matrices beside gates to translate.
-        if has_flow(circuit) or "unitary" in circuit.count_ops():
+        if self._noisy or has_flow(circuit) or "unitary" in circuit.count_ops():
             return self._translated_one_by_one(circuit)
-        return self._passes.run(circuit)
+        return self._passes_for(circuit).run(circuit)
 
     def _translated_one_by_one(self, circuit: QuantumCircuit) -> QuantumCircuit:
         """Translate each unknown gate separately, so that passes see none of the other operations.
@@ -141,23 +169,26 @@ class CircuitCompiler:
             )
         alone = QuantumCircuit(operation.num_qubits)
         alone.append(operation, alone.qubits)
-        return self._passes.run(alone)
+        return self._passes_for(alone).run(alone)
 
-    @cached_property
-    def _passes(self) -> Any:
+    def _passes_for(self, circuit: QuantumCircuit) -> Any:
         from qiskit.transpiler.preset_passmanagers import generate_preset_pass_manager
 
-        # Level 1 keeps every qubit in its place.
-        return generate_preset_pass_manager(optimization_level=1, target=self._target)
+        width = next((each for each in _WIDTHS if each >= circuit.num_qubits), _WIDTHS[-1])
+        if width not in self._passes:
+            # Level 1 keeps every qubit in its place.
+            self._passes[width] = generate_preset_pass_manager(
+                optimization_level=1, target=self._target(width)
+            )
+        return self._passes[width]
 
-    @cached_property
-    def _target(self) -> Any:
-        """The simulator's target without the gates whose parameters it does not bind."""
+    def _target(self, width: int) -> Any:
+        """Return the simulator's target without the gates whose parameters it does not bind."""
         from qiskit.transpiler import Target
 
         known = self._simulator.target
         # Not the width of the simulator's target, which is the widest state vector in memory.
-        target = Target(num_qubits=_WIDEST)
+        target = Target(num_qubits=width)
         for name in known.operation_names:
             if name not in self._avoided:
                 target.add_instruction(known.operation_from_name(name), name=name)
@@ -235,10 +266,18 @@ def is_same(kept: QuantumCircuit, circuit: QuantumCircuit) -> bool:
         and kept.cregs == circuit.cregs
         and kept.name == circuit.name
         and kept.metadata == circuit.metadata
-        and kept.global_phase == circuit.global_phase
+        and _is_same_angle(kept.global_phase, circuit.global_phase)
         and kept.data == circuit.data
         and all(map(_has_same_parts, kept.data, circuit.data))
     )
+
+
+def _is_same_angle(kept: Any, angle: Any) -> bool:
+    names, others = getattr(kept, "parameters", None), getattr(angle, "parameters", None)
+    if not names or not others:
+        return kept == angle
+    # Qiskit expands both to compare them, which takes seconds for a sum of 200 parameters.
+    return names == others and str(kept) == str(angle)
 
 
 def _has_same_parts(kept: Any, instruction: Any) -> bool:
@@ -255,7 +294,7 @@ def _has_same_parts(kept: Any, instruction: Any) -> bool:
 
 def _is_same_block(kept: QuantumCircuit, block: QuantumCircuit) -> bool:
     return (
-        kept.global_phase == block.global_phase
+        _is_same_angle(kept.global_phase, block.global_phase)
         and kept.qubits == block.qubits
         and kept.clbits == block.clbits
         and kept.data == block.data

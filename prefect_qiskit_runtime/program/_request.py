@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from qiskit.exceptions import QiskitError
+from qiskit.primitives.containers.sampler_pub import SamplerPub
 
 from prefect_qiskit_runtime.errors import InvalidInputError, QiskitRuntimeError
+from prefect_qiskit_runtime.program.constructs import require_real_values
 from prefect_qiskit_runtime.program.primitive_options import PrimitiveOptions, check_choice
 
 logger = logging.getLogger("prefect_qiskit_runtime.primitives")
@@ -33,6 +35,23 @@ def naming(path: str, index: int) -> Iterator[None]:
             path=f"{path}[{index}]",
             rule=getattr(exc, "rule", None),
         ) from exc
+
+
+def coerced_pub(kind: Any, pub: Any, default: Any = None) -> Any:
+    """Return a PUB in the class of Qiskit.
+
+    Args:
+        kind: `SamplerPub` or `EstimatorPub`.
+        pub: The PUB, in any form.
+        default: Shots or precision of a PUB that names none.
+
+    Raises:
+        InvalidInputError: A parameter value has an imaginary part.
+    """
+    position = 1 if kind is SamplerPub else 2
+    if isinstance(pub, tuple | list) and len(pub) > position:
+        require_real_values(pub[position])
+    return kind.coerce(pub, default)
 
 
 def run_each(run: Callable[..., Any], planned: Sequence[Sequence[Any]]) -> list[Any]:

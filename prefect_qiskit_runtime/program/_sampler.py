@@ -19,7 +19,7 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub
 
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program._register_bits import RegisterSampler
-from prefect_qiskit_runtime.program._request import run_each
+from prefect_qiskit_runtime.program._request import coerced_pub, run_each
 from prefect_qiskit_runtime.program._seeds import SeedSource
 from prefect_qiskit_runtime.program.estimator import DEFAULT_SHOTS
 from prefect_qiskit_runtime.program.isa import require_isa
@@ -58,7 +58,7 @@ class ProgramSampler(BaseSamplerV2):
             A job of Qiskit; its `result()` waits.
         """
         default = self._shots if shots is None else shots
-        coerced = [SamplerPub.coerce(pub, default) for pub in pubs]
+        coerced = [coerced_pub(SamplerPub, pub, default) for pub in pubs]
         planned = [(pub, self._seeds.draw()) for pub in coerced]
         job: PrimitiveJob[Any] = PrimitiveJob(self._run, planned)
         job._submit()

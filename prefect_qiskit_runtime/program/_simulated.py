@@ -24,7 +24,7 @@ from prefect_qiskit_runtime.program._methods import (
     largest_state_vector,
     too_wide,
 )
-from prefect_qiskit_runtime.program.constructs import IDEAL_NAME
+from prefect_qiskit_runtime.program.constructs import IDEAL_NAME, require_real_values
 from prefect_qiskit_runtime.program.isa import require_isa
 
 if TYPE_CHECKING:
@@ -253,7 +253,8 @@ class SimulatedBackend(BackendV2):
             A job of Qiskit; its `result()` waits.
 
         Raises:
-            InvalidInputError: A circuit is not in the instruction set of the imitated device.
+            InvalidInputError: A circuit is not in the instruction set of the imitated device, or a
+                parameter value is complex.
         """
         circuits = [run_input] if isinstance(run_input, QuantumCircuit) else list(run_input)
         if not circuits:
@@ -268,6 +269,8 @@ class SimulatedBackend(BackendV2):
         run_options = {**self._changed_options(), **options}
         shots = run_options.get("shots") or self._default_options().shots
         binds = run_options.get("parameter_binds")
+        for columns in binds or ():
+            require_real_values(columns)
         counts = list(map(_bind_count, binds)) if binds else [1] * len(circuits)
         job = self._started(circuits, run_options)
         self._count(circuits=sum(counts), shots=sum(counts) * shots)
@@ -277,10 +280,19 @@ class SimulatedBackend(BackendV2):
             job, [memory for memory, n in zip(given, counts, strict=True) for _ in range(n)]
         )
 
-    @cached_property
+    @property
     def compiler(self) -> CircuitCompiler:
         """Makes of circuits what the simulator runs."""
+        has_noise_model = self._device is None and not self.is_ideal
+        return self._noisy_compiler if has_noise_model else self._compiler
+
+    @cached_property
+    def _compiler(self) -> CircuitCompiler:
         return CircuitCompiler(self._simulator, translate=self._device is None)
+
+    @cached_property
+    def _noisy_compiler(self) -> CircuitCompiler:
+        return CircuitCompiler(self._simulator, noisy=True)
 
     @cached_property
     def _simulator(self) -> Any:

@@ -135,6 +135,30 @@ def require_unmasked_values(values: Any) -> None:
             )
 
 
+def require_real_values(values: Any) -> None:
+    """Refuse complex parameter values, of which Qiskit would use the real part only.
+
+    Args:
+        values: The values of a PUB as the user wrote them: an array, or arrays by parameter.
+
+    Raises:
+        InvalidInputError: A value has an imaginary part.
+    """
+    for array in values.values() if isinstance(values, Mapping) else [values]:
+        if not isinstance(array, np.ndarray | list | tuple | complex):
+            continue
+        try:
+            numbers = np.asarray(array)
+        except ValueError:  # rows of different lengths, which Qiskit refuses
+            continue
+        if np.iscomplexobj(numbers) and np.any(numbers.imag):
+            value = numbers[numbers.imag != 0].flat[0]
+            raise InvalidInputError(
+                f"A parameter value is {complex(value)}. Parameter values are real numbers.",
+                rule="real parameter values",
+            )
+
+
 def require_finite_values(values: Any) -> None:
     """Refuse parameter values that are not finite numbers, with which no gate has a meaning.
 

@@ -12,7 +12,7 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program._exact import exact_values
-from prefect_qiskit_runtime.program._request import run_each
+from prefect_qiskit_runtime.program._request import coerced_pub, run_each
 from prefect_qiskit_runtime.program._seeds import SeedSource
 from prefect_qiskit_runtime.program.evaluations import Evaluations
 from prefect_qiskit_runtime.program.sampled import sampled_values
@@ -75,7 +75,7 @@ class ProgramEstimator(BaseEstimatorV2):
         Raises:
             InvalidInputError: A precision is negative, or 0 on a backend with noise.
         """
-        coerced = [EstimatorPub.coerce(pub, precision) for pub in pubs]
+        coerced = [coerced_pub(EstimatorPub, pub, precision) for pub in pubs]
         # Seeds are drawn here, not in the job's thread, so that they follow the order of calls.
         planned = [(pub, self._shots_of(pub), self._seeds.draw()) for pub in coerced]
         job: PrimitiveJob[Any] = PrimitiveJob(self._run, planned)

@@ -17,7 +17,7 @@ from prefect_qiskit_runtime.codec.delays import with_circuit, with_plain_duratio
 from prefect_qiskit_runtime.errors import InvalidInputError
 from prefect_qiskit_runtime.program._backend import ProgramBackend
 from prefect_qiskit_runtime.program._noise import NoiseOfJob
-from prefect_qiskit_runtime.program._request import handle_unsupported, naming
+from prefect_qiskit_runtime.program._request import coerced_pub, handle_unsupported, naming
 from prefect_qiskit_runtime.program.constructs import (
     require_finite_values,
     require_no_inputs,
@@ -108,14 +108,14 @@ def run_estimator(backend: ProgramBackend, request: Request) -> PrimitiveResult[
 
 
 def _sampler_pub(pub: Any) -> SamplerPub:
-    coerced = SamplerPub.coerce(pub)
+    coerced = coerced_pub(SamplerPub, pub)
     require_registers(coerced.circuit)
     require_result_names(coerced.circuit)
     return _simulable(coerced)
 
 
 def _estimator_pub(pub: Any) -> EstimatorPub:
-    coerced = EstimatorPub.coerce(pub)
+    coerced = coerced_pub(EstimatorPub, pub)
     require_precision(coerced.precision, "$.pubs")
     return _simulable(coerced)
 

@@ -187,7 +187,7 @@ def _terms(
     entries: list[tuple[int, int, float]] = []
     for index, observable in enumerate(evaluations.observables):
         for label, coefficient in observable.to_list():
-            if set(label) == {"I"}:
+            if not label.strip("I"):
                 constants[index] += np.real(coefficient)
             else:
                 term = place.setdefault(label, len(place))

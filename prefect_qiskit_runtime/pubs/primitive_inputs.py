@@ -314,7 +314,9 @@ def _coerce_pubs(primitive: PrimitiveName, pubs: Iterable[Any]) -> list[Any]:
     coerced = []
     for index, pub in enumerate(_parts(primitive, pubs)):
         with _naming(index):
-            constructs.require_unmasked_values(_written_values(primitive, pub))
+            written = _written_values(primitive, pub)
+            constructs.require_unmasked_values(written)
+            constructs.require_real_values(written)
             try:
                 coerced.append(coerce(pub))
             # Qiskit raises different errors for different invalid values.

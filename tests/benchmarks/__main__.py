@@ -156,6 +156,7 @@ def estimator_evaluations(client: SyncRuntimeClient) -> list[Figure]:
 def codec() -> Iterator[Figure]:
     """Encoding and decoding large values, against qiskit-ibm-runtime's own encoder."""
     import numpy as np
+    from qiskit import qpy
     from qiskit.circuit.library import efficient_su2
     from qiskit_ibm_runtime import RuntimeDecoder, RuntimeEncoder
 
@@ -179,6 +180,14 @@ def codec() -> Iterator[Figure]:
             "RuntimeDecoder",
             median_ms(partial(json.loads, text, cls=RuntimeDecoder), 7),
         )
+    circuit = efficient_su2(50, reps=8)
+    circuit.global_phase = sum(circuit.parameters, 0) / 2
+    yield Figure(
+        f"encode a phase of {circuit.num_parameters} parameters",
+        median_ms(partial(encode, circuit), 3),
+        "qpy.dump",
+        median_ms(lambda: qpy.dump(circuit, io.BytesIO()), 3),
+    )
 
 
 def cache_keys() -> Iterator[Figure]:

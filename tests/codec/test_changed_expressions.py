@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from qiskit import QuantumCircuit
-from qiskit.circuit import Parameter
+from qiskit import QuantumCircuit, qpy
+from qiskit.circuit import Parameter, ParameterVector
 
 from prefect_qiskit_runtime.codec import decode, encode
 from prefect_qiskit_runtime.errors import EncodingError
@@ -98,3 +100,21 @@ def test_an_expression_keeps_its_value_or_is_refused(name):
         for each in (expression, instruction.operation.params[0])
     ]
     assert values[1] == pytest.approx(values[0], rel=1e-12)
+
+
+def test_a_sum_of_hundreds_of_parameters_takes_as_long_as_writing_it():
+    # Qiskit expands expressions to compare them: it took 100 s for this one.
+    angles = ParameterVector("angle", 400)
+    circuit = QuantumCircuit(4, global_phase=sum(angles, 0) / 2)
+    for number, angle in enumerate(angles):
+        circuit.ry(angle, number % 4)
+    began = time.process_time()
+    qpy.dump(circuit, io.BytesIO())
+    writing = time.process_time() - began
+
+    text = encode(circuit)
+
+    assert time.process_time() - began < 10 * writing + 1
+    values = [number / 400 for number in range(400)]
+    arrived = decode(text).assign_parameters(values)
+    assert arrived.global_phase == pytest.approx(sum(values) / 2 % (2 * 3.141592653589793))

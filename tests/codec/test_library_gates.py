@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import qiskit
 from packaging.version import Version
-from qiskit.circuit import Clbit, ControlFlowOp, Gate, QuantumCircuit
+from qiskit.circuit import Clbit, ControlFlowOp, Gate, Parameter, QuantumCircuit
 from qiskit.circuit.library import (
     AndGate,
     HalfAdderGate,
+    HamiltonianGate,
     MCPhaseGate,
     MCXGate,
     PauliEvolutionGate,
@@ -45,6 +46,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:splu converted"),
     pytest.mark.filterwarnings("ignore:spsolve"),
+    pytest.mark.filterwarnings("ignore:Changing the sparsity structure"),
 ]
 
 # Qiskit gives it no definition and transpiles it only among spare qubits.
@@ -287,3 +289,23 @@ def test_an_evolution_by_a_sparse_observable_arrives_and_has_a_fingerprint():
 
     assert fingerprint(arrived) == fingerprint(circuit)
     assert Operator(arrived.decompose()) == Operator(circuit.decompose())
+
+
+@pytest.mark.parametrize("qubits", [1, 2, 3])
+def test_an_evolution_under_a_matrix_for_a_parameter_arrives_and_has_a_fingerprint(qubits):
+    random = np.random.default_rng(qubits)
+    matrix = random.normal(size=(2**qubits, 2**qubits)) @ np.diag([1, 1j] * 2 ** (qubits - 1))
+    matrix = matrix + matrix.conj().T
+    time = Parameter("t")
+    circuit = QuantumCircuit(qubits)
+    circuit.append(HamiltonianGate(matrix, 2 * time + 0.1), circuit.qubits)
+
+    arrived = decode(encode(circuit))
+
+    assert [each.name for each in arrived.data] == ["unitary", "PauliEvolution", "unitary"]
+    expected = Operator(circuit.assign_parameters([0.37]))
+    assert Operator(arrived.assign_parameters([0.37])) == expected
+    other = QuantumCircuit(qubits)
+    other.append(HamiltonianGate(2 * matrix, 2 * time + 0.1), other.qubits)
+    assert fingerprint(circuit) == fingerprint(circuit.copy())
+    assert fingerprint(circuit) != fingerprint(other)

@@ -47,7 +47,9 @@ _ROTATIONS: tuple[Callable[..., Gate], ...] = (
     lambda t: gates.RXGate(t).control(2, annotated=False), lambda t: gates.RGate(t, 0.2),
 )  # fmt: skip
 # Of gates that are something else.
-_NAMES = ("bell", "cx", "h", "diagonal", "cry", "unitary", "rz", "sx", "measure", "clifford")
+_NAMES = (
+    "bell", "cx", "h", "diagonal", "cry", "unitary", "rz", "sx", "measure", "clifford", "barrier",
+)  # fmt: skip
 
 
 def custom_gate(name: str, angle: Any = 0.4, *, qubits: int = 2, inner: str = "") -> Gate:

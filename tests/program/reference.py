@@ -16,6 +16,7 @@ import numpy as np
 from qiskit.circuit import (
     CASE_DEFAULT,
     AnnotatedOperation,
+    Barrier,
     ClassicalRegister,
     Clbit,
     Gate,
@@ -325,7 +326,7 @@ def matrix_of(op: Any, values: Mapping[Any, float]) -> np.ndarray:
     phase = _number(definition.global_phase, values)
     total = np.eye(2**op.num_qubits, dtype=complex) * np.exp(1j * float(phase))
     for instruction in definition.data:
-        if instruction.name == "barrier":
+        if isinstance(instruction.operation, Barrier):
             continue
         inner = matrix_of(instruction.operation, values)
         places = [definition.find_bit(bit).index for bit in instruction.qubits]

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
-from qiskit.circuit import ClassicalRegister, Gate, IfElseOp, Parameter, QuantumRegister
+from qiskit.circuit import (
+    ClassicalRegister,
+    Gate,
+    IfElseOp,
+    Parameter,
+    ParameterVector,
+    QuantumRegister,
+)
 from qiskit.circuit.classical import expr, types
-from qiskit.circuit.library import get_standard_gate_name_mapping
+from qiskit.circuit.library import CUGate, RYGate, get_standard_gate_name_mapping
 from qiskit.quantum_info import Statevector
 from qiskit_aer import AerSimulator
 
@@ -92,14 +101,14 @@ def binds_right(simulator: AerSimulator, gate: Gate, place: int) -> bool:
     circuit.append(gate.base_class(*angles), circuit.qubits)
     for qubit in circuit.qubits:
         circuit.ry(0.7, qubit)
-    saving = circuit.copy()
-    saving.save_statevector()
+    expected = circuit.copy()
+    circuit.save_statevector()  # not in a copy, which would hide that Aer changes the circuit
     rows = [0.0, 0.5, 2.2]
-    result = simulator.run(saving, parameter_binds=[{A: rows}]).result()
+    result = simulator.run(circuit, parameter_binds=[{A: rows}]).result()
     if len(result.results) != len(rows):
         return False
     states = [np.asarray(result.data(row)["statevector"]) for row in range(len(rows))]
-    wanted = [Statevector(circuit.assign_parameters([value])).data for value in rows]
+    wanted = [Statevector(expected.assign_parameters([value])).data for value in rows]
     return all(np.isclose(abs(np.vdot(*pair)), 1) for pair in zip(states, wanted, strict=True))
 
 
@@ -124,6 +133,30 @@ def test_backend_run_binds_parameters_in_blocks(ideal):
     result = ideal.run(circuit, shots=10, parameter_binds=[{A: [0.0, np.pi]}]).result()
 
     assert result.get_counts() == [{"0": 10}, {"1": 10}]
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_a_controlled_u_is_bound_and_the_given_circuit_keeps_its_parameter(ideal, place):
+    angles: list = [0.3, 1.1, -0.7, 0.9]
+    angles[place] = A
+    circuit = QuantumCircuit(2)
+    circuit.append(RYGate(A), [1])
+    circuit.h(0)
+    circuit.append(CUGate(*angles), [0, 1])
+    circuit.h([0, 1])
+    expected = circuit.copy()
+    circuit.measure_all()  # in place: Aer changes only circuits that are not copies
+    values = np.array([[0.4], [2.5]])
+
+    sampled = ideal.sampler(shots=4000, seed=1).run([(circuit, values)]).result()[0].data.meas
+    job = ideal.run(circuit, parameter_binds=[{A: [0.4, 2.5]}], shots=4000, seed_simulator=2)
+
+    for row, value in enumerate(values):
+        weights = Statevector(expected.assign_parameters(value)).probabilities_dict()
+        for counts in (sampled[row].get_counts(), job.result().get_counts(row)):
+            for key, weight in weights.items():
+                assert counts.get(key, 0) / 4000 == pytest.approx(weight, abs=0.045)
+    assert circuit.data[2].operation.params == angles
 
 
 def test_parameter_binds_without_values_are_refused(ideal):
@@ -313,6 +346,36 @@ def test_circuits_that_differ_in_a_block_or_a_label_are_not_the_same():
     assert not is_same(with_block("x", "l"), with_block("x", "m"))
 
 
+def test_circuits_that_differ_in_a_global_phase_are_not_the_same():
+    def turned(phase: object) -> QuantumCircuit:
+        return QuantumCircuit(1, name="one", global_phase=phase)
+
+    assert is_same(turned(A + 0.25), turned(A + 0.25))
+    assert not is_same(turned(A + 0.25), turned(A + 0.26))
+    assert not is_same(turned(A + 0.25), turned(Parameter("a") + 0.25))
+    assert not is_same(turned(A + 0.25), turned(0.25))
+
+
+def test_a_global_phase_of_hundreds_of_parameters_costs_a_loop_no_time(ideal):
+    # Qiskit expands expressions to compare them: 8 s in each evaluation.
+    angles = ParameterVector("angle", 200)
+    circuit = QuantumCircuit(2, global_phase=sum(angles, 0) / 2)
+    for angle in angles:
+        circuit.cry(angle, 0, 1)
+    compiled = ideal.compiler.compiled(circuit)
+
+    began = time.process_time()
+    assert ideal.compiler.compiled(circuit) is compiled
+    assert time.process_time() - began < 1
+
+    # Rebuilt circuits often get the memory address, hence the id, of those before them.
+    for _ in range(5):
+        del circuit
+        circuit = QuantumCircuit(2, global_phase=sum(angles, 0) / 2)
+        ideal.compiler.compiled(circuit)
+    assert time.process_time() - began < 3
+
+
 def test_names_of_gates_do_not_end_the_process(ideal):
     # Aer runs a gate called "diagonal" by its name, without the parameters that it reads then.
     circuit = QuantumCircuit(2)
@@ -333,3 +396,38 @@ def test_a_parameter_in_a_loop_that_never_runs_still_gives_a_result_for_each_val
     result = ideal.run(circuit, shots=10, parameter_binds=[{angle: [0.1, 0.2]}]).result()
 
     assert [result.get_counts(row) for row in range(2)] == [{"1": 10}] * 2
+
+
+@pytest.mark.parametrize("values", [np.array([0.3 + 0.5j]), [0.3 + 0.5j], {A: 0.5j}, {"a": [1j]}])
+def test_complex_parameter_values_are_refused_instead_of_cut_to_their_real_part(ideal, values):
+    circuit = QuantumCircuit(1)
+    circuit.rx(A, 0)
+    measured = circuit.measure_all(inplace=False)
+    message = r"A parameter value is .*j.*\. Parameter values are real numbers\."
+
+    with pytest.raises(InvalidInputError, match=message):
+        ideal.sampler().run([(measured, values)])
+    with pytest.raises(InvalidInputError, match=message):
+        ideal.estimator().run([(circuit, "Z", values)])
+    with pytest.raises(InvalidInputError, match=r"pubs\[0\]: " + message):
+        run_sampler(ideal, Request([(measured, values)], {}, "refuse", False, {}))
+    with pytest.raises(InvalidInputError, match=r"pubs\[0\]: " + message):
+        run_estimator(ideal, Request([(circuit, "Z", values)], {}, "refuse", False, {}))
+
+
+def test_backend_run_refuses_complex_binds(ideal):
+    circuit = QuantumCircuit(1)
+    circuit.rx(A, 0)
+    circuit.measure_all()
+
+    with pytest.raises(InvalidInputError, match="A parameter value is"):
+        ideal.run(circuit, parameter_binds=[{A: np.array([0.3 + 0.5j])}])
+
+
+@pytest.mark.parametrize("shots", [None, 100])
+def test_the_estimator_takes_a_circuit_without_qubits(ideal, shots):
+    empty = QuantumCircuit(global_phase=A)
+
+    result = ideal.estimator(shots=shots).run([(empty, {"": 2.5}, [[0.1], [0.2]])]).result()
+
+    assert result[0].data.evs.tolist() == [2.5, 2.5]

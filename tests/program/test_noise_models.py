@@ -148,3 +148,31 @@ def test_circuits_are_transpiled_to_the_basis_gates_of_a_noise_model_that_was_se
 
     for given in (noise, describe_noise_model(noise, is_plain=True), decode(encode(noise))):
         assert NoiseOfJob.use(ideal, given).basis == ("cz", "rz", "sx", "x")
+
+
+@pytest.mark.parametrize("gate", ["crx", "cp", "cu"])
+def test_a_gate_has_its_noise_with_a_parameter_as_with_a_number(ideal, gate):
+    noise = NoiseModel()
+    noise.add_all_qubit_quantum_error(depolarizing_error(0.6, 2), [gate])
+    angle = Parameter("a")
+    circuit = QuantumCircuit(2)
+    circuit.x(1)
+    getattr(circuit, gate)(*[angle, 0.1, 0.2, 0.3][: 4 if gate == "cu" else 1], 0, 1)
+
+    (result,) = run_estimator(ideal, request((circuit, "ZI", [[0.7], [2.0]]), noise))
+
+    # The control is 0, so the gate does nothing but its noise.
+    assert result.data.evs == pytest.approx([-0.4, -0.4], abs=0.06)
+    assert "notes" not in result.metadata
+
+
+def test_gates_beside_one_that_is_translated_keep_their_noise(ideal):
+    circuit = QuantumCircuit(2)
+    circuit.x(0)
+    circuit.x(0)  # an optimizer would remove both, and their noise
+    circuit.ryy(0.0, 0, 1)
+    circuit.iswap(0, 1)
+
+    (result,) = run_estimator(ideal, request((circuit, "ZI"), noise_of("x", error=0.5)))
+
+    assert result.data.evs == pytest.approx(0.25, abs=0.06)

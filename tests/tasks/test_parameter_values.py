@@ -16,6 +16,7 @@ from qiskit_ibm_runtime import QuantumProgram, RuntimeDecoder
 
 from prefect_qiskit_runtime import (
     EncodingError,
+    InvalidInputError,
     RuntimeClient,
     SyncRuntimeClient,
     primitives as tasks,
@@ -170,3 +171,10 @@ def test_keys_that_would_not_arrive_are_refused() -> None:
         EncodingError, match="Make the keys text; the values of a PUB can also have par"
     ):
         encode({"values": {("a", frozenset("b")): 1}})
+
+
+def test_complex_values_are_refused_before_a_job() -> None:
+    values = np.array([0.1, 0.2, 0.3, 0.4 + 1j])
+
+    with pytest.raises(InvalidInputError, match=r"pubs\[0\]: A parameter value is \(0\.4\+1j\)"):
+        tasks.run_sampler.fn([(rotated(measured=True), values)], backend=IDEAL, dry_run=True)
