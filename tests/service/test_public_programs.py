@@ -73,8 +73,13 @@ def test_hello_world(api: Any) -> None:
     assert api.http.get(f"/jobs/{job_id}/results").text == '"Hello, World!"'
 
 
+def test_hello_world_ignores_other_inputs_as_the_published_program_does(api: Any) -> None:
+    inputs = {"iterations": 1, "interim_results": {}, "final_result": {}, "sleep_per_iteration": 0}
+    assert result_of(api, body_of("hello-world", "fake_manila", **inputs)) == "Hello, World!"
+
+
 def test_an_input_that_a_sample_does_not_have_is_refused(api: Any) -> None:
-    answer = api.http.post("/jobs", content=body_of("hello-world", "aer_simulator", n=2))
+    answer = api.http.post("/jobs", content=body_of("sample-program", "aer_simulator", n=2))
     assert answer.status_code == 400
     assert "not in the schema: n" in answer.json()["error"]["message"]
 

@@ -9,8 +9,11 @@ NUM_QUBITS = 5
 DEPTH = 4
 
 
-def main(backend, user_messenger, *, iterations=1):
-    """Run `iterations` random circuits and publish the counts of each."""
+def main(backend, user_messenger, *, iterations=1, **_ignored):
+    """Run `iterations` random circuits and publish the counts of each.
+
+    Other inputs are ignored, as IBM's published program of this name does.
+    """
     for iteration in range(iterations):
         circuit = random_circuit(NUM_QUBITS, DEPTH, measure=True, seed=random.getrandbits(31))
         counts = backend.run(transpile(circuit, backend)).result().get_counts()
