@@ -49,8 +49,9 @@ def coerced_pub(kind: Any, pub: Any, default: Any = None) -> Any:
         InvalidInputError: A parameter value has an imaginary part.
     """
     position = 1 if kind is SamplerPub else 2
-    if isinstance(pub, tuple | list) and len(pub) > position:
-        require_real_values(pub[position])
+    parts: Any = pub if isinstance(pub, tuple | list) else ()
+    if len(parts) > position:
+        require_real_values(parts[position])
     return kind.coerce(pub, default)
 
 

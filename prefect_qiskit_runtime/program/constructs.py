@@ -148,7 +148,7 @@ def require_real_values(values: Any) -> None:
         if not isinstance(array, np.ndarray | list | tuple | complex):
             continue
         try:
-            numbers = np.asarray(array)
+            numbers: Any = np.asarray(array)
         except ValueError:  # rows of different lengths, which Qiskit refuses
             continue
         if np.iscomplexobj(numbers) and np.any(numbers.imag):
