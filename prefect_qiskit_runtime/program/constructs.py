@@ -147,8 +147,9 @@ def require_real_values(values: Any) -> None:
     for array in values.values() if isinstance(values, Mapping) else [values]:
         if not isinstance(array, np.ndarray | list | tuple | complex):
             continue
+        numbers: Any
         try:
-            numbers: Any = np.asarray(array)
+            numbers = np.asarray(array)
         except ValueError:  # rows of different lengths, which Qiskit refuses
             continue
         if np.iscomplexobj(numbers) and np.any(numbers.imag):
