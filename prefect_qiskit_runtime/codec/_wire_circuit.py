@@ -264,13 +264,13 @@ def _diagonal_evolution(operation: _Operation) -> QuantumCircuit:
     import numpy as np
     from qiskit.circuit import QuantumCircuit
     from qiskit.circuit.library import PauliEvolutionGate
-    from qiskit.quantum_info import SparsePauliOp
+    from qiskit.quantum_info import Operator, SparsePauliOp
 
     matrix, time = operation.params
     energies, vectors = np.linalg.eigh(np.asarray(matrix))
     circuit = QuantumCircuit(operation.num_qubits)
     circuit.unitary(vectors.conj().T, circuit.qubits)
-    terms = SparsePauliOp.from_operator(np.diag(energies))
+    terms = SparsePauliOp.from_operator(Operator(np.diag(energies)))
     circuit.append(PauliEvolutionGate(terms, time), circuit.qubits)
     circuit.unitary(vectors, circuit.qubits)
     return circuit

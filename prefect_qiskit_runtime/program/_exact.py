@@ -192,7 +192,8 @@ def _states(backend: SimulatedBackend, result: Any, count: int) -> NDArray[np.co
 def _expectation(observable: SparsePauliOp, states: NDArray[np.complex128]) -> Any:
     """Return the expectation value in each of the states."""
     if not observable.num_qubits:  # of which Qiskit's matrix is 0
-        return np.full(len(states), np.real(observable.coeffs.sum()))
+        coefficients: Any = observable.coeffs
+        return np.full(len(states), np.real(coefficients.sum()))
     if (observable.num_qubits or 0) <= _MATRIX_QUBITS:
         matrix: Any = observable.to_matrix(sparse=True)
         return np.einsum("bi,ib->b", states.conj(), matrix @ states.T).real

@@ -49,7 +49,8 @@ def coerced_pub(kind: Any, pub: Any, default: Any = None) -> Any:
         InvalidInputError: A parameter value has an imaginary part.
     """
     position = 1 if kind is SamplerPub else 2
-    if isinstance(pub, tuple | list) and len(pub) > position:
+    is_tuple: bool = type(pub) in (tuple, list)
+    if is_tuple and len(pub) > position:
         require_real_values(pub[position])
     return kind.coerce(pub, default)
 

@@ -147,6 +147,7 @@ def require_real_values(values: Any) -> None:
     for array in values.values() if isinstance(values, Mapping) else [values]:
         if not isinstance(array, np.ndarray | list | tuple | complex):
             continue
+        numbers: Any
         try:
             numbers = np.asarray(array)
         except ValueError:  # rows of different lengths, which Qiskit refuses
