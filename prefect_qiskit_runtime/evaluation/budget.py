@@ -282,9 +282,9 @@ class HardwareBudget:
         limit_seconds, used_seconds = error.limit_seconds, error.used_seconds
         if scope is None or limit_seconds is None or used_seconds is None:
             logger_here().warning(
-                "Job %s has used up its QPU time, but %s does not report which limit ended it and"
-                " how much was used, so no approval is requested. Services before this version do"
-                " not report it: upgrade the service.",
+                "Job %s has used up its QPU time, but %s does not report which limit ended it, or"
+                " how much was used, so no approval is requested. Services before this version"
+                " report neither.",
                 error.job_id,
                 self.api.url,
             )

@@ -183,6 +183,7 @@ def _with_quantum_seconds(given: Any) -> Any:
     before = usage.pop("quantum_seconds", None)
     charged = before if usage.get(_CHARGED) is None else usage[_CHARGED]
     if is_final and charged is not None:
+        usage.pop(_CHARGED, None)  # the same time: usage that was read can be read again
         usage["quantum_seconds"] = charged
     return usage
 
@@ -194,7 +195,8 @@ Usage = Annotated[Side[_Times], _read_usage]
 """The used time by name, without the times that the service does not report.
 
 `seconds` is the wall-clock time while running. `quantum_seconds` is the time on a QPU, 0 on a
-simulator, and only present once it is final. `qpu_charge_time_seconds` is the QPU time so far.
+simulator, and only present once it is final. Until then, `qpu_charge_time_seconds` is the QPU time
+so far, if the service reports it.
 """
 
 

@@ -63,7 +63,7 @@ class Reference:
         self._noise = noise
         used = {
             circuit.find_bit(bit).index for inst in circuit.data for bit in inst.qubits
-            if inst.name != "barrier"
+            if not isinstance(inst.operation, Barrier)
         }  # fmt: skip
         self._used = sorted(used) or [0]
         self._place = {qubit: index for index, qubit in enumerate(self._used)}
