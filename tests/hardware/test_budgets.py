@@ -156,5 +156,5 @@ async def test_a_service_that_does_not_report_the_limit_leads_to_no_pause(
     assert not await asking()
     assert (
         f"Job j1 has used up its QPU time, but {cloud.service.url}/api/v1 does not report which"
-        " limit ended it and how much was used, so no approval is requested." in caplog.text
+        " limit ended it, or how much was used, so no approval is requested." in caplog.text
     )
