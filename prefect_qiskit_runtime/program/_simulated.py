@@ -184,7 +184,8 @@ class SimulatedBackend(BackendV2):
         `AerSimulator.from_backend`, with which Aer's primitives take a backend, needs the pairs.
         Before Qiskit 2.0 it is None here as well: there `transpile` compiles for both the map and
         the target, and its levels 2 and 3 fail if only one of them has pairs (measured with 0.45,
-        1.0 to 1.4).
+        1.0 to 1.4). With `basis_gates=`, these levels of Qiskit 2.3 compile for the map alone, so
+        they fail for circuits that are wider than a state vector.
         """
         if self._device is not None:
             return self._device.coupling_map
