@@ -124,6 +124,15 @@ def running(
         process.wait(60)
 
 
+def own_database(folder: Path) -> dict[str, str]:
+    """Settings of a Prefect server that does not share the database of the tests."""
+    database = folder / "home" / "prefect.db"
+    return {
+        "PREFECT_HOME": str(database.parent),
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}",
+    }
+
+
 def run_of_the_schedule(url: str) -> dict[str, Any] | None:
     """The first flow run that a schedule has made and that has completed."""
     try:
@@ -141,7 +150,7 @@ def test_what_make_serve_starts_runs_by_its_schedule_and_ends_with_ctrl_c(often:
     url = f"http://127.0.0.1:{port}/api"
     script = str(ROOT / "flows" / "serve.py")
     command = [sys.executable, script, "--port", str(port), "--file", str(often / "prefect.yaml")]
-    with running(command, often, PREFECT_HOME=str(often / "home"), PREFECT_API_URL="") as process:
+    with running(command, often, **own_database(often), PREFECT_API_URL="") as process:
         run = wait_until(lambda: run_of_the_schedule(url), "a run")
         assert run["work_pool_name"] is None
         block = httpx.get(
@@ -161,7 +170,7 @@ def test_a_worker_of_a_process_pool_runs_it_by_its_schedule(often: Path) -> None
     port = free_port()
     url = f"http://127.0.0.1:{port}/api"
     server = [str(PREFECT), "server", "start", "--port", str(port)]
-    mine = {"PREFECT_HOME": str(often / "home"), "PREFECT_API_URL": url}
+    mine = {**own_database(often), "PREFECT_API_URL": url}
     with running(server, often, **{**mine, "PREFECT_API_URL": ""}):
         wait_until(lambda: answers(url), "the Prefect server")
         for arguments in (
