@@ -60,7 +60,7 @@ class ExpressionMover:
         if isinstance(node, expr.Var):
             return self._variable(node)
         if isinstance(node, expr.Cast):
-            return expr.Cast(self.moved(node.operand), node.type)
+            return self._cast(node)
         kind = type(node).__name__
         if kind == "Index":
             return self._index(node)
@@ -95,6 +95,14 @@ class ExpressionMover:
             return expr.Var(self._register(bits), node.type)
         return self._variables[node]
 
+    def _cast(self, node: Any) -> Any:
+        from qiskit.circuit.classical import expr
+
+        operand = self.moved(node.operand)
+        if type(node.type).__name__ == "Bool" and type(operand.type).__name__ == "Uint":
+            return _is_not_zero(operand)  # Aer's own cast gives the opposite
+        return expr.Cast(operand, node.type)
+
     def _index(self, node: Any) -> Any:
         """Return one bit of a number, or an equivalent comparison."""
         from qiskit.circuit.classical import expr, types
@@ -105,9 +113,7 @@ class ExpressionMover:
         if isinstance(of, expr.Var):
             return expr.Var(of.var[place], types.Bool())
         mask = expr.Value(1 << place, of.type)
-        masked = expr.Binary(expr.Binary.Op.BIT_AND, of, mask, of.type)
-        zero = expr.Value(0, of.type)
-        return expr.Binary(expr.Binary.Op.NOT_EQUAL, masked, zero, types.Bool())
+        return _is_not_zero(expr.Binary(expr.Binary.Op.BIT_AND, of, mask, of.type))
 
     def _refusal(self, fault: str) -> InvalidInputError:
         return InvalidInputError(
@@ -115,3 +121,10 @@ class ExpressionMover:
             "do: it has bits, unsigned integers, comparisons, and bitwise and logical operators.",
             rule="expressions that the simulator evaluates",
         )
+
+
+def _is_not_zero(number: Any) -> Any:
+    from qiskit.circuit.classical import expr, types
+
+    zero = expr.Value(0, number.type)
+    return expr.Binary(expr.Binary.Op.NOT_EQUAL, number, zero, types.Bool())

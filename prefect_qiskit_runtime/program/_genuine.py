@@ -11,8 +11,9 @@ from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from prefect_qiskit_runtime.codec.circuit_walk import blocks_of
+from prefect_qiskit_runtime.codec.circuit_walk import blocks_of, places
 from prefect_qiskit_runtime.errors import InvalidInputError
+from prefect_qiskit_runtime.program._unboxing import unbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,6 +112,7 @@ class Renamer:
     def __init__(self, outermost: QuantumCircuit) -> None:
         self._circuit_name = outermost.name
         self._numbers: Iterator[int] = count()
+        self._free_names = _free_register_names(outermost)
 
     def renamed(self, circuit: QuantumCircuit) -> QuantumCircuit:
         """Return the circuit, or a block or definition in it, with such gates renamed."""
@@ -120,26 +122,14 @@ class Renamer:
         for instruction in circuit.data:
             operation = instruction.operation
             if operation.name == "box" and blocks_of(operation):
-                self._unbox(instruction, copy)
+                (body,) = operation.blocks
+                unbox(instruction, self.renamed(body), copy, self._free_names)
                 continue
             new = operation if _is_standard(instruction) else self.operation(operation)
             copy._append(
                 instruction.replace(operation=new) if new is not operation else instruction
             )
         return copy
-
-    def _unbox(self, instruction: Any, circuit: QuantumCircuit) -> None:
-        (body,) = instruction.operation.blocks
-        circuit.barrier(instruction.qubits)
-        circuit.compose(
-            self.renamed(body),
-            instruction.qubits,
-            instruction.clbits,
-            inplace=True,
-            copy=False,
-            inline_captures=True,
-        )
-        circuit.barrier(instruction.qubits)
 
     def operation(self, operation: Any) -> Any:
         """Return the operation under a unique name, if it needs one."""
@@ -166,6 +156,11 @@ class Renamer:
         if (condition := getattr(operation, "condition", None)) is not None:  # before Qiskit 2.0
             new.condition = condition
         return new
+
+
+def _free_register_names(circuit: QuantumCircuit) -> Iterator[str]:
+    taken = {register.name for place in places(circuit) for register in place.circuit.cregs}
+    yield from (name for number in count() if (name := f"box_bits{number}") not in taken)
 
 
 def _is_standard(instruction: Any) -> bool:

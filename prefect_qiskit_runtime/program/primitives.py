@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qiskit.primitives import PrimitiveResult, PubResult
+from qiskit.primitives import DataBin, PrimitiveResult, PubResult, SamplerPubResult
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
@@ -139,12 +139,14 @@ def _run(
     run: Callable[[list[Any]], Any],
 ) -> PrimitiveResult[Any]:
     pubs: list[Any] = []
+    registers: list[list[str]] = []
     notes: list[list[str]] = []
     device = noise.device_for(backend)
     transpiler = PubTranspiler(backend, device=device) if request.transpile else None
     for index, pub in enumerate(request.pubs):
         with naming("$.pubs", index):
             coerced = coerce(pub)
+            registers.append([register.name for register in coerced.circuit.cregs])
             marked = noise.is_on_marked_gates(backend, coerced.circuit)
             if transpiler is not None and not marked:
                 coerced = transpiler.transpiled(coerced)
@@ -155,6 +157,8 @@ def _run(
     for index, pub in enumerate(pubs):
         with naming("$.pubs", index):
             (result,) = run([pub]).result()
+        if isinstance(pub, SamplerPub):
+            result = _with_registers(result, registers[index])
         if transpiler is not None:
             result.metadata["layout"] = transpiler.layout_of(pub)
         if notes[index]:
@@ -164,6 +168,12 @@ def _run(
     if options.unsupported:
         metadata["unsupported_options"] = dict(options.unsupported)
     return PrimitiveResult(results, metadata=metadata)
+
+
+def _with_registers(result: SamplerPubResult, names: list[str]) -> SamplerPubResult:
+    """Return a result without the registers that were added for the transpiler."""
+    data = {name: result.data[name] for name in names}
+    return SamplerPubResult(DataBin(**data, shape=result.data.shape), result.metadata)
 
 
 def _require_isa(backend: ProgramBackend, pub: Any) -> None:

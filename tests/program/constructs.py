@@ -14,6 +14,7 @@ import numpy as np
 import qiskit.circuit.library as gates
 from qiskit.circuit import (
     AnnotatedOperation,
+    BoxOp,
     ClassicalRegister,
     Clbit,
     ControlModifier,
@@ -230,6 +231,23 @@ def _(circuit: QuantumCircuit) -> None:
 def _(circuit: QuantumCircuit) -> None:
     with circuit.box():
         circuit.cx(0, 1)
+
+
+@construct("box with bits that only it has, and a branch on their register")
+def _(circuit: QuantumCircuit) -> None:
+    inner = QuantumCircuit([Qubit(), Clbit()])
+    inner.x(0)
+    body = QuantumCircuit([Qubit()], ClassicalRegister(2, "c0"))
+    body.append(IfElseOp((body.cregs[0], 1), inner), [0], [0])
+    circuit.measure(0, 1)
+    circuit.append(BoxOp(body), [1], [1, 0])
+
+
+@construct("number as a truth value")
+def _(circuit: QuantumCircuit) -> None:
+    circuit.measure(0, 1)
+    with circuit.if_test(expr.cast(circuit.cregs[0], types.Bool())):
+        circuit.x(1)
 
 
 @construct("variable of type Uint")

@@ -10,6 +10,7 @@ import qiskit.circuit.library as gates
 from hypothesis import strategies as st
 from qiskit.circuit import (
     AnnotatedOperation,
+    BoxOp,
     ClassicalRegister,
     Clbit,
     ControlModifier,
@@ -20,6 +21,7 @@ from qiskit.circuit import (
     QuantumCircuit,
     QuantumRegister,
     Qubit,
+    SwitchCaseOp,
 )
 from qiskit.circuit.classical import expr, types
 from qiskit.quantum_info import Clifford, SparsePauliOp
@@ -247,16 +249,33 @@ class Drawing:
             self._loops = outer
 
     def _manual_body(self, _: int) -> None:
-        """A body with bits that only it has, and a branch inside that is controlled by them."""
-        inner = QuantumCircuit([Qubit(), Clbit()])
-        inner.append(gates.RXGate(self.pick(self._angles)), [0])
-        body = QuantumCircuit([Qubit(), Qubit(), Clbit(), Clbit()])
+        """A body with bits that only it has, and in it branches that are controlled by them."""
+        own = ClassicalRegister(2, "own")
+        body = QuantumCircuit([Qubit(), Qubit()], own)
         body.append(custom_gate(self.pick(_NAMES), self.pick(self._angles)), [1, 0])
-        body.append(IfElseOp((body.clbits[1], 1), inner), [body.qubits[0]], [body.clbits[1]])
+        for _ in range(self.pick([1, 2])):
+            self._own_branch(body)
         qubits = self._draw(st.permutations(self.circuit.qubits))[:2]
         bits = self._draw(st.permutations(self.circuit.clbits))[:2]
-        operation = IfElseOp((bits[0], self.pick([0, 1])), body)
+        operation = self.pick([
+            IfElseOp((bits[0], self.pick([0, 1])), body), BoxOp(body),
+            SwitchCaseOp(bits[1], [((0, 1), body)]),
+        ])  # fmt: skip
         self.circuit.append(operation, qubits, bits)
+
+    def _own_branch(self, body: QuantumCircuit) -> None:
+        inner = QuantumCircuit([Qubit(), Clbit()])
+        inner.append(gates.RXGate(self.pick(self._angles)), [0])
+        with_branch = QuantumCircuit([Qubit(), Clbit()])
+        with_branch.append(IfElseOp((with_branch.clbits[0], 1), inner), [0], [0])
+        block = self.pick([inner, with_branch])
+        (own,) = body.cregs
+        operation = self.pick([
+            IfElseOp((own[1], 1), block), IfElseOp((own, self.pick(range(4))), block),
+            IfElseOp(expr.less(own, 2), block, block), SwitchCaseOp(own, [((0, 2), block)]),
+            IfElseOp(expr.logic_not(own[0]), block), BoxOp(block),
+        ])  # fmt: skip
+        body.append(operation, [0], [own[1]])
 
 
 def _measured_composite() -> Any:

@@ -26,7 +26,16 @@ from prefect_qiskit_runtime.program._compile import BINDABLE_GATES, is_same
 from prefect_qiskit_runtime.program._genuine import is_genuine
 from prefect_qiskit_runtime.program.primitives import Request, run_estimator, run_sampler
 
-from .constructs import CONSTRUCTS, PAGE, REFUSED_BY_ALL, REFUSED_BY_DEVICES, execute, named, page
+from .constructs import (
+    CONSTRUCTS,
+    PAGE,
+    REFUSED_BY_ALL,
+    REFUSED_BY_DEVICES,
+    circuit_of,
+    execute,
+    named,
+    page,
+)
 
 A = Parameter("a")
 
@@ -304,6 +313,16 @@ def test_variables_leave_outcomes_as_wide_as_the_circuit(ideal):
     result = ideal.run([circuit, circuit], shots=10).result()
 
     assert result.get_counts() == [{"1": 10}, {"1": 10}]
+
+
+def test_a_register_that_only_a_box_has_is_not_among_the_outcomes(noisy):
+    circuit = circuit_of("box with bits that only it has, and a branch on their register")
+    circuit.measure([0, 1], [0, 1])
+    inputs = {"pubs": [(circuit, None, 10)], "transpile": True}
+
+    (result,) = run_sampler(noisy, Request.read(inputs, unsupported_options="refuse"))
+
+    assert list(result.data) == ["c0"]
 
 
 def test_expressions_that_the_simulator_lacks_are_refused_by_name(ideal):
