@@ -464,12 +464,6 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
         call = program_call("GET", program_id, "get", repeatable=True)
         return read_model(call, await self.request(call), ProgramInfo)
 
-    async def program_version_source(self, program_id: str, version: int) -> str:
-        """Return the source of any version of this user's program."""
-        path = f"/versions/{version}"
-        call = program_call("GET", program_id, f"get version {version} of", path, repeatable=True)
-        return (await self.request(call)).text
-
     async def list_programs(
         self, *, limit: int | None = None, offset: int = 0, name: str | None = None
     ) -> list[ProgramInfo]:
