@@ -163,7 +163,7 @@ class LoopReporter:
 
         Args:
             key: Beginning of the artifacts' keys. Lower-case letters, digits and dashes.
-            title: What the loop does.
+            title: Purpose of the loop, in a few words.
             maxiter: Its most iterations, for the progress.
             value_label: As in `plot_convergence`.
             references: As in `plot_convergence`.

@@ -85,7 +85,7 @@ async def upload_source(
         metadata: Path of a JSON file, a mapping or `ProgramMetadata`; None for the file beside
             the source.
         backend: Any backend of the service.
-        if_exists: What to do if the user has a program of this name with other content.
+        if_exists: The action if the user has a program of this name with other content.
         fields: Values that override those of the metadata; None leaves them.
     """
     from prefect_qiskit_runtime.client import read_program

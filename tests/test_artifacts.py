@@ -1,4 +1,4 @@
-"""What the artifact helpers write."""
+"""The artifacts that the helpers write."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_the_async_twin_reports_too(prefect_server, clock):
 
 
 def shown(reporter: LoopReporter) -> dict[str, Any]:
-    """What the artifacts of a loop hold, by the end of their keys."""
+    """Return the content of the artifacts of a loop, by the end of their keys."""
     ids = list(reporter.artifact_ids.values())
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(artifact_filter=ArtifactFilter(id=ArtifactFilterId(any_=ids)))

@@ -43,7 +43,7 @@ def circuit() -> QuantumCircuit:
 
 
 class Model(BaseModel):
-    """What some inputs are."""
+    """A model among the inputs of a task."""
 
     level: int = 1
 

@@ -1,4 +1,4 @@
-"""What the forms of Prefect's UI send is understood: that of a block, that of a deployment."""
+"""Values from the forms of Prefect's UI are understood: that of a block, that of a deployment."""
 
 from __future__ import annotations
 

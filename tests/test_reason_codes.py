@@ -1,4 +1,4 @@
-"""What is done after a job has ended without a result, by its reason code."""
+"""The next step after a job has ended without a result, by its reason code."""
 
 from __future__ import annotations
 

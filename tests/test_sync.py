@@ -42,7 +42,7 @@ async def acount(upto: int, closed: list[bool] | None = None) -> AsyncGenerator[
 
 
 class Termination(BaseException):
-    """What Prefect raises in the main thread of a flow that is cancelled."""
+    """The exception that Prefect raises in the main thread of a cancelled flow."""
 
 
 def test_run_sync_returns_what_the_coroutine_returns() -> None:

@@ -38,7 +38,7 @@ _SYMBOLS = (
     " Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I"
 )
 _ELEMENTS: tuple[str, ...] = tuple(_SYMBOLS.split())
-# Orbitals that STO-3G gives an atom, by the largest atomic number that has so many.
+# Number of orbitals of an atom in STO-3G, by the largest atomic number with that number.
 _ORBITALS = {2: 1, 10: 5, 18: 9, 20: 13, 36: 18, 38: 22, 53: 27}
 BASIS = "sto-3g"
 MOST_QUBITS = 12

@@ -34,7 +34,7 @@ LOGO_URL = HttpUrl("https://avatars.githubusercontent.com/u/30696987?s=200&v=4")
 
 STRICT = ConfigDict(extra="forbid", validate_assignment=True, hide_input_in_errors=True)
 """The configuration of each block. Prefect's accepts any field, and errors then show the values of
-fields, also of secret ones."""
+fields, even of secret ones."""
 
 # Names that Prefect adds to the fields of a block.
 _OF_PREFECT = {"block_type_slug", "_block_document_id", "_block_document_name", "_is_anonymous"}

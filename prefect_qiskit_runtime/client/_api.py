@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, ClassVar, Self
 from urllib.parse import quote
 
+import httpx
 from pydantic import AliasChoices, Field, SecretStr, TypeAdapter, ValidationError
 
 from prefect_qiskit_runtime.client._accounts import IbmAccount, SavedAccount, origin
@@ -463,12 +464,6 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
         call = program_call("GET", program_id, "get", repeatable=True)
         return read_model(call, await self.request(call), ProgramInfo)
 
-    async def program_version_source(self, program_id: str, version: int) -> str:
-        """Return the source of any version of this user's program."""
-        path = f"/versions/{version}"
-        call = program_call("GET", program_id, f"get version {version} of", path, repeatable=True)
-        return (await self.request(call)).text
-
     async def list_programs(
         self, *, limit: int | None = None, offset: int = 0, name: str | None = None
     ) -> list[ProgramInfo]:
@@ -561,12 +556,8 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
         body = f'{head[:-1]}, "params": {params_text}}}'
         _require_sendable(call, body)
         headers = _key_headers(idempotency_key, fingerprint) if self.kind.is_keyed else {}
-        try:
-            response = await self.request(call, content=body, headers=headers)
-        except (ConflictError, InvalidInputError, NotFoundError) as refusal:
-            if options is not None and options.session_id is not None:
-                await self._require_open_session(options.session_id, refusal)
-            raise
+        session_id = None if options is None else options.session_id
+        response = await self._send_submission(call, body, headers, session_id)
         submitted = read_model(call, response, JobSubmitted)
         self._note_submitted(submitted.id)
         if hardware is not None:
@@ -584,6 +575,17 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
             identifier=program_id,
             repeatable=self.kind.is_keyed,
         )
+
+    async def _send_submission(
+        self, call: Call, body: str, headers: dict[str, str], session_id: str | None
+    ) -> httpx.Response:
+        """Send a submission; if it is refused because its session is closed, raise that error."""
+        try:
+            return await self.request(call, content=body, headers=headers)
+        except (ConflictError, InvalidInputError, NotFoundError) as refusal:
+            if session_id is not None:
+                await self._require_open_session(session_id, refusal)
+            raise
 
     def _job_head(
         self,

@@ -14,6 +14,7 @@ from prefect_qiskit_runtime.client._connected import ConnectedClient
 from prefect_qiskit_runtime.client._parameters import ParameterNamespace
 from prefect_qiskit_runtime.client._sources import (
     Metadata,
+    ProgramDraft,
     Source,
     read_changes,
     read_program,
@@ -184,24 +185,20 @@ class ProgramsClient(ConnectedClient):
     ) -> str:
         """Upload a program and return its id: its name and a random suffix.
 
-        A keyword overrides the same field of the metadata.
-
         Args:
             data: Path of the Python file, or the source itself as text or bytes.
             metadata: Path of a JSON file, a mapping, or `ProgramMetadata`. Default: the JSON
-                file of the same name beside the source, if there is one.
+                file of the same name beside the source, if there is one. A keyword below
+                overrides the same field.
             name: Default: the name of the file.
             description: Purpose of the program; optional.
             max_execution_time: Wall-clock limit of its jobs in seconds. Default: the service's.
-            spec: JSON schemas of parameters, return values and interim results, and
-                `backend_requirements`.
+            spec: JSON schemas of parameters, results, interim results; and `backend_requirements`.
             is_public: Whether other users of the service may run it. Default: False for a new
                 program, unchanged for an existing one.
-            if_exists: The action if you have a program of this name with different content:
-                `update` makes a new version with the same id, `new` makes another program,
-                `error` refuses.
-            version: Ignored; for callers of IBM's oldest clients. The service numbers
-                versions itself.
+            if_exists: If you have a program of this name with different content, `update` makes
+                a new version with the same id, `new` makes another program, `error` refuses.
+            version: Ignored, for callers of IBM's oldest clients: the service numbers versions.
             backend_requirements: Overrides this part of the spec, as do the next three.
             parameters: JSON schema, or IBM's oldest form: a list of parameters.
             return_values: JSON schema, or a list.
@@ -228,6 +225,9 @@ class ProgramsClient(ConnectedClient):
                 "interim_results": interim_results,
             },
         )
+        return await self._upload(draft, if_exists)
+
+    async def _upload(self, draft: ProgramDraft, if_exists: IfExists) -> str:
         with self._known.changing():
             uploaded = await self._api.upload_program(
                 draft.source, draft.metadata, if_exists=if_exists

@@ -145,7 +145,7 @@ class Placement:
         return True
 
     def transpile_again(self, name: str) -> bool:
-        """Prepare the inputs once more, for a backend as it is now; return whether that may help.
+        """Prepare the inputs again for the backend of today; return whether that may help.
 
         Args:
             name: The backend, which lacks an instruction of the circuits.

@@ -65,7 +65,7 @@ class Claims:
         Args:
             group: Name of the equal calls.
             lineage: The place of the call in its flow run.
-            record: What `record` returned for the group in an earlier process.
+            record: The return value of `record` for the group in an earlier process.
         """
         runs = frozenset((*lineage.flow_runs, *lineage.task_runs))
         with self._lock:

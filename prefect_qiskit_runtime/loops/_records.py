@@ -68,11 +68,6 @@ class LoopRecords:
             return cls(await Identity.in_lineage(lineage, print_), name)
         return cls(Identity.only(lineage, print_), name)
 
-    @property
-    def are_kept(self) -> bool:
-        """Whether records are kept, so that the loop can be continued."""
-        return self._identity is not None
-
     def scope(self, label: str) -> LoopScope:
         """Return the place of the jobs of a step."""
         if self._identity is None:  # without records, jobs have no lasting names

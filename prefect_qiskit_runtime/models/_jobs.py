@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
@@ -17,7 +16,7 @@ from prefect_qiskit_runtime.models._wire import (
     Side,
     WholeSeconds,
     Wire,
-    unknown_status,
+    WireStatus,
 )
 
 
@@ -44,7 +43,7 @@ _WITH_REASON = re.compile(
 )
 
 
-class JobStatus(StrEnum):
+class JobStatus(WireStatus):
     """States of a job, in order. A job ends in one of the last three.
 
     Qiskit's names are aliases: `JobStatus.DONE is JobStatus.COMPLETED`. A status that a service has
@@ -69,17 +68,12 @@ class JobStatus(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> JobStatus | None:
-        text = value.strip() if isinstance(value, str) else ""
-        if not text:
-            return None
-        named = {one.value.lower(): one for one in cls}
-        if (same := named.get(text.lower())) is not None:
-            return same
-        parts = _WITH_REASON.fullmatch(text)
-        before = None if parts is None else named.get(parts["status"].lower())
+        status = super()._missing_(value)
+        parts = None if status is None else _WITH_REASON.fullmatch(status.value)
+        before = None if parts is None else super()._missing_(parts["status"])
         # "Completed - partially" may not be a success.
-        if before is None or before is JobStatus.COMPLETED:
-            return unknown_status(cls, text)
+        if before is None or not before.is_known or before is JobStatus.COMPLETED:
+            return status
         return before
 
     @property

@@ -97,7 +97,7 @@ BASELINE_CAPABILITIES = (
 """The capabilities of a service that does not publish its list."""
 
 CAPABILITIES = (*BASELINE_CAPABILITIES, "key-tombstones", "timed-instructions", SIMULATION_METHOD)
-"""What this release of the service can do, by name. A name never changes its meaning."""
+"""The capabilities of this release of the service. A name never changes its meaning."""
 
 
 class Discovery(Wire):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import Field
@@ -17,7 +16,7 @@ from prefect_qiskit_runtime.models._wire import (
     Side,
     WholeSeconds,
     Wire,
-    unknown_status,
+    WireStatus,
 )
 
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
@@ -57,7 +56,7 @@ LONGEST_SESSION_SECONDS = 28_800
 """IBM's highest max time of a session."""
 
 
-class SessionState(StrEnum):
+class SessionState(WireStatus):
     """States of a session, in IBM's words.
 
     A session is open until its first job starts. It is then active, or inactive after some time
@@ -73,14 +72,6 @@ class SessionState(StrEnum):
     PENDING_INACTIVE = "pending_inactive"
     PENDING_CLOSED = "pending_closed"
     UNKNOWN = "unknown"
-
-    @classmethod
-    def _missing_(cls, value: object) -> SessionState | None:
-        text = value.strip() if isinstance(value, str) else ""
-        if not text:
-            return None
-        known = (one for one in cls if one.value == text.lower())
-        return next(known, None) or unknown_status(cls, text)
 
 
 class SessionInfo(Wire):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -26,18 +26,25 @@ UNKNOWN = "unknown"
 """Value of a text that a service left out, or sent in a form that cannot be read."""
 
 
-OneStatus = TypeVar("OneStatus", bound=StrEnum)
+class WireStatus(StrEnum):
+    """The base class of statuses. Upper and lower case are equal, and services may add statuses.
 
-
-def unknown_status(kind: type[OneStatus], text: str) -> OneStatus:
-    """Return a status that a service has added since; it equals none of the known ones.
-
-    It keeps its text, for display, as its name and value. It survives pickling, and two of the same
-    text are equal, but not identical.
+    A status that a service has added since equals none of the known ones. It keeps its text, for
+    display, as its name and value. It survives pickling, and two of the same text are equal, but
+    not identical.
     """
-    status = str.__new__(kind, text)
-    status._name_ = status._value_ = text
-    return status
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        text = value.strip() if isinstance(value, str) else ""
+        if not text:
+            return None
+        for known in cls:
+            if known.value.lower() == text.lower():
+                return known
+        added = str.__new__(cls, text)
+        added._name_ = added._value_ = text
+        return added
 
 
 class Wire(BaseModel):

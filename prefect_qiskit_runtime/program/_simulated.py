@@ -350,7 +350,7 @@ class SimulatedBackend(BackendV2):
         return {"simulation_methods": sorted(methods), **({"notes": notes} if notes else {})}
 
     def fits_state_vector(self, num_qubits: int) -> bool:
-        """Return whether memory holds the state vector of so many qubits."""
+        """Return whether memory can hold the state vector of this many qubits."""
         return num_qubits <= largest_state_vector(self._changed_options())
 
     def _run_exactly(self, circuits: list[QuantumCircuit], **options: Any) -> Any:

@@ -313,7 +313,7 @@ def _experiment(circuit: QuantumCircuit, data: Any, with_memory: bool) -> dict[s
 
 
 class _Device:
-    """What `ProgramBackend` asks of the device that it stands for."""
+    """The parts of a device that `ProgramBackend` reads from the backend it represents."""
 
     def __init__(self, raw: dict[str, Any]) -> None:
         def read(step: Callable[..., Any], *arguments: Any) -> Any:

@@ -177,8 +177,8 @@ class SpaceLeft:
     Attributes:
         users: The space of each user, of which ended jobs can be deleted.
         surplus: Bytes of all together that are too much.
-        share: What each user may have, whatever the others take.
-        limit: What each user may have at most; None for no limit.
+        share: Bytes that each user may have, whatever the others take.
+        limit: Maximum bytes of each user; None for no limit.
     """
 
     users: dict[str, Space]

@@ -26,7 +26,7 @@ NO_CHROMIUM = "No Chromium here: `make browser` installs it."
 
 @dataclass
 class Served:
-    """What `make serve` has started.
+    """A Prefect server that `make serve` has started.
 
     Attributes:
         url: Of the Prefect server and its UI.

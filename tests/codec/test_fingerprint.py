@@ -6,7 +6,9 @@ import copy
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -210,82 +212,93 @@ def test_the_order_of_a_mapping_does_not_count() -> None:
     assert fingerprint({1: "a", "b": 2}) == fingerprint({1: "a", "b": 2})
 
 
-def _circuits_that_differ() -> list[QuantumCircuit]:  # noqa: C901 - a list of them
-    angle = Parameter("a")
-    circuits = []
+def _add_switch(made: QuantumCircuit, *labels: int) -> None:
+    with made.switch(made.cregs[0]) as case, case(*labels):
+        made.x(0)
 
-    def circuit(change: Callable[[QuantumCircuit], object]) -> None:
+
+def _add_loop(made: QuantumCircuit, indices: range) -> None:
+    with made.for_loop(indices):
+        made.x(0)
+
+
+def _add_if(made: QuantumCircuit, condition: Any, qubit: int = 0) -> None:
+    with made.if_test(condition):
+        made.x(qubit)
+
+
+def _add_box(made: QuantumCircuit, group: str) -> None:
+    with made.box(annotations=[Twirled(group)]):
+        made.x(0)
+
+
+def _add_evolution(made: QuantumCircuit, weight: float) -> None:
+    made.append(PauliEvolutionGate(SparsePauliOp(["ZZ"], [weight]), time=1), [0, 1])
+
+
+def _add_custom_gate(made: QuantumCircuit, turn: float) -> None:
+    inner = QuantumCircuit(1, name="same")
+    inner.rx(turn, 0)
+    made.append(inner.to_gate(), [0])
+
+
+Change = Callable[[QuantumCircuit], object]
+
+
+def _different_gates() -> Iterator[Change]:
+    yield lambda made: made.x(0)
+    yield lambda made: made.x(1)
+    yield lambda made: made.x(0, label="noisy")
+    yield lambda made: made.cx(0, 1)
+    yield lambda made: made.cx(1, 0)
+    yield lambda made: made.cx(0, 1, ctrl_state=0)
+    yield lambda made: made.measure(0, 0)
+    yield lambda made: made.measure(0, 1)
+    yield lambda made: made.delay(10, 0, "ns")
+    yield lambda made: made.delay(10, 0, "us")
+    yield lambda made: made.barrier()
+    yield lambda made: made.unitary(np.eye(2), [0])
+    yield lambda made: made.unitary(np.diag([1, -1]), [0])
+    for weight in (1.0, 2.0):
+        yield partial(_add_evolution, weight=weight)
+        yield partial(_add_custom_gate, turn=weight)
+
+
+def _different_angles() -> Iterator[Change]:
+    a, b, c = Parameter("a"), Parameter("b"), Parameter("c")
+    angles = [0.1, np.nextafter(0.1, 1), a, 2 * a, a + 2, a**2, a.sin(), b, Parameter("v[0]")]
+    angles += [ParameterVector("v", 1)[0], a - (2 * b - c), a - 2 * b - c]
+    for angle in angles:
+        yield lambda made, angle=angle: made.rx(angle, 0)
+
+
+def _different_control_flow() -> Iterator[Change]:
+    for value in (1, 2):
+        yield lambda made, value=value: _add_if(made, (made.cregs[0], value))
+        yield lambda made, value=value: _add_if(made, expr.equal(made.cregs[0], value))
+        yield lambda made, value=value: _add_if(made, (made.clbits[0], value - 1))
+        yield lambda made, value=value: _add_switch(made, value)
+        yield lambda made, value=value: _add_loop(made, range(value))
+    yield lambda made: _add_if(made, (made.clbits[1], 0))
+    yield lambda made: _add_if(made, (made.clbits[1], 0), 1)
+    yield lambda made: _add_switch(made, 1, 2)
+    yield lambda made: _add_box(made, "pauli")
+    yield lambda made: _add_box(made, "local_c1")
+
+
+def _circuits_that_differ() -> Iterator[QuantumCircuit]:
+    changes = [*_different_gates(), *_different_angles(), *_different_control_flow()]
+    for change in (*changes, lambda made: setattr(made, "global_phase", 0.5)):
         made = QuantumCircuit(QuantumRegister(3), ClassicalRegister(2, "bits"))
         change(made)
-        circuits.append(made)
-
-    def switched(made: QuantumCircuit, *labels: int) -> None:
-        with made.switch(made.cregs[0]) as case, case(*labels):
-            made.x(0)
-
-    def looped(made: QuantumCircuit, indices: object) -> None:
-        with made.for_loop(indices):  # type: ignore[arg-type]
-            made.x(0)
-
-    def tested(made: QuantumCircuit, condition: object, qubit: int = 0) -> None:
-        with made.if_test(condition):  # type: ignore[arg-type]
-            made.x(qubit)
-
-    def boxed(made: QuantumCircuit, group: str) -> None:
-        with made.box(annotations=[Twirled(group)]):
-            made.x(0)
-
-    def evolved(made: QuantumCircuit, weight: float) -> None:
-        made.append(PauliEvolutionGate(SparsePauliOp(["ZZ"], [weight]), time=1), [0, 1])
-
-    def custom(made: QuantumCircuit, turn: float) -> None:
-        inner = QuantumCircuit(1, name="same")
-        inner.rx(turn, 0)
-        made.append(inner.to_gate(), [0])
-
-    circuit(lambda made: None)
-    circuit(lambda made: made.x(0))
-    circuit(lambda made: made.x(1))
-    circuit(lambda made: made.x(0, label="noisy"))
-    circuit(lambda made: made.cx(0, 1))
-    circuit(lambda made: made.cx(1, 0))
-    circuit(lambda made: made.cx(0, 1, ctrl_state=0))
-    for value in (0.1, np.nextafter(0.1, 1), angle, 2 * angle, angle + 2, angle**2, angle.sin()):
-        circuit(lambda made, value=value: made.rx(value, 0))
-    circuit(lambda made: made.rx(Parameter("b"), 0))
-    circuit(lambda made: made.rx(Parameter("v[0]"), 0))
-    circuit(lambda made: made.rx(ParameterVector("v", 1)[0], 0))
-    circuit(lambda made: made.rx(angle - (2 * Parameter("b") - Parameter("c")), 0))
-    circuit(lambda made: made.rx(angle - 2 * Parameter("b") - Parameter("c"), 0))
-    circuit(lambda made: made.measure(0, 0))
-    circuit(lambda made: made.measure(0, 1))
-    circuit(lambda made: made.delay(10, 0, "ns"))
-    circuit(lambda made: made.delay(10, 0, "us"))
-    circuit(lambda made: made.barrier())
-    circuit(lambda made: made.unitary(np.eye(2), [0]))
-    circuit(lambda made: made.unitary(np.diag([1, -1]), [0]))
-    for weight in (1.0, 2.0):
-        circuit(lambda made, weight=weight: evolved(made, weight))
-        circuit(lambda made, weight=weight: custom(made, weight))
-    for value in (1, 2):
-        circuit(lambda made, value=value: tested(made, (made.cregs[0], value)))
-        circuit(lambda made, value=value: tested(made, expr.equal(made.cregs[0], value)))
-        circuit(lambda made, value=value: tested(made, (made.clbits[0], value - 1)))
-        circuit(lambda made, value=value: switched(made, value))
-        circuit(lambda made, value=value: looped(made, range(value)))
-    circuit(lambda made: tested(made, (made.clbits[1], 0)))
-    circuit(lambda made: tested(made, (made.clbits[1], 0), 1))
-    circuit(lambda made: switched(made, 1, 2))
-    circuit(lambda made: boxed(made, "pauli"))
-    circuit(lambda made: boxed(made, "local_c1"))
-    circuit(lambda made: setattr(made, "global_phase", 0.5))
-    circuits.append(QuantumCircuit(3, 2))
-    circuits.append(QuantumCircuit(4, 2))
-    return circuits
+        yield made
+    yield QuantumCircuit(QuantumRegister(3), ClassicalRegister(2, "bits"))
+    yield QuantumCircuit(3, 2)
+    yield QuantumCircuit(4, 2)
 
 
 def test_circuits_that_differ_in_one_thing_have_other_fingerprints() -> None:
-    circuits = _circuits_that_differ()
+    circuits = list(_circuits_that_differ())
     assert len({fingerprint(circuit) for circuit in circuits}) == len(circuits)
 
 

@@ -151,7 +151,7 @@ class Runner:
 
 
 Way = Literal["serve", "work"]
-"""What `served.py` does."""
+"""How `served.py` starts its flows: served by itself, or run by a worker."""
 
 
 @contextmanager

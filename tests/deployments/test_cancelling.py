@@ -1,7 +1,7 @@
 """Flow runs of a deployment that are cancelled or killed: their jobs end with them, and soon.
 
-How soon is promised in docs/how-to/cancel.md, "Who cancels what, and how soon". It is read from
-what was recorded: when Prefect's server noted that the flow run is to be cancelled, or when the
+How soon is promised in docs/how-to/cancel.md, "Which jobs are cancelled, and how soon". It is read
+from the records: when Prefect's server noted that the flow run is to be cancelled, or when the
 signal was sent, and when the service noted the end of the job.
 """
 

@@ -164,15 +164,25 @@ def test_rooms_of_the_picture_import_only_rooms_below_them_or_to_their_right():
     assert rooms == sorted(rooms, key=lambda name: floors[name])
 
 
-def test_places_to_look_into_exist():
+PLACE = re.compile(r"`([^`]+)`(?: \(`(\w+)`\))?")
+"""A file or folder of the package and, if named, something in the file: `file.py` (`name`)."""
+
+
+def places_to_look_into() -> list[tuple[Path, str]]:
     page = ARCHITECTURE.read_text()
-    section = page[page.index("## Where a change goes") :]
-    package = ROOT / "prefect_qiskit_runtime"
-    named = set(re.findall(r"`([\w/.]+)`", section))
-    assert named
-    missing = [
-        name
-        for name in sorted(named)
-        if not any((package / f"{name}{ending}").exists() for ending in ("", ".py"))
+    table = page[page.index("## Where a change goes") :]
+    places = [
+        (ROOT / "prefect_qiskit_runtime" / place, name) for place, name in PLACE.findall(table)
     ]
-    assert missing == []
+    assert places
+    return places
+
+
+def test_places_to_look_into_exist():
+    assert [str(place) for place, _ in places_to_look_into() if not place.exists()] == []
+
+
+def test_names_after_places_are_in_these_files():
+    named = [(place, name) for place, name in places_to_look_into() if name]
+    assert named
+    assert [name for place, name in named if name not in place.read_text()] == []

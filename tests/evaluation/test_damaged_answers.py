@@ -56,6 +56,11 @@ def backend(ibm: Proxy, cloud: OfflineService) -> RuntimeBackend:
     return ibm_backend(ibm.url, cloud.token, retry_deadline_seconds=20)
 
 
+def team_backend(proxy: Proxy, **fields: Any) -> RuntimeBackend:
+    credentials = RuntimeServiceCredentials(url=proxy.url, token=TOKENS["alice"])
+    return RuntimeBackend(service="team", credentials=credentials, **fields)
+
+
 async def count(backend: RuntimeBackend, **how: Any) -> dict[str, int]:
     async with asyncio.timeout(60):
         (result,) = cast("Any", await arun_sampler.fn([flip()], backend=backend, shots=5, **how))
@@ -128,8 +133,7 @@ async def test_a_client_without_prefect_fetches_a_damaged_result_again(
 
 
 def test_a_program_that_returns_none_has_a_result(proxy: Proxy) -> None:
-    credentials = RuntimeServiceCredentials(url=proxy.url, token=TOKENS["alice"])
-    team = RuntimeBackend(service="team", credentials=credentials)
+    team = team_backend(proxy)
     program_id = upload_program.fn(ANSWERING, name="answering-null", backend=team)
     proxy.seen.clear()
     assert run_program.fn(program_id, backend=team) is None
@@ -186,8 +190,7 @@ async def test_a_client_without_prefect_reports_a_private_result_that_was_read_b
 def test_a_damaged_private_result_is_fetched_again_where_it_is_kept_until_acknowledged(
     proxy: Proxy, prefect_server: None, damage: str
 ) -> None:
-    credentials = RuntimeServiceCredentials(url=proxy.url, token=TOKENS["alice"])
-    team = RuntimeBackend(service="team", credentials=credentials, private=True)
+    team = team_backend(proxy, private=True)
     program_id = upload_program.fn(ANSWERING, name="answering-null", backend=team)
     proxy.faults.append(Fault(RESULTS, "after", 200, DAMAGED[damage]))
 
@@ -203,8 +206,7 @@ def test_a_damaged_private_result_is_fetched_again_where_it_is_kept_until_acknow
 def test_a_private_result_that_stays_damaged_is_neither_stored_nor_acknowledged(
     proxy: Proxy, prefect_server: None
 ) -> None:
-    credentials = RuntimeServiceCredentials(url=proxy.url, token=TOKENS["alice"])
-    team = RuntimeBackend(service="team", credentials=credentials, private=True)
+    team = team_backend(proxy, private=True)
     program_id = upload_program.fn(ANSWERING, name="answering-null", backend=team)
     cut = Fault(RESULTS, "after", 200, DAMAGED["cut"], times=2)
     proxy.faults.append(cut)
@@ -234,22 +236,6 @@ async def test_the_error_of_a_damaged_private_result_says_that_ibm_does_not_send
         caught.value
     )
     assert asked(ibm, "/results") == 1
-
-
-def test_a_page_in_place_of_a_private_result_is_neither_stored_nor_acknowledged(
-    proxy: Proxy, prefect_server: None
-) -> None:
-    credentials = RuntimeServiceCredentials(url=proxy.url, token=TOKENS["alice"])
-    team = RuntimeBackend(service="team", credentials=credentials, private=True)
-    program_id = upload_program.fn(ANSWERING, name="answering-null", backend=team)
-    proxy.faults.append(Fault(RESULTS, "after", 200, PAGE))
-
-    @flow
-    def once() -> int:
-        return run_program(program_id, {"answer": 7}, backend=team)
-
-    assert once() == 7
-    assert asked(proxy, "/results") == 3  # the page, the result, its acknowledgement
 
 
 # --- pages in place of answers -------------------------------------------------------------------
@@ -292,16 +278,6 @@ async def test_but_not_without_end(
     ibm.faults.append(Fault(r"GET /api/v1/jobs/\w+\?", "after", 200, PAGE, times=1000))
     with pytest.raises(ProtocolError, match="the answer is not one of the protocol"):
         await count(backend.model_copy(update={"retry_deadline_seconds": 0}))
-
-
-async def test_a_page_of_an_address_that_has_never_answered_with_json_is_reported_at_once(
-    proxy: Proxy,
-) -> None:
-    proxy.faults.append(Fault("GET /", "before", 200, PAGE, times=1000))
-    async with RuntimeClient(url=proxy.url, token=TOKENS["alice"]) as client:
-        with pytest.raises(ProtocolError, match="Is this a Qiskit Runtime service") as caught:
-            await client.programs()
-    assert (caught.value.transient, len(proxy.seen)) == (False, 1)
 
 
 GATEWAYS = {
@@ -372,12 +348,20 @@ async def test_a_404_of_a_gateway_for_a_submission_leads_to_the_job_that_was_mad
     assert asked(ibm, "POST /api/v1/jobs") == 1
 
 
-async def test_a_404_of_an_address_that_has_never_answered_with_json_is_reported_at_once(
-    proxy: Proxy,
+@pytest.mark.parametrize(
+    ("status", "body", "message"),
+    [
+        (200, PAGE, "Is this a Qiskit Runtime service"),
+        (404, GATEWAYS["nginx"], "404 without the reason"),
+    ],
+    ids=["a page", "404"],
+)
+async def test_an_address_that_has_never_answered_with_json_is_reported_at_once(
+    proxy: Proxy, status: int, body: bytes, message: str
 ) -> None:
-    proxy.faults.append(Fault("GET /", "before", 404, GATEWAYS["nginx"], times=1000))
+    proxy.faults.append(Fault("GET /", "before", status, body, times=1000))
     async with RuntimeClient(url=proxy.url, token=TOKENS["alice"]) as client:
-        with pytest.raises(ProtocolError, match="404 without the reason") as caught:
+        with pytest.raises(ProtocolError, match=message) as caught:
             await client.programs()
     assert (caught.value.transient, len(proxy.seen)) == (False, 1)
 

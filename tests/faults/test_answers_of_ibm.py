@@ -1,4 +1,4 @@
-"""What IBM's cloud may answer, end to end: what a call makes of it, and in which sentence."""
+"""Possible answers of IBM's cloud, end to end: the reaction of a call, and its message."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from tests.team import TOKENS, TeamService, start_team
 
 @pytest.fixture
 def team(tmp_path: Path) -> Iterator[TeamService]:
-    """What `prefect-qiskit-runtime serve --user alice:... --user bob:...` starts."""
+    """The service that `prefect-qiskit-runtime serve --user alice:... --user bob:...` starts."""
     service = start_team(tmp_path / "home")
     yield service
     service.close()

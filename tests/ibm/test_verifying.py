@@ -1,4 +1,4 @@
-"""What `verify` of the credentials says, in one sentence."""
+"""The sentence in which `verify` of the credentials reports a problem."""
 
 from __future__ import annotations
 

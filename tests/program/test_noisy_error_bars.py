@@ -80,11 +80,11 @@ def noisy_expectation(circuit: QuantumCircuit, label: str) -> float:
         return 1.0
     measured.save_density_matrix(support)
     state = simulator().run(measured).result().data()["density_matrix"]
-    told = np.real(np.diag(np.asarray(state))).reshape([2] * len(support))  # last qubit first
+    chances = np.real(np.diag(np.asarray(state))).reshape([2] * len(support))  # last qubit first
     for axis, qubit in enumerate(reversed(support)):
-        told = np.moveaxis(np.tensordot(readout()[qubit].T, told, axes=(1, axis)), 0, axis)
-    signs = [(-1) ** index.bit_count() for index in range(told.size)]
-    return float(told.reshape(-1) @ signs)
+        chances = np.moveaxis(np.tensordot(readout()[qubit].T, chances, axes=(1, axis)), 0, axis)
+    signs = [(-1) ** index.bit_count() for index in range(chances.size)]
+    return float(chances.reshape(-1) @ signs)
 
 
 @cache
@@ -122,8 +122,8 @@ def test_a_single_pauli_loses_what_the_device_says() -> None:
     flip = QuantumCircuit(5)
     flip.x(2)
     lost = 1 - noisy_expectation(flip, "IIZII") / -1
-    told = FakeManilaV2().target["measure"][(2,)].error
-    assert lost == pytest.approx(2 * told, rel=0.1)
+    reported = FakeManilaV2().target["measure"][(2,)].error
+    assert lost == pytest.approx(2 * reported, rel=0.1)
     identity = SparsePauliOp("IIIII")
     assert noisy_expectation(flip, identity.paulis[0].to_label()) == 1
 

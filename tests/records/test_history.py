@@ -1,4 +1,4 @@
-"""What is known of jobs a month later: exported, compared, in a frame, and forgotten."""
+"""The records of jobs a month later: exported, compared, in a frame, and deleted."""
 
 from __future__ import annotations
 

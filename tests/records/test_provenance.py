@@ -42,12 +42,11 @@ from tests.simulated_ibm import ibm_backend
 pytestmark = pytest.mark.usefixtures("prefect_server", "service_home")
 
 BACKEND = "aer_simulator"
-SECRET = "3.14159-of-the-inputs"
 RAISING = "def main(backend, user_messenger):\n    raise ValueError('no')\n"
 
 
 def artifacts_of(flow_run_id: str) -> list[Artifact]:
-    """What a flow run shows."""
+    """Return the artifacts of a flow run."""
     which = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(flow_run_id)]))
     with get_client(sync_client=True) as client:
         return client.read_artifacts(artifact_filter=which)

@@ -1,4 +1,4 @@
-"""What a job's process sees and leaves behind, and what ends it."""
+"""The process of a job: its surroundings, the files and processes it leaves, and its end."""
 
 import asyncio
 import errno

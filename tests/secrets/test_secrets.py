@@ -40,7 +40,7 @@ ACCESS_TOKEN = re.compile(rb"eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{20,}")
 
 @dataclass
 class WholeRun:
-    """What a run has left behind.
+    """The traces that a run has left behind.
 
     Attributes:
         said: What its process has written.

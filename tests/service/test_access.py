@@ -1,4 +1,4 @@
-"""Who may call, by which name of the host, under which prefix, with how much."""
+"""Access to a service: users, names of the host, prefixes of paths, sizes of bodies."""
 
 from __future__ import annotations
 

@@ -289,7 +289,7 @@ async def test_a_session_that_accepts_no_more_jobs_finishes_those_it_has(local) 
 async def test_a_session_without_jobs_closes_at_once(local) -> None:
     async with local.client() as client:
         program_id, session_id = await local.program(client), await _open(client)
-        for _ in range(2):  # a second time changes nothing and is no error
+        for _ in range(2):  # the second time changes nothing and is not an error
             answer = await client.patch(f"/sessions/{session_id}", json={"accepting_jobs": False})
             assert answer.status_code == 204
         assert await _state(client, session_id) == "closed"

@@ -134,7 +134,7 @@ async def test_a_quiet_stream_shows_that_it_lives(local) -> None:
 
 
 async def test_nothing_is_lost_between_reading_and_waiting(local, monkeypatch) -> None:
-    """What is stored right after a read, before the wait begins, still wakes the stream."""
+    """A result that is stored right after a read, before the wait begins, wakes the stream."""
     async with local.client() as client:
         job_id = await local.job(client, await local.program(client))
     execution = await local.executor.next()

@@ -26,7 +26,7 @@ os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
 def environment() -> dict[str, str]:
-    """What workers are started with: the home of the embedded service, and no word of Prefect."""
+    """The environment of workers: the home of the embedded service, no settings of Prefect."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_API")}
 
 

@@ -1,4 +1,4 @@
-"""What a flow sees of its jobs, through the real embedded service."""
+"""Jobs as a flow sees them, through the real embedded service."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def test_what_is_returned_counts_over_what_was_published_as_final() -> None:
             return "returned"
     """
     assert run(source, callback=lambda job_id, interim: jobs.append(job_id)) == "returned"
-    assert len(jobs) == 1  # the final result is no interim result
+    assert len(jobs) == 1  # the final result is not an interim result
     assert "final" in tasks.fetch_job_logs.fn(jobs[0], backend=BACKEND)
 
 

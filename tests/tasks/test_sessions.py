@@ -35,7 +35,7 @@ NEVER = "/never/there"
 
 
 class Termination(BaseException):
-    """What Prefect raises in the main thread of a flow that is cancelled."""
+    """The exception that Prefect raises in the main thread of a cancelled flow."""
 
 
 def _sessions(client: SyncRuntimeClient) -> list[str]:

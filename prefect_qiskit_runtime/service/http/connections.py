@@ -6,8 +6,8 @@ idle known connection. A connection with a known request in progress is never cl
 many requests are opened and never finished, they only displace each other.
 
 Two seams to other libraries are in this module only: asyncio calls the `accept` of the listening
-socket that it is given, also of a subclass; and uvicorn's protocols keep the request in progress
-in `cycle`, and copy `app_state` into the scope of each request.
+socket that it is given, even if that is of a subclass; and uvicorn's protocols keep the request in
+progress in `cycle`, and copy `app_state` into the scope of each request.
 """
 
 from __future__ import annotations

@@ -168,7 +168,7 @@ class _Share:
         self._num_bytes = 0
 
     def grow(self, num_bytes: int) -> None:
-        """Count a body of so many bytes; small ones may use a reserve.
+        """Count the bytes of a body, which may grow; small ones may use a reserve.
 
         Raises:
             TooManyBytesError: The user has too many bytes in progress.
@@ -216,7 +216,7 @@ class _Body:
         """Refuse a body that declares more bytes than its route accepts, or its user may send.
 
         Raises:
-            PayloadTooLargeError: Its route does not accept so many.
+            PayloadTooLargeError: Its route does not accept a body of that size.
             TooManyBytesError: Other requests of the user are in progress.
         """
         if self._declared > self.limit:

@@ -20,14 +20,14 @@ def page(cells: Iterable[Cell], outcomes: Mapping[str, Outcome]) -> str:
     known = [(cell, outcomes[str(cell)]) for cell in cells if str(cell) in outcomes]
     parts = [HEAD.read_text(), _summary(cells, known), *_by_points(known)]
     # Both clients beside each other.
-    parts.append(_by("what failed then", "What failed", known, "fault", FAULTS))
-    parts.append(_by("how it was taken up", "Way", known, "way", WAYS))
+    parts.append(_by("the failure that followed", "Failure", known, "fault", FAULTS))
+    parts.append(_by("how the call was resumed", "Way", known, "way", WAYS))
     parts += [_through_deployments(known), _not_good(known)]
     return "\n".join(parts)
 
 
 def _summary(cells: list[Cell], known: Known) -> str:
-    columns = "Cells run,Jobs paid,More than one job,No job,Results returned,Interim as promised"
+    columns = "Cells run,Jobs billed,More than one job,No job,Results returned,Interim as promised"
     rows = []
     for work in WORKS:
         here = [outcome for cell, outcome in known if cell.work is work]
@@ -49,7 +49,7 @@ def _summary(cells: list[Cell], known: Known) -> str:
 
 
 def _by_points(known: Known) -> Iterable[str]:
-    columns = ["Killed", "Cells", "Jobs paid", "Most in one cell", "Results returned", "Good"]
+    columns = ["Killed", "Cells", "Jobs billed", "Most in one cell", "Results returned", "Good"]
     for work in WORKS:
         rows = []
         for point in work.points:
@@ -75,12 +75,12 @@ def _by(title: str, name: str, known: Known, part: str, kinds: Iterable[object])
             ]
             row += [len(there), sum(one.paid for one in there), sum(one.is_good for one in there)]
         rows.append(row)
-    columns = [name, "Ours: cells", "jobs paid", "good", "Theirs: cells", "jobs paid", "good"]
+    columns = [name, "Ours: cells", "jobs billed", "good", "Theirs: cells", "jobs billed", "good"]
     return _table(f"By {title}", columns, rows)
 
 
 def _through_deployments(known: Known) -> str:
-    columns = ["What ran", "Killed", "What failed then", "Way", "Jobs paid", "Good"]
+    columns = ["Call", "Killed", "Failure", "Way", "Jobs billed", "Good"]
     rows = []
     for cell, one in known:
         if cell.way in DEPLOYED_WAYS:
@@ -96,7 +96,7 @@ def _not_good(known: Known) -> str:
         for cell, one in known
         if not one.is_good and cell.work is not FOREIGN
     ]
-    columns = ["Cell", "Jobs paid", "Result returned", "Interim as promised", "Left open"]
+    columns = ["Cell", "Jobs billed", "Result returned", "Interim as promised", "Left open"]
     return _table(title, columns, rows) if rows else f"## {title}\n\nNone.\n"
 
 
