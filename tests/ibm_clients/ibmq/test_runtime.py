@@ -253,10 +253,10 @@ def test_another_user_runs_what_is_public_and_reads_no_source(
         bob.program(program.program_id, refresh=True)
 
 
-def test_after_a_logout_nothing_is_lost(url: str) -> None:
-    from qiskit.providers.ibmq import IBMQFactory
-    from serving import TOKENS
-
-    service = IBMQFactory().enable_account(TOKENS["bob"], url).runtime
+def test_after_a_logout_the_client_continues(
+    service: IBMRuntimeService, program: RuntimeProgram
+) -> None:
     service.logout()
-    assert IBMQFactory().enable_account(TOKENS["bob"], url).runtime.jobs(limit=1) is not None
+    job = service.run(program.program_id, SIMULATOR, {"n": 0, "result": "still here"})
+    assert finished(job).result() == "still here"
+    assert job.job_id() in {each.job_id() for each in service.jobs(limit=3)}
