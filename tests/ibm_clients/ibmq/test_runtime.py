@@ -196,6 +196,7 @@ def test_a_running_job_is_cancelled_found_and_deleted(
     messages.get(timeout=SECONDS)
     (found,) = service.jobs(program_id=program.program_id, pending=True)
     assert (found.job_id(), found.status().name) == (job.job_id(), "RUNNING")
+    assert found.inputs == job.inputs == {"n": 1, "forever": True}
     with pytest.raises(RuntimeInvalidStateError, match="already streaming"):
         job.stream_results(print)
     job.cancel_result_streaming()
