@@ -839,7 +839,7 @@ class RuntimeApi(SessionCalls, BackendCalls, HardwareCalls):
         return read_model(call, await self.request(call), ServiceStatus)
 
     async def logout(self) -> None:
-        """Revoke an access token that came from a login. A user's own token stays valid."""
+        """Ask the service to forget the rights it has cached. Tokens stay valid."""
         await self.request(Call("POST", "/logout", "log out", repeatable=True))
 
     async def shutdown(self, *, only_if_idle: bool = True) -> None:

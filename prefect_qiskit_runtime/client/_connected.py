@@ -129,7 +129,10 @@ class ConnectedClient:
         await self._api.__aexit__(*exc_info)
 
     async def logout(self) -> None:
-        """Revoke the token if it came from a login; a user's own token stays valid."""
+        """Make the service read this user's rights again; the token stays valid.
+
+        With IBM Quantum, the next request logs in again.
+        """
         await self._api.logout()
 
     async def _require_instance(self, instance: str | None) -> None:

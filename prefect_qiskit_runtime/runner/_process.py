@@ -125,7 +125,8 @@ def _log_at(level: str) -> None:
     logging.basicConfig(
         level=level.upper(),
         stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        # Level and message side by side, as at IBM: people search logs for "INFO Pass".
+        format="%(asctime)s %(name)s %(levelname)s %(message)s",
         force=True,
     )
     # By default Python shows deprecations only in `__main__`, but the program has another name.

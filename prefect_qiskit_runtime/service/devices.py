@@ -160,16 +160,22 @@ class Devices:
         """Return the configuration of a backend for IBM's clients before 0.16.
 
         They build the target of a simulator from its `gates` only, so every basis gate is there.
+        People filter by `input_allowed` and by `quantum_volume`, which is 0 where the snapshot of a
+        device has none.
 
         Raises:
             NotFoundError: There is no such backend.
         """
-        configuration = self.configuration(name)
-        if actual_name(name) != IDEAL_SIMULATOR:
-            return configuration
-        return {**configuration, "gates": _gates_of_target(configuration)}
+        configuration = {**self.configuration(name), "input_allowed": ["runtime"]}
+        if actual_name(name) == IDEAL_SIMULATOR:
+            configuration["gates"] = _gates_of_target(configuration)
+        else:
+            configuration["quantum_volume"] = configuration.get("quantum_volume") or 0
+        return configuration
 
-    def legacy_properties(self, name: str, calibration_id: str | None = None) -> dict[str, Any]:
+    def legacy_properties(
+        self, name: str, calibration_id: str | None = None, *, before: datetime | None = None
+    ) -> dict[str, Any]:
         """Return a calibration for IBM's clients before 0.16, in which they can build a target.
 
         They fail on qubits without a frequency or a readout length, which are 0 where the snapshot
@@ -178,7 +184,7 @@ class Devices:
         Raises:
             NotFoundError: There is no such backend, or it has no such calibration.
         """
-        properties = self.properties(name, calibration_id)
+        properties = self.properties(name, calibration_id, before=before)
         if not properties:
             return properties
         date = properties["last_update_date"]
@@ -196,22 +202,32 @@ class Devices:
         ]
         return {**properties, "gates": [*gates, *delays]}
 
-    def properties(self, name: str, calibration_id: str | None = None) -> dict[str, Any]:
+    def properties(
+        self, name: str, calibration_id: str | None = None, *, before: datetime | None = None
+    ) -> dict[str, Any]:
         """Return a calibration of a backend, in IBM's format; empty for an ideal one.
 
         Args:
             name: The backend.
             calibration_id: The calibration's id; None for the newest.
+            before: Return the last calibration before this time, or nothing if there is none.
 
         Raises:
             NotFoundError: There is no such backend, or it has no such calibration.
         """
         self._require(name)
-        calibration = self.calibration(name, calibration_id)
+        candidates = [self.calibration(name, calibration_id)]
         if actual_name(name) == IDEAL_SIMULATOR:
             return {}
+        if before is not None and calibration_id is None:
+            older = (one for one in self.calibrations(name) if not one.is_newest)
+            candidates += [None, *older]
         snapshot = {**_snapshot(self._folders[name], "props"), "backend_name": name}
-        return snapshot if calibration is None else calibration.apply_to(snapshot)
+        for calibration in candidates:
+            found = snapshot if calibration is None else calibration.apply_to(snapshot)
+            if before is None or datetime.fromisoformat(found["last_update_date"]) < before:
+                return found
+        return {}
 
     def calibration(self, name: str, calibration_id: str | None) -> Calibration | None:
         """Return a calibration by its id, or the newest one; None for the snapshot's.

@@ -389,7 +389,7 @@ async def test_a_callback_that_ended_early_does_not_end_the_waiting(wire: Wire) 
         assert await job.wait_for_final_state() is JobStatus.COMPLETED
 
 
-async def test_logging_out_takes_back_the_token(wire: Wire) -> None:
+async def test_a_logout_is_sent_to_the_service(wire: Wire) -> None:
     wire.on("POST /logout", answer(b"", 204))
     async with RuntimeClient(wire.url, TOKEN) as client:
         await client.logout()

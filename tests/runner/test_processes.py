@@ -182,7 +182,7 @@ async def test_log_can_be_read_while_the_job_runs(forked):
     assert [word in log for word in ("to stdout", "to stderr", "DeprecationWarning: old")] == [
         True
     ] * 3
-    assert "WARNING mine: a concern" in log
+    assert "mine WARNING a concern" in log
     assert "a detail" not in log
 
 
@@ -191,7 +191,7 @@ async def test_log_level_is_the_one_asked_for(forked):
         "import logging\ndef main(b, m):\n    logging.getLogger('mine').debug('a detail')",
         log_level="DEBUG",
     )
-    assert "DEBUG mine: a detail" in ended.log
+    assert "mine DEBUG a detail" in ended.log
 
 
 async def test_megabytes_of_output_keep_the_begin_and_the_end_of_the_log(jobs):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import pytest
 
 from prefect_qiskit_runtime.program import ProgramBackend
@@ -33,7 +35,35 @@ def test_older_clients_get_every_basis_gate_of_a_simulator(api, name) -> None:
 
 def test_older_clients_get_the_gates_of_a_device_as_they_are(api) -> None:
     path = "/backends/fake_manila/configuration"
-    assert api.http.get(path, headers=LEGACY).json() == api.http.get(path).json()
+    today = api.http.get(path).json()
+    legacy = api.http.get(path, headers=LEGACY).json()
+    assert legacy == {**today, "input_allowed": ["runtime"]}
+
+
+@pytest.mark.parametrize(("name", "volume"), [("fake_fez", 0), ("fake_manila", 32)])
+def test_older_clients_can_filter_devices_by_input_and_quantum_volume(api, name, volume) -> None:
+    path = f"/backends/{name}/configuration"
+    legacy = api.http.get(path, headers=LEGACY).json()
+    assert (legacy["input_allowed"], legacy["quantum_volume"]) == (["runtime"], volume)
+    assert api.http.get(path).json()["quantum_volume"] == (volume or None)
+
+
+@pytest.mark.parametrize("headers", [LEGACY, {}], ids=["legacy", "today"])
+def test_a_calibration_is_the_last_before_the_time_given(api, headers) -> None:
+    def updated(**query: str) -> str | None:
+        path = "/backends/fake_manila/properties"
+        answer = api.http.get(path, headers=headers, params=query)
+        return answer.json().get("last_update_date")
+
+    date = updated()
+    assert date is not None
+    moment = datetime.fromisoformat(date)
+    later, earlier = ((moment + timedelta(seconds=s)).isoformat() for s in (1, -1))
+    assert updated(updated_before=later) == date
+    assert updated(updated_before=earlier) is None
+    assert updated(updated_before=date) is None
+    assert updated(updated_before="2100-01-01T00:00:00") == date
+    assert updated(updated_before="2000-01-01T00:00:00") is None
 
 
 def test_older_clients_get_delays_and_no_measure_among_the_gates_of_a_calibration(api) -> None:

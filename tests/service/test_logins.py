@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
@@ -72,13 +73,13 @@ async def test_an_access_token_does_not_make_another(local) -> None:
         assert (await quantum_login(client, access)).status_code == 401
 
 
-async def test_a_logout_ends_the_access_token_and_not_the_token(local) -> None:
+async def test_a_client_that_sent_a_logout_continues_with_its_token(local) -> None:
     async with anyone(local) as client, local.client() as alice:
+        assert (await client.post("/api/logout")).status_code == 401
         client.headers["X-Access-Token"] = (await quantum_login(client)).json()["id"]
-        assert (await client.post("/api/logout")).status_code == 204
-        assert (await client.get("/api/jobs")).status_code == 401
-        assert (await alice.post("/logout")).status_code == 204
-        assert (await alice.get("/jobs")).status_code == 200
+        for each, jobs in ((client, "/api/jobs"), (alice, "/jobs")):
+            assert (await each.post(jobs.replace("jobs", "logout"))).status_code == 204
+            assert (await each.get(jobs)).status_code == 200
 
 
 def test_an_access_token_outlives_the_process_and_ends_with_the_users_token() -> None:
@@ -129,8 +130,32 @@ async def test_hubs_lead_to_the_devices(local) -> None:
         assert (await client.get(f"{project}/devices/fake_manila/defaults")).json()["cmd_def"] == []
         properties = (await client.get(f"{project}/devices/fake_manila/properties")).json()
         assert len(properties["qubits"]) == 5
+        for year, known in ((2000, False), (2100, True)):
+            where = {"where": {"last_update_date": {"lt": f"{year}-01-01T00:00:00"}}}
+            before = await client.get(
+                f"{project}/devices/fake_manila/properties", params={"filter": json.dumps(where)}
+            )
+            assert before.json() == (properties if known else {})
+        refused = await client.get(
+            f"{project}/devices/fake_manila/properties", params={"filter": '{"where": 1}'}
+        )
+        assert refused.status_code == 400
+        assert "filter of calibrations" in refused.json()["error"]["message"]
         elsewhere = "/Network/ibm-q/Groups/open/Projects/another/devices/v/1"
         assert (await client.get(elsewhere)).status_code == 404
+
+
+async def test_backends_have_no_limit_of_jobs_and_no_reservations(local) -> None:
+    async with local.client() as client:
+        await local.job(client, await local.program(client), backend="fake_manila")
+        devices = "/Network/ibm-q/Groups/open/Projects/main/devices"
+        for name, pending in (("fake_manila", 1), ("fake_lagos", 0)):
+            limit = (await client.get(f"{devices}/{name}/jobsLimit")).json()
+            assert limit == {"maximumJobs": -1, "runningJobs": pending}
+            assert (await client.get(f"/Network/devices/{name}/bookings/v2")).json() == []
+        assert (await client.get("/Network/bookings/v2")).json() == []
+        for path in (f"{devices}/nowhere/jobsLimit", "/Network/devices/nowhere/bookings/v2"):
+            assert (await client.get(path)).status_code == 404
 
 
 async def test_each_generation_lists_backends_in_its_form(local) -> None:

@@ -271,6 +271,13 @@ def test_the_log_of_a_completed_primitive_ends_with_a_line(api) -> None:
     assert api.http.get(f"/jobs/{job_id}/logs").text == "Completed\n"
 
 
+def test_the_log_of_a_public_program_has_only_its_own_lines(api) -> None:
+    body = {"program_id": "hello-world", "backend": "aer_simulator", "params": {}}
+    job_id = api.http.post("/jobs", json=body).json()["id"]
+    assert api.finish(job_id)["status"] == "Completed"
+    assert api.http.get(f"/jobs/{job_id}/logs").text == ""
+
+
 @pytest.mark.parametrize("default", [None, 400])
 def test_randomizations_and_their_shots_set_the_shots(api, default) -> None:
     twirling = {"num_randomizations": 16, "shots_per_randomization": 100, "enable_gates": True}

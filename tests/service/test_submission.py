@@ -191,6 +191,31 @@ async def test_inputs_are_kept_and_shown_exactly_as_they_were_sent(local) -> Non
         assert "params" not in without.json()
 
 
+@pytest.mark.parametrize("application", ["qiskit-ibmq-provider,qiskit-terra/0.20.2", "qiskit/0.46"])
+async def test_only_the_ibmq_provider_gets_inputs_in_a_listing_and_shorter_pages(
+    local, application
+) -> None:
+    large = f'{{ "a":"{"x" * 3 * 1024**2}" }}'
+    async with local.client() as client:
+        body = '{"program_id": "%s", "params": %s}'
+        program_id = await local.program(client)
+        for _ in range(4):
+            await client.post("/jobs", content=body % (program_id, large))
+        await local.job(client, program_id, params={"secret": 1}, private=True)
+        for other in ({}, {"X-Qx-Client-Application": "ibmqiskitruntime/0.15.1"}):
+            listed = (await client.get("/jobs", headers=other)).json()["jobs"]
+            assert [job.get("params") for job in listed] == [None] * 5
+        headers = {"X-Qx-Client-Application": application}
+        pages = [
+            await client.get("/jobs", params={"offset": offset}, headers=headers)
+            for offset in (0, 4)
+        ]
+    assert [page.json()["count"] for page in pages] == [5, 5]
+    assert [len(page.json()["jobs"]) for page in pages] == [4, 1]
+    assert "params" not in pages[0].json()["jobs"][0]
+    assert [page.text.count(f'"params": {large}') for page in pages] == [3, 1]
+
+
 async def test_the_inputs_of_a_private_job_are_not_shown(local) -> None:
     async with local.client() as client:
         job_id = await local.job(

@@ -15,7 +15,7 @@ from typing import Any
 
 from prefect_qiskit_runtime.errors import QiskitRuntimeError, ServiceUnavailableError
 from prefect_qiskit_runtime.models import JobStatus, ReasonCode
-from prefect_qiskit_runtime.service import primitives, public_programs
+from prefect_qiskit_runtime.service import primitives
 from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.execution.broker import LIMITS, Broker, BrokerError, BrokerOrder
 from prefect_qiskit_runtime.service.execution.executor import (
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 _LONGEST_REASON = 1000
 _RETRY_SECONDS = 1.0
-_OF_THE_SERVICE = frozenset({*primitives.NAMES, *public_programs.NAMES})
+_PRIMITIVES = frozenset(primitives.NAMES)
 _LAST_LINE = "Completed\n"
 
 INTERRUPTED = JobEnd(
@@ -151,8 +151,8 @@ class JobRun:
         return self._ended_by is why
 
     async def _close_log(self, end: JobEnd) -> None:
-        """Add a last line to the log of a program of the service, as IBM's programs do."""
-        if end.state is JobStatus.COMPLETED and self._claimed.job.program_id in _OF_THE_SERVICE:
+        """Add a last line to the log of a primitive, as IBM's primitives do."""
+        if end.state is JobStatus.COMPLETED and self._claimed.job.program_id in _PRIMITIVES:
             log = self._folders.logs / f"{self._claimed.job.id}.log"
             with suppress(OSError):  # a full disk does not fail a job that has a result
                 await asyncio.to_thread(_append, log, _LAST_LINE)

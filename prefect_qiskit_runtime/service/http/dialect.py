@@ -27,9 +27,13 @@ async def _api_version(connection: HTTPConnection) -> str:
     return connection.headers.get(VERSION_HEADER, "")
 
 
-async def _follows_links(connection: HTTPConnection) -> bool:
+async def _is_provider(connection: HTTPConnection) -> bool:
     application = connection.headers.get(_APPLICATION, "")
-    return await _is_legacy(connection) and not application.startswith(_PROVIDER)
+    return await _is_legacy(connection) and application.startswith(_PROVIDER)
+
+
+async def _follows_links(connection: HTTPConnection) -> bool:
+    return await _is_legacy(connection) and not await _is_provider(connection)
 
 
 IsLegacy = Annotated[bool, Depends(_is_legacy)]
@@ -42,6 +46,9 @@ ApiVersion = Annotated[str, Depends(_api_version)]
 
 IsIbms = Annotated[bool, Depends(_is_ibms)]
 """Whether the client is one of IBM's, of any generation."""
+
+ReadsListedInputs = Annotated[bool, Depends(_is_provider)]
+"""Whether the client is qiskit-ibmq-provider, which reads the inputs of jobs from the listing."""
 
 FollowsLinks = Annotated[bool, Depends(_follows_links)]
 """Whether the client is qiskit-ibm-runtime up to 0.15, which looks for a link in every result."""

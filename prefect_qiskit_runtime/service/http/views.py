@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -116,6 +117,12 @@ def job_text(job: Job, params: bytes | None, version: str) -> bytes:
     """Return a job as JSON text, with its inputs inserted exactly as sent."""
     text = json.dumps(job_view(job, version)).encode()
     return text if params is None else b'%s, "params": %s}' % (text[:-1], params)
+
+
+def listing_text(page: Sequence[tuple[Job, bytes | None]], count: int, version: str) -> bytes:
+    """Return a page of jobs, each with its inputs if there are any, as JSON text."""
+    texts = [job_text(job, params, version) for job, params in page]
+    return b'{"jobs": [%s], "count": %d}' % (b", ".join(texts), count)
 
 
 def metrics_view(job: Job, version: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, delete, insert, select
 
 from prefect_qiskit_runtime.service.store.jobs import get_job
-from prefect_qiskit_runtime.service.store.records import InterimPage
+from prefect_qiskit_runtime.service.store.records import InterimPage, Job
 from prefect_qiskit_runtime.service.store.tables import interim_results, job_inputs, job_results
 
 
@@ -54,6 +54,24 @@ def find_inputs(connection: Connection, job_id: str) -> bytes | None:
     return connection.execute(
         select(job_inputs.c.params).where(job_inputs.c.job_id == job_id)
     ).scalar_one_or_none()
+
+
+def page_inputs(
+    connection: Connection, jobs: Sequence[Job], *, max_bytes: int
+) -> list[tuple[Job, bytes | None]]:
+    """Return the first of the jobs with their inputs as sent, up to an approximate size.
+
+    There is at least one of them. A private job has no inputs.
+    """
+    found: list[tuple[Job, bytes | None]] = []
+    size = 0
+    for job in jobs:
+        params = None if job.private else find_inputs(connection, job.id)
+        found.append((job, params))
+        size += len(params or b"")
+        if size >= max_bytes:
+            break
+    return found
 
 
 def delete_results(connection: Connection, job_id: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 from qiskit.providers.exceptions import QiskitBackendNotFoundError
 from qiskit.providers.ibmq import AccountProvider, IBMQFactory
@@ -76,6 +78,11 @@ def test_backends_are_listed_and_filtered(provider: AccountProvider) -> None:
     assert {"aer_simulator", "fake_manila", "fake_sherbrooke"} <= names
     assert {b.name() for b in provider.backends(simulator=True)} == SIMULATORS
     assert {b.configuration().n_qubits for b in provider.backends(n_qubits=5)} == {5}
+    assert {b.name() for b in provider.backends(input_allowed="runtime")} == names
+    strong = provider.backends(
+        simulator=False, filters=lambda b: b.configuration().quantum_volume >= 128
+    )
+    assert "fake_montreal" in {b.name() for b in strong}
     with pytest.raises(QiskitBackendNotFoundError):
         provider.get_backend("nowhere")
 
@@ -87,3 +94,7 @@ def test_a_backend_tells_all_that_it_is(provider: AccountProvider) -> None:
     assert backend.defaults().qubit_freq_est == []
     assert (backend.status().operational, backend.status().pending_jobs) == (True, 0)
     assert provider.backend.fake_manila.name() == "fake_manila"
+    assert len(backend.properties(datetime=datetime(2030, 1, 1)).qubits) == 5
+    assert backend.properties(datetime=datetime(2001, 1, 1)) is None
+    assert (backend.job_limit().maximum_jobs, backend.remaining_jobs_count()) == (None, None)
+    assert backend.reservations() == provider.backend.my_reservations() == []

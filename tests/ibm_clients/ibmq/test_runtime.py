@@ -196,6 +196,7 @@ def test_a_running_job_is_cancelled_found_and_deleted(
     messages.get(timeout=SECONDS)
     (found,) = service.jobs(program_id=program.program_id, pending=True)
     assert (found.job_id(), found.status().name) == (job.job_id(), "RUNNING")
+    assert found.inputs == job.inputs == {"n": 1, "forever": True}
     with pytest.raises(RuntimeInvalidStateError, match="already streaming"):
         job.stream_results(print)
     job.cancel_result_streaming()
@@ -253,10 +254,10 @@ def test_another_user_runs_what_is_public_and_reads_no_source(
         bob.program(program.program_id, refresh=True)
 
 
-def test_after_a_logout_nothing_is_lost(url: str) -> None:
-    from qiskit.providers.ibmq import IBMQFactory
-    from serving import TOKENS
-
-    service = IBMQFactory().enable_account(TOKENS["bob"], url).runtime
+def test_after_a_logout_the_client_continues(
+    service: IBMRuntimeService, program: RuntimeProgram
+) -> None:
     service.logout()
-    assert IBMQFactory().enable_account(TOKENS["bob"], url).runtime.jobs(limit=1) is not None
+    job = service.run(program.program_id, SIMULATOR, {"n": 0, "result": "still here"})
+    assert finished(job).result() == "still here"
+    assert job.job_id() in {each.job_id() for each in service.jobs(limit=3)}

@@ -52,8 +52,9 @@ def test_a_backend_tells_all_that_it_is(service: QiskitRuntimeService) -> None:
 
 @pytest.mark.skipif(__version__.startswith("0.11"), reason="0.11 refuses it by itself")
 def test_calibrations_of_another_day_are_asked_for(service: QiskitRuntimeService) -> None:
-    properties = service.backend("fake_manila").properties(datetime=datetime(2030, 1, 1))
-    assert len(properties.qubits) == 5
+    backend = service.backend("fake_manila")
+    assert len(backend.properties(datetime=datetime(2030, 1, 1)).qubits) == 5
+    assert backend.properties(datetime=datetime(2001, 1, 1)) is None
 
 
 @pytest.mark.parametrize("name", ["aer_simulator", "ibmq_qasm_simulator", "fake_manila"])

@@ -86,6 +86,16 @@ def test_circuit_runner_returns_what_its_client_decodes(service: QiskitRuntimeSe
         result.get_quasiprobabilities()
 
 
+def test_the_log_at_info_shows_the_passes_of_the_transpiler(service: QiskitRuntimeService) -> None:
+    job = service.run(
+        "circuit-runner",
+        options={"backend": "fake_manila", "log_level": "INFO"},
+        inputs={"circuits": [ghz()]},
+    )
+    assert job.result(timeout=SECONDS).success
+    assert " INFO Pass: " in job.logs()
+
+
 def test_circuit_runner_mitigates_readout_errors(service: QiskitRuntimeService) -> None:
     job = service.run(
         "circuit-runner",

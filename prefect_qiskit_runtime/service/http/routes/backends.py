@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter
@@ -63,11 +64,17 @@ async def get_properties(
     _: Caller,
     is_legacy: IsLegacy,
     calibration_id: str | None = None,
+    updated_before: datetime | None = None,
 ) -> dict[str, Any]:
-    """Return a calibration of a backend, by default the newest; empty for an ideal backend."""
+    """Return a calibration of a backend, by default the newest; empty for an ideal backend.
+
+    With a time, it is the last calibration before, or empty if there is none.
+    """
     devices = context.devices
     read = devices.legacy_properties if is_legacy else devices.properties
-    return await asyncio.to_thread(read, name, calibration_id)
+    if updated_before is not None and updated_before.tzinfo is None:
+        updated_before = updated_before.replace(tzinfo=UTC)
+    return await asyncio.to_thread(read, name, calibration_id, before=updated_before)
 
 
 @router.get("/{name}/defaults", responses=answers({"type": "object"}))

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
+from pydantic import BaseModel, Json
 
 from prefect_qiskit_runtime.errors import NotFoundError
 from prefect_qiskit_runtime.service import instances, jobs
+from prefect_qiskit_runtime.service.devices import actual_name
 from prefect_qiskit_runtime.service.http.auth import Caller, Context
 from prefect_qiskit_runtime.service.http.routes import backends
-from prefect_qiskit_runtime.service.store.jobs import used_quantum_seconds
+from prefect_qiskit_runtime.service.request_json import validate
+from prefect_qiskit_runtime.service.store.jobs import page_jobs, used_quantum_seconds
+from prefect_qiskit_runtime.service.store.records import JobFilter
 
 router = APIRouter()
 
@@ -20,6 +25,24 @@ async def _require(hub: str, group: str, project: str) -> None:
     if not instances.is_ours(hub, group, project):
         name = f"{hub}/{group}/{project}"
         raise NotFoundError(f"There is no instance {name!r}.", kind="instance", identifier=name)
+
+
+class _Before(BaseModel):
+    lt: datetime
+
+
+class _LastUpdate(BaseModel):
+    last_update_date: _Before
+
+
+class _Where(BaseModel):
+    where: _LastUpdate
+
+
+class _Calibrations(BaseModel):
+    """Query of a calibration, as sent by qiskit-ibmq-provider."""
+
+    filter: Json[_Where]
 
 
 _project = APIRouter(
@@ -44,6 +67,15 @@ async def get_usage(context: Context, owner: Caller) -> dict[str, Any]:
 async def list_hubs(_: Caller) -> list[dict[str, Any]]:
     """List the caller's hubs, groups and projects."""
     return instances.hubs()
+
+
+@router.get("/Network/bookings/v2")
+@router.get("/Network/devices/{name}/bookings/v2")
+async def list_bookings(context: Context, _: Caller, name: str | None = None) -> list[Any]:
+    """List no reservations: backends cannot be reserved here."""
+    if name is not None:
+        context.devices.configuration(name)
+    return []
 
 
 @router.post("/v3/resources/search")
@@ -84,9 +116,29 @@ async def get_queue(name: str, context: Context, owner: Caller) -> dict[str, Any
 
 
 @_project.get("/devices/{name}/properties")
-async def get_properties(name: str, context: Context, owner: Caller) -> dict[str, Any]:
-    """Return the calibration of a backend."""
-    return await backends.get_properties(name, context, owner, is_legacy=True)
+async def get_properties(
+    name: str,
+    context: Context,
+    owner: Caller,
+    which: Annotated[str | None, Query(alias="filter")] = None,
+) -> dict[str, Any]:
+    """Return the newest calibration of a backend, or the last before a time."""
+    before = None
+    if which is not None:
+        query = validate(_Calibrations, {"filter": which}, "filter of calibrations")
+        before = query.filter.where.last_update_date.lt
+    return await backends.get_properties(
+        name, context, owner, is_legacy=True, updated_before=before
+    )
+
+
+@_project.get("/devices/{name}/jobsLimit")
+async def get_jobs_limit(name: str, context: Context, owner: Caller) -> dict[str, int]:
+    """Return that there is no limit, and how many of the caller's jobs are pending."""
+    context.devices.configuration(name)
+    which = JobFilter(limit=1, backend=actual_name(name), pending=True)
+    _, pending = await context.store.read(page_jobs, owner, which)
+    return {"maximumJobs": -1, "runningJobs": pending}
 
 
 @_project.get("/devices/{name}/defaults")

@@ -19,7 +19,12 @@ from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.devices import actual_name
 from prefect_qiskit_runtime.service.http import private_results
 from prefect_qiskit_runtime.service.http.auth import Caller, Context
-from prefect_qiskit_runtime.service.http.dialect import ApiVersion, FollowsLinks, IsIbms
+from prefect_qiskit_runtime.service.http.dialect import (
+    ApiVersion,
+    FollowsLinks,
+    IsIbms,
+    ReadsListedInputs,
+)
 from prefect_qiskit_runtime.service.http.openapi import (
     TEXT,
     answers,
@@ -30,7 +35,7 @@ from prefect_qiskit_runtime.service.http.openapi import (
 )
 from prefect_qiskit_runtime.service.http.views import (
     job_text,
-    job_view,
+    listing_text,
     metrics_view,
     submission_view,
 )
@@ -38,7 +43,7 @@ from prefect_qiskit_runtime.service.instances import is_ours
 from prefect_qiskit_runtime.service.problem import ResultGoneError
 from prefect_qiskit_runtime.service.request_json import LARGEST_INTEGER, read_model, read_object
 from prefect_qiskit_runtime.service.store import jobs as statements, results
-from prefect_qiskit_runtime.service.store.records import JobFilter, Owner
+from prefect_qiskit_runtime.service.store.records import Job, JobFilter, Owner
 
 router = APIRouter(prefix="/jobs")
 links = APIRouter()
@@ -52,6 +57,7 @@ _LINK_SECONDS = 60
 _LONGEST_NUMBER = 4300  # digits; Python does not parse longer integers
 
 _INTERIM_PAGE_BYTES = 8 * 1024**2
+_INPUTS_PAGE_BYTES = 8 * 1024**2
 
 
 @router.post(
@@ -113,13 +119,23 @@ async def list_jobs(
     owner: Caller,
     listing: Annotated[_Listing, Depends()],
     version: ApiVersion,
+    *,
+    reads_inputs: ReadsListedInputs,
     tags: Annotated[list[str] | None, Query()] = None,
-) -> dict[str, Any]:
-    """List the caller's jobs, by default newest first."""
-    if listing.provider is not None and not is_ours(*listing.provider.split("/")):
-        return {"jobs": [], "count": 0}
-    page, count = await context.store.read(statements.page_jobs, owner, listing.filter(tags or []))
-    return {"jobs": [job_view(job, version) for job in page], "count": count}
+) -> Response:
+    """List the caller's jobs, by default newest first.
+
+    qiskit-ibmq-provider gets their inputs as well, and fewer jobs than its limit if these are
+    large; it continues where the page ends.
+    """
+    listed, count = [], 0
+    if listing.provider is None or is_ours(*listing.provider.split("/")):
+        which = listing.filter(tags or [])
+        listed, count = await context.store.read(statements.page_jobs, owner, which)
+    page: list[tuple[Job, bytes | None]] = [(job, None) for job in listed]
+    if reads_inputs:
+        page = await context.store.read(results.page_inputs, listed, max_bytes=_INPUTS_PAGE_BYTES)
+    return Response(listing_text(page, count, version), media_type="application/json")
 
 
 @router.get("/{job_id}", responses=answers(JobInfo))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Annotated, Any
 from urllib.parse import parse_qs
 
@@ -14,7 +13,7 @@ from starlette.requests import HTTPConnection
 from prefect_qiskit_runtime.errors import AuthenticationError
 from prefect_qiskit_runtime.models import package_version
 from prefect_qiskit_runtime.service.access_tokens import Purpose
-from prefect_qiskit_runtime.service.http.auth import Caller, Context, token_of
+from prefect_qiskit_runtime.service.http.auth import Caller, Context
 from prefect_qiskit_runtime.service.http.openapi import answers, object_of, takes
 from prefect_qiskit_runtime.service.request_json import read_model
 
@@ -72,12 +71,11 @@ async def get_user(owner: Caller, origin: Origin) -> dict[str, Any]:
 
 
 @router.post("/logout", status_code=204, responses=answers(status=204))
-async def log_out(request: Request, context: Context, _: Caller) -> Response:
-    """Revoke the access token of this request. A user's own token stays valid."""
-    access_tokens = context.authenticator.access
-    token = token_of(request) or ""
-    with suppress(AuthenticationError):  # the user's own token cannot be revoked here
-        access_tokens.end(token, access_tokens.read(token, Purpose.API))
+async def log_out(_: Caller) -> Response:
+    """Answer a request to forget the caller's cached rights, of which this service has none.
+
+    The access token stays valid: after `logout()`, qiskit-ibmq-provider continues with it.
+    """
     return Response(status_code=204)
 
 
