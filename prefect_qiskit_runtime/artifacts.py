@@ -305,13 +305,34 @@ class LoopReporter:
         return f"{plot}\n\n{markdown_table(facts, header=('Quantity', 'Value'))}"
 
 
-# Prefect (3.8) has no function yet for artifacts of type `rich`, which its UI shows.
+class PageArtifact(Artifact):
+    """An artifact that Prefect's UI shows as a page in a frame, such as a page of `file_to_save`.
+
+    `prefect.artifacts.Artifact(type="rich", ...)` stores its data as text, and the frame is empty.
+
+    ```python
+    PageArtifact(key="my-file", data=file_to_save(csv_text(rows), "my-file.csv")).create()
+    ```
+    """
+
+    type: str | None = "rich"
+    data: dict[str, Any]  # pyright: ignore[reportIncompatibleVariableOverride, reportGeneralTypeIssues]
+
+    async def aformat(self) -> dict[str, Any]:
+        """Return the data to store: the page, as the object that the UI reads."""
+        return self.data
+
+    def format(self, *, _sync: bool = True) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return the data to store, as `aformat`."""
+        return self.data
+
+
 async def _acreate_page_artifact(page: dict[str, Any], **named: Any) -> UUID:
-    return (await Artifact(type="rich", data=page, **named).acreate()).id
+    return (await PageArtifact(data=page, **named).acreate()).id
 
 
 def _create_page_artifact(page: dict[str, Any], *, _sync: bool, **named: Any) -> UUID:
-    created: Any = Artifact(type="rich", data=page, **named).create(_sync=_sync)  # pyright: ignore[reportCallIssue]
+    created: Any = PageArtifact(data=page, **named).create(_sync=_sync)  # pyright: ignore[reportCallIssue]
     return created.id
 
 
@@ -340,15 +361,14 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def file_to_save(text: str, name: str) -> dict[str, Any]:
-    """Return the data of a `rich` artifact: a page with a link that saves a file.
+    """Return the data of a `PageArtifact`: a page with a link that saves a file.
 
     Args:
         text: Content of the file.
         name: Name of the file.
 
     Returns:
-        Data for `prefect.artifacts.Artifact(type="rich", data=…)`. The UI shows the page in a
-        frame that may only save files.
+        Data for `PageArtifact(data=…)`. The UI shows the page in a frame that may only save files.
     """
     encoded = base64.b64encode(text.encode()).decode("ascii")
     link = f'<a download="{html.escape(name)}" href="data:text/plain;base64,{encoded}">'

@@ -15,6 +15,7 @@ from prefect.utilities.asyncutils import run_coro_as_sync
 from prefect_qiskit_runtime import artifacts
 from prefect_qiskit_runtime.artifacts import (
     LoopReporter,
+    PageArtifact,
     ProgressReporter,
     file_to_save,
     markdown_table,
@@ -144,6 +145,34 @@ def test_the_end_of_a_loop_is_shown_whole(prefect_server, clock):
         "iteration,value,standard error,jobs,parameters\n0,2.0,0.1,1,[0.5]\n1,1.0,,2,[0.25]\n",
         "a-loop.csv",
     )
+
+
+def test_the_file_of_a_loop_can_be_saved_after_the_first_report(prefect_server, clock):
+    reporter = LoopReporter(key="a-loop", title="A loop", maxiter=10)
+
+    @flow
+    def loop() -> bool:
+        return reporter.add(2.0)
+
+    assert loop()
+    assert shown(reporter)["csv"] == file_to_save(
+        "iteration,value,standard error,parameters\n0,2.0,0.0,[]\n", "a-loop.csv"
+    )
+
+
+def test_the_page_of_a_file_is_stored_as_the_object_that_the_ui_reads(prefect_server):
+    page = file_to_save("a,b\n1,2\n", "a-file.csv")
+
+    @flow
+    def create() -> Any:
+        return PageArtifact(key="a-file", data=page).create(_sync=True)  # pyright: ignore[reportCallIssue]
+
+    @flow
+    async def acreate() -> Any:
+        return await PageArtifact(key="an-async-file", data=page).acreate()
+
+    for created in (create(), run_coro_as_sync(acreate())):
+        assert (created.type, created.data) == ("rich", page)
 
 
 def test_the_end_of_a_loop_states_what_it_cost_as_a_whole(prefect_server, clock):

@@ -51,11 +51,10 @@ def test_a_run_shows_its_convergence_and_gives_its_table(ui: Ui) -> None:
     assert plot.evaluate("image => image.naturalWidth") == 770
     ui.page.goto(run_page)
     ui.open_artifact("csv")
-    with ui.page.expect_download() as expected:
-        ui.page.frame_locator("iframe").get_by_role("link").click()
-    with expected.value.path().open(newline="") as file:
+    saved = ui.save_file()
+    with saved.path().open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert expected.value.suggested_filename == "vqe-h2-0-735.csv"
+    assert saved.suggested_filename == "vqe-h2-0-735.csv"
     assert float(rows[-1]["value"]) == pytest.approx(-1.137306, abs=1e-6)
 
 

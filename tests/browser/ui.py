@@ -16,7 +16,7 @@ from tests.deployments.conftest import DEADLINE_SECONDS
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page, Response
+    from playwright.sync_api import Download, Locator, Page, Response
 
 BUSY = 503
 NO_CONTENT = 204
@@ -180,6 +180,16 @@ class Ui:
             return "/artifacts/artifact/" in self.page.url
 
         wait_until(opened, f"the artifact {what}")
+
+    def save_file(self) -> Download:
+        """Click on the link of the artifact whose page is shown, and return the file it saves."""
+        # A worker thread of the UI renders the description, and its text moves the frame with the
+        # link down. A click on the earlier place of the link would hit the page above the frame;
+        # the driver cannot notice that, because no script may run in the frame.
+        self.page.locator(".artifact-description", has_text=re.compile(r"\S")).wait_for()
+        with self.page.expect_download() as expected:
+            self.page.frame_locator("iframe").get_by_role("link").click()
+        return expected.value
 
     def press(self, what: Locator) -> None:
         """Click, unless it goes away before that."""
