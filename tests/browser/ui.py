@@ -187,8 +187,16 @@ class Ui:
         # link down. A click on the earlier place of the link would hit the page above the frame;
         # the driver cannot notice that, because no script may run in the frame.
         self.page.locator(".artifact-description", has_text=re.compile(r"\S")).wait_for()
+        link = self.page.frame_locator("iframe").get_by_role("link")
+
+        # The frame is in another process of the browser: the link itself says that it is reached.
+        def reached() -> bool:
+            link.hover()
+            return link.evaluate("link => link.matches(':hover')")
+
+        wait_until(reached, "the pointer is over the link")
         with self.page.expect_download() as expected:
-            self.page.frame_locator("iframe").get_by_role("link").click()
+            link.click()
         return expected.value
 
     def press(self, what: Locator) -> None:
