@@ -62,17 +62,11 @@ class ExpressionMover:
             return word
         if isinstance(node, expr.Value):
             return node
-        if isinstance(node, expr.Var):
-            return self._variable(node)
+        if isinstance(node, (expr.Unary, expr.Binary)):
+            return self._operation(node)
         if isinstance(node, expr.Cast):
             return self._truth(node.operand)
-        if isinstance(node, expr.Unary):
-            return expr.Unary(node.op, self.moved(node.operand), node.type)
-        if isinstance(node, expr.Binary):
-            if _is_number(node.left):
-                return self._comparison(node)
-            return expr.Binary(node.op, self.moved(node.left), self.moved(node.right), node.type)
-        return self._index(node)
+        return self._variable(node) if isinstance(node, expr.Var) else self._index(node)
 
     def words(self, node: Any) -> list[Any]:
         """Return numbers of at most 32 bits that together are a number, the lowest first.
@@ -117,6 +111,15 @@ class ExpressionMover:
         if kind not in ("Unary", "Binary") or node.op.name not in _OPERATORS:
             operator = getattr(node, "op", None)
             raise self._refusal(kind if operator is None else operator.name)
+
+    def _operation(self, node: Any) -> Any:
+        from qiskit.circuit.classical import expr
+
+        if isinstance(node, expr.Unary):
+            return expr.Unary(node.op, self.moved(node.operand), node.type)
+        if _is_number(node.left):
+            return self._comparison(node)
+        return expr.Binary(node.op, self.moved(node.left), self.moved(node.right), node.type)
 
     def _variable(self, node: Any) -> Any:
         from qiskit.circuit.classical import expr
