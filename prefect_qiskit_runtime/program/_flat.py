@@ -106,6 +106,7 @@ class _Flattener:
         self._labels = 0
         self._renamer = Renamer(circuit)
         self._variables: list[Any] = []
+        self._words: dict[tuple[int, int], Any] = {}
         bits = {bit: bit for bit in (*circuit.qubits, *circuit.clbits)}
         self._lay_out(circuit, _Scope(bits, {}))
         self._forget_variables()
@@ -272,13 +273,34 @@ class _Flattener:
         """Set the bits of variables to 0 at the end, so that outcomes do not contain them."""
         from qiskit.circuit.classical import expr
 
+        mover = self._mover(_Scope({bit: bit for bit in self.flat.clbits}, {}))
         for variable in self._variables:
-            self._flow(self.flat.qubits[:1], self._stored(variable, expr.Value(0, variable.type)))
+            self._store_value(variable, expr.Value(0, variable.type), mover)
 
     def _store(self, instruction: Any, scope: _Scope) -> None:
-        operation, mover = instruction.operation, self._mover(scope)
-        stored = self._stored(mover.moved(operation.lvalue), mover.moved(operation.rvalue))
-        self._flow(self.flat.qubits[:1], stored)
+        operation = instruction.operation
+        self._store_value(operation.lvalue, operation.rvalue, self._mover(scope))
+
+    def _store_value(self, target: Any, value: Any, mover: ExpressionMover) -> None:
+        """Store a value; a wide number word by word, after all of its words are computed."""
+        if type(target.type).__name__ == "Bool":
+            targets, values = [mover.moved(target)], [mover.moved(value)]
+        else:
+            targets, values = mover.words(target), mover.words(value)
+        if len(targets) > 1 and type(value).__name__ != "Value":
+            computed = [self._computed_word(index, each) for index, each in enumerate(values)]
+            self._flow(self.flat.qubits[:1], *map(self._stored, computed, values))
+            values = computed
+        self._flow(self.flat.qubits[:1], *map(self._stored, targets, values))
+
+    def _computed_word(self, index: int, value: Any) -> Any:
+        """Return a variable for a word of a number: words of the target may be in the value."""
+        from qiskit.circuit.classical import expr
+
+        key = index, value.type.width
+        if key not in self._words:
+            self._words[key] = self._kept_in_bits(expr.Var.new("word", value.type))
+        return self._words[key]
 
     def _stored(self, target: Any, value: Any) -> Any:
         from qiskit.circuit import Store

@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from qiskit.circuit import ClassicalRegister, QuantumCircuit
+from qiskit.circuit import ClassicalRegister, Clbit, QuantumCircuit, Qubit
 from qiskit.circuit.classical import expr, types
 
 from .reference import Reference
@@ -83,3 +83,69 @@ def test_an_expression_that_is_stored_has_its_value(ideal, first, second):
 
     (bits,) = ideal.run(circuit, shots=5).result().get_counts()
     assert [int(bit) for bit in reversed(bits.replace(" ", ""))] == list(outcome)
+
+
+WIDTHS = [8, 32, 33, 64, 65, 130]
+
+
+def wide_truths(n: Any, value: int, width: int) -> list[expr.Expr]:
+    """Decisions on a wide number, with numbers that differ from it in one bit."""
+    masks = [0, 1, 1 << (width - 1), 1 << (width // 2)]
+    found = [compare(n, value ^ mask) for mask in masks for compare in COMPARISONS]
+    found += [compare(value ^ mask, expr.bit_not(expr.bit_not(n))) for mask in masks[:3]
+              for compare in COMPARISONS]  # fmt: skip
+    found += [expr.cast(n, BOOL), expr.logic_not(n), expr.logic_not(expr.bit_xor(n, value))]
+    for number in (n, expr.bit_not(n), expr.bit_and(n, masks[2]), expr.bit_or(n, masks[3])):
+        found += [expr.index(number, 0), expr.index(number, width - 1)]
+        found += [
+            expr.equal(expr.cast(number, types.Uint(each)), value) for each in (width + 3, 260)
+        ]
+        found += [expr.equal(expr.cast(number, types.Uint(5)), value & 31)]
+    return found
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_condition_on_a_number_of_many_bits_has_its_value(ideal, width):
+    for value in (0, 1, 1 << (width - 1), (1 << (width - 1)) + 5, (1 << width) - 1):
+        circuit = QuantumCircuit(1)
+        n = circuit.add_var("n", expr.lift(value, types.Uint(width)))
+        circuit.add_register(ClassicalRegister(width, "r"))
+        circuit.store(circuit.cregs[0], n)
+        for number in (n, circuit.cregs[0]):
+            for condition in wide_truths(number, value, width):
+                circuit.add_register(ClassicalRegister(1))
+                with circuit.if_test(condition):
+                    circuit.x(0)
+                circuit.measure(0, circuit.num_clbits - 1)
+                circuit.reset(0)
+
+        (outcome,) = Reference(circuit).probabilities()
+
+        (bits,) = ideal.run(circuit, shots=5).result().get_counts()
+        assert [int(bit) for bit in reversed(bits.replace(" ", ""))] == list(outcome)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_stored_number_of_many_bits_has_its_value(ideal, width):
+    value = (1 << (width - 1)) + 5
+    circuit = QuantumCircuit([Qubit()], [Clbit() for _ in range(width + 7)])
+    bits = circuit.clbits[: width + 7]
+    low, high = ClassicalRegister(bits=bits[:width]), ClassicalRegister(bits=bits[7:])
+    circuit.add_register(low, high, ClassicalRegister(width, "r"), ClassicalRegister(260, "far"))
+    n = circuit.add_var("n", expr.lift(value, types.Uint(width)))
+    circuit.store(circuit.cregs[-2], expr.bit_xor(n, 6))
+    circuit.store(circuit.cregs[-1], expr.cast(expr.bit_not(n), types.Uint(260)))
+    circuit.store(low, n)
+    circuit.store(high, low)  # they share bits: all are read before one is written
+    with circuit.switch(high) as case:
+        with case(value, value ^ 1):
+            circuit.x(0)
+        with case(case.DEFAULT):
+            pass
+    circuit.measure_all()
+
+    (outcome,) = Reference(circuit).probabilities()
+
+    job = ideal.run(circuit, shots=5)
+    (number,) = job.result().data()["counts"]
+    assert [int(number, 16) >> place & 1 for place in range(circuit.num_clbits)] == list(outcome)
