@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -56,6 +56,11 @@ class Wire(BaseModel):
         if not isinstance(given, dict):
             return given
         return {name: value for name, value in given.items() if value is not None}
+
+    @classmethod
+    def from_listing(cls, item: Any) -> Self:
+        """Parse an item of a listing, whose faults must not hide the other items."""
+        return cls.model_validate(item)
 
 
 def _read_or_default(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
