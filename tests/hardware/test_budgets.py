@@ -82,6 +82,40 @@ async def test_a_program_at_its_budget_waits_for_approval_and_goes_on(
     assert {one["state"]["status"] for one in cloud.jobs} == {"Completed"}
 
 
+@flow(persist_result=False)
+async def two_programs(program_id: str, backend: RuntimeBackend) -> int:
+    for points in (1, 2):
+        await arun_program(program_id, {"points": points}, backend=backend)
+    return points
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_an_approval_while_the_usage_of_the_instance_is_unknown_is_for_one_program(
+    cloud: Cloud, vqe: str, proxy: Proxy
+) -> None:
+    proxy.faults.append(Fault("GET /api/v1/instances/usage", "after", 200, b"{}", times=1000))
+    backend = RuntimeBackend(
+        name="fake_manila",
+        hardware_credentials=ibm_credentials(proxy.url, cloud.service.token),
+        hardware_mode="job",
+        retry_delay_seconds=0.1,
+        max_qpu_seconds_of_instance=601,
+        at_budget="pause",
+    )
+    running = asyncio.create_task(two_programs.with_options(flow_run_name="unknown")(vqe, backend))
+    async with get_client() as client:
+        for sent in (0, 1):
+            paused = await awaiting_approval(running, "unknown")
+            assert (
+                "is not known, so the limit for the instance (max_qpu_seconds_of_instance) of 601 s"
+                in str(paused.state.message)
+            )
+            assert cloud.sent("POST", "/jobs") == sent
+            await client.resume_flow_run(paused.id)
+    assert await running == 2
+    assert cloud.sent("POST", "/jobs") == 3
+
+
 @pytest.mark.usefixtures("prefect_server")
 async def test_who_does_not_resume_it_gets_the_error(cloud: Cloud, vqe: str) -> None:
     cloud.service.add("job_usage", seconds=10)
@@ -166,7 +200,7 @@ async def test_a_service_that_does_not_report_the_limit_leads_to_no_pause(
     assert not await asking()
     assert (
         f"Job j1 has used up its QPU time, but {cloud.service.url}/api/v1 does not report which"
-        " limit ended it, or how much was used, so no approval is requested." in caplog.text
+        " limit ended it, so no approval is requested." in caplog.text
     )
 
 
