@@ -212,7 +212,8 @@ class Settings(BaseSettings):
         gt=0,
         description=(
             "How long the service waits for the next part of a request's body; a body of at most"
-            " 64 KiB must arrive completely in this time."
+            " 64 KiB must arrive completely in this time. A client that reads nothing of a large"
+            " answer for this long is disconnected if others of its user wait for memory."
         ),
     )
     request_bytes_per_user: int = Field(
@@ -224,6 +225,15 @@ class Settings(BaseSettings):
             " received and answered; the same for all requests without a valid token. Further"
             " requests get 429 and are to be sent again. Bodies of at most 64 KiB may exceed it by"
             " 32 MB."
+        ),
+    )
+    answer_bytes_per_user: int = Field(
+        default=300 * 1000**2,
+        ge=1000**2,
+        le=_LARGEST_LIMIT_BYTES,
+        description=(
+            "How many bytes of large answers, such as results, one user may have in progress. An"
+            " answer that does not fit waits until others are read."
         ),
     )
     duplicate_program_names: Literal["allow", "refuse"] = Field(

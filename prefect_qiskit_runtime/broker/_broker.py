@@ -67,8 +67,10 @@ async def run(
     service: asyncio.StreamReader,
     *,
     ready: Callable[[], None],
-) -> float:
+) -> float | None:
     """Serve the program of an order and return the seconds that it has used on the device.
+
+    They are None if the service does not report them.
 
     Args:
         order: The order.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from prefect_qiskit_runtime.client import IbmApi, Spending, Spent, expected_seconds
-from prefect_qiskit_runtime.errors import BudgetScope, HardwareBudgetError
+from prefect_qiskit_runtime.errors import BudgetScope, HardwareBudgetError, NotFoundError
+from prefect_qiskit_runtime.models import JobInfo
 
 # The words for each scope in a message, and the fields of the block that set the limit.
 _NAMES: dict[BudgetScope, tuple[str, str]] = {
@@ -55,24 +57,24 @@ class Budget:
         self._label = label
         self._spending = Spending()
 
-    async def left_seconds(self, used_seconds: float) -> float:
+    async def left_seconds(self, used: Spent) -> float:
         """Return the time left under the tightest limit; infinite without limits.
 
         Args:
-            used_seconds: The time that the program has used.
+            used: The time that the program has used.
 
         Raises:
             HardwareBudgetError: One of the limits is used up.
         """
         limits = self.limits
-        left = self._left("call", limits.max_seconds, Spent(used_seconds))
+        left = self._left("call", limits.max_seconds, used)
         if (limit := limits.max_seconds_per_flow_run) is not None:
-            used = await self._used_by(tags=[self._label])
-            left = min(left, self._left("flow run", limit, used))
+            by_flow_run = await self._used_by(tags=[self._label])
+            left = min(left, self._left("flow run", limit, by_flow_run))
         if (limit := limits.max_seconds_per_day) is not None:
             midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-            used = await self._used_by(created_after=midnight)
-            left = min(left, self._left("day", limit, used))
+            today = await self._used_by(created_after=midnight)
+            left = min(left, self._left("day", limit, today))
         if (limit := limits.max_seconds_of_instance) is not None:
             consumed = (await self._api.usage()).usage_consumed_seconds
             if consumed is None:
@@ -88,14 +90,26 @@ class Budget:
             left = min(left, self._left("instance", limit, Spent(consumed)))
         return left
 
-    async def used_by(self, job_ids: list[str]) -> float:
-        """Return the time on the device used by jobs outside of sessions."""
+    async def used_by(self, job_ids: Sequence[str], most_seconds: Callable[[str], float]) -> Spent:
+        """Return the time on the device used by jobs outside of sessions.
+
+        Args:
+            job_ids: The jobs.
+            most_seconds: Returns the most that a job can have used, for one that the service does
+                not have any more.
+        """
         known = self._spending.jobs
-        unknown = [job_id for job_id in job_ids if job_id not in known]
         ended_before = sum(known[job_id] for job_id in job_ids if job_id in known)
-        jobs = [await self._api.get_job(job_id) for job_id in unknown]
+        jobs: list[JobInfo] = []
+        gone: dict[str, float] = {}
+        for job_id in (one for one in job_ids if one not in known):
+            try:
+                jobs.append(await self._api.get_job(job_id))
+            except NotFoundError:
+                gone[job_id] = most_seconds(job_id)
         spent = await self._spending.seconds(self._api, jobs, expected_seconds)
-        return ended_before + spent.seconds
+        seconds = ended_before + sum(gone.values()) + spent.seconds
+        return Spent(seconds, {**gone, **spent.assumed})
 
     def _left(self, scope: BudgetScope, limit: float | None, used: Spent) -> float:
         if limit is None:

@@ -50,11 +50,15 @@ class _Known:
         submissions: The last attempt of each request, by the number of the request.
         sessions: The sessions that were opened, with the seconds used by each closed one.
         single_jobs: The jobs outside of sessions.
+        begun: When each session and each of these jobs began, and its longest time if it has one.
+        assumed: The seconds of closed sessions whose usage the service did not report.
     """
 
     submissions: dict[int, Submission] = field(default_factory=dict)
     sessions: dict[str, float | None] = field(default_factory=dict)
     single_jobs: list[str] = field(default_factory=list)
+    begun: dict[str, tuple[float, float | None]] = field(default_factory=dict)
+    assumed: dict[str, float] = field(default_factory=dict)
 
 
 class Journal:
@@ -101,6 +105,21 @@ class Journal:
         """The total time for which all closed sessions held the device."""
         return sum(seconds or 0.0 for seconds in self._known.sessions.values())
 
+    @property
+    def assumed_seconds(self) -> dict[str, float]:
+        """The part of `used_seconds` that is assumed, by the ids of the sessions."""
+        return dict(self._known.assumed)
+
+    def most_seconds(self, identifier: str, longest_seconds: float) -> float:
+        """Return the most that a session or a single job can have used until now.
+
+        Args:
+            identifier: Its id.
+            longest_seconds: The service's limit, if it was opened or submitted without one.
+        """
+        began_at, longest = self._known.begun.get(identifier, (0.0, None))
+        return min(longest or longest_seconds, max(0.0, time.time() - began_at))
+
     def take(self, fingerprint: str) -> tuple[Submission, bool]:
         """Return the submission of a request: that of an earlier attempt, or a new one.
 
@@ -140,17 +159,31 @@ class Journal:
         submission.job_id = job_id
         if is_single:
             self._known.single_jobs.append(job_id)
+            self._known.begun[job_id] = (submission.intended_at or 0.0, None)
         self._append("job", submission, job_id=job_id, single=is_single)
 
-    def session_opened(self, session_id: str) -> None:
-        """Record that a session was opened."""
+    def session_opened(self, session_id: str, longest_seconds: float) -> None:
+        """Record that a session was opened, and the longest time for which it is open."""
+        opened_at = time.time()
         self._known.sessions[session_id] = None
-        self._write({"type": "session", "id": session_id})
+        self._known.begun[session_id] = (opened_at, longest_seconds)
+        self._write(
+            {"type": "session", "id": session_id, "at": opened_at, "longest": longest_seconds}
+        )
 
-    def session_closed(self, session_id: str, seconds: float) -> None:
-        """Record that a session is closed, and the time that it has used."""
+    def session_closed(self, session_id: str, seconds: float, *, is_assumed: bool = False) -> None:
+        """Record that a session is closed, and the time that it has used, or is assumed to have."""
         self._known.sessions[session_id] = seconds
-        self._write({"type": "session_closed", "id": session_id, "seconds": seconds})
+        if is_assumed:
+            self._known.assumed[session_id] = seconds
+        self._write(
+            {
+                "type": "session_closed",
+                "id": session_id,
+                "seconds": seconds,
+                "assumed": is_assumed,
+            }
+        )
 
     def _made(self, sequence: int, attempt: int, fingerprint: str) -> Submission:
         whole = json.dumps([self._name, sequence, attempt, fingerprint])
@@ -172,8 +205,11 @@ def _read(path: Path) -> _Known:
         kind = record["type"]
         if kind == "session":
             known.sessions[record["id"]] = None
+            known.begun[record["id"]] = (record.get("at", 0.0), record.get("longest"))
         elif kind == "session_closed":
             known.sessions[record["id"]] = record["seconds"]
+            if record.get("assumed"):
+                known.assumed[record["id"]] = record["seconds"]
         elif kind == "intent":
             known.submissions[record["sequence"]] = Submission(
                 record["sequence"],
@@ -185,10 +221,16 @@ def _read(path: Path) -> _Known:
         elif kind == "refused":
             known.submissions[record["sequence"]].intended_at = None
         else:
-            known.submissions[record["sequence"]].job_id = record["job_id"]
-            if record.get("single"):
-                known.single_jobs.append(record["job_id"])
+            _read_job(record, known)
     return known
+
+
+def _read_job(record: dict[str, Any], known: _Known) -> None:
+    submission, job_id = known.submissions[record["sequence"]], record["job_id"]
+    submission.job_id = job_id
+    if record.get("single"):
+        known.single_jobs.append(job_id)
+        known.begun[job_id] = (submission.intended_at or 0.0, None)
 
 
 def _records(path: Path) -> Iterator[dict[str, Any]]:

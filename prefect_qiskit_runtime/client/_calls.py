@@ -14,12 +14,13 @@ from pydantic import BaseModel, ValidationError
 from prefect_qiskit_runtime.client._answers import Call, known_services, malformed
 from prefect_qiskit_runtime.client._transport import Query, Transport
 from prefect_qiskit_runtime.errors import ConfigurationError, ProtocolError
-from prefect_qiskit_runtime.models import JobInfo, ProgramInfo, SessionInfo
+from prefect_qiskit_runtime.models import JobInfo, ProgramInfo, SessionInfo, Wire
 
 _PAGE_SIZE = 200
 _STALE_PAGES = 2  # pages with nothing new that are passed over while the list changes
 
 Model = TypeVar("Model", bound=BaseModel)
+Item = TypeVar("Item", bound=Wire)
 Listed = TypeVar("Listed", ProgramInfo, JobInfo, SessionInfo)
 
 
@@ -49,16 +50,16 @@ async def read_page(
     return read_items(call, body, wanted.field, wanted.model), _count(body)
 
 
-def read_items(call: Call, body: dict[str, Any], field: str, model: type[Model]) -> list[Model]:
+def read_items(call: Call, body: dict[str, Any], field: str, model: type[Item]) -> list[Item]:
     """Parse the items of an answer that is a list in a field.
 
     Raises:
         ProtocolError: The field is not a list, or an item lacks an essential field, which is named.
     """
-    items: list[Model] = []
+    items: list[Item] = []
     for index, row in enumerate(_rows(call, body, field)):
         try:
-            items.append(model.model_validate(row))
+            items.append(model.from_listing(row))
         except ValidationError as exc:
             raise malformed(call, exc, at=f"{field}.{index}") from exc
     return items

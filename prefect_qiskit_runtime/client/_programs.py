@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Self
 
@@ -21,7 +22,7 @@ from prefect_qiskit_runtime.client._sources import (
     read_source,
 )
 from prefect_qiskit_runtime.errors import ConfigurationError
-from prefect_qiskit_runtime.models import IfExists, ProgramInfo
+from prefect_qiskit_runtime.models import UNKNOWN, IfExists, ProgramInfo
 from prefect_qiskit_runtime.renamed import old_method
 
 
@@ -100,8 +101,8 @@ def format_program(program: ProgramInfo, *, detailed: bool = True) -> str:
     if detailed:
         spec = program.spec
         lines += [
-            f"  Creation date: {program.creation_date:%Y-%m-%dT%H:%M:%SZ}",
-            f"  Update date: {program.update_date:%Y-%m-%dT%H:%M:%SZ}",
+            f"  Creation date: {_utc(program.creation_date)}",
+            f"  Update date: {_utc(program.update_date)}",
             f"  Max execution time: {program.cost}",
             *_section("Backend requirements", _requirements(spec.backend_requirements or {})),
             *_section("Input parameters", _schema(spec.parameters or {})),
@@ -109,6 +110,10 @@ def format_program(program: ProgramInfo, *, detailed: bool = True) -> str:
             *_section("Returns", _schema(spec.return_values or {})),
         ]
     return "\n".join(lines)
+
+
+def _utc(moment: datetime | None) -> str:
+    return UNKNOWN if moment is None else f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _section(title: str, lines: Iterator[str]) -> list[str]:

@@ -261,44 +261,66 @@ class HardwareBudget:
         api: The service that runs the program.
         backend: The block with the limits.
         evaluation: Name of the evaluation, for time that is granted to it alone.
+        approved: The scopes whose used time is not known and whose limits the next job does not
+            have, because a person has approved it.
     """
 
     api: RuntimeApi
     backend: RuntimeBackend
     evaluation: str
+    approved: set[BudgetScope] = field(default_factory=set)
 
     async def apply(self) -> None:
         """Give the granted time to the programs that are submitted from now on."""
         if self.backend.hardware_credentials is not None:
             self._apply(await root_flow_run_id_here())
 
+    async def note_sent(self) -> None:
+        """Record that a job was sent: an approval without a known amount is for one job."""
+        if self.approved:
+            self.approved.clear()
+            await self.apply()
+
     async def request_extension(self, error: JobError) -> bool:
-        """Ask for approval after a program used up its time; return whether time was granted."""
+        """Ask for approval after a program used up its time; return whether time was granted.
+
+        If the used time is not known, one job without this limit is granted.
+        """
         access = self.backend.hardware_access()
         is_asked = self.backend.at_budget == "pause" and access is not None
         if error.reason_code != ReasonCode.HARDWARE_BUDGET or not is_asked:
             return False
-        scope = error.scope
-        limit_seconds, used_seconds = error.limit_seconds, error.used_seconds
-        if scope is None or limit_seconds is None or used_seconds is None:
+        scope, limit_seconds, used_seconds = error.scope, error.limit_seconds, error.used_seconds
+        if scope is None or limit_seconds is None:
             logger_here().warning(
-                "Job %s has used up its QPU time, but %s does not report which limit ended it, or"
-                " how much was used, so no approval is requested. Services before this version"
-                " report neither.",
+                "Job %s has used up its QPU time, but %s does not report which limit ended it, so"
+                " no approval is requested. Services before this version do not report it.",
                 error.job_id,
                 self.api.url,
             )
             return False
         root_id = await root_flow_run_id_here()
-        why = (
-            f"Job {error.job_id} has ended: {used_seconds:.1f} s of QPU time on {error.backend} are"
-            f" used, and the limit for {_SCOPE_NAMES[scope]} ({_HARDWARE_FIELDS[scope]}) is"
-            f" {limit_seconds:g} s."
-        )
+        limit = f"the limit for {_SCOPE_NAMES[scope]} ({_HARDWARE_FIELDS[scope]})"
+        if used_seconds is None:
+            used = (
+                f"the QPU time that is used on {error.backend} is not known, so {limit} of"
+                f" {limit_seconds:g} s cannot be kept. One more job of the program is sent without"
+                " this limit if the flow run is resumed; its other limits apply."
+            )
+        else:
+            used = (
+                f"{used_seconds:.1f} s of QPU time on {error.backend} are used, and {limit} is"
+                f" {limit_seconds:g} s."
+            )
+        why = f"Job {error.job_id} has ended: {used}"
         if root_id is None or not await pause_until_resumed(root_id, why):
             return False
-        once_more = getattr(access, _HARDWARE_LIMITS[scope]) or used_seconds
-        grant(root_id, self._owner(scope), once_more, at_least_seconds=used_seconds)
+        if used_seconds is None:
+            self.approved.add(scope)
+            logger_here().info("The flow run was resumed: one job is sent.")
+        else:
+            once_more = getattr(access, _HARDWARE_LIMITS[scope]) or used_seconds
+            grant(root_id, self._owner(scope), once_more, at_least_seconds=used_seconds)
         self._apply(root_id)
         return True
 
@@ -306,7 +328,11 @@ class HardwareBudget:
         access = self.backend.hardware_access()
         assert access is not None  # noqa: S101 - the callers have checked it
         raised = {
-            name: limit + granted_seconds(root_id, self._owner(scope))
+            name: (
+                None
+                if scope in self.approved
+                else limit + granted_seconds(root_id, self._owner(scope))
+            )
             for scope, name in _HARDWARE_LIMITS.items()
             if (limit := getattr(access, name)) is not None
         }

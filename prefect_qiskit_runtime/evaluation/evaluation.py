@@ -208,6 +208,7 @@ class Evaluation:
             self._job_ids.append(submitted.id)
             if not submitted.replayed:
                 self._found = None
+                await self._hardware_budget.note_sent()
                 break
             with deletion_explained(submitted.id):
                 info = await self._policy.ask(lambda: self._api.get_job(submitted.id))  # noqa: B023

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 
@@ -104,6 +105,24 @@ def _reason_in_status(status: object) -> str | None:
     return reason.removesuffix(")") if "(" not in reason else reason
 
 
+_LONGEST_SHOWN = 40
+
+
+def _with_readable_status(job: Any) -> Any:
+    """Return a job of a listing with a status that can be read, an unknown one if necessary."""
+    if not isinstance(job, Mapping):
+        return job
+    state = job.get("state")
+    within = state.get("status") if isinstance(state, Mapping) else state
+    for status in (within, job.get("status")):
+        if isinstance(status, str) and status.strip():
+            break
+    else:
+        shown = "" if isinstance(within, str) else json.dumps(within)[:_LONGEST_SHOWN]
+        status = UNKNOWN if within is None or not shown else f"{UNKNOWN} ({shown})"
+    return {**job, "state": {**(state if isinstance(state, Mapping) else {}), "status": status}}
+
+
 class UsedUpLimit(Wire):
     """The limit of QPU time that ended a program on hardware.
 
@@ -197,8 +216,8 @@ so far, if the service reports it.
 class JobInfo(Wire):
     """The service's view of a job, without its inputs.
 
-    Only the id and the status are essential: "unknown" or None stands for any other field that
-    the service leaves out or sends in a form that cannot be read.
+    Only the id and, outside of listings, the status are essential: "unknown" or None stands for any
+    other field that the service leaves out or sends in a form that cannot be read.
 
     Attributes:
         runtime: The image: the Python environment that the job runs in.
@@ -226,6 +245,15 @@ class JobInfo(Wire):
         if text.strip().lower() == JobStatus.CANCELLED.value.lower():
             return {**given, "state": {**state, "status": given["status"]}}
         return given
+
+    @classmethod
+    def from_listing(cls, item: Any) -> Self:
+        """Parse a job of a listing.
+
+        If its status cannot be read, it is listed with an unknown status, which is not an end. A
+        request for this job alone raises an error in that case.
+        """
+        return cls.model_validate(_with_readable_status(item))
 
     id: str = Field(min_length=1)
     backend: Side[str] = UNKNOWN

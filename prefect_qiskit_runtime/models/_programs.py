@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import AliasChoices, Field
 
-from prefect_qiskit_runtime.models._wire import Wire
+from prefect_qiskit_runtime.models._wire import UNKNOWN, Moment, Side, Wire
 
 IfExists = Literal["update", "new", "error"]
 
@@ -58,6 +57,9 @@ class ProgramMetadata(Wire):
 class ProgramInfo(Wire):
     """The service's view of a program.
 
+    Only the id is essential: "unknown" or None stands for any other field that the service leaves
+    out or sends in a form that cannot be read.
+
     Attributes:
         cost: IBM's name for max_execution_time, in seconds; 0 for the service's limit.
         version: Number of the current version, from 1.
@@ -65,18 +67,18 @@ class ProgramInfo(Wire):
         data: The source; only for the owner, and only when a single program is requested.
     """
 
-    id: str
-    name: str
-    description: str = ""
-    cost: int = 0
-    is_public: bool = False
-    creation_date: datetime
-    update_date: datetime
-    spec: ProgramSpec = Field(default_factory=ProgramSpec)
-    version: int = 1
-    content_hash: str | None = None
-    owner: str | None = None
-    data: str | None = None
+    id: str = Field(min_length=1)
+    name: Side[str] = UNKNOWN
+    description: Side[str] = ""
+    cost: Side[int] = 0
+    is_public: Side[bool] = False
+    creation_date: Side[Moment | None] = None
+    update_date: Side[Moment | None] = None
+    spec: Side[ProgramSpec] = Field(default_factory=ProgramSpec)
+    version: Side[int] = 1
+    content_hash: Side[str | None] = None
+    owner: Side[str | None] = None
+    data: Side[str | None] = None
 
 
 class ProgramUploaded(Wire):

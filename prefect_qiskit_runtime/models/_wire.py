@@ -64,6 +64,11 @@ class Wire(BaseModel):
             return given
         return {name: value for name, value in given.items() if value is not None}
 
+    @classmethod
+    def from_listing(cls, item: Any) -> Self:
+        """Parse an item of a listing, whose faults must not hide the other items."""
+        return cls.model_validate(item)
+
 
 def _read_or_default(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
     """Read a value, or else the readable items of a list or an object, or use the default."""

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from prefect_qiskit_runtime.service.access_tokens import Authenticator
+from prefect_qiskit_runtime.service.answer_shares import AnswerShares
 from prefect_qiskit_runtime.service.checker import Checker
 from prefect_qiskit_runtime.service.clock import Clock
 from prefect_qiskit_runtime.service.devices import Devices
@@ -67,6 +68,7 @@ class ServiceContext:
     embedded_token: str | None = None
     request_end: Callable[[], None] | None = None
     interference: Interference = field(default_factory=Interference)
+    answers: AnswerShares = field(init=False)
     checker: Checker = field(init=False)
     rules: InputRules = field(init=False)
     activity: Activity = field(init=False)
@@ -74,6 +76,9 @@ class ServiceContext:
     started_at: datetime = field(init=False)
 
     def __post_init__(self) -> None:
+        self.answers = AnswerShares(
+            self.settings.answer_bytes_per_user, self.settings.request_body_seconds
+        )
         self.checker = Checker(self.settings)
         self.rules = InputRules(self.checker)
         self.activity = Activity(self.clock)

@@ -23,15 +23,6 @@ from prefect_qiskit_runtime.errors import (
     ServiceUnavailableError,
 )
 
-_STATUS: dict[type[QiskitRuntimeError], int] = {
-    InvalidInputError: 400,
-    AuthenticationError: 401,
-    AccessDeniedError: 403,
-    NotFoundError: 404,
-    ConflictError: 409,
-    ServiceUnavailableError: 503,
-}
-
 
 class KeyReusedError(InvalidInputError):
     """An idempotency key was reused with another body. Answered with 422, as in IETF's draft."""
@@ -57,6 +48,10 @@ class PayloadTooLargeError(InvalidInputError):
     """The body of a request is larger than the service accepts."""
 
 
+class UnsupportedEncodingError(InvalidInputError):
+    """The body of a request is compressed. Answered with 415."""
+
+
 class SlowRequestError(InvalidInputError):
     """The body of a request did not arrive in time."""
 
@@ -64,6 +59,23 @@ class SlowRequestError(InvalidInputError):
 class TooManyBytesError(RateLimitedError):
     """The bodies of a user's requests that are in progress have too many bytes together."""
 
+
+# The first that fits, so the more specific classes are first.
+_STATUS: dict[type[QiskitRuntimeError], int] = {
+    KeyReusedError: 422,
+    PayloadTooLargeError: 413,
+    UnsupportedEncodingError: 415,
+    SlowRequestError: 408,
+    ResultGoneError: 410,
+    DeletedJobError: 410,
+    RateLimitedError: 429,
+    InvalidInputError: 400,
+    AuthenticationError: 401,
+    AccessDeniedError: 403,
+    NotFoundError: 404,
+    ConflictError: 409,
+    ServiceUnavailableError: 503,
+}
 
 _REPORTED = ("path", "rule", "kind", "identifier", "job_id")
 """Attributes of errors that the answer includes if they are set."""
@@ -128,14 +140,7 @@ def install(app: FastAPI) -> None:
 
 
 def _status_of(error: QiskitRuntimeError) -> int:
-    if isinstance(error, KeyReusedError):
-        return 422
-    if isinstance(error, PayloadTooLargeError):
-        return 413
-    if isinstance(error, RateLimitedError):
-        return 429
-    if isinstance(error, SlowRequestError):
-        return 408
-    if isinstance(error, ResultGoneError | DeletedJobError):
-        return 410
-    return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
+    for kind, status in _STATUS.items():
+        if isinstance(error, kind):
+            return status
+    return 500

@@ -14,7 +14,7 @@ from prefect_qiskit_runtime.client.ibm import _login
 from prefect_qiskit_runtime.errors import AuthenticationError, ServiceUnavailableError
 from prefect_qiskit_runtime.settings import Settings
 
-from .conftest import Wire, answer, cut, hang, refuse
+from .conftest import Seen, Wire, answer, cut, hang, refuse
 
 KEY = "a-very-secret-api-key"
 CRN = "crn:v1:bluemix:public:quantum-computing:us-east:a/1234:5678::"
@@ -220,6 +220,38 @@ async def test_a_loop_that_ends_while_it_fetches_leaves_that_to_another(
     await leaving
     assert await waiting == []
     assert len(wire.calls(TOKENS)) == 2
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+async def test_a_login_that_fails_after_its_only_caller_has_left_is_not_reported_as_forgotten(
+    wire: Wire, is_late: bool
+) -> None:
+    answered, reported = asyncio.Event(), list[dict[str, object]]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, about: reported.append(about))
+
+    async def refuse_late(seen: Seen, writer: asyncio.StreamWriter) -> None:
+        await answered.wait()
+        await refuse(400, "BXNIM0415E: Provided API key could not be found.")(seen, writer)
+
+    wire.on(TOKENS, refuse_late)
+    async with ibm(wire) as api:
+        caller = asyncio.create_task(api.list_backends())
+        while not wire.seen:
+            await asyncio.sleep(0)
+        (login,) = _login._logins().values()
+        (flying,) = login._flying
+        if is_late:  # it leaves in the moment in which the login fails
+            flying.add_done_callback(lambda _, caller=caller: caller.cancel())
+        else:
+            caller.cancel()
+            await asyncio.wait([caller])
+        answered.set()
+        await asyncio.wait([flying, caller])
+    with suppress(asyncio.CancelledError, AuthenticationError):
+        await caller
+    del caller, flying
+    gc.collect()
+    assert reported == []
 
 
 def test_no_secret_shows() -> None:

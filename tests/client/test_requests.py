@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from prefect_qiskit_runtime.client import RuntimeApi
+from prefect_qiskit_runtime.client import RuntimeApi, format_programs
 from prefect_qiskit_runtime.client._answers import KnownServices
 from prefect_qiskit_runtime.errors import (
     AccessDeniedError,
@@ -26,6 +26,38 @@ from prefect_qiskit_runtime.settings import Settings
 from .conftest import TOKEN, Wire, answer, cut, hang, refuse
 
 SUBMITTED = {"id": "j1", "backend": "aer_simulator"}
+
+
+PROGRAM = {
+    "id": "p2",
+    "name": "vqe",
+    "description": "d",
+    "cost": 60,
+    "is_public": True,
+    "creation_date": "2026-10-01T12:00:00Z",
+    "update_date": "2026-10-01T12:00:00Z",
+    "spec": {"parameters": {}},
+    "version": 2,
+    "content_hash": "h",
+    "owner": "alice",
+}
+
+
+@pytest.mark.parametrize("name", [name for name in PROGRAM if name != "id"])
+@pytest.mark.parametrize("value", [None, "", True, -1.5, [None], {"other": 1}], ids=repr)
+async def test_a_side_field_of_a_program_never_breaks_the_listing(
+    wire: Wire, api: RuntimeApi, name: str, value: object
+) -> None:
+    odd = {**PROGRAM, name: value}
+    rows = [{**PROGRAM, "id": "p1"}, odd, {"id": "p3"}]
+    wire.on("GET /programs", answer({"programs": rows, "count": 3}))
+    found = await api.list_programs()
+    assert [program.id for program in found] == ["p1", "p2", "p3"]
+    assert (found[0].name, found[2].name, found[2].creation_date) == ("vqe", "unknown", None)
+    assert all(program.id in format_programs(found, detailed=True) for program in found)
+    with pytest.raises(ProtocolError, match=r"programs\.1\.id"):
+        wire.on("GET /programs", answer({"programs": [PROGRAM, {**PROGRAM, "id": ""}], "count": 2}))
+        await api.list_programs()
 
 
 async def test_a_request_carries_token_and_instance(wire: Wire) -> None:

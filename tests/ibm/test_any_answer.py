@@ -25,10 +25,11 @@ from prefect_qiskit_runtime.client import (
     Spending,
     _transport,
     expected_seconds,
+    usage_of,
 )
 from prefect_qiskit_runtime.client.ibm import _login, _polling, api as ibm_api
 from prefect_qiskit_runtime.errors import ProtocolError, QiskitRuntimeError
-from prefect_qiskit_runtime.models import JobStatus, StatusEvent
+from prefect_qiskit_runtime.models import JobInfo, JobStatus, JobUsage, StatusEvent
 from tests.ibm.api_schema import PRESENT, fault_of
 from tests.ibm.tampering import Change, broken_bodies, changed, changes
 
@@ -264,13 +265,13 @@ ROWS: dict[str, Row] = {
     "jobs": Row(
         "GET /jobs",
         lambda api: api.list_jobs(),
-        ("jobs", "jobs.*.id", "jobs.*.state.status"),
+        ("jobs", "jobs.*.id"),
         holds=lambda found: [one.id for one in found] == ["j1", "j2", "j3"],
     ),
     "pending jobs": Row(
         "GET /jobs",
         lambda api: api.pending_jobs(limit=200, offset=0),
-        ("jobs", "jobs.*.id", "jobs.*.state.status"),
+        ("jobs", "jobs.*.id"),
         holds=lambda found: [one.id for one in found[0]] == ["j1", "j2", "j3"],
     ),
     "job": Row(
@@ -447,6 +448,41 @@ def test_a_listing_holds_whatever_the_status_of_a_job_is(cloud: Cloud) -> None:
     check()
 
 
+UNREADABLE = {
+    "null": ({"state": {"status": None}, "status": None}, "unknown"),
+    "missing": ({"state": {"reason": "r"}, "status": None}, "unknown"),
+    "empty": ({"state": {"status": " "}, "status": ""}, "unknown"),
+    "a number": ({"state": {"status": 7}, "status": 7}, "unknown (7)"),
+    "a list": ({"state": {"status": ["Queued"]}, "status": None}, 'unknown (["Queued"])'),
+    "no state": ({"state": None, "status": None}, "unknown"),
+    "a list as the state": ({"state": [], "status": None}, "unknown ([])"),
+    "only in the state": ({"state": {"status": "Failed"}, "status": 7}, "Failed"),
+    "only beside the state": ({"state": {"status": 7}, "status": "Failed"}, "Failed"),
+    "a state that is a text": ({"state": "Running", "status": None}, "Running"),
+}
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_a_job_without_a_readable_status_is_listed_with_an_unknown_one(
+    cloud: Cloud, kind: str
+) -> None:
+    fields, shown = UNREADABLE[kind]
+    answers = {"GET /jobs": jobs(job("j1"), job("j2", **fields), job("j3"))}
+    for ask in (IbmApi.list_jobs, pending):
+        _, found, last = ask_of(cloud, ask, answers)
+        assert (found.id, found.state.status, last.id) == ("j2", shown, "j3")
+        assert found.state.status.is_terminal is (shown == "Failed")
+        assert found.state.status.is_known is not shown.startswith("unknown")
+    (_, used, _) = ask_of(cloud, usages, answers)
+    assert (used.job_id, used.status) == ("j2", shown)
+
+
+def test_a_job_without_a_readable_status_counts_with_its_expected_usage(cloud: Cloud) -> None:
+    fields = {"state": None, "status": None, "usage": usage(0), "estimated_running_time_seconds": 7}
+    answers = {"GET /jobs": jobs(job("j1"), job("j2", **fields))}
+    assert ask_of(cloud, spent_by_all, answers) == 30 + 7
+
+
 def test_known_statuses_are_read_in_any_case_and_with_a_reason(cloud: Cloud) -> None:
     @few
     @given(data=st.data())
@@ -492,6 +528,14 @@ def test_a_listing_of_sessions_holds_whatever_their_states_are(cloud: Cloud) -> 
 
 
 # --- budgets ------------------------------------------------------------------------------------
+
+
+async def pending(api: IbmApi) -> list[JobInfo]:
+    return (await api.pending_jobs(limit=200, offset=0))[0]
+
+
+async def usages(api: IbmApi) -> list[JobUsage]:
+    return await usage_of(api, await api.list_jobs())
 
 
 async def spent_by_all(api: IbmApi) -> float:

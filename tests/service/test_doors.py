@@ -11,6 +11,7 @@ import asyncio
 import base64
 import ctypes
 import fcntl
+import gzip
 import json
 import logging
 import os
@@ -292,6 +293,113 @@ def test_many_large_uploads_of_one_user_disturb_no_other_and_have_a_limit(tmp_pa
         assert [answer[:13] for answer in answers] == [b"HTTP/1.1 404 "] * 6
         assert peak_mebibytes(team) - before < 900
     bob.assert_undisturbed(SLOWEST_SECONDS)
+
+
+LARGE = 15 * 1000**2
+LARGE_ANSWERS = {
+    "results": "GET /jobs/{}/results",
+    "inputs": "GET /jobs/{}",
+    "interim results": "GET /jobs/{}/interim_results",
+    "stream": "GET /jobs/{}/stream",
+    "websocket": "GET /stream/jobs/{}",
+}
+LARGE_JOB = """
+def main(backend, user_messenger, text):
+    user_messenger.publish(text)
+    return text
+"""
+UPGRADE = (
+    "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    "Sec-WebSocket-Extensions: permessage-deflate\r\n"
+)
+
+
+def ask(team: TeamService, request: str, user: str = "alice") -> socket.socket:
+    """Send a request on a new connection, whose answer is not read."""
+    connection = connect(team)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    more = UPGRADE if "/stream/jobs" in request else ""
+    head = f"{request} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKENS[user]}\r\n"
+    connection.sendall(f"{head}{more}\r\n".encode())
+    return connection
+
+
+@pytest.fixture(scope="module")
+def small_shares(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TeamService, str]]:
+    """A service with little memory for answers, and a job of alice with large ones."""
+    home = tmp_path_factory.mktemp("shares") / "home"
+    with team_with(home, answer_bytes_per_user=2 * LARGE) as team, team.client("alice") as alice:
+        job_id = submit(alice, upload(alice, LARGE_JOB), params={"text": "x" * LARGE})
+        assert finish(alice, job_id)["status"] == "Completed"
+        yield team, job_id
+
+
+@pytest.mark.parametrize("kind", LARGE_ANSWERS)
+def test_large_answers_that_are_not_read_disturb_no_other_user_and_have_a_limit(
+    small_shares: tuple[TeamService, str], kind: str
+) -> None:
+    team, job_id = small_shares
+    Path(f"/proc/{team.process.pid}/clear_refs").write_text("5")  # the peak begins here
+    before = peak_mebibytes(team)
+    with Bob(team) as bob, ExitStack() as stack:
+        request = LARGE_ANSWERS[kind].format(job_id)
+        unread = [stack.enter_context(ask(team, request)) for _ in range(40)]
+        assert unread[0].recv(4096).startswith(b"HTTP/1.1 ")
+        with team.client("bob") as bob_too:  # he has a share too
+            his = submit(bob_too, upload(bob_too, LARGE_JOB), params={"text": "x" * 200_000})
+            assert finish(bob_too, his)["status"] == "Completed"
+            assert len(bob_too.get(f"/jobs/{his}/results").content) == 200_002
+    bob.assert_undisturbed(SLOWEST_SECONDS)
+    assert peak_mebibytes(team) - before < 150
+    with team.client("alice") as alice:  # her connections are closed
+        assert len(alice.get(f"/jobs/{job_id}/results").content) == LARGE + 2
+
+
+def test_a_client_that_reads_nothing_is_disconnected_when_others_of_its_user_wait(
+    tmp_path: Path,
+) -> None:
+    limits = {"answer_bytes_per_user": 1_000_000, "request_body_seconds": 0.5}
+    with team_with(tmp_path / "home", **limits) as team, team.client("alice") as alice:
+        job_id = submit(alice, upload(alice, LARGE_JOB), params={"text": "x" * LARGE})
+        assert finish(alice, job_id)["status"] == "Completed"
+        for closed, request in enumerate(LARGE_ANSWERS.values()):
+            with ask(team, request.format(job_id)) as unread:
+                while b"xxx" not in unread.recv(4096):  # it has the memory
+                    pass
+                assert len(alice.get(f"/jobs/{job_id}/results").content) == LARGE + 2
+                why = "its client reads nothing, and other answers of its user wait"
+                assert team.log.count(why) == closed + 1
+
+
+@pytest.mark.parametrize("path", ["/jobs", "/programs", "/identity/token"])
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "identity, gzip"])
+def test_compressed_bodies_are_refused_without_unpacking_them(
+    quick_checks: TeamService, path: str, coding: str
+) -> None:
+    bomb = gzip.compress(bytes(5_000_000))  # 5 kB
+    before = peak_mebibytes(quick_checks)
+    with quick_checks.client("alice") as alice:
+        answer = alice.post(path, content=bomb, headers={"Content-Encoding": coding})
+        assert answer.status_code == 415
+        assert f"not {coding!r}" in answer.json()["error"]["message"]
+        plain = alice.post(path, content=b"{}", headers={"Content-Encoding": "identity"})
+        assert plain.status_code != 415
+    assert peak_mebibytes(quick_checks) - before < 30
+
+
+def test_messages_of_a_websocket_are_neither_packed_nor_large(
+    small_shares: tuple[TeamService, str],
+) -> None:
+    team, job_id = small_shares
+    with ask(team, LARGE_ANSWERS["websocket"].format(job_id)) as client:
+        head = client.recv(4096)
+        assert head.startswith(b"HTTP/1.1 101 ")
+        assert b"sec-websocket-extensions" not in head.lower()
+        with pytest.raises(ConnectionError):
+            client.sendall(b"\x81\xff" + struct.pack(">Q", 10**8) + bytes(4))
+            while True:  # until it is reset
+                client.sendall(bytes(65536))
 
 
 MANY_VALUES = {

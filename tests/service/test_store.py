@@ -190,7 +190,7 @@ async def test_a_filled_database_of_an_older_version_is_migrated(
     assert (ended.state, ended.tags, ended.interim_count) == (JobStatus.COMPLETED, ("tag",), 2)
     assert (ended.simulation, ended.simulation_methods, ended.limit) == (None, None, None)
     assert ended.versions == {"qiskit": "2.1"}
-    assert await store.read(results.find_result, "ended") == '"done"'
+    assert await store.read(results.stored_result("ended").read) == b'"done"'
     assert queued is not None
     assert queued.hardware == {"key": "evaluation-number-1", "mode": "job"}
     # Columns that newer versions added work with the old rows.

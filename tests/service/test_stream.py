@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,7 +22,8 @@ class Reader:
 
     def __init__(self, local: Any, job_id: str, from_seq: int = 0) -> None:
         source = StreamSource(local.context.store, local.context.feed, job_id)
-        self._chunks = event_lines(source, from_seq)
+        share = partial(local.context.answers.share, "alice", lambda: None)
+        self._chunks = event_lines(source, from_seq, share)
         self._lines: list[bytes] = []
 
     async def next(self) -> dict[str, Any]:
@@ -110,15 +112,15 @@ async def test_a_page_is_bounded_by_its_size(local) -> None:
     async with local.client() as client:
         job_id = await local.job(client, await local.program(client))
         execution = await local.executor.next()
-        execution.send(*[Interim('"' + "x" * 700_000 + '"')] * 4, Exited(0, None, False))
+        texts = [Interim('"' + "x" * size + '"') for size in (70_000,) * 4 + (700_000, 1)]
+        execution.send(*texts, Exited(0, None, False))
         await local.ended(job_id)
     source = StreamSource(local.context.store, local.context.feed, job_id)
     pages = [page async for page in follow(source, 0)]
-    assert [(len(page.results), page.complete) for page in pages] == [
-        (2, False),
-        (2, False),
-        (0, True),
-    ]
+    sizes = [[text and len(text) for _, text in page.results] for page in pages]
+    # A large result ends its page, without its text.
+    assert sizes == [[70_002] * 2, [70_002] * 2, [None], [3]]
+    assert [page.complete for page in pages] == [False, False, False, True]
 
 
 async def test_a_quiet_stream_shows_that_it_lives(local) -> None:

@@ -114,8 +114,7 @@ class IamLogin:
                     return token.value
                 if flight is None:
                     flight = self._take_off(connect, token if is_good else None)
-            # Shielded: a cancelled caller must not cancel the request for the others.
-            value = await asyncio.shield(asyncio.wrap_future(flight))
+            value = await _landing(flight)
             if value is not None:
                 return value
 
@@ -197,6 +196,19 @@ class IamLogin:
             " the block, the saved account or QISKIT_IBM_TOKEN; keys are made at"
             " https://cloud.ibm.com/iam/apikeys."
         )
+
+
+async def _landing(flight: Future[str | None]) -> str | None:
+    """Wait for a request that is shared by several callers; a cancelled caller leaves it alone."""
+    waiting = asyncio.wrap_future(flight)
+    try:
+        await asyncio.wait([waiting])
+    finally:
+        # Cancelling has no effect on a flight that has started. If it has just failed, its error is
+        # retrieved, because a caller that was cancelled meanwhile does not raise it.
+        if not waiting.cancel():
+            waiting.exception()
+    return waiting.result()
 
 
 class IamAuth(Authentication):

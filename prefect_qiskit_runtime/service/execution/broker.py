@@ -182,6 +182,8 @@ class Broker:
     async def end(self, how: Literal["cancel", "keep"]) -> float | None:
         """Have the broker close everything it opened; return the seconds of device time used.
 
+        They are None if they are not known.
+
         Args:
             how: Whether jobs still on the device are cancelled, or kept for the next attempt.
         """
@@ -192,7 +194,8 @@ class Broker:
         finally:
             self._kill()
         if "quantum_seconds" in answer:
-            return float(answer["quantum_seconds"])
+            seconds = answer["quantum_seconds"]
+            return None if seconds is None else float(seconds)
         problem = answer.get("problem", "it has ended, or did not answer in time")
         logger.warning("A job's broker did not end cleanly: %s", problem)
         return None

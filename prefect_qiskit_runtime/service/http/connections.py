@@ -27,7 +27,7 @@ from starlette.requests import HTTPConnection
 from prefect_qiskit_runtime.service.own_process import file_budget
 from prefect_qiskit_runtime.settings import Settings
 
-__all__ = ["ConnectionLimits", "Connections", "mark_known"]
+__all__ = ["ConnectionLimits", "Connections", "close_connection", "mark_known"]
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +66,13 @@ def mark_known(request: HTTPConnection) -> None:
     connection = request.scope.get("state", {}).get(_STATE)
     if connection is not None:
         connection.mark_known()
+
+
+def close_connection(request: HTTPConnection, why: str) -> None:
+    """Close the connection of a request; data that was not sent is dropped."""
+    connection = request.scope.get("state", {}).get(_STATE)
+    if connection is not None:
+        connection.close(why)
 
 
 class Connections:

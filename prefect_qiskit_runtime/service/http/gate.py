@@ -20,6 +20,7 @@ from prefect_qiskit_runtime.service.problem import (
     PayloadTooLargeError,
     SlowRequestError,
     TooManyBytesError,
+    UnsupportedEncodingError,
     error_response,
     problem_response,
 )
@@ -32,6 +33,7 @@ LARGEST_BODY_BYTES = 300 * 1000**2
 # stripped here, because routing every path four times would slow down the start.
 _PREFIXES = ("/experimental/api/v1", "/experimental", "/api/v1", "/api")
 
+_LONGEST_SHOWN = 40
 _SMALL_BYTES = 64 * 1024
 _LOGIN_BYTES = 8 * 1024
 _METADATA_BYTES = 1000**2
@@ -87,12 +89,13 @@ class Gate:
         share = _Share(self._shares, self._sender(scope, headers))
         body = _Body(receive, send, share, limit=limit, seconds=self._seconds, headers=headers)
         try:
-            await self._forward(scope, body)
+            await self._forward(scope, headers, body)
         finally:
             share.release()
 
-    async def _forward(self, scope: Scope, body: _Body) -> None:
+    async def _forward(self, scope: Scope, headers: Mapping[bytes, bytes], body: _Body) -> None:
         try:
+            _require_plain(headers)
             body.check_declared()
             arrived = body.limit > _SMALL_BYTES or await body.read_completely()
         except QiskitRuntimeError as exc:
@@ -312,6 +315,20 @@ def _too_large(limit: int) -> PayloadTooLargeError:
         f"The request's body is larger than {limit} bytes, the most that this route accepts."
         " Send less data, or a reference."
     )
+
+
+def _require_plain(headers: Mapping[bytes, bytes]) -> None:
+    """Refuse a compressed body: a small one could take any amount of memory when unpacked.
+
+    Raises:
+        UnsupportedEncodingError: The body is compressed.
+    """
+    coding = headers.get(b"content-encoding", b"identity").decode("latin-1")
+    if coding.strip().lower() not in ("", "identity"):
+        raise UnsupportedEncodingError(
+            "The service accepts bodies without a content encoding only, not"
+            f" {coding[:_LONGEST_SHOWN]!r}. Send the body as it is."
+        )
 
 
 def without_prefix(path: str) -> str:

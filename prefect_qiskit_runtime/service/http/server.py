@@ -78,6 +78,7 @@ def configure_logging() -> None:
 
 _LAST_ANSWERS_SECONDS = 3
 _BACKLOG = 512
+_LARGEST_MESSAGE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,9 @@ class Server(uvicorn.Server):
             # Not uvicorn's choice: with httptools, if installed, it limits no head of a request.
             http=connections.protocol(http or H11Protocol),
             ws="websockets-sansio",
+            # Clients send nothing, and compressing a large result would hold up all others.
+            ws_per_message_deflate=False,
+            ws_max_size=_LARGEST_MESSAGE_BYTES,
             log_config=None,
             access_log=False,
             server_header=False,

@@ -113,10 +113,9 @@ def state_view(job: Job) -> dict[str, Any]:
     return state
 
 
-def job_text(job: Job, params: bytes | None, version: str) -> bytes:
-    """Return a job as JSON text, with its inputs inserted exactly as sent."""
-    text = json.dumps(job_view(job, version)).encode()
-    return text if params is None else b'%s, "params": %s}' % (text[:-1], params)
+def job_text(job: Job, version: str) -> bytes:
+    """Return a job as JSON text, without its inputs."""
+    return json.dumps(job_view(job, version)).encode()
 
 
 def listing_text(page: Sequence[tuple[Job, bytes | None]], count: int, version: str) -> bytes:

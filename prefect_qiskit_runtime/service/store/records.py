@@ -174,12 +174,12 @@ class InterimPage:
 
     Attributes:
         job: The job; None if it no longer exists.
-        results: Pairs of sequence number and encoded text.
+        results: Pairs of sequence number and encoded text; None for a text that is too large.
         complete: Whether no further results were stored.
     """
 
     job: Job | None
-    results: list[tuple[int, str]]
+    results: list[tuple[int, str | None]]
     complete: bool
 
 

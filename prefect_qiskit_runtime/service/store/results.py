@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import cast
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    case,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+)
 
 from prefect_qiskit_runtime.service.store.jobs import get_job
 from prefect_qiskit_runtime.service.store.records import InterimPage, Job
 from prefect_qiskit_runtime.service.store.tables import interim_results, job_inputs, job_results
+
+_ROW_BYTES = 100  # of an item in memory, beside its text
 
 
 def append_interim(
@@ -25,35 +41,76 @@ def append_interim(
 
 
 def read_interim(
-    connection: Connection, job_id: str, from_seq: int, *, max_bytes: int
+    connection: Connection, job_id: str, from_seq: int, *, max_bytes: int, large: int
 ) -> InterimPage:
     """Return a job and its interim results from a number on, up to an approximate size.
 
     Both come from one snapshot. Results are stored before the end of their job, so an ended job
-    gets no further results.
+    gets no further results. A result with more than `large` characters is left out: its text is
+    None, and it ends the page.
     """
     job = get_job(connection, job_id)
+    data = interim_results.c.data
     statement = (
-        select(interim_results.c.seq, interim_results.c.data)
+        select(interim_results.c.seq, case((func.length(data) <= large, data)))
         .where(interim_results.c.job_id == job_id, interim_results.c.seq >= from_seq)
         .order_by(interim_results.c.seq)
     )
-    results: list[tuple[int, str]] = []
+    results: list[tuple[int, str | None]] = []
     size = 0
     with connection.execute(statement) as cursor:
         for seq, text in cursor:
             results.append((seq, text))
-            size += len(text)
-            if size >= max_bytes:
+            size += _ROW_BYTES + len(text or "")
+            if text is None or size >= max_bytes:
                 return InterimPage(job, results, complete=False)
     return InterimPage(job, results, complete=True)
 
 
-def find_inputs(connection: Connection, job_id: str) -> bytes | None:
-    """Return a job's inputs as sent."""
-    return connection.execute(
-        select(job_inputs.c.params).where(job_inputs.c.job_id == job_id)
-    ).scalar_one_or_none()
+@dataclass(frozen=True)
+class StoredBytes:
+    """A value that may be large, and is measured and read as the bytes that are stored."""
+
+    table: Table
+    column: str
+    where: tuple[ColumnElement[bool], ...]
+
+    def peek(self, connection: Connection, large: int) -> tuple[int, bytes | None] | None:
+        """Return its number of bytes, and itself unless it is larger; None if it is missing."""
+        with self._open(connection) as blob:
+            if blob is None:
+                return None
+            return len(blob), None if len(blob) > large else blob.read()
+
+    def read(self, connection: Connection) -> bytes | None:
+        """Return it; None if it does not exist."""
+        with self._open(connection) as blob:
+            return None if blob is None else blob.read()
+
+    def _open(self, connection: Connection) -> AbstractContextManager[sqlite3.Blob | None]:
+        rowid = connection.execute(
+            select(literal_column("rowid")).select_from(self.table).where(*self.where)
+        ).scalar_one_or_none()
+        if rowid is None:
+            return nullcontext()
+        driver = cast("sqlite3.Connection", connection.connection.driver_connection)
+        return driver.blobopen(self.table.name, self.column, rowid, readonly=True)
+
+
+def stored_inputs(job_id: str) -> StoredBytes:
+    """Return where a job's inputs are, as sent."""
+    return StoredBytes(job_inputs, "params", (job_inputs.c.job_id == job_id,))
+
+
+def stored_result(job_id: str) -> StoredBytes:
+    """Return where a job's encoded result is, or the text of its error."""
+    return StoredBytes(job_results, "data", (job_results.c.job_id == job_id,))
+
+
+def stored_interim(job_id: str, seq: int) -> StoredBytes:
+    """Return where one interim result is."""
+    where = (interim_results.c.job_id == job_id, interim_results.c.seq == seq)
+    return StoredBytes(interim_results, "data", where)
 
 
 def page_inputs(
@@ -66,7 +123,7 @@ def page_inputs(
     found: list[tuple[Job, bytes | None]] = []
     size = 0
     for job in jobs:
-        params = None if job.private else find_inputs(connection, job.id)
+        params = None if job.private else stored_inputs(job.id).read(connection)
         found.append((job, params))
         size += len(params or b"")
         if size >= max_bytes:
@@ -78,10 +135,3 @@ def delete_results(connection: Connection, job_id: str) -> None:
     """Delete a job's result and interim results."""
     for table in (job_results, interim_results):
         connection.execute(delete(table).where(table.c.job_id == job_id))
-
-
-def find_result(connection: Connection, job_id: str) -> str | None:
-    """Return a job's encoded result, or the text of its error."""
-    return connection.execute(
-        select(job_results.c.data).where(job_results.c.job_id == job_id)
-    ).scalar_one_or_none()

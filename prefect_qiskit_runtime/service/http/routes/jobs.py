@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 
 from prefect_qiskit_runtime.models import JobInfo, JobMetrics, JobSubmitted
 from prefect_qiskit_runtime.service import jobs
 from prefect_qiskit_runtime.service.access_tokens import Purpose
+from prefect_qiskit_runtime.service.answer_shares import LARGE_BYTES
 from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.devices import actual_name
 from prefect_qiskit_runtime.service.http import private_results
@@ -25,6 +26,7 @@ from prefect_qiskit_runtime.service.http.dialect import (
     IsIbms,
     ReadsListedInputs,
 )
+from prefect_qiskit_runtime.service.http.large_answers import LargeResponse, share_of
 from prefect_qiskit_runtime.service.http.openapi import (
     TEXT,
     answers,
@@ -33,6 +35,7 @@ from prefect_qiskit_runtime.service.http.openapi import (
     schema_of,
     takes,
 )
+from prefect_qiskit_runtime.service.http.routes.stream import interim_array, source_of
 from prefect_qiskit_runtime.service.http.views import (
     job_text,
     listing_text,
@@ -56,7 +59,6 @@ _SUBMISSION = {
 _LINK_SECONDS = 60
 _LONGEST_NUMBER = 4300  # digits; Python does not parse longer integers
 
-_INTERIM_PAGE_BYTES = 8 * 1024**2
 _INPUTS_PAGE_BYTES = 8 * 1024**2
 
 
@@ -148,10 +150,29 @@ async def get_job(
 ) -> Response:
     """Return a job, with its inputs as sent unless it is private."""
     job = await jobs.find(context, job_id, owner)
-    params = None
+    inputs = results.stored_inputs(job_id)
+    found = None
     if not exclude_params and not job.private:
-        params = await context.store.read(results.find_inputs, job_id)
-    return Response(job_text(job, params, version), media_type="application/json")
+        found = await context.store.read(inputs.peek, LARGE_BYTES)
+    if found is None:
+        return Response(job_text(job, version), media_type="application/json")
+    num_bytes, content = found
+
+    async def load() -> bytes:
+        loaded = await context.store.read(inputs.read) if content is None else content
+        if loaded is None:
+            await jobs.find(context, job_id, owner)  # raises: the job has just been deleted
+        return loaded or b"{}"
+
+    # The inputs are inserted exactly as they were sent.
+    return LargeResponse(
+        context.answers,
+        owner.user,
+        num_bytes,
+        load,
+        media_type="application/json",
+        around=(job_text(job, version)[:-1] + b', "params": ', b"}"),
+    )
 
 
 @router.get(
@@ -174,18 +195,16 @@ async def get_result(
     """
     job = await jobs.find(context, job_id, owner)
     try:
-        text = await private_results.read(context, job)
+        found = await private_results.find(context, job)
     except ResultGoneError:
         if not is_ibms:
             raise
-        text = None
-    if text is None:
+        found = None
+    if found is None:
         return Response(status_code=204)
-    if follows_links and _is_bare(text):
+    if follows_links and _is_bare(found.content):
         return JSONResponse({"url": _result_link(request, context, owner, job_id)})
-    if result_acknowledgement is None and private_results.is_given_once(job):
-        return private_results.answer_once(context, job, text)
-    return PlainTextResponse(text)
+    return private_results.answer(context, job, found, is_last=result_acknowledgement is None)
 
 
 @router.delete("/{job_id}/results", status_code=204, responses=answers(status=204))
@@ -202,33 +221,35 @@ async def get_linked_result(link: str, context: Context) -> Response:
     """Return the result that a link refers to. The link itself grants access."""
     access = context.authenticator.access.read(link, Purpose.RESULT)
     job = await jobs.find(context, access.subject, access.owner)
-    text = await private_results.read(context, job) or ""
-    if private_results.is_given_once(job):
-        return private_results.answer_once(context, job, text)
-    return PlainTextResponse(text)
+    found = await private_results.find(context, job)
+    if found is None:
+        return PlainTextResponse("")
+    return private_results.answer(context, job, found, is_last=True)
 
 
 @router.get("/{job_id}/interim_results", responses=answers(list_of({"type": "string"})))
-async def get_interim_results(job_id: str, context: Context, owner: Caller) -> Response:
+async def get_interim_results(
+    job_id: str, request: Request, context: Context, owner: Caller
+) -> Response:
     """Return the interim results so far, as a JSON array of encoded texts."""
-    await jobs.find(context, job_id, owner)
-    parts: list[str] = []
-    from_seq, complete = 0, False
-    while not complete:
-        page = await context.store.read(
-            results.read_interim, job_id, from_seq, max_bytes=_INTERIM_PAGE_BYTES
-        )
-        parts += [json.dumps(text) for _, text in page.results]
-        from_seq, complete = from_seq + len(page.results), page.complete
-    return Response(f"[{','.join(parts)}]", media_type="application/json")
+    job = await jobs.find(context, job_id, owner)
+    share = share_of(context.answers, owner.user, request)
+    texts = interim_array(source_of(context, job), share)
+    return StreamingResponse(texts, media_type="application/json")
 
 
 @router.get("/{job_id}/logs", responses=answers({"type": "string"}, media_type=TEXT))
 async def get_logs(job_id: str, context: Context, owner: Caller) -> Response:
     """Return the job's log, even while the job is running."""
     await jobs.find(context, job_id, owner)
-    log = await asyncio.to_thread(_read_if_there, context.log_path(job_id))
-    return Response(log, media_type="text/plain; charset=utf-8")
+    path = context.log_path(job_id)
+    return LargeResponse(
+        context.answers,
+        owner.user,
+        await asyncio.to_thread(_size_of, path),
+        lambda: asyncio.to_thread(_read_if_there, path),
+        media_type="text/plain; charset=utf-8",
+    )
 
 
 @router.get("/{job_id}/metrics", responses=answers(JobMetrics))
@@ -282,7 +303,7 @@ async def delete_job(job_id: str, context: Context, owner: Caller) -> Response:
     return Response(status_code=204)
 
 
-def _is_bare(text: str) -> bool:
+def _is_bare(text: bytes | None) -> bool:
     """Return whether a result is a JSON number, true, false or null.
 
     IBM's clients up to 0.15 look for the key "url" in every result, which raises TypeError for
@@ -290,7 +311,7 @@ def _is_bare(text: str) -> bool:
     credentials.
     """
     try:
-        value = json.loads(text) if len(text) < _LONGEST_NUMBER else ""
+        value = json.loads(text) if text is not None and len(text) < _LONGEST_NUMBER else ""
     except ValueError:  # the text of an error
         return False
     return value is None or isinstance(value, int | float)
@@ -308,6 +329,13 @@ def _utc(moment: datetime | None) -> datetime | None:
     if moment is None or moment.tzinfo is not None:
         return moment
     return moment.replace(tzinfo=UTC)
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _read_if_there(path: Path) -> bytes:
