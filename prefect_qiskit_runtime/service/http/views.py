@@ -120,8 +120,13 @@ def job_text(job: Job, version: str) -> bytes:
 
 def listing_text(page: Sequence[tuple[Job, bytes | None]], count: int, version: str) -> bytes:
     """Return a page of jobs, each with its inputs if there are any, as JSON text."""
-    texts = [job_text(job, params, version) for job, params in page]
-    return b'{"jobs": [%s], "count": %d}' % (b", ".join(texts), count)
+    jobs = b", ".join(_text_with_inputs(job, params, version) for job, params in page)
+    return b'{"jobs": [%s], "count": %d}' % (jobs, count)
+
+
+def _text_with_inputs(job: Job, params: bytes | None, version: str) -> bytes:
+    text = job_text(job, version)
+    return text if params is None else b'%s, "params": %s}' % (text[:-1], params)
 
 
 def metrics_view(job: Job, version: str) -> dict[str, Any]:
