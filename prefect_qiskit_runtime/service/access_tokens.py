@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -110,6 +111,7 @@ class AccessTokens:
             "iat": now,
             "exp": now + seconds,
             "subject": subject,
+            "jti": secrets.token_hex(8),  # two logins within one second have different tokens
         }
         return jwt.encode(claims, self._keys[owner.user][1], algorithm=_ALGORITHM)
 

@@ -27,11 +27,12 @@ from starlette.requests import HTTPConnection
 from prefect_qiskit_runtime.service.own_process import file_budget
 from prefect_qiskit_runtime.settings import Settings
 
-__all__ = ["ConnectionLimits", "Connections", "close_connection", "mark_known"]
+__all__ = ["ConnectionLimits", "Connections", "close_connection", "mark_known", "until_sent"]
 
 logger = logging.getLogger(__name__)
 
 _STATE = "connection"
+_LOOK_AGAIN_SECONDS = 0.02
 _ACCEPTED_PER_ROUND = 64
 _OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
 
@@ -73,6 +74,22 @@ def close_connection(request: HTTPConnection, why: str) -> None:
     connection = request.scope.get("state", {}).get(_STATE)
     if connection is not None:
         connection.close(why)
+
+
+async def until_sent(request: HTTPConnection, moved: Callable[[], None]) -> None:
+    """Wait until the data that was handed to a connection has been sent, or it is closed.
+
+    Args:
+        request: A request of the connection.
+        moved: Called each time that some of it was sent.
+    """
+    connection = request.scope.get("state", {}).get(_STATE)
+    unsent = 0 if connection is None else connection.unsent_bytes
+    while unsent:
+        await asyncio.sleep(_LOOK_AGAIN_SECONDS)  # the protocol of websockets does not report it
+        before, unsent = unsent, connection.unsent_bytes
+        if unsent < before:
+            moved()
 
 
 class Connections:
@@ -222,6 +239,11 @@ class _Connection:
     def mark_known(self) -> None:
         """Record that a valid token has arrived."""
         self._connections.remove_stranger(self)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How much data waits here until its client reads."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def close(self, why: str) -> None:
         """Close the connection now; data that was not sent is dropped."""

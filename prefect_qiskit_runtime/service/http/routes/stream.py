@@ -20,6 +20,7 @@ from prefect_qiskit_runtime.service.answer_shares import LARGE_BYTES
 from prefect_qiskit_runtime.service.context import ServiceContext
 from prefect_qiskit_runtime.service.feed import Feed
 from prefect_qiskit_runtime.service.http.auth import Caller, Context, caller, get_context
+from prefect_qiskit_runtime.service.http.connections import until_sent
 from prefect_qiskit_runtime.service.http.large_answers import Share, pieces, share_of
 from prefect_qiskit_runtime.service.http.openapi import answers
 from prefect_qiskit_runtime.service.http.views import state_view
@@ -263,9 +264,11 @@ async def _send_large(
     """Send a text, which may be large, as one message; null if it was deleted."""
     share = share_of(context.answers, owner.user, websocket)
     found = await context.store.read(stored.peek, 0)
-    async with share(0 if found is None else _COPIES_OF_MESSAGE * found[0]):
+    async with share(0 if found is None else _COPIES_OF_MESSAGE * found[0]) as holder:
         content = await context.store.read(stored.read)
         await websocket.send_text("null" if content is None else content.decode())
+        del content
+        await until_sent(websocket, holder.move)
 
 
 async def _until_disconnected(websocket: WebSocket) -> None:
