@@ -84,7 +84,9 @@ async def until_sent(request: HTTPConnection, moved: Callable[[], None]) -> None
         moved: Called each time that some of it was sent.
     """
     connection = request.scope.get("state", {}).get(_STATE)
-    unsent = 0 if connection is None else connection.unsent_bytes
+    if connection is None:
+        return
+    unsent = connection.unsent_bytes
     while unsent:
         await asyncio.sleep(_LOOK_AGAIN_SECONDS)  # the protocol of websockets does not report it
         before, unsent = unsent, connection.unsent_bytes
