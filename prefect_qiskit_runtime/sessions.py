@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractContextManager, ContextDecorator, asynccontextmanager, suppress
 from itertools import count
-from typing import Any
+from typing import Any, Self
 
 from prefect_qiskit_runtime.backend import (
     BackendLike,
@@ -204,13 +204,11 @@ async def aruntime_session(
         yield session
 
 
-@contextmanager
 def runtime_session(
     backend: BackendLike, *, max_time: int | str | None = None
-) -> Iterator[RuntimeSession]:
+) -> AbstractContextManager[RuntimeSession]:
     """Open a session for the block and close it at its end; see `aruntime_session`."""
-    with _opened_sync(backend, "dedicated", max_time) as session:
-        yield session
+    return _Opened(backend, "dedicated", max_time)
 
 
 @asynccontextmanager
@@ -238,13 +236,11 @@ async def aruntime_batch(
         yield batch
 
 
-@contextmanager
 def runtime_batch(
     backend: BackendLike, *, max_time: int | str | None = None
-) -> Iterator[RuntimeSession]:
+) -> AbstractContextManager[RuntimeSession]:
     """Open a batch for the block and close it at its end; see `aruntime_batch`."""
-    with _opened_sync(backend, "batch", max_time) as batch:
-        yield batch
+    return _Opened(backend, "batch", max_time)
 
 
 class _Opening:
@@ -388,15 +384,26 @@ async def _opened(
     await opening.close()
 
 
-@contextmanager
-def _opened_sync(
-    backend: BackendLike, mode: SessionMode, max_time: int | str | None
-) -> Iterator[RuntimeSession]:
-    opening = _Opening(backend, mode, max_time)
-    try:
-        session = run_sync(opening.open())
-        yield session
-    except BaseException:
-        run_sync(opening.abandon())
-        raise
-    run_sync(opening.close())
+class _Opened(AbstractContextManager[RuntimeSession], ContextDecorator):
+    """The block of a session in synchronous code.
+
+    Not a generator: Python would clean up one that is never left when it collects garbage, in any
+    thread, with any locks held, and requests to a service could wait there for ever.
+    """
+
+    def __init__(self, backend: BackendLike, mode: SessionMode, max_time: int | str | None) -> None:
+        self._arguments = (backend, mode, max_time)
+
+    def __enter__(self) -> RuntimeSession:
+        self._opening = _Opening(*self._arguments)
+        try:
+            return run_sync(self._opening.open())
+        except BaseException:
+            run_sync(self._opening.abandon())
+            raise
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        run_sync(self._opening.close() if kind is None else self._opening.abandon())
+
+    def _recreate_cm(self) -> Self:  # by ContextDecorator, for each call
+        return type(self)(*self._arguments)

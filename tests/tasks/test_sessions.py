@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
@@ -135,6 +136,15 @@ def test_an_interrupted_script_leaves_no_session_behind(counting: str) -> None:
         assert client.session(session_id).status() is SessionState.CLOSED
         (job,) = client.jobs(session_id=session_id)
         assert job.status() is JobStatus.CANCELLED
+
+
+def test_a_block_that_is_never_left_sends_nothing_when_it_is_collected() -> None:
+    entered = runtime_session(BACKEND)
+    session = entered.__enter__()
+    del entered
+    gc.collect()
+    assert session.status() is SessionState.OPEN
+    session.close()
 
 
 def test_a_session_can_be_closed_and_cancelled_within_its_block(counting: str) -> None:
